@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# kvsd: open, self-hosted Kinesis Video Streams, from the sensor to the viewer
+#
+#   make              build everything into build/
+#   make demo         camera -> V4L2 -> encoder -> PutMedia -> clip, end to end
+#   make test         every test; installs what it needs (the README's command)
+#   make check        unit tests only: under 60 s, unprivileged
+#   make check-san    unit tests under SAN=address,undefined (or SAN=thread)
+#   make check-fault  fault sweeps: fail the n-th system call, for every n
+#   make soak         the full counts of the tests that `make test` shortens
+#   make fuzz         run the fuzz targets for FUZZ_SECONDS each (clang)
+#   make bench        figures as JSON lines: ours, the peer's, the ratio
+#   make lint         layers, headers, banned calls, clang-tidy, cppcheck
+#   make format       rewrite the sources with clang-format
+#   make install      into $(DESTDIR)$(PREFIX)
+#   make clean        remove build/
+#   make help         this text
+#
+# Variables: O=build PREFIX=/usr/local DESTDIR= CC= CROSS_COMPILE=
+#   CFLAGS= CPPFLAGS= LDFLAGS= LDLIBS=   yours, come last
+#   WERROR=1       warnings are errors
+#   SAN=address,undefined | thread       sanitizers; use an O= of its own
+#   PARTS="..."    what to build (default: all that the libraries allow):
+#                  capture producer agent serve tools tests
+#   OPENH264=0     leave the software H.264 encoder out
+
+MAKEFLAGS += -rR --no-print-directory
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+O ?= build
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+UDEVDIR ?= /lib/udev/rules.d
+INSTALL ?= install
+
+ifneq ($(filter-out undefined default,$(origin CC)),)
+else
+CC := $(CROSS_COMPILE)gcc
+endif
+ifneq ($(filter-out undefined default,$(origin AR)),)
+else
+AR := $(CROSS_COMPILE)ar
+endif
+PKG_CONFIG ?= $(if $(CROSS_COMPILE),$(CROSS_COMPILE:-=)-)pkg-config
+
+all:
+.PHONY: all
+
+# Goals that compile nothing do not ask for libraries.
+quiet_goals := help clean demo test soak deps
+goals := $(or $(MAKECMDGOALS),all)
+building := $(filter-out $(quiet_goals),$(goals))
+
+# --- flags -------------------------------------------------------------------
+warn := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla \
+	-Wimplicit-fallthrough -Wformat=2 -Wundef
+ifeq ($(WERROR),1)
+warn += -Werror
+endif
+ifneq ($(SAN),)
+san := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+ours_cpp := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilibcapture -Ilibcapture/include -Ikvsd \
+	-Ikvsd/include
+ours_c := -std=c17 -O2 -g -fPIC -fvisibility=hidden -pthread -fno-strict-aliasing \
+	-fstack-protector-strong $(warn) $(san)
+ours_ld := -pthread $(san) -Wl,--as-needed -Wl,-z,relro,-z,now
+
+# --- what to build -----------------------------------------------------------
+PARTS ?= capture producer agent serve tools tests
+has = $(filter $(1),$(PARTS))
+
+ifneq ($(building),)
+pkg_ok = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1)
+need = $(if $(call pkg_ok,$(1)),,$(error package $(1) was not found by \
+	$(PKG_CONFIG); on Debian: sh tools/dev/deps build))
+OPENH264 ?= $(or $(call pkg_ok,openh264),0)
+ours_cpp += -DHAVE_OPENH264=$(OPENH264)
+libs_capture := $(if $(filter 1,$(OPENH264)),$(shell $(PKG_CONFIG) --libs openh264))
+ifneq ($(call has,producer agent serve),)
+$(call need,liburing libssl libcrypto)
+libs_io := $(shell $(PKG_CONFIG) --libs liburing libssl libcrypto)
+endif
+ifneq ($(call has,agent serve),)
+ifeq ($(call pkg_ok,inih),)
+$(call need,INIReader)
+endif
+libs_config := -linih
+endif
+ifneq ($(call has,agent serve tools),)
+$(call need,jansson)
+libs_json := $(shell $(PKG_CONFIG) --libs jansson)
+endif
+ifneq ($(call has,serve),)
+$(call need,sqlite3)
+libs_sqlite := $(shell $(PKG_CONFIG) --libs sqlite3)
+endif
+endif
+
+include libcapture/build.mk
+include kvsd/build.mk
+include tools/build.mk
+include tests/build.mk
+
+# --- rules -------------------------------------------------------------------
+obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
+
+# Objects depend on this file, which changes only when the command line does.
+flags_now := $(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) $(ours_ld) $(LDFLAGS)
+ifneq ($(building),)
+$(shell mkdir -p $(O); printf '%s\n' '$(flags_now)' | cmp -s - $(O)/flags || \
+	printf '%s\n' '$(flags_now)' > $(O)/flags)
+endif
+
+$(O)/obj/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# $(call archive,NAME,SOURCES)
+define archive
+$(O)/lib$(1).a: $$(call obj,$(2))
+	@echo "  AR      $$@"
+	@rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+# $(call program,PATH,SOURCES,ARCHIVES,LIBS): archives in link order
+define program
+$(O)/$(1): $$(call obj,$(2)) $(patsubst %,$(O)/lib%.a,$(3))
+	@mkdir -p $$(@D)
+	@echo "  LINK    $$@"
+	@$(CC) $(ours_ld) $(LDFLAGS) -o $$@ $$(call obj,$(2)) \
+		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(3)) -Wl,--end-group $(4) $(LDLIBS)
+endef
+# $(call shared,NAME,MAJOR.MINOR,SOURCES,ARCHIVES,LIBS)
+define shared
+$(O)/lib$(1).so.$(2): $$(call obj,$(3)) $(patsubst %,$(O)/lib%.a,$(4))
+	@echo "  LINK    $$@"
+	@$(CC) -shared $(ours_ld) $(LDFLAGS) -Wl,-soname,lib$(1).so.$(firstword $(subst ., ,$(2))) \
+		-Wl,-z,defs -Wl,--exclude-libs,ALL -o $$@ $$(call obj,$(3)) \
+		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(4)) -Wl,--end-group $(5) $(LDLIBS)
+endef
+
+$(eval $(call archive,base,$(base_src)))
+$(eval $(call archive,capture,$(capture_src)))
+$(eval $(call archive,proto,$(proto_src)))
+$(eval $(call archive,core,$(core_src)))
+$(eval $(call archive,io,$(io_src)))
+$(eval $(call archive,kvsproducer,$(producer_src)))
+$(eval $(call archive,store,$(store_src)))
+$(eval $(call archive,agent,$(agent_src)))
+$(eval $(call archive,serve,$(serve_src)))
+$(eval $(call archive,support,$(support_src)))
+
+ifneq ($(call has,capture),)
+all: $(O)/libcapture.a $(O)/libcapture.so.$(capture_version)
+$(eval $(call shared,capture,$(capture_version),$(capture_src),base,$(libs_capture)))
+endif
+ifneq ($(call has,producer),)
+all: $(O)/libkvsproducer.a $(O)/libkvsproducer.so.$(producer_version)
+$(eval $(call shared,kvsproducer,$(producer_version),$(producer_src),core io proto base,$(libs_io)))
+endif
+
+# `kvsd` has the roles that are built in; asked for another, it says so.
+roles := $(call has,agent) $(call has,serve)
+ifneq ($(strip $(roles)),)
+all: $(O)/kvsd
+$(O)/obj/kvsd/main.o: ours_cpp += $(if $(filter agent,$(roles)),-DWITH_AGENT=1,-DWITH_AGENT=0) \
+	$(if $(filter serve,$(roles)),-DWITH_SERVE=1,-DWITH_SERVE=0)
+$(eval $(call program,kvsd,kvsd/main.c,$(roles) $(if $(filter serve,$(roles)),store) \
+	$(if $(filter agent,$(roles)),kvsproducer capture) io core proto base,\
+	$(libs_io) $(libs_config) $(libs_json) $(if $(filter serve,$(roles)),$(libs_sqlite)) \
+	$(if $(filter agent,$(roles)),$(libs_capture))))
+endif
+ifneq ($(call has,tools),)
+all: $(O)/kvsctl
+$(eval $(call program,kvsctl,$(kvsctl_src),kvsproducer capture io core proto base,\
+	$(libs_io) $(libs_json) $(libs_capture)))
+endif
+
+test_archives := support serve store agent kvsproducer capture io core proto base
+test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_sqlite) $(libs_capture) -lcmocka
+ifneq ($(call has,tests),)
+$(foreach t,$(unit_tests),$(eval $(call program,tests/$(t),tests/unit/$(t).c,$(test_archives),$(test_libs))))
+$(foreach t,$(fault_tests),$(eval $(call program,tests/$(t),tests/fault/$(t).c,$(test_archives),$(test_libs))))
+$(foreach t,$(sim_tests),$(eval $(call program,tests/$(t),tests/sim/$(t).c,$(test_archives),$(test_libs))))
+$(foreach t,$(fuzz_targets),$(eval $(call program,tests/$(t),tests/fuzz/$(t).c tests/fuzz/replay_main.c,$(test_archives),$(test_libs))))
+$(foreach t,$(test_programs),$(eval $(call program,tests/$(t),$($(t)_src),$(test_archives),$(test_libs))))
+all: tests-build
+endif
+tests-build: $(patsubst %,$(O)/tests/%,$(unit_tests) $(fault_tests) $(sim_tests) $(fuzz_targets) $(test_programs))
+.PHONY: tests-build
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+
+# --- goals -------------------------------------------------------------------
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+deps:
+	@sh tools/dev/deps build test
+
+check: tests-build
+	@tests/run-check $(O) $(unit_tests) $(sim_tests) -- $(fuzz_targets)
+
+check-fault: tests-build
+	@tests/run-check $(O) $(fault_tests) --
+
+check-san:
+	@$(MAKE) O=$(O)-$(subst $(comma),-,$(or $(SAN),address,undefined)) \
+		SAN=$(or $(SAN),address,undefined) check
+comma := ,
+
+test:
+	@tests/run-all short
+soak:
+	@tests/run-all soak
+demo:
+	@tools/demo/run $(O)
+bench: all
+	@tools/bench/run $(O)
+lint:
+	@tools/dev/lint $(O)
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+fuzz:
+	@tools/dev/fuzz $(O) $(fuzz_targets)
+clean:
+	@rm -rf $(O)
+.PHONY: help deps check check-fault check-san test soak demo bench lint format fuzz clean install
+
+install: all
+ifneq ($(call has,capture),)
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/capture
+	$(INSTALL) -m 644 $(O)/libcapture.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 755 $(O)/libcapture.so.$(capture_version) $(DESTDIR)$(LIBDIR)
+	ln -sf libcapture.so.$(capture_version) $(DESTDIR)$(LIBDIR)/libcapture.so.$(capture_major)
+	ln -sf libcapture.so.$(capture_major) $(DESTDIR)$(LIBDIR)/libcapture.so
+	$(INSTALL) -m 644 libcapture/include/capture/*.h $(DESTDIR)$(INCLUDEDIR)/capture
+	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(capture_version)|' \
+		libcapture/libcapture.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libcapture.pc
+endif
+ifneq ($(call has,producer),)
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/kvs
+	$(INSTALL) -m 644 $(O)/libkvsproducer.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 755 $(O)/libkvsproducer.so.$(producer_version) $(DESTDIR)$(LIBDIR)
+	ln -sf libkvsproducer.so.$(producer_version) $(DESTDIR)$(LIBDIR)/libkvsproducer.so.$(producer_major)
+	ln -sf libkvsproducer.so.$(producer_major) $(DESTDIR)$(LIBDIR)/libkvsproducer.so
+	$(INSTALL) -m 644 kvsd/include/kvs/*.h $(DESTDIR)$(INCLUDEDIR)/kvs
+	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(producer_version)|' \
+		kvsd/libkvsproducer.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libkvsproducer.pc
+endif
+ifneq ($(strip $(roles)),)
+	$(INSTALL) -D -m 755 $(O)/kvsd $(DESTDIR)$(BINDIR)/kvsd
+endif
+ifneq ($(call has,tools),)
+	$(INSTALL) -D -m 755 $(O)/kvsctl $(DESTDIR)$(BINDIR)/kvsctl
+endif
+ifneq ($(call has,agent),)
+	$(INSTALL) -D -m 644 kvsd/agent/agent.conf.example $(DESTDIR)$(PREFIX)/share/doc/kvsd/agent.conf.example
+	$(INSTALL) -D -m 644 udev/70-kvsd.rules $(DESTDIR)$(UDEVDIR)/70-kvsd.rules
+endif

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+producer_major := 0
+producer_version := $(producer_major).1
+
+proto_src :=
+
+core_src :=
+
+io_src :=
+
+# Local store: segments, SQLite index and catalog (the service only).
+store_src :=
+
+# libkvsproducer's public face; the parts under it are in core/ and io/.
+producer_src :=
+
+agent_src :=
+
+serve_src :=

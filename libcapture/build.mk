@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+capture_major := 0
+capture_version := $(capture_major).1
+
+base_src := $(addprefix libcapture/base/, \
+	buf.c crc32c.c log.c parse.c sys.c sys_posix.c)
+
+capture_src :=

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared fakes: one per ops table.
+support_src :=
+
+# tests/unit/<name>.c, one binary each, cmocka
+unit_tests := test_base
+
+# tests/fault/<name>.c: fail the n-th call
+fault_tests :=
+
+# tests/sim/<name>.c: seeded simulations
+sim_tests :=
+
+# tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
+# tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
+fuzz_targets :=
+
+# Helper programs of the end-to-end tests; sources in <name>_src
+test_programs :=
