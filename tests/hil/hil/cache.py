@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guest kernels: fetched from Debian's archive or built, then kept in the cache.
+
+An entry is <cache>/<engine>-<package version>-<recipe hash>/ with
+  linux          the kernel (UML: a host executable; QEMU: a bzImage)
+  config         its configuration
+  lib/modules/   its modules, uncompressed, with modules.dep
+  devel/         what building a module outside the tree needs (UML)
+It appears by rename, so an entry that exists is complete.
+"""
+
+import fcntl
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+from .common import EXIT_KERNEL, EXIT_SETUP, HERE, HarnessError, say
+
+# Raise to throw away what an older harness put into the cache.
+RECIPE = 1
+
+# engine -> pattern of the package that carries the kernel; the group is the
+# version to compare. Signed and unsigned images hold the same kernel.
+PACKAGES = {
+    "uml": r"linux-source-(6\.12)",
+    "qemu-6.12": r"linux-image-(6\.12\.\d+)\+deb12-amd64(?:-unsigned)?",
+    "qemu-6.1": r"linux-image-(6\.1\.0-\d+)-amd64(?:-unsigned)?",
+}
+ENGINES = list(PACKAGES)
+
+
+def root():
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "kvsd" / "hil"
+
+
+def variant(engine, debug):
+    if debug and engine != "uml":
+        raise HarnessError(EXIT_SETUP, f"--debug: there is no debug kernel for {engine}")
+    return engine + ("-debug" if debug else "")
+
+
+def recipe_files(engine, debug):
+    if engine != "uml":
+        return [HERE / "modules-qemu"]
+    fragments = [HERE / "um.config"] + ([HERE / "um-debug.config"] if debug else [])
+    return fragments + sorted((HERE / "patches").glob("uml-*.patch"))
+
+
+def recipe_hash(engine, debug):
+    digest = hashlib.sha256(b"%d" % RECIPE)
+    for path in recipe_files(engine, debug):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def find(engine, debug=False):
+    """The newest cached kernel that this recipe made, or None."""
+    entries = root().glob(f"{variant(engine, debug)}-[0-9]*-{recipe_hash(engine, debug)}")
+    return max(entries, key=lambda entry: entry.stat().st_mtime, default=None)
+
+
+def prepare(engine, debug=False, update=False):
+    """Return a cached kernel, fetching or building it first when there is none."""
+    found = find(engine, debug)
+    if found and not update:
+        return found
+    check_packages(engine)
+    root().mkdir(parents=True, exist_ok=True)
+    with locked(engine):
+        found = find(engine, debug)  # another run may have made it meanwhile
+        if found and not update:
+            return found
+        package, version = newest_package(engine)
+        name = f"{variant(engine, debug)}-{version}-{recipe_hash(engine, debug)}"
+        entry = root() / name
+        if entry.exists():
+            say(f"{engine}: {package} {version} is the newest and cached")
+            return entry
+        make_entry(engine, debug, package, entry)
+        drop_old_entries(engine, debug, entry)
+    return entry
+
+
+def make_entry(engine, debug, package, entry):
+    say(f"{entry.name}: preparing from {package}")
+    partial = root() / (entry.name + ".partial")
+    download = root() / (entry.name + ".download")
+    for path in (partial, download):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+    try:
+        deb = fetch(package, download)
+        if engine == "uml":
+            build_uml(deb, partial, debug)
+        else:
+            unpack_image(deb, partial)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(download, ignore_errors=True)
+    say(f"{entry.name}: ready, {disk_mib(entry)} MiB")
+
+
+def drop_old_entries(engine, debug, keep):
+    pattern = re.compile(re.escape(variant(engine, debug)) + r"-\d[^-]*(-[^-]*)*-[0-9a-f]{12}$")
+    for path in root().iterdir():
+        if path != keep and pattern.match(path.name):
+            say(f"removing the older {path.name}")
+            shutil.rmtree(path)
+
+
+@contextmanager
+def locked(engine):
+    with open(root() / f"lock-{engine}", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{engine}: waiting for another run that prepares it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def package_list(engine):
+    name = "packages-uml" if engine == "uml" else "packages-qemu"
+    lines = (HERE / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def check_packages(engine):
+    wanted = package_list(engine)
+    result = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *wanted],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    present = {line.split()[1] for line in result.stdout.splitlines()
+               if line.startswith("installed ")}
+    missing = [package for package in wanted if package not in present]
+    if missing:
+        raise HarnessError(EXIT_SETUP, f"{engine} needs packages that are not installed:\n"
+                           f"    apt-get install --no-install-recommends {' '.join(missing)}")
+
+
+def newest_package(engine):
+    pattern = re.compile(PACKAGES[engine])
+    names = subprocess.run(["apt-cache", "pkgnames", PACKAGES[engine].split("(")[0]],
+                           stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    matches = [match for match in map(pattern.fullmatch, names) if match]
+    # Newest first; of one version the shorter name, which is the signed one.
+    matches.sort(key=lambda m: ([-int(n) for n in re.findall(r"\d+", m[1])], len(m[0])))
+    for match in matches:
+        shown = subprocess.run(["apt-cache", "show", "--no-all-versions", match[0]],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True, check=False).stdout
+        version = re.search(r"^Version: (\S+)$", shown, re.M)
+        if version:
+            return match[0], version[1].replace(":", ".")
+    raise HarnessError(EXIT_KERNEL, f"{engine}: apt knows no package {PACKAGES[engine]}; "
+                       "run `apt-get update` (bookworm and bookworm-security, main)")
+
+
+def fetch(package, directory):
+    say(f"downloading {package} (about 110-150 MiB)")
+    result = subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package],
+                            cwd=directory, stdout=subprocess.DEVNULL, check=False)
+    debs = list(directory.glob("*.deb"))
+    if result.returncode or len(debs) != 1:
+        raise HarnessError(EXIT_KERNEL, f"apt-get download {package} failed")
+    return debs[0]
+
+
+def build_uml(deb, dest, debug):
+    fragments = [path for path in recipe_files("uml", debug) if path.suffix == ".config"]
+    result = subprocess.run([HERE / "build-uml", deb, dest, *fragments],
+                            stdin=subprocess.DEVNULL, check=False)
+    if result.returncode:
+        raise HarnessError(EXIT_KERNEL, "the UML kernel was not built, see above; "
+                           f"work directory: {dest}.build")
+
+
+def unpack_image(deb, dest):
+    """Keep the kernel and, of its 4000 modules, the listed ones with what they need."""
+    unpacked = Path(str(deb) + ".unpacked")
+    subprocess.run(["dpkg-deb", "-x", deb, unpacked], check=True)
+    release = next((unpacked / "lib/modules").iterdir()).name
+    shutil.copy(unpacked / f"boot/vmlinuz-{release}", dest / "linux")
+    shutil.copy(unpacked / f"boot/config-{release}", dest / "config")
+    subprocess.run(["depmod", "-b", unpacked, release], check=True)
+
+    source = unpacked / "lib/modules" / release
+    target = dest / "lib/modules" / release
+    wanted = (HERE / "modules-qemu").read_text().splitlines()
+    for path in modules_closure(source, [w for w in wanted if w and not w.startswith("#")]):
+        destination = target / path.removesuffix(".xz")
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        data = (source / path).read_bytes()
+        destination.write_bytes(lzma.decompress(data) if path.endswith(".xz") else data)
+    for path in source.glob("modules.builtin*"):
+        shutil.copy(path, target)
+    shutil.copy(source / "modules.order", target)
+    subprocess.run(["depmod", "-b", dest, release], check=True)
+
+
+def modules_closure(directory, names):
+    """Paths below directory of the named modules and all they depend on, needed first."""
+    needs = {}
+    for line in (directory / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        needs[module_name(path)] = (path, rest.split())
+    paths = []
+    for name in names:
+        path, dependencies = needs.get(module_name(name), (None, []))
+        if path:
+            # modules.dep lists the nearest dependency first.
+            paths += list(reversed(dependencies)) + [path]
+    return list(dict.fromkeys(paths))
+
+
+def module_name(path):
+    return Path(path).name.split(".ko")[0].replace("-", "_")
+
+
+def disk_mib(path):
+    files = (item for item in path.rglob("*") if item.is_file() and not item.is_symlink())
+    return sum(item.stat().st_size for item in files) >> 20
