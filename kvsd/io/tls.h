@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS 1.2 and 1.3 through OpenSSL, memory in and memory out: no sockets here.
+ * The caller hands in ciphertext as it arrives and takes ciphertext to send.
+ * One thread per struct tls; a tls_ctx may be shared once it is set up.
+ */
+#ifndef IO_TLS_H
+#define IO_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/macros.h"
+
+struct tls_ctx;
+struct tls;
+
+/**
+ * tls_ctx_new_server() - certificate chain and key from PEM files
+ *
+ * Return: 0, -ENOENT (a file is missing), -EBADMSG (unreadable as PEM, or the
+ * key does not fit the certificate), -ENOMEM.
+ */
+int tls_ctx_new_server(const char *cert_path, const char *key_path,
+		       struct tls_ctx **ret_ctx) MUST_CHECK;
+
+/**
+ * tls_ctx_new_client() - verify servers against @ca_path
+ * @ca_path: PEM bundle, or NULL for the system's default one
+ *
+ * Return: as above.
+ */
+int tls_ctx_new_client(const char *ca_path,
+		       struct tls_ctx **ret_ctx) MUST_CHECK;
+struct tls_ctx *tls_ctx_free(struct tls_ctx *ctx);
+DEFINE_AUTO(tls_ctx_free, struct tls_ctx *)
+
+/**
+ * tls_new() - one connection's state
+ * @host: client: the name or address that the certificate must carry, also
+ *	sent as SNI unless it is an address. NULL on a server.
+ *
+ * Return: 0, -ENOMEM, -EINVAL (bad host).
+ */
+int tls_new(struct tls_ctx *ctx, const char *host,
+	    struct tls **ret_tls) MUST_CHECK;
+struct tls *tls_free(struct tls *t);
+
+/*
+ * tls_handshake() - go on with the handshake
+ * @in: ciphertext received so far; what was used is consumed
+ * @out: ciphertext to send is appended
+ *
+ * Return: 1 done, 0 wants more input, -EKEYREJECTED (the peer's certificate
+ * does not verify: tls_reason() says why), -EPROTO, -ENOBUFS.
+ */
+int tls_handshake(struct tls *t, struct buf *in, struct buf *out) MUST_CHECK;
+
+/*
+ * tls_read() - decrypt
+ *
+ * Return: plaintext bytes, 0 wants more input, -EPIPE (close_notify came),
+ * -EPROTO (bad record).
+ */
+int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes,
+	     size_t len) MUST_CHECK;
+
+/*
+ * tls_write() - encrypt all of @bytes into @out (one record per 16 KiB)
+ *
+ * Return: 0, -ENOBUFS (@out full: nothing usable was written; close), -EPROTO.
+ */
+int tls_write(struct tls *t, struct buf *in, struct buf *out,
+	      const uint8_t *bytes, size_t len) MUST_CHECK;
+
+/* Appends close_notify to @out. */
+void tls_close(struct tls *t, struct buf *in, struct buf *out);
+
+/* Why the last call failed, for the log and the user. Valid until the next. */
+const char *tls_reason(const struct tls *t);
+
+/* "TLSv1.3" and so on; valid after the handshake. */
+const char *tls_version(const struct tls *t);
+
+#endif
