@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every public header of libcapture needs. All symbols of the library
+ * are capture_*; everything else in the shared object is hidden.
+ *
+ * Conventions of the library:
+ *  - Functions return 0 or a positive result, or a negative errno. Outputs
+ *    are named ret_*, come last and are written on success only.
+ *  - Objects belong to one thread: the one that opened them. Two objects may
+ *    live on two threads if no frame of one is given to the other.
+ *  - `struct sys_ops` is the library's system-call seam (base/sys.h in the
+ *    source tree, for tests). Pass NULL for the real kernel. What is passed
+ *    is borrowed and must outlive the object.
+ *  - Deadlines are absolute, in nanoseconds of CLOCK_MONOTONIC.
+ *  - A pixel or codec format is named by its V4L2 fourcc.
+ */
+#ifndef CAPTURE_API_H
+#define CAPTURE_API_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define CAPTURE_API __attribute__((visibility("default")))
+#define CAPTURE_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define CAPTURE_API
+#define CAPTURE_MUST_CHECK
+#endif
+
+#define CAPTURE_FOURCC(a, b, c, d)                                           \
+	((uint32_t)(a) | ((uint32_t)(b) << 8) | ((uint32_t)(c) << 16) |      \
+	 ((uint32_t)(d) << 24))
+
+/* Formats that the library itself reads; any other fourcc is passed on. */
+#define CAPTURE_FORMAT_YU12 CAPTURE_FOURCC('Y', 'U', '1', '2') /* I420 */
+#define CAPTURE_FORMAT_YV12 CAPTURE_FOURCC('Y', 'V', '1', '2')
+#define CAPTURE_FORMAT_NV12 CAPTURE_FOURCC('N', 'V', '1', '2')
+#define CAPTURE_FORMAT_NV21 CAPTURE_FOURCC('N', 'V', '2', '1')
+#define CAPTURE_FORMAT_YUYV CAPTURE_FOURCC('Y', 'U', 'Y', 'V')
+#define CAPTURE_FORMAT_UYVY CAPTURE_FOURCC('U', 'Y', 'V', 'Y')
+/* The same as YU12 and NV12 with each component in memory of its own. */
+#define CAPTURE_FORMAT_YM12 CAPTURE_FOURCC('Y', 'M', '1', '2')
+#define CAPTURE_FORMAT_NM12 CAPTURE_FOURCC('N', 'M', '1', '2')
+#define CAPTURE_FORMAT_H264 CAPTURE_FOURCC('H', '2', '6', '4')
+#define CAPTURE_FORMAT_HEVC CAPTURE_FOURCC('H', 'E', 'V', 'C')
+#define CAPTURE_FORMAT_MJPG CAPTURE_FOURCC('M', 'J', 'P', 'G')
+#define CAPTURE_FORMAT_JPEG CAPTURE_FOURCC('J', 'P', 'E', 'G')
+#define CAPTURE_FORMAT_FWHT CAPTURE_FOURCC('F', 'W', 'H', 'T')
+
+/* Most memory planes that one frame may have. */
+#define CAPTURE_PLANES_MAX 4
+
+struct sys_ops;
+
+/**
+ * enum capture_rung - where the memory of a queue comes from, best first
+ *
+ * Probed at open: the first that the kernel and the driver accept is taken
+ * and reported; every one works, none is silent. (S4, import from a dma-heap,
+ * is not offered: the heaps' memory cannot be pinned for zero-copy sends, so
+ * it has nothing over S3.)
+ */
+enum capture_rung {
+	CAPTURE_RUNG_AUTO = 0,	/* as a request: the best there is */
+	CAPTURE_RUNG_S1 = 1,	/* memfd + udmabuf arena, imported as DMABUF */
+	CAPTURE_RUNG_S2 = 2,	/* the same from 2 MiB huge pages */
+	CAPTURE_RUNG_S3 = 3,	/* driver's memory, exported, CPU-cached */
+	CAPTURE_RUNG_S5 = 5	/* driver's memory, uncached or not exported */
+};
+
+/* "S1" ...; "auto" for CAPTURE_RUNG_AUTO and "?" for any other value. */
+CAPTURE_API const char *capture_rung_name(enum capture_rung rung);
+
+/**
+ * struct capture_format - what a queue was set to
+ *
+ * Filled by the library from the driver's answer to S_FMT and S_PARM.
+ */
+struct capture_format {
+	uint32_t fourcc;
+	uint32_t width;		/* pixels */
+	uint32_t height;
+	uint32_t plane_count;	/* memory planes, 1..CAPTURE_PLANES_MAX */
+	uint32_t stride[CAPTURE_PLANES_MAX];	/* bytes per line */
+	uint32_t size[CAPTURE_PLANES_MAX];	/* bytes of a whole plane */
+	/* Frames per second as a fraction; 0/0: the driver does not say. */
+	uint32_t rate_num;
+	uint32_t rate_den;
+	/* V4L2's codes, carried from camera to encoder as they are. */
+	uint32_t colorspace;
+	uint32_t xfer_func;
+	uint32_t ycbcr_enc;
+	uint32_t quantization;
+};
+
+#endif

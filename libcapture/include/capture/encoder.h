@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One face for encoders: a stateful V4L2 M2M device, or openh264 in software.
+ * Frames go in with capture_encoder_submit() and come out, compressed, of
+ * capture_encoder_receive(), each paired with its input by a key that the
+ * driver copies (V4L2_BUF_FLAG_TIMESTAMP_COPY), never by buffer index.
+ */
+#ifndef CAPTURE_ENCODER_H
+#define CAPTURE_ENCODER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <capture/api.h>
+#include <capture/arena.h>
+#include <capture/frame.h>
+
+struct capture_encoder;
+
+enum capture_backend {
+	CAPTURE_BACKEND_AUTO = 0,	/* M2M if there is one, else software */
+	CAPTURE_BACKEND_M2M,
+	CAPTURE_BACKEND_SOFTWARE	/* openh264; may not be built in */
+};
+
+/* Each: -1 leaves the driver's value, and so does a control it lacks. */
+struct capture_encoder_controls {
+	int64_t bitrate;	/* bits per second */
+	int64_t gop_frames;	/* from key frame to key frame */
+	int64_t qp;		/* constant quantiser, of drivers without a rate */
+};
+
+struct capture_encoder_config {
+	enum capture_backend backend;
+	/* The M2M node; NULL: the first that takes @source and gives @codec. */
+	const char *path;
+	uint32_t codec;		/* fourcc; 0: H264, else whatever it has */
+	const struct capture_format *source; /* of the frames; copied */
+	/*
+	 * The frames have dma-buf descriptors: import them, touch no pixel.
+	 * A device that refuses them is given copies, which are counted.
+	 */
+	bool source_dmabuf;
+	struct capture_encoder_controls controls;
+	/* Compressed buffers; 0: CAPTURE_ENCODER_BUFFERS. */
+	uint32_t buffer_count;
+	/* How long one frame may take; 0: CAPTURE_ENCODER_TIMEOUT_NS. */
+	uint64_t timeout_ns;
+	/* For the compressed side: CAPTURE_RUNG_AUTO, or the only one. */
+	enum capture_rung rung;
+};
+
+#define CAPTURE_ENCODER_BUFFERS 8
+#define CAPTURE_ENCODER_TIMEOUT_NS UINT64_C(2000000000)
+
+/* All "leave it" and all defaults. */
+CAPTURE_API void
+capture_encoder_config_init(struct capture_encoder_config *config);
+
+#define CAPTURE_PACKET_KEY 0x1u		/* found in the bitstream */
+#define CAPTURE_PACKET_DRIVER_KEY 0x2u	/* V4L2_BUF_FLAG_KEYFRAME, a hint */
+
+/**
+ * struct capture_packet - one compressed frame, where the encoder wrote it
+ *
+ * Ownership as of struct capture_frame: the last capture_packet_unref() gives
+ * the buffer back to the encoder, and a packet may outlive its encoder.
+ * Release it as soon as the bytes were stored and sent: it never waits for
+ * the network. The fields from @track_id to @point are those of the input
+ * frame.
+ */
+struct capture_packet {
+	const uint8_t *data;
+	size_t bytes;
+	/* The same bytes in their arena; the empty span when there is none. */
+	struct capture_span span;
+	uint32_t fourcc;
+	uint32_t flags;		/* CAPTURE_PACKET_* */
+	uint32_t track_id;
+	uint32_t sequence;
+	uint64_t stamp_ns;
+	enum capture_clock clock;
+	enum capture_point point;
+	uint64_t encode_ns;	/* from submit to receive, CLOCK_MONOTONIC */
+};
+
+CAPTURE_API struct capture_packet *
+capture_packet_ref(struct capture_packet *packet);
+CAPTURE_API struct capture_packet *
+capture_packet_unref(struct capture_packet *packet);
+
+/* Counters since open; copies and bytes are counted, not assumed. */
+struct capture_encoder_stats {
+	enum capture_backend backend;	/* the one taken */
+	bool source_imported;	/* raw frames enter as dma-bufs */
+	enum capture_rung rung;	/* of the compressed side; S1 in software */
+	uint64_t frames_in;
+	uint64_t packets_out;
+	uint64_t packets_key;
+	uint64_t bytes_out;
+	uint64_t frames_skipped; /* the encoder gave no packet for them */
+	uint64_t packets_error;	/* flagged or empty, queued again */
+	uint64_t packets_unpaired; /* with no frame to them, queued again */
+	uint64_t requeue_errors;
+	uint64_t copies;	/* of raw frames, conversions included */
+	uint64_t bytes_touched;	/* of raw frames: read + written by copies */
+	uint64_t bytes_copied_out; /* compressed bytes copied (software) */
+};
+
+/**
+ * capture_encoder_open() - find or open an encoder and set it up
+ * @sys: system calls, or NULL
+ * @config: copied
+ * @ret_encoder: owned by the caller
+ *
+ * Context: blocks in open(2).
+ * Return: 0, or
+ *  -ENODEV           no such encoder (or the node at @path is none)
+ *  -EBUSY            in use
+ *  -EPROTONOSUPPORT  it does not take the source's fourcc, or does not give
+ *                    the codec
+ *  -ERANGE           not in this size
+ *  -EOPNOTSUPP       the one rung asked for cannot be had
+ *  -EINVAL           the configuration contradicts itself
+ *  -EPROTO           the driver answered with nonsense
+ *  -ENOMEM, or the errno of open.
+ */
+CAPTURE_API int
+capture_encoder_open(const struct sys_ops *sys,
+		     const struct capture_encoder_config *config,
+		     struct capture_encoder **ret_encoder) CAPTURE_MUST_CHECK;
+
+/*
+ * Cancels what is in flight and gives its frames back; takes NULL; returns
+ * NULL. Packets that are still out stay valid until their last unref.
+ */
+CAPTURE_API struct capture_encoder *
+capture_encoder_close(struct capture_encoder *encoder);
+
+/* The fourcc of the packets. */
+CAPTURE_API uint32_t
+capture_encoder_codec(const struct capture_encoder *encoder);
+/* Where packets live, for io_uring; NULL if not in an arena. Borrowed. */
+CAPTURE_API struct capture_arena *
+capture_encoder_arena(const struct capture_encoder *encoder);
+
+/*
+ * Poll for POLLIN | POLLOUT, then call capture_encoder_receive() until it
+ * says -EAGAIN: this also gives finished input frames back.
+ */
+CAPTURE_API int capture_encoder_fd(const struct capture_encoder *encoder);
+
+/*
+ * When the oldest frame inside is overdue, CLOCK_MONOTONIC; UINT64_MAX when
+ * none is inside. Set a timer and call capture_encoder_receive() then.
+ */
+CAPTURE_API uint64_t
+capture_encoder_deadline_ns(const struct capture_encoder *encoder);
+
+/**
+ * capture_encoder_submit() - give a frame to the encoder
+ * @frame: a reference is taken and given up when the encoder has read it
+ *
+ * Context: does not wait for a device; the software encoder encodes here.
+ * Return: 0, or
+ *  -EAGAIN  no room: receive (and unref) packets first; drop this frame or
+ *           try it again
+ *  -EINVAL  not of the format the encoder was opened for
+ *  -EPIPE   draining
+ *  -EIO     failed before (also after -ETIMEDOUT): close and open again
+ *  -ENODEV  unplugged, or the errno of QBUF. The frame is then not inside.
+ */
+CAPTURE_API int capture_encoder_submit(struct capture_encoder *encoder,
+				       struct capture_frame *frame)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_encoder_receive() - the next packet, in input order
+ * @deadline_ns: wait until then; 0: do not wait
+ * @ret_packet: one reference
+ *
+ * Return: 0, or
+ *  -EAGAIN     no packet by @deadline_ns, and none is overdue
+ *  -ETIMEDOUT  the encoder is stuck: a frame is inside for longer than its
+ *              timeout. Close and open again
+ *  -EPIPE      drained: the last packet was received
+ *  -EIO        failed before
+ *  -ENODEV     unplugged
+ *  -EPROTO     the driver answered with nonsense
+ *  or the errno of DQBUF.
+ */
+CAPTURE_API int capture_encoder_receive(struct capture_encoder *encoder,
+					uint64_t deadline_ns,
+					struct capture_packet **ret_packet)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_encoder_drain() - no more frames; finish those inside
+ *
+ * Then receive until -EPIPE.
+ *
+ * Return: 0 (also when already draining), or the errno of ENCODER_CMD.
+ */
+CAPTURE_API int capture_encoder_drain(struct capture_encoder *encoder)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_encoder_force_key() - make the next submitted frame a key frame
+ *
+ * Return: 0, -EOPNOTSUPP (the driver has no such control: key frames come at
+ * its own pace), or the errno of the control.
+ */
+CAPTURE_API int capture_encoder_force_key(struct capture_encoder *encoder)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_encoder_set_bitrate() - while running
+ * @bitrate: bits per second
+ *
+ * Return: 0, -EOPNOTSUPP, -ERANGE, or the errno of the control.
+ */
+CAPTURE_API int capture_encoder_set_bitrate(struct capture_encoder *encoder,
+					    uint32_t bitrate)
+	CAPTURE_MUST_CHECK;
+
+CAPTURE_API void
+capture_encoder_stats(const struct capture_encoder *encoder,
+		      struct capture_encoder_stats *ret_stats);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CAPTURE_FRAME_H
+#define CAPTURE_FRAME_H
+
+#include <stdint.h>
+
+#include <capture/api.h>
+
+/* Which clock a stamp was read from, as the driver declares it. */
+enum capture_clock {
+	CAPTURE_CLOCK_UNKNOWN = 0,
+	CAPTURE_CLOCK_MONOTONIC,	/* CLOCK_MONOTONIC */
+	CAPTURE_CLOCK_COPY		/* copied from the OUTPUT queue */
+};
+
+/* What instant a stamp means, as the driver declares it. */
+enum capture_point {
+	CAPTURE_POINT_END_OF_FRAME = 0,
+	CAPTURE_POINT_START_OF_EXPOSURE
+};
+
+#define CAPTURE_FRAME_KEY 0x1u		/* the driver calls it a key frame */
+#define CAPTURE_FRAME_ERROR 0x2u	/* the data may be damaged */
+
+/**
+ * struct capture_plane - one piece of memory of a frame
+ *
+ * The payload is bytes [@offset, @offset + @bytesused) of the memory. All of
+ * it belongs to the frame and is valid while a reference is held.
+ */
+struct capture_plane {
+	int dmabuf_fd;		/* -EBADF: none; do not close it */
+	uint32_t offset;	/* of the payload in the dma-buf and in @map */
+	uint32_t length;	/* bytes of memory */
+	uint32_t bytesused;	/* bytes of payload */
+	uint32_t stride;	/* bytes per line */
+	const uint8_t *map;	/* the memory's first byte, or NULL: no map */
+};
+
+/**
+ * struct capture_frame - a raw frame, in the memory the driver wrote it to
+ *
+ * Ownership: the frame is made by capture_stream_dequeue(), which gives its
+ * caller one reference. Each holder takes a reference of its own with
+ * capture_frame_ref() and gives it up with capture_frame_unref(); the last
+ * one gives the buffer back to the driver. Every buffer that was queued comes
+ * back exactly once: done (a frame), error (returned to the queue and
+ * counted) or cancelled (stop). A frame may outlive its stream: its memory
+ * goes with the last reference. Holding frames for long starves the camera.
+ *
+ * All fields are complete before the frame is handed out; treat them as
+ * constant. On the stream's thread only.
+ */
+struct capture_frame {
+	uint32_t track_id;	/* from capture_stream_config */
+	uint32_t fourcc;
+	uint32_t width;		/* pixels */
+	uint32_t height;
+	uint32_t sequence;	/* the driver's count; a gap is a lost frame */
+	uint32_t flags;		/* CAPTURE_FRAME_* */
+	uint64_t stamp_ns;	/* as the kernel gave it, of @clock */
+	enum capture_clock clock;
+	enum capture_point point;
+	uint32_t plane_count;
+	struct capture_plane planes[CAPTURE_PLANES_MAX];
+};
+
+/* Returns @frame, with one more reference. */
+CAPTURE_API struct capture_frame *
+capture_frame_ref(struct capture_frame *frame);
+
+/**
+ * capture_frame_unref() - give up one reference
+ * @frame: may be NULL
+ *
+ * The last one queues the buffer to the driver again. If that fails (the
+ * camera was unplugged, the stream was stopped) the buffer stays out of the
+ * queue, and the next capture_stream_dequeue() tells why.
+ *
+ * Return: NULL.
+ */
+CAPTURE_API struct capture_frame *
+capture_frame_unref(struct capture_frame *frame);
+
+#endif
