@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Shared fakes: one per ops table.
-support_src :=
+support_src := \
+	tests/support/sys_fault.c
+
+# Tests include what they share as "support/x.h".
+$(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
 unit_tests := test_base
