@@ -35,9 +35,10 @@ struct loop_op {
 	loop_done_fn *done;
 	/* The rest belongs to the loop. */
 	struct list_node link;
-	struct loop_op *sync;	/* write_sync: the linked second half */
 	int res;
-	uint8_t state;
+	unsigned int want;	/* write_sync: bytes that must be written */
+	uint8_t state;		/* 0 = idle */
+	uint8_t pending;	/* completions still to come */
 };
 
 static inline bool loop_op_busy(const struct loop_op *op)

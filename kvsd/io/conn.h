@@ -18,6 +18,11 @@
 #include "base/macros.h"
 #include "base/sys.h"
 
+/* Most plaintext kept for a handler that does not use it. */
+#define CONN_PLAIN_BYTES_MAX (128u << 10)
+/* Most ciphertext queued for the kernel. */
+#define CONN_OUT_BYTES_MAX (8u << 20)
+
 struct conn;
 struct iovec;
 struct loop;
@@ -28,8 +33,9 @@ struct conn_handler {
 	void (*ready)(struct conn *c, void *ctx);
 	/*
 	 * Plaintext arrived. Returns how many bytes were used; the rest is
-	 * kept and offered again with what follows, or after conn_resume().
-	 * Using none pauses reading: the peer feels it through TCP.
+	 * kept and offered again together with what follows, or after
+	 * conn_resume(). Reading goes on until CONN_PLAIN_BYTES_MAX are kept;
+	 * then the peer feels it through TCP until conn_resume().
 	 */
 	size_t (*data)(struct conn *c, void *ctx, const uint8_t *bytes,
 		       size_t len);
@@ -89,7 +95,7 @@ int conn_write(struct conn *c, const struct iovec *parts,
 /* Ciphertext bytes that the kernel has not taken yet. */
 size_t conn_backlog(const struct conn *c);
 
-/* Offers kept plaintext again and reads on. */
+/* Offers kept plaintext again (in a later callback) and reads on. */
 void conn_resume(struct conn *c);
 
 /*

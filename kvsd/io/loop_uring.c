@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/loop_uring.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/limits.h"
+
+enum { OP_IDLE = 0, OP_IN_FLIGHT, OP_COMPLETED };
+
+/* Low bit of user_data: the fdatasync half of a write_sync. */
+#define TAG_SYNC 1u
+
+struct loop_uring {
+	struct loop loop;
+	const struct sys_ops *sys;
+	struct io_uring ring;
+	bool enabled;
+	size_t in_flight;
+	struct list_node completed;
+	/* Wake-up from other threads. */
+	int wake_fd;
+	uint64_t wake_count;
+	struct loop_op wake_op;
+	pthread_mutex_t lock;
+	struct list_node posted;	/* under lock */
+	bool waking;			/* under lock: a wake is on its way */
+};
+
+static struct loop_uring *uring(struct loop *l)
+{
+	return container_of(l, struct loop_uring, loop);
+}
+
+static int submit(struct loop_uring *u)
+{
+	int r;
+
+	if (!u->enabled) {
+		/* The thread that runs the loop becomes the one submitter. */
+		r = io_uring_enable_rings(&u->ring);
+		if (r < 0)
+			return r;
+		u->enabled = true;
+	}
+	r = io_uring_submit(&u->ring);
+	return r == -EBUSY || r == -EAGAIN || r == -EINTR ? 0 : MIN(r, 0);
+}
+
+/*
+ * Room for @count entries in one batch: a link chain must not be cut by a
+ * submission. The queue only fills when thousands of operations start in one
+ * turn; the kernel takes them at once.
+ */
+static void make_room(struct loop_uring *u, unsigned int count)
+{
+	while (io_uring_sq_space_left(&u->ring) < count) {
+		if (submit(u) < 0)
+			abort(); /* the ring itself is broken */
+	}
+}
+
+static struct io_uring_sqe *start(struct loop *l, struct loop_op *op)
+{
+	struct loop_uring *u = uring(l);
+
+	assert(op->state == OP_IDLE);
+	make_room(u, 2);
+	op->state = OP_IN_FLIGHT;
+	op->pending = 1;
+	op->res = 0;
+	u->in_flight++;
+	return io_uring_get_sqe(&u->ring);
+}
+
+static void tag(struct io_uring_sqe *sqe, struct loop_op *op, uintptr_t bits)
+{
+	io_uring_sqe_set_data64(sqe, (uintptr_t)op | bits);
+}
+
+static void uring_accept(struct loop *l, struct loop_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+	tag(sqe, op, 0);
+}
+
+static void uring_connect(struct loop *l, struct loop_op *op, int fd,
+			  const struct sockaddr *addr, unsigned int len)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_connect(sqe, fd, addr, len);
+	tag(sqe, op, 0);
+}
+
+static void uring_recv(struct loop *l, struct loop_op *op, int fd,
+		       void *bytes, size_t len)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_recv(sqe, fd, bytes, len, 0);
+	tag(sqe, op, 0);
+}
+
+static void uring_send(struct loop *l, struct loop_op *op, int fd,
+		       const void *bytes, size_t len)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_send(sqe, fd, bytes, len, MSG_NOSIGNAL);
+	tag(sqe, op, 0);
+}
+
+static void uring_pread(struct loop *l, struct loop_op *op, int fd,
+			void *bytes, size_t len, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_read(sqe, fd, bytes, (unsigned int)len, offset);
+	tag(sqe, op, 0);
+}
+
+static void uring_pwrite(struct loop *l, struct loop_op *op, int fd,
+			 const void *bytes, size_t len, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_write(sqe, fd, bytes, (unsigned int)len, offset);
+	tag(sqe, op, 0);
+}
+
+static void uring_write_sync(struct loop *l, struct loop_op *op, int fd,
+			     const void *bytes, size_t len, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	op->pending = 2;
+	op->want = (unsigned int)len;
+	/* A short write breaks the link like an error (io_uring_enter(2)). */
+	io_uring_prep_write(sqe, fd, bytes, (unsigned int)len, offset);
+	sqe->flags |= IOSQE_IO_LINK;
+	tag(sqe, op, 0);
+	sqe = io_uring_get_sqe(&uring(l)->ring);
+	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	tag(sqe, op, TAG_SYNC);
+}
+
+static void uring_poll(struct loop *l, struct loop_op *op, int fd,
+		       unsigned int events)
+{
+	struct io_uring_sqe *sqe = start(l, op);
+
+	io_uring_prep_poll_add(sqe, fd, events);
+	tag(sqe, op, 0);
+}
+
+static void uring_cancel(struct loop *l, struct loop_op *op)
+{
+	struct io_uring_sqe *sqe;
+
+	if (op->state != OP_IN_FLIGHT)
+		return;
+	make_room(uring(l), 1);
+	sqe = io_uring_get_sqe(&uring(l)->ring);
+	io_uring_prep_cancel64(sqe, (uintptr_t)op, 0);
+	io_uring_sqe_set_data64(sqe, 0); /* its own result says nothing */
+}
+
+/* Folds one completion into its operation; true when the operation is over. */
+static bool op_result(struct loop_op *op, bool sync, int res)
+{
+	if (sync) {
+		if (res < 0 && op->res >= 0)
+			op->res = res;
+	} else if (op->pending == 2 && res >= 0 &&
+		   (unsigned int)res != op->want) {
+		op->res = -EIO;
+	} else if (op->res >= 0) {
+		op->res = res;
+	}
+	return --op->pending == 0;
+}
+
+/* Phase one: collect; no callback runs here. */
+static void collect(struct loop_uring *u)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head;
+	unsigned int count = 0;
+
+	io_uring_for_each_cqe(&u->ring, head, cqe)
+	{
+		uintptr_t data = (uintptr_t)cqe->user_data;
+		struct loop_op *op = (struct loop_op *)(data & ~(uintptr_t)TAG_SYNC);
+
+		count++;
+		if (!op || !op_result(op, data & TAG_SYNC, cqe->res))
+			continue;
+		op->state = OP_COMPLETED;
+		list_add_tail(&u->completed, &op->link);
+	}
+	io_uring_cq_advance(&u->ring, count);
+}
+
+static void run_posted(struct loop_uring *u)
+{
+	struct list_node batch;
+	struct list_node *n;
+
+	list_init(&batch);
+	(void)pthread_mutex_lock(&u->lock);
+	list_splice_tail(&batch, &u->posted);
+	u->waking = false;
+	(void)pthread_mutex_unlock(&u->lock);
+	while ((n = list_pop(&batch))) {
+		struct loop_task *task = list_entry(n, struct loop_task, link);
+
+		task->run(task);
+	}
+}
+
+static void wake_done(struct loop_op *op, int res)
+{
+	struct loop_uring *u = container_of(op, struct loop_uring, wake_op);
+
+	run_posted(u);
+	if (res != -ECANCELED)
+		loop_pread(&u->loop, op, u->wake_fd, &u->wake_count,
+			   sizeof(u->wake_count), (uint64_t)-1, wake_done);
+}
+
+/* Phase two. */
+static void run_completed(struct loop_uring *u)
+{
+	size_t budget = LOOP_CALLBACKS_PER_TURN_MAX;
+	struct list_node *n;
+
+	while (budget-- && (n = list_pop(&u->completed))) {
+		struct loop_op *op = list_entry(n, struct loop_op, link);
+
+		op->state = OP_IDLE;
+		u->in_flight--;
+		op->done(op, op->res);
+	}
+}
+
+static uint64_t wait_bound(struct loop_uring *u, uint64_t wait_ns)
+{
+	uint64_t next = loop_timers_next_ns(&u->loop);
+	uint64_t now;
+
+	if (!list_empty(&u->completed))
+		return 0;
+	if (next == UINT64_MAX)
+		return wait_ns;
+	now = sys_now_ns(u->sys, CLOCK_MONOTONIC);
+	return next <= now ? 0 : MIN(wait_ns, next - now);
+}
+
+static int uring_turn(struct loop *l, uint64_t wait_ns)
+{
+	struct loop_uring *u = uring(l);
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+	int r;
+
+	r = submit(u);
+	if (r < 0)
+		return r;
+	wait_ns = MIN(wait_bound(u, wait_ns), 3600 * NS_PER_S);
+	ts.tv_sec = (long long)(wait_ns / NS_PER_S);
+	ts.tv_nsec = (long long)(wait_ns % NS_PER_S);
+	r = io_uring_wait_cqes(&u->ring, &cqe, 1, &ts, NULL);
+	if (r < 0 && r != -ETIME && r != -EINTR && r != -EAGAIN)
+		return r;
+	l->now_ns = sys_now_ns(u->sys, CLOCK_MONOTONIC);
+	collect(u);
+	run_completed(u);
+	loop_timers_run(l);
+	return 0;
+}
+
+static void uring_post(struct loop *l, struct loop_task *task)
+{
+	struct loop_uring *u = uring(l);
+	uint64_t one = 1;
+	bool wake;
+
+	(void)pthread_mutex_lock(&u->lock);
+	list_add_tail(&u->posted, &task->link);
+	wake = !u->waking;
+	u->waking = true;
+	(void)pthread_mutex_unlock(&u->lock);
+	/* An eventfd takes this write unless its counter is near 2^64. */
+	if (wake && u->sys->write(u->wake_fd, &one, sizeof(one)) < 0)
+		abort();
+}
+
+static void uring_free(struct loop *l)
+{
+	struct loop_uring *u = uring(l);
+
+	if (u->enabled) {
+		loop_cancel(l, &u->wake_op);
+		while (loop_op_busy(&u->wake_op)) {
+			if (uring_turn(l, NS_PER_S) < 0)
+				break;
+		}
+		assert(u->in_flight == 0);
+	}
+	io_uring_queue_exit(&u->ring);
+	sys_close(u->sys, &u->wake_fd);
+	loop_timers_fini(l);
+	(void)pthread_mutex_destroy(&u->lock);
+	free(u);
+}
+
+static int ring_init(struct io_uring *ring, unsigned int entries)
+{
+	/* Best first: 6.1, then any kernel with io_uring. */
+	static const unsigned int flags[] = {
+		IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
+			IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CLAMP,
+		IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP,
+	};
+	size_t i;
+	int r = -ENOSYS;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		r = io_uring_queue_init(entries, ring, flags[i]);
+		if (r != -EINVAL)
+			return r;
+	}
+	return r;
+}
+
+int loop_uring_new(const struct sys_ops *sys, unsigned int entries,
+		   struct loop **ret_loop)
+{
+	static const struct loop_ops ops = {
+		.accept = uring_accept,
+		.connect = uring_connect,
+		.recv = uring_recv,
+		.send = uring_send,
+		.pread = uring_pread,
+		.pwrite = uring_pwrite,
+		.write_sync = uring_write_sync,
+		.poll = uring_poll,
+		.cancel = uring_cancel,
+		.turn = uring_turn,
+		.post = uring_post,
+		.free = uring_free,
+	};
+	struct loop_uring *u;
+	int r;
+
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
+	u->sys = sys;
+	u->loop.ops = &ops;
+	u->loop.now_ns = sys_now_ns(sys, CLOCK_MONOTONIC);
+	list_init(&u->completed);
+	list_init(&u->posted);
+	u->wake_fd = sys->eventfd(0, 0);
+	if (u->wake_fd < 0) {
+		r = u->wake_fd;
+		free(u);
+		return r;
+	}
+	r = ring_init(&u->ring, entries);
+	if (r < 0) {
+		sys_close(sys, &u->wake_fd);
+		free(u);
+		return r;
+	}
+	(void)pthread_mutex_init(&u->lock, NULL);
+	loop_pread(&u->loop, &u->wake_op, u->wake_fd, &u->wake_count,
+		   sizeof(u->wake_count), (uint64_t)-1, wake_done);
+	*ret_loop = &u->loop;
+	return 0;
+}
