@@ -1,0 +1,181 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# selftest.sh [ENGINE...] - does the guest harness keep its promises?
+#
+# Default: uml qemu-6.12 qemu-6.1; `uml-debug` is the fourth. Prints "ok - name"
+# or "not ok - name" a line and exits non-zero if any was not ok. A kernel that
+# is not cached is prepared first (UML: about 6 minutes).
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+guest=$here/guest
+tmp=$(mktemp -d)
+# The initramfs is made here, which tells our guests from anyone else's.
+export TMPDIR="$tmp"
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
+failed=0
+
+ok() {
+	echo "ok - $1"
+}
+
+not_ok() {
+	echo "not ok - $1"
+	sed 's/^/# /' "$tmp/stdout" "$tmp/stderr" 2>/dev/null | tail -n 30
+	failed=1
+}
+
+# check NAME CONDITION...: the condition is a command
+check() {
+	name=$1
+	shift
+	if "$@"; then ok "$name"; else not_ok "$name"; fi
+}
+
+# in_guest OPTIONS... -- COMMAND...: leaves $code, stdout and stderr
+in_guest() {
+	"$guest" run $engine "$@" >"$tmp/stdout" 2>"$tmp/stderr" </dev/null
+	code=$?
+}
+
+said() {
+	grep -q "$1" "$tmp/stdout"
+}
+
+complained() {
+	grep -q "$1" "$tmp/stderr"
+}
+
+exits() {
+	[ "$code" -eq "$1" ]
+}
+
+a_guest_runs() {
+	pgrep -f "initrd.$TMPDIR/" >/dev/null
+}
+
+no_guest_left() {
+	! a_guest_runs
+}
+
+test_plain_run() {
+	in_guest -- true
+	check "$label: exit code 0 passes through" exits 0
+	mkdir -p "$tmp/out"
+	echo payload >"$tmp/in"
+	in_guest --out "$tmp/out" --file "$tmp/in:/tmp/here" -- sh -c \
+		'cat /tmp/here; echo to-stderr >&2; echo left >/out/file; exit 7'
+	check "$label: exit code 7 passes through" exits 7
+	check "$label: stdout and the copied file arrive" said '^payload$'
+	check "$label: stderr arrives apart" complained '^to-stderr$'
+	check "$label: /out is collected" grep -q '^left$' "$tmp/out/file"
+	check "$label: the console log is collected" test -s "$tmp/out/guest-console.log"
+	in_guest -- sh -c 'seq 200000'
+	check "$label: long output is whole" sh -c \
+		"seq 200000 | cmp -s - '$tmp/stdout'"
+	in_guest -- /nonexistent/command
+	check "$label: a missing command is 127" exits 127
+}
+
+test_isolation() {
+	marker=$here/.selftest-$$
+	in_guest --env HELLO=world -- sh -c "echo x >'$marker' && cat '$marker' && echo \$HELLO"
+	check "$label: the guest may write anywhere" said '^x$'
+	check "$label: --env passes" said '^world$'
+	check "$label: the host's files stay as they were" test ! -e "$marker"
+	mkdir -p "$tmp/share"
+	in_guest --share "$tmp/share:/mnt/share" -- cp /etc/hostname /mnt/share/kept
+	check "$label: --share is written through" test -s "$tmp/share/kept"
+}
+
+test_failures() {
+	in_guest --timeout 15 -- sleep 1000
+	check "$label: timeout is 201" exits 201
+	check "$label: nothing runs after a timeout" no_guest_left
+	test_terminated
+	in_guest --modules no_such_module -- true
+	check "$label: a missing module is 203" exits 203
+	check "$label: a missing module comes with the console" complained 'no_such_module'
+	in_guest --require CONFIG_NO_SUCH_OPTION -- true
+	check "$label: a missing kernel option is 202" exits 202
+	in_guest -- sh -c 'echo c >/proc/sysrq-trigger; /bin/busybox poweroff -f'
+	check "$label: a dying guest is 205" exits 205
+	in_guest --append init=/x --append rdinit=/nonexistent -- true
+	check "$label: a guest that does not boot is 200" exits 200
+	"$guest" run --bogus >"$tmp/stdout" 2>"$tmp/stderr"
+	code=$?
+	check "$label: bad arguments are 204" exits 204
+}
+
+test_terminated() {
+	"$guest" run $engine -- sleep 1000 >"$tmp/stdout" 2>"$tmp/stderr" </dev/null &
+	pid=$!
+	sleep 3
+	check "$label: a guest is seen while it runs" a_guest_runs
+	kill "$pid"
+	wait "$pid"
+	code=$?
+	check "$label: SIGTERM is 143" exits 143
+	check "$label: nothing runs after SIGTERM" no_guest_left
+}
+
+test_devices() {
+	in_guest --modules "vivid n_devs=1 node_types=0x1,vicodec" -- sh -c \
+		'ls /dev/video0; cat /sys/class/video4linux/video*/name'
+	check "$label: vivid is /dev/video0" said '^/dev/video0$'
+	check "$label: vicodec has an encoder node" said 'stateful-encoder'
+	in_guest -- "$here/probe"
+	for probe in io_uring memfd udmabuf loopback; do
+		check "$label: $probe works" said "^$probe ok"
+	done
+	test_frame_rate
+}
+
+test_frame_rate() {
+	command -v v4l2-ctl >/dev/null || {
+		echo "ok - $label: vivid at 30 fps # SKIP v4l2-ctl is not installed"
+		return
+	}
+	in_guest --modules vivid -- v4l2-ctl -d0 -v width=640,height=360 -p 30 \
+		--stream-mmap --stream-count=90
+	rate=$(grep -o '[0-9.]* fps' "$tmp/stderr" | tail -n 1)
+	check "$label: vivid 640x360 runs at 29 to 31 fps (${rate:-none})" \
+		sh -c "echo '${rate:-0 fps}' | awk '{ exit !(\$1 > 29 && \$1 < 31) }'"
+}
+
+test_qemu_devices() {
+	in_guest --modules "vivid n_devs=1" -- sh -c 'ls /dev/video0; uname -r'
+	check "$label: boots with vivid as /dev/video0" said '^/dev/video0$'
+	check "$label: is the right kernel" said "^${engine##*-}\."
+	in_guest -- "$here/probe" io_uring memfd loopback
+	check "$label: io_uring, memfd and loopback work" exits 0
+	[ "$label" = qemu-6.1 ] && return
+	in_guest -- "$here/probe" udmabuf
+	check "$label: udmabuf works" exits 0
+}
+
+[ $# -gt 0 ] || set -- uml qemu-6.12 qemu-6.1
+for label; do
+	debug=
+	[ "$label" = uml-debug ] && debug=--debug
+	engine="--engine ${label%-debug} $debug"
+	"$guest" prepare "${label%-debug}" $debug >/dev/null || {
+		not_ok "$label: kernel is prepared"
+		continue
+	}
+	engine=${engine% }
+	test_plain_run
+	case $label in
+	uml*)
+		test_isolation
+		test_failures
+		test_devices
+		;;
+	*)
+		test_qemu_devices
+		[ "$label" != qemu-6.12 ] || { test_isolation && test_failures; }
+		;;
+	esac
+done
+exit $failed
