@@ -4,9 +4,11 @@ producer_version := $(producer_major).1
 
 proto_src :=
 
-core_src :=
+core_src := $(addprefix kvsd/core/, \
+	loop.c)
 
-io_src :=
+io_src := $(addprefix kvsd/io/, \
+	conn.c loop_uring.c resolve.c tls.c)
 
 # Local store: segments, SQLite index and catalog (the service only).
 store_src :=

@@ -43,8 +43,9 @@ struct conn_handler {
 	void (*drained)(struct conn *c, void *ctx);
 	/*
 	 * The peer ended its sending direction in order (close_notify or a
-	 * bare FIN). Writing is still possible. May be NULL: then the
-	 * connection is closed.
+	 * bare FIN). Writing is still possible, and kept plaintext is still
+	 * offered after conn_resume(). May be NULL: then the connection is
+	 * closed.
 	 */
 	void (*ended)(struct conn *c, void *ctx);
 	/*
@@ -105,7 +106,10 @@ void conn_resume(struct conn *c);
  */
 void conn_deadline(struct conn *c, uint64_t at_ns);
 
-/* Sends what is queued, then close_notify, then closes. */
+/*
+ * Sends what is queued, then close_notify, reads on for at most 2 s so that
+ * the peer gets to see it, then closes. closed() has why = 0.
+ */
 void conn_close(struct conn *c);
 
 /* Closes at once; closed(@why) follows by callback. */

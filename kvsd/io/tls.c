@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/tls.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REASON_BYTES 256
+
+struct tls_ctx {
+	SSL_CTX *ssl;
+	BIO_METHOD *method;	/* ciphertext to and from struct buf */
+	bool server;
+};
+
+struct tls {
+	SSL *ssl;
+	/* The caller's buffers, for the length of one call. */
+	struct buf *in;
+	struct buf *out;
+	char reason[REASON_BYTES];
+};
+
+/* --- BIO over two struct buf ------------------------------------------------ */
+
+static int bio_read(BIO *bio, char *bytes, size_t len, size_t *ret_len)
+{
+	struct tls *t = BIO_get_data(bio);
+	size_t n = t->in ? MIN(len, buf_len(t->in)) : 0;
+
+	BIO_clear_retry_flags(bio);
+	if (!n) {
+		BIO_set_retry_read(bio);
+		return 0;
+	}
+	memcpy(bytes, buf_head(t->in), n);
+	buf_consume(t->in, n);
+	*ret_len = n;
+	return 1;
+}
+
+static int bio_write(BIO *bio, const char *bytes, size_t len, size_t *ret_len)
+{
+	struct tls *t = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (!t->out || buf_add(t->out, bytes, len) < 0)
+		return 0;
+	*ret_len = len;
+	return 1;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+	(void)bio;
+	(void)num;
+	(void)ptr;
+	return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int bio_create(BIO *bio)
+{
+	BIO_set_init(bio, 1);
+	return 1;
+}
+
+static BIO_METHOD *bio_method(void)
+{
+	BIO_METHOD *m;
+
+	m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "buf");
+	if (!m)
+		return NULL;
+	if (!BIO_meth_set_read_ex(m, bio_read) ||
+	    !BIO_meth_set_write_ex(m, bio_write) ||
+	    !BIO_meth_set_ctrl(m, bio_ctrl) ||
+	    !BIO_meth_set_create(m, bio_create)) {
+		BIO_meth_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+/* --- contexts ----------------------------------------------------------------- */
+
+static int ctx_new(bool server, struct tls_ctx **ret_ctx)
+{
+	AUTO(tls_ctx_free) struct tls_ctx *ctx = calloc(1, sizeof(*ctx));
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->server = server;
+	ctx->ssl = SSL_CTX_new(server ? TLS_server_method() :
+					TLS_client_method());
+	ctx->method = bio_method();
+	if (!ctx->ssl || !ctx->method ||
+	    !SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION))
+		return -ENOMEM;
+	(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION |
+						    SSL_OP_NO_COMPRESSION);
+	/* Records may be completed over several tls_write() of one stream. */
+	(void)SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS |
+						 SSL_MODE_AUTO_RETRY);
+	*ret_ctx = TAKE_PTR(ctx);
+	return 0;
+}
+
+int tls_ctx_new_server(const char *cert_path, const char *key_path,
+		       struct tls_ctx **ret_ctx)
+{
+	AUTO(tls_ctx_free) struct tls_ctx *ctx = NULL;
+	int r;
+
+	if (access(cert_path, R_OK) < 0 || access(key_path, R_OK) < 0)
+		return -errno;
+	r = ctx_new(true, &ctx);
+	if (r < 0)
+		return r;
+	ERR_clear_error();
+	if (SSL_CTX_use_certificate_chain_file(ctx->ssl, cert_path) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(ctx->ssl, key_path,
+					SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(ctx->ssl) != 1) {
+		ERR_clear_error();
+		return -EBADMSG;
+	}
+	/* Tickets resume sessions; one is enough for a device. */
+	(void)SSL_CTX_set_num_tickets(ctx->ssl, 1);
+	*ret_ctx = TAKE_PTR(ctx);
+	return 0;
+}
+
+int tls_ctx_new_client(const char *ca_path, struct tls_ctx **ret_ctx)
+{
+	AUTO(tls_ctx_free) struct tls_ctx *ctx = NULL;
+	int ok;
+	int r;
+
+	if (ca_path && access(ca_path, R_OK) < 0)
+		return -errno;
+	r = ctx_new(false, &ctx);
+	if (r < 0)
+		return r;
+	ERR_clear_error();
+	if (ca_path)
+		ok = SSL_CTX_load_verify_file(ctx->ssl, ca_path);
+	else
+		ok = SSL_CTX_set_default_verify_paths(ctx->ssl);
+	if (ok != 1) {
+		ERR_clear_error();
+		return -EBADMSG;
+	}
+	SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER, NULL);
+	*ret_ctx = TAKE_PTR(ctx);
+	return 0;
+}
+
+struct tls_ctx *tls_ctx_free(struct tls_ctx *ctx)
+{
+	if (!ctx)
+		return NULL;
+	SSL_CTX_free(ctx->ssl);
+	BIO_meth_free(ctx->method);
+	free(ctx);
+	return NULL;
+}
+
+/* --- connections --------------------------------------------------------------- */
+
+static int expect_host(SSL *ssl, const char *host)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	uint8_t addr[16];
+
+	if (inet_pton(AF_INET, host, addr) == 1 ||
+	    inet_pton(AF_INET6, host, addr) == 1)
+		return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
+	X509_VERIFY_PARAM_set_hostflags(param,
+					X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set1_host(ssl, host) == 1 &&
+	       SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+int tls_new(struct tls_ctx *ctx, const char *host, struct tls **ret_tls)
+{
+	struct tls *t = calloc(1, sizeof(*t));
+	BIO *bio;
+
+	if (!t)
+		return -ENOMEM;
+	t->ssl = SSL_new(ctx->ssl);
+	bio = t->ssl ? BIO_new(ctx->method) : NULL;
+	if (!bio) {
+		(void)tls_free(t);
+		return -ENOMEM;
+	}
+	BIO_set_data(bio, t);
+	SSL_set_bio(t->ssl, bio, bio);
+	if (ctx->server) {
+		SSL_set_accept_state(t->ssl);
+	} else {
+		SSL_set_connect_state(t->ssl);
+		if (!host || !expect_host(t->ssl, host)) {
+			(void)tls_free(t);
+			return -EINVAL;
+		}
+	}
+	*ret_tls = t;
+	return 0;
+}
+
+struct tls *tls_free(struct tls *t)
+{
+	if (!t)
+		return NULL;
+	SSL_free(t->ssl);
+	ERR_clear_error();
+	free(t);
+	return NULL;
+}
+
+static void set_reason(struct tls *t)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *text = e ? ERR_reason_error_string(e) : NULL;
+
+	(void)snprintf(t->reason, sizeof(t->reason), "%s",
+		       text ? text : "TLS failed");
+	ERR_clear_error();
+}
+
+static void set_verify_reason(struct tls *t, long verify)
+{
+	(void)snprintf(t->reason, sizeof(t->reason), "%s",
+		       X509_verify_cert_error_string(verify));
+	ERR_clear_error();
+}
+
+/* OpenSSL's verdict on a call that did not succeed. */
+static int verdict(struct tls *t, int ret)
+{
+	switch (SSL_get_error(t->ssl, ret)) {
+	case SSL_ERROR_WANT_READ:
+		return 0;
+	case SSL_ERROR_ZERO_RETURN:
+		return -EPIPE;
+	case SSL_ERROR_SYSCALL:
+	case SSL_ERROR_WANT_WRITE:
+		if (t->out && t->out->failed)
+			return -ENOBUFS;
+		break;
+	default:
+		break;
+	}
+	set_reason(t);
+	return -EPROTO;
+}
+
+int tls_handshake(struct tls *t, struct buf *in, struct buf *out)
+{
+	long verify;
+	int n;
+	int r;
+
+	t->in = in;
+	t->out = out;
+	ERR_clear_error();
+	n = SSL_do_handshake(t->ssl);
+	if (n == 1)
+		return 1;
+	r = verdict(t, n);
+	verify = SSL_get_verify_result(t->ssl);
+	if (r == -EPROTO && verify != X509_V_OK) {
+		set_verify_reason(t, verify);
+		return -EKEYREJECTED;
+	}
+	return r;
+}
+
+int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes,
+	     size_t len)
+{
+	int n;
+
+	t->in = in;
+	t->out = out;
+	ERR_clear_error();
+	n = SSL_read(t->ssl, bytes, (int)MIN(len, (size_t)INT_MAX));
+	return n > 0 ? n : verdict(t, n);
+}
+
+int tls_write(struct tls *t, struct buf *in, struct buf *out,
+	      const uint8_t *bytes, size_t len)
+{
+	t->in = in;
+	t->out = out;
+	while (len) {
+		size_t n;
+		int r;
+
+		ERR_clear_error();
+		if (SSL_write_ex(t->ssl, bytes, len, &n) == 1) {
+			bytes += n;
+			len -= n;
+			continue;
+		}
+		r = verdict(t, 0);
+		/* Renegotiation is off, so a write never waits for input. */
+		return r ? r : -EPROTO;
+	}
+	return 0;
+}
+
+void tls_close(struct tls *t, struct buf *in, struct buf *out)
+{
+	t->in = in;
+	t->out = out;
+	ERR_clear_error();
+	if (SSL_is_init_finished(t->ssl))
+		(void)SSL_shutdown(t->ssl); /* queues close_notify */
+	ERR_clear_error();
+}
+
+const char *tls_reason(const struct tls *t)
+{
+	return t->reason;
+}
+
+const char *tls_version(const struct tls *t)
+{
+	return SSL_get_version(t->ssl);
+}
