@@ -2,7 +2,12 @@
 producer_major := 0
 producer_version := $(producer_major).1
 
-proto_src :=
+proto_src := $(addprefix kvsd/proto/, \
+	epoch.c \
+	fragment_number.c \
+	http.c \
+	names.c \
+	slice.c)
 
 core_src := $(addprefix kvsd/core/, \
 	loop.c)

@@ -6,10 +6,10 @@
  *
  * What a lenient reader accepts and this one refuses, since two readers that
  * disagree about framing are a hole: obs-fold, bare CR or LF, space before the
- * colon, Content-Length beside Transfer-Encoding, Content-Length lists and
- * repeats that differ, any coding but a single "chunked", chunked in HTTP/1.0,
- * a request without exactly one Host, a request target that is not
- * origin-form ("/path?query").
+ * colon, Content-Length beside Transfer-Encoding, a second Content-Length (equal
+ * or not) or a list in one, any coding but a single "chunked", chunked in
+ * HTTP/1.0, a 1.1 request without exactly one Host, a request target that is
+ * not origin-form ("/path?query").
  */
 #ifndef PROTO_HTTP_H
 #define PROTO_HTTP_H
@@ -86,13 +86,18 @@ enum http_body_state {
 	HTTP_BODY_LENGTH = 0,	/* @left bytes to come */
 	HTTP_BODY_UNTIL_CLOSE,
 	HTTP_BODY_CHUNK_SIZE,
-	HTTP_BODY_CHUNK_LINE,	/* extensions, ignored */
+	HTTP_BODY_EXT_NAME,	/* chunk extensions: checked, ignored */
+	HTTP_BODY_EXT_VALUE,
+	HTTP_BODY_EXT_QUOTED,
+	HTTP_BODY_EXT_ESCAPE,
+	HTTP_BODY_EXT_END,
 	HTTP_BODY_CHUNK_LF,
 	HTTP_BODY_CHUNK_DATA,	/* @left bytes to come */
-	HTTP_BODY_CHUNK_DATA_CR,
-	HTTP_BODY_CHUNK_DATA_LF,
-	HTTP_BODY_TRAILER_START,
-	HTTP_BODY_TRAILER,
+	HTTP_BODY_DATA_CR,
+	HTTP_BODY_DATA_LF,
+	HTTP_BODY_TRAILER_START, /* trailers: checked, discarded */
+	HTTP_BODY_TRAILER_NAME,
+	HTTP_BODY_TRAILER_VALUE,
 	HTTP_BODY_TRAILER_LF,
 	HTTP_BODY_END_LF,
 	HTTP_BODY_DONE,
@@ -103,7 +108,7 @@ struct http_body {
 	enum http_body_state state;
 	uint64_t left;		/* of the body or of the chunk */
 	unsigned int line_bytes; /* of the chunk line or the trailers so far */
-	unsigned int digits;	/* of the chunk size so far */
+	unsigned int piece_bytes; /* of the size or extension part so far */
 };
 
 /* A request without a stated length has no body. */

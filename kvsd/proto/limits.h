@@ -17,6 +17,9 @@
 #define SIGV4_ACCESS_KEY_CHARS_MAX 128u
 #define SIGV4_SECRET_CHARS_MAX 256u
 #define SIGV4_SCOPE_CHARS_MAX 64u	/* region, service */
+#define SIGV4_CLAIM_CHARS_MAX 1024u	/* of a presigned URL */
+#define SIGV4_PATH_SEGMENTS_MAX 64u
+#define SIGV4_SIGNED_HEADERS_CHARS_MAX 2048u
 
 /* --- PutMedia acknowledgements --- */
 #define ACK_BYTES_MAX 1024u
@@ -31,6 +34,9 @@
 #define KMS_KEY_ID_CHARS_MAX 2048u
 #define VERSION_CHARS_MAX 64u
 #define ARN_CHARS_MAX 1024u
+#define REGION_CHARS_MAX 64u
+#define STREAM_CREATED_CHARS 13u	/* epoch ms in an ARN, until 2286 */
+#define STREAM_CREATED_MS_MAX 9999999999999ull
 
 /* --- Matroska: reading --- */
 /* Raw bytes before the first Cluster: a 1 MiB CodecPrivate, and as much again. */

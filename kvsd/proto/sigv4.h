@@ -86,31 +86,36 @@ struct sigv4_error {
 };
 const struct sigv4_error *sigv4_error(enum sigv4_verdict verdict);
 
-/* What a request claims; slices point into the request. */
+/* What a request claims, not yet believed. */
 struct sigv4_claim {
 	bool presigned;
-	struct slice access_key_id; /* [A-Za-z0-9_], not yet looked up */
+	struct slice access_key_id;
 	struct slice scope;	/* "20150830/us-east-1/service/aws4_request" */
-	struct slice date;	/* yyyymmdd of the scope */
+	struct slice date;	/* the parts of the scope */
 	struct slice region;
 	struct slice service;
+	struct slice terminator;
 	struct slice signed_headers;
-	struct slice signature;	/* 64 lower-case hex digits */
+	struct slice signature;
+	struct slice token;	/* presigned: still percent-encoded */
 	char timestamp[SIGV4_DATE_CHARS + 1];
 	uint64_t signed_s;	/* the timestamp as epoch seconds */
 	uint64_t expires_s;	/* presigned: seconds of validity */
-	struct slice token;	/* header form: X-Amz-Security-Token */
-	/* Decoded query values live here (presigned). */
-	char store[512];
+	/* Presigned: the decoded credential and signed headers. */
+	char store[SIGV4_CLAIM_CHARS_MAX];
 };
 
 /**
  * sigv4_parse() - find and check the form of a request's signature
- * @ret_claim: filled when the result is SIGV4_OK; points into itself, so do
- *	not copy it
+ * @ret_claim: filled when the result is SIGV4_OK; points into the request and
+ *	into itself, so do not copy it
  *
- * Checks form only: host and every x-amz-* header that is present must be
- * signed, the date must be one. Return: SIGV4_OK, _MISSING, _INCOMPLETE.
+ * Checks form only: all parts there, the date one, host among the signed
+ * headers, and those in order. Other headers may stay unsigned: the C producer
+ * adds its security token after signing (verify compares it anyway) and
+ * proxies add headers of their own; TLS guards those.
+ *
+ * Return: SIGV4_OK, _MISSING, _INCOMPLETE.
  */
 enum sigv4_verdict sigv4_parse(const struct sigv4_request *rq,
 			       struct sigv4_claim *ret_claim) MUST_CHECK;
@@ -164,8 +169,8 @@ int sigv4_sign(const struct sigv4_request *rq,
  * @presigned: leave X-Amz-Signature out of the query
  *
  * Return: 0, -EINVAL (a signed header is absent, names are not sorted, the
- * query or path cannot be decoded, body_hash is needed and NULL), -EMSGSIZE
- * (over HTTP_QUERY_PARAMS_MAX), -ENOBUFS, -ENOMEM.
+ * query cannot be decoded, body_hash is needed and NULL), -EMSGSIZE (over
+ * HTTP_QUERY_PARAMS_MAX or SIGV4_PATH_SEGMENTS_MAX), -ENOBUFS, -ENOMEM.
  */
 int sigv4_canonical(const struct sigv4_request *rq, struct slice signed_headers,
 		    bool presigned, struct buf *out) MUST_CHECK;
