@@ -40,6 +40,49 @@
 					     * stream that has live readers */
 #define OUTPUT_BYTES_MAX (1u << 20)	    /* plaintext queued per reader */
 
+/* --- producer: fragments --- */
+#define FRAGMENT_MS_MIN 1000u		/* quota: no shorter fragments */
+#define FRAGMENT_MS_MAX 10000u		/* the older quota page's maximum */
+#define FRAGMENT_MS_DEFAULT 2000u
+/* A cut at other than a key frame, only to stay under ack 4002's bound. */
+#define FRAGMENT_CUT_MS_MAX 19000u
+/* The 50 MB of ack 4001 read as decimal, the smaller reading. */
+#define FRAGMENT_CUT_BYTES_MAX 50000000u
+#define FRAGMENT_SLACK_MS_MAX 50u	/* a key frame may come this early */
+#define FRAGMENT_IDLE_NS (5 * NS_PER_S)	/* no frame: the fragment ends */
+#define FRAGMENT_SETUPS_MAX 4u		/* codec privates that may be in use */
+#define INTERLEAVE_MS_DEFAULT 200u
+#define INTERLEAVE_MS_MAX 5000u
+#define INTERLEAVE_FRAMES_MAX 256u	/* waiting, per track */
+#define FRAME_HEADER_BYTES_MAX 64u	/* cluster head and block head */
+
+/* --- producer: retransmission store --- */
+#define RETAIN_CHUNK_BYTES (64u << 10)
+#define RETAIN_BYTES_MIN (1u << 20)
+#define RETAIN_BYTES_MAX (4ull << 30)
+#define RETAIN_BYTES_DEFAULT (32u << 20)
+#define RETAIN_FRAGMENTS_MAX 4096u	/* two hours of 2 s fragments */
+#define RETAIN_SPARE_CHUNKS 16u		/* free, but not given back */
+
+/* --- producer: upload session --- */
+#define UPLOAD_BACKLOG_BYTES_MAX (256u << 10) /* ciphertext in user space */
+#define UPLOAD_PIECE_BYTES_MAX (64u << 10)    /* one HTTP chunk */
+#define UPLOAD_PIECE_PARTS_MAX 16u
+#define UPLOAD_PIECES_PER_TURN_MAX 16u
+#define UPLOAD_CONNECT_NS_MAX (15 * NS_PER_S)
+#define UPLOAD_OPEN_NS_MAX (15 * NS_PER_S)    /* head sent, no status yet */
+#define UPLOAD_ACK_NS_MAX (120 * NS_PER_S)    /* sent, nothing acknowledged */
+#define UPLOAD_SEND_NS_MAX (30 * NS_PER_S)    /* backlog does not shrink */
+#define UPLOAD_IDLE_NS_MAX (10 * NS_PER_S)    /* nothing to send: end it */
+#define UPLOAD_SESSION_NS_MAX (40 * 60 * NS_PER_S) /* under the 45 min */
+#define UPLOAD_CREATE_POLL_NS NS_PER_S
+#define UPLOAD_CHECK_NS (5 * NS_PER_S)	      /* how often stalls are seen */
+#define UPLOAD_RETRY_NS_MIN (NS_PER_S / 2)
+#define UPLOAD_RETRY_NS_MAX (30 * NS_PER_S)
+#define UPLOAD_REFUSED_NS_MIN (30 * NS_PER_S) /* the service says no */
+#define UPLOAD_REFUSED_NS_MAX (300 * NS_PER_S)
+#define UPLOAD_CALLS_AFTER_FAILURES 3u	      /* then ask for the endpoint */
+
 /* --- loop --- */
 #define LOOP_ENTRIES 1024u
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u
