@@ -7,7 +7,7 @@ support_src := \
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
-unit_tests := test_base
+unit_tests := test_base test_loop
 
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/limits.h"
 
@@ -38,13 +40,25 @@ static struct loop_uring *uring(struct loop *l)
 	return container_of(l, struct loop_uring, loop);
 }
 
+/*
+ * io_uring_enable_rings(): declared by liburing 2.3 (Debian 12) but left out
+ * of its shared object. Use the library's once 2.4 is the floor.
+ */
+static int enable(struct loop_uring *u)
+{
+	long r = syscall(__NR_io_uring_register, u->ring.ring_fd,
+			 IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+
+	return r < 0 ? -errno : 0;
+}
+
 static int submit(struct loop_uring *u)
 {
 	int r;
 
 	if (!u->enabled) {
 		/* The thread that runs the loop becomes the one submitter. */
-		r = io_uring_enable_rings(&u->ring);
+		r = enable(u);
 		if (r < 0)
 			return r;
 		u->enabled = true;
