@@ -9,6 +9,10 @@ proto_src := $(addprefix kvsd/proto/, \
 	names.c \
 	slice.c)
 
+# Media containers and bitstreams.
+proto_src += $(addprefix kvsd/proto/, \
+	ebml.c mkv.c mkv_block.c mkv_leaf.c mkv_reader.c mkv_writer.c)
+
 core_src := $(addprefix kvsd/core/, \
 	loop.c)
 

@@ -85,8 +85,10 @@ struct mkv_frame {
 	uint64_t time_ns; /* timecode * scale, plus its place in a lace */
 	uint64_t duration_ticks; /* BlockDuration (of the whole lace); 0: none */
 	/*
-	 * SimpleBlock: the flag. BlockGroup: no ReferenceBlock, which is known
-	 * at frame_end() only; frame_begin() says false.
+	 * SimpleBlock: the flag. BlockGroup: no ReferenceBlock, known at
+	 * frame_end() only, which comes when the group ends (frame_begin()
+	 * says false). Frames of a lace before its last count as key: only
+	 * audio is laced.
 	 */
 	bool key;
 	uint8_t flags; /* as on the wire */
@@ -137,10 +139,13 @@ struct mkv_reader_ops {
 	int (*document_end)(void *ctx, uint64_t offset);
 };
 
+struct mkv_element;
+
 struct mkv_level {
 	uint32_t id;
 	uint64_t begin; /* offset of the element */
-	uint64_t end; /* UINT64_MAX: unknown size */
+	uint64_t end; /* where it ends at the latest; UINT64_MAX: no bound */
+	bool unknown; /* size not given: a sibling may end it earlier */
 };
 
 /* Fields are private, save @offset and @error, which anyone may read. */
@@ -169,8 +174,6 @@ struct mkv_reader {
 
 	/* The leaf being read. */
 	const struct mkv_element *leaf;
-	uint64_t leaf_begin; /* offset of the element */
-	uint64_t body_begin;
 	uint64_t body_end;
 	uint8_t scratch[16];
 	unsigned int scratch_len;
@@ -180,8 +183,7 @@ struct mkv_reader {
 
 	struct buf header;
 	struct mkv_document doc;
-	bool in_document;
-	bool seen_segment;
+	int stage; /* enum document_stage */
 	bool seen_info;
 	bool seen_tracks;
 	bool header_done;
