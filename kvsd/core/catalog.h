@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "core/loop.h"
 #include "core/store.h"
 
 #define CATALOG_NAME_BYTES 257u	     /* 256 + NUL: StreamName */
@@ -27,7 +28,6 @@
 #define CATALOG_SECRET_BYTES 129u
 #define CATALOG_TAGS_BYTES_MAX (50u * (128u + 256u) * 4u)
 
-struct loop;
 struct catalog;
 
 struct catalog_stream {
@@ -52,8 +52,10 @@ struct catalog_credential {
 struct catalog_op {
 	void (*done)(struct catalog_op *op, int res);
 	/* The rest belongs to the catalog. */
+	struct loop_task task;	/* so that completing needs no memory */
 	struct list_node link;
 	void *priv;
+	int res;
 };
 
 struct catalog_ops {

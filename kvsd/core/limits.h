@@ -83,6 +83,43 @@
 #define UPLOAD_REFUSED_NS_MAX (300 * NS_PER_S)
 #define UPLOAD_CALLS_AFTER_FAILURES 3u	      /* then ask for the endpoint */
 
+
+/* --- ingest: one upload --- */
+#define INGEST_FRAGMENTS_MAX 8u	 /* open, waiting or being committed */
+#define INGEST_SLICE_BYTES (32u << 10)	/* fed to the reader at once */
+#define INGEST_TAGS_BYTES_MAX (64u << 10) /* Tags between two clusters */
+/* What one slice and a fragment's tags can leave behind. */
+#define INGEST_PENDING_BYTES_MAX \
+	(2 * INGEST_SLICE_BYTES + 2 * INGEST_TAGS_BYTES_MAX)
+#define INGEST_IDLE_ACK_NS (5 * NS_PER_S)
+#define FRAME_PROBE_BYTES 256u	/* of a frame, looked at for its time */
+
+/* --- service: local store (per loop thread unless said otherwise) --- */
+#define SEGMENT_BYTES_DEFAULT (64ull << 20)
+#define SEGMENT_BYTES_MIN (1ull << 20)
+#define SEGMENT_BYTES_MAX (4ull << 30)
+#define SEGMENTS_MAX (1u << 20)		 /* per directory */
+#define SEGMENT_RETRY_NS NS_PER_S	 /* after a failed or full disk */
+#define STORE_FRAGMENT_BYTES_MAX \
+	(FRAGMENT_BYTES_MAX + SESSION_HEADER_BYTES_MAX + (4u << 20))
+#define STORE_WRITE_BUFFERS 4u
+#define STORE_WRITE_BUFFER_BYTES (1u << 20)
+#define STORE_WRITE_EARLY_BYTES (256u << 10) /* written without a commit */
+#define STORE_WRITERS_MAX CONNECTIONS_MAX
+#define STORE_ROWS_PENDING_MAX (64u << 10) /* committed, not yet indexed */
+#define STORE_SPARE_PAGES 32u		/* free 64 KiB page buffers kept */
+#define STORE_READS_MAX 32u		/* running; the others wait */
+#define STORE_READ_PAGES 2u		/* in flight per read */
+#define STORE_KEYS_IDLE_MAX 1024u	/* expanded keys kept for reuse */
+#define STORE_FILES_IDLE_MAX 64u	/* segments kept open for readers */
+#define STORE_MAPS_IDLE_MAX 128u	/* page maps kept for readers */
+#define INDEX_ROWS_PER_COMMIT_MAX 1000u
+#define INDEX_ROWS_PER_DELETE 500u	/* between two other requests */
+#define INDEX_RETRY_NS NS_PER_S		/* a full or broken disk */
+#define INDEX_CHECK_BYTES_MAX (256u << 20) /* integrity checked at start */
+#define SEQUENCE_RESERVE (1ull << 32)	/* numbers per durable reservation */
+#define CREDENTIALS_MAX 10000u
+
 /* --- loop --- */
 #define LOOP_ENTRIES 1024u
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u

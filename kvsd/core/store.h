@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "core/loop.h"
 #include "proto/fragment_number.h"
 
 #define STREAM_ID_BYTES 16u
@@ -80,8 +81,10 @@ struct store_op {
 	/* @res: 0 (or rows/bytes as the call says) or -errno. */
 	void (*done)(struct store_op *op, int res);
 	/* The rest belongs to the store. */
+	struct loop_task task;	/* so that completing needs no memory */
 	struct list_node link;
 	void *priv;
+	int res;
 };
 
 /* Called once when the store takes bytes again after -EAGAIN. */
@@ -138,7 +141,8 @@ static inline int store_writer_open(struct store *s,
  * Copies (that is the seal). Return: bytes taken (all of @len, or fewer when
  * the write buffers filled up on the way), -EAGAIN when nothing fits now
  * (store_wait() tells when), or the error that ended this writer: -EIO,
- * -ENOSPC; then only store_writer_abort() is left to call.
+ * -ENOSPC, -ENOMEM, -EFBIG (over STORE_FRAGMENT_BYTES_MAX); then only
+ * store_writer_abort() is left to call.
  */
 static inline int store_writer_add(struct store_writer *w, struct store *s,
 				   const void *bytes, size_t len)
@@ -151,7 +155,9 @@ static inline int store_writer_add(struct store_writer *w, struct store *s,
  * @meta: number and stream come from the writer; times and part sizes from
  *	here; segment and page are ignored. Copied.
  *
- * Ends the writer whatever happens. done(0) means that the fragment survives
+ * Ends the writer whatever happens. The parts' sizes must add up to what was
+ * added, which is at least one byte, and no time may exceed INT64_MAX, else
+ * done(-EINVAL). done(0) means that the fragment survives
  * a power cut from now on (invariant 2): PERSISTED may be sent, and readers
  * and store_list() of this same store find it.
  */
