@@ -3,10 +3,12 @@ producer_major := 0
 producer_version := $(producer_major).1
 
 proto_src := $(addprefix kvsd/proto/, \
+	ack.c \
 	epoch.c \
 	fragment_number.c \
 	http.c \
 	names.c \
+	sigv4.c \
 	slice.c)
 
 # Media containers and bitstreams.
@@ -17,7 +19,7 @@ core_src := $(addprefix kvsd/core/, \
 	loop.c)
 
 io_src := $(addprefix kvsd/io/, \
-	conn.c loop_uring.c resolve.c tls.c)
+	conn.c crypto.c loop_uring.c resolve.c tls.c)
 
 # Local store: segments, SQLite index and catalog (the service only).
 store_src :=
