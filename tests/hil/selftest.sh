@@ -101,7 +101,9 @@ test_failures() {
 	check "$label: a missing kernel option is 202" exits 202
 	in_guest -- sh -c 'echo c >/proc/sysrq-trigger; /bin/busybox poweroff -f'
 	check "$label: a dying guest is 205" exits 205
-	in_guest --append init=/x --append rdinit=/nonexistent -- true
+	in_guest -- sh -c 'echo "BUG: made up by the self-test" >/dev/kmsg'
+	check "$label: a report of the kernel is 206" exits 206
+	in_guest --append rdinit=/nonexistent -- true
 	check "$label: a guest that does not boot is 200" exits 200
 	"$guest" run --bogus >"$tmp/stdout" 2>"$tmp/stderr"
 	code=$?
@@ -114,10 +116,17 @@ test_terminated() {
 	sleep 3
 	check "$label: a guest is seen while it runs" a_guest_runs
 	kill "$pid"
-	wait "$pid"
+	{ wait "$pid"; } 2>/dev/null
 	code=$?
 	check "$label: SIGTERM is 143" exits 143
 	check "$label: nothing runs after SIGTERM" no_guest_left
+	"$guest" run $engine -- sleep 1000 >"$tmp/stdout" 2>"$tmp/stderr" </dev/null &
+	pid=$!
+	sleep 3
+	kill -KILL "$pid"
+	{ wait "$pid"; } 2>/dev/null
+	sleep 1
+	check "$label: nothing runs after SIGKILL" no_guest_left
 }
 
 test_devices() {

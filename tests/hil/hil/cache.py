@@ -24,6 +24,9 @@ from .common import EXIT_KERNEL, EXIT_SETUP, HERE, HarnessError, say
 # Raise to throw away what an older harness put into the cache.
 RECIPE = 1
 
+# Kept per engine, by last use.
+ENTRIES_MAX = 3
+
 # engine -> pattern of the package that carries the kernel; the group is the
 # version to compare. Signed and unsigned images hold the same kernel.
 PACKAGES = {
@@ -69,6 +72,7 @@ def prepare(engine, debug=False, update=False):
     """Return a cached kernel, fetching or building it first when there is none."""
     found = find(engine, debug)
     if found and not update:
+        os.utime(found)
         return found
     check_packages(engine)
     root().mkdir(parents=True, exist_ok=True)
@@ -83,7 +87,7 @@ def prepare(engine, debug=False, update=False):
             say(f"{engine}: {package} {version} is the newest and cached")
             return entry
         make_entry(engine, debug, package, entry)
-        drop_old_entries(engine, debug, entry)
+        drop_old_entries(engine, debug)
     return entry
 
 
@@ -106,12 +110,14 @@ def make_entry(engine, debug, package, entry):
     say(f"{entry.name}: ready, {disk_mib(entry)} MiB")
 
 
-def drop_old_entries(engine, debug, keep):
-    pattern = re.compile(re.escape(variant(engine, debug)) + r"-\d[^-]*(-[^-]*)*-[0-9a-f]{12}$")
-    for path in root().iterdir():
-        if path != keep and pattern.match(path.name):
-            say(f"removing the older {path.name}")
-            shutil.rmtree(path)
+def drop_old_entries(engine, debug):
+    """Keep a few: work on two branches would else build each kernel again and again."""
+    pattern = re.compile(re.escape(variant(engine, debug)) + r"-\d.*-[0-9a-f]{12}$")
+    entries = [path for path in root().iterdir() if pattern.match(path.name)]
+    entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in entries[ENTRIES_MAX:]:
+        say(f"removing the older {path.name}")
+        shutil.rmtree(path)
 
 
 @contextmanager

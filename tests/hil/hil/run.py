@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import cache, qemu, uml
@@ -81,6 +83,8 @@ def run(options):
     """Run the command in a guest; return its exit code or raise HarnessError."""
     if not Path(BUSYBOX).exists():
         cache.check_packages(options.engine)
+    if options.shell and not os.isatty(0):
+        raise HarnessError(EXIT_SETUP, "shell: stdin is no terminal")
     with tempfile.TemporaryDirectory(prefix="kvsd-hil-") as name:
         job = Job(options, Path(name))
         check_required(job)
@@ -202,7 +206,7 @@ def start_and_relay(job):
     for fd in job.channels.values():
         os.close(fd)
     started = time.monotonic()
-    with open(job.console, "wb") as console:
+    with open(job.console, "wb") as console, terminal_kept(job):
         relay = Relay(readers, console)
         relay_until_end(job, process, relay, started)
     job.seconds = time.monotonic() - started
@@ -225,6 +229,17 @@ def relay_until_end(job, process, relay, started):
         end(process, job)
 
 
+@contextmanager
+def terminal_kept(job):
+    """Both engines make it raw for a shell; UML does not put it back."""
+    saved = termios.tcgetattr(job.terminal) if job.shell else None
+    try:
+        yield
+    finally:
+        if saved:
+            termios.tcsetattr(job.terminal, termios.TCSADRAIN, saved)
+
+
 def shm_directory():
     """UML keeps its memory in an unlinked file here; it must be a tmpfs."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
@@ -240,13 +255,13 @@ def end(process, job):
         process.wait(timeout=0 if process.poll() is None and sys.exc_info()[0] else 2)
     except subprocess.TimeoutExpired:
         pass
-    try:
-        if job.shell:
-            process.kill()
-        else:
+    if job.shell:
+        process.terminate()  # shares our group; UML takes its processes with it
+    else:
+        try:
             os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        except ProcessLookupError:
+            pass
     process.wait()
 
 
