@@ -221,7 +221,7 @@ test:
 soak:
 	@tests/run-all soak
 demo:
-	@tools/demo/run $(O)
+	@sh tools/dev/demo $(O)
 bench: all
 	@tools/bench/run $(O)
 lint:
@@ -229,7 +229,16 @@ lint:
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 fuzz:
-	@tools/dev/fuzz $(O) $(fuzz_targets)
+	@tools/dev/fuzz-all $(or $(FUZZ_SECONDS),60)
+# For tools/dev/fuzz-all, which sets CC=clang and SAN.
+fuzz-objects: $(patsubst %,$(O)/fuzz/%,$(fuzz_targets))
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(patsubst %,$(O)/lib%.a,$(test_archives))
+	@mkdir -p $(@D)
+	@$(CC) $(ours_ld) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< \
+		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(test_archives)) -Wl,--end-group $(test_libs) $(LDLIBS)
+print-fuzz-targets:
+	@echo $(fuzz_targets)
+.PHONY: fuzz-objects print-fuzz-targets
 clean:
 	@rm -rf $(O)
 .PHONY: help deps check check-fault check-san test soak demo bench lint format fuzz clean install
