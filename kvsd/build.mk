@@ -17,7 +17,7 @@ proto_src += $(addprefix kvsd/proto/, \
 	nal.c h264.c h265.c fwht.c frame_time.c frame_index.c)
 
 core_src := $(addprefix kvsd/core/, \
-	loop.c)
+	frame_probe.c ingest.c ingest_sink.c loop.c media_out.c)
 
 io_src := $(addprefix kvsd/io/, \
 	conn.c crypto.c loop_uring.c resolve.c tls.c)
