@@ -74,5 +74,7 @@
 #define MP4_TRACKS_MAX MKV_TRACKS_MAX
 #define MP4_SAMPLES_MAX (4u << 20) /* per track */
 #define MP4_HEADER_BYTES_MAX (128u << 20)
+/* Places a picture may be decoded before its turn; H.264 allows 16. */
+#define MP4_REORDER_MAX 64
 
 #endif

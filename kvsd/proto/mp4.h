@@ -80,7 +80,8 @@ int mp4_write_header(struct buf *out, const struct mp4_movie *movie,
  *
  * Matroska carries no decode times: they are the presentation times sorted,
  * moved back so that none comes after its own presentation.
- * Return: 0, -EINVAL (no sample), -ERANGE (a time difference over 31 bits).
+ * Return: 0, -EINVAL (no sample), -ERANGE (a time difference over 31 bits, or
+ * pictures further out of order than MP4_REORDER_MAX); samples are untouched.
  */
 int mp4_times_from_pts(const uint64_t *pts, uint64_t *scratch, size_t count,
 		       uint32_t last_duration, struct mp4_sample *samples,
