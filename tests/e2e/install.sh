@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `make install` into a DESTDIR: what a package needs is there, programs link against the installed
+# headers and pkg-config files alone, and the libraries export their own names only.
+set -eu
+cd "$(dirname "$0")/../.."
+o=${O:-build}
+d=$(mktemp -d)
+trap 'rm -rf "$d"' EXIT
+make -s O="$o" DESTDIR="$d" PREFIX=/usr install >/dev/null
+check() {
+	if [ -e "$d/$1" ]; then echo "ok - installed $1"; else echo "not ok - $1 is not installed"; exit 1; fi
+}
+for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capture/stream.h \
+	usr/lib/pkgconfig/libkvsproducer.pc usr/lib/pkgconfig/libcapture.pc usr/lib/libcapture.so \
+	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules usr/share/doc/kvsd/agent.conf.example; do
+	check "$f"
+done
+cat >"$d/t.c" <<'C'
+#include <capture/device.h>
+#include <kvs/producer.h>
+int main(void)
+{
+	struct kvs_producer *p = 0;
+	struct kvs_producer_config c = { 0 };
+	return kvs_producer_new(&c, &p) < 0 ? 0 : 1;
+}
+C
+export PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d
+for std in c11 c17; do
+	# shellcheck disable=SC2046
+	gcc -std=$std -pedantic -Wall -Wextra -Werror $(pkg-config --cflags libkvsproducer libcapture) "$d/t.c" \
+		-o "$d/t" $(pkg-config --libs libkvsproducer libcapture)
+done
+LD_LIBRARY_PATH=$d/usr/lib "$d/t" && echo "ok - a program builds and runs against the installed libraries"
+for lib in capture kvsproducer; do
+	prefix=$([ $lib = capture ] && echo capture_ || echo kvs_)
+	others=$(nm -D --defined-only "$d/usr/lib/lib$lib.so" | awk '$2 != "A" {print $3}' | grep -v "^$prefix" || true)
+	if [ -z "$others" ]; then
+		echo "ok - lib$lib exports only $prefix*"
+	else
+		echo "not ok - lib$lib also exports:" $others
+		exit 1
+	fi
+done
