@@ -46,6 +46,7 @@ struct retain_fragment {
 	/* Written by core/upload.c alone. */
 	enum retain_sent sent;
 	bool received;		/* RECEIVED came in this session */
+	bool refused;		/* the service will never take it */
 };
 
 /* A place in a fragment; zeroed = before its first byte. */
