@@ -8,6 +8,8 @@ $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
 unit_tests := test_base test_loop
+unit_tests += test_ack test_crypto test_epoch test_fragment_number test_http \
+	test_names test_sigv4
 
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=

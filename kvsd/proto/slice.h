@@ -12,8 +12,9 @@ struct slice {
 	size_t len;
 };
 
-/* The slice of a string literal. */
-#define SLICE(literal) ((struct slice){ (literal), sizeof(literal) - 1 })
+/* The slice of a string literal; the second form initialises static tables. */
+#define SLICE(literal) ((struct slice)SLICE_INIT(literal))
+#define SLICE_INIT(literal) { (literal), sizeof(literal) - 1 }
 
 static inline struct slice slice_of(const char *s)
 {
