@@ -8,6 +8,7 @@ proto_src := $(addprefix kvsd/proto/, \
 	fragment_number.c \
 	http.c \
 	names.c \
+	segment.c \
 	sigv4.c \
 	slice.c)
 
@@ -23,7 +24,8 @@ io_src := $(addprefix kvsd/io/, \
 	conn.c crypto.c loop_uring.c resolve.c tls.c)
 
 # Local store: segments, SQLite index and catalog (the service only).
-store_src :=
+store_src := $(addprefix kvsd/io/, \
+	data_dir.c db_sqlite.c worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.
 producer_src :=

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/db_sqlite.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqlite3.h>
+
+#include "base/log.h"
+
+struct db {
+	sqlite3 *lite;
+};
+
+struct db_stmt {
+	sqlite3_stmt *lite;
+	int bind_result;
+};
+
+static int to_errno(sqlite3 *lite, int rc)
+{
+	if (rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW)
+		return 0;
+	log_debug("sqlite", "%s (%d)",
+		  lite ? sqlite3_errmsg(lite) : sqlite3_errstr(rc),
+		  lite ? sqlite3_extended_errcode(lite) : rc);
+	switch (rc & 0xff) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_CONSTRAINT:
+		return -EEXIST;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	default:
+		return -EIO;
+	}
+}
+
+int db_exec(struct db *db, const char *sql)
+{
+	return to_errno(db->lite,
+			sqlite3_exec(db->lite, sql, NULL, NULL, NULL));
+}
+
+int db_expect(struct db *db, const char *sql, const char *expect)
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(db, sql, &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r >= 0)
+		r = r == 1 && !strcmp(db_text(s, 0), expect) ? 0 : -EUCLEAN;
+	(void)db_stmt_free(s);
+	return r;
+}
+
+/* Each pragma is set here because builds differ in their defaults. */
+static int set_pragmas(struct db *db, enum db_kind kind)
+{
+	int r;
+
+	r = db_exec(db, "PRAGMA locking_mode=EXCLUSIVE;"
+			"PRAGMA temp_store=MEMORY;"
+			"PRAGMA mmap_size=0;"
+			"PRAGMA trusted_schema=OFF;"
+			"PRAGMA cell_size_check=ON;");
+	if (r == 0)
+		r = db_expect(db, "PRAGMA journal_mode=WAL", "wal");
+	if (r == 0 && kind == DB_INDEX)
+		r = db_exec(db, "PRAGMA synchronous=NORMAL;"
+				"PRAGMA secure_delete=OFF;"
+				"PRAGMA cache_size=-8192;"
+				"PRAGMA wal_autocheckpoint=1000;"
+				"PRAGMA journal_size_limit=16777216;");
+	if (r == 0 && kind == DB_CATALOG)
+		r = db_exec(db, "PRAGMA synchronous=FULL;"
+				"PRAGMA secure_delete=ON;"
+				"PRAGMA cache_size=-1024;"
+				"PRAGMA wal_autocheckpoint=100;"
+				"PRAGMA journal_size_limit=0;");
+	return r;
+}
+
+int db_open(const char *path, enum db_kind kind, bool create,
+	    struct db **ret_db)
+{
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+		    SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE |
+		    (create ? SQLITE_OPEN_CREATE : 0);
+	struct db *db = calloc(1, sizeof(*db));
+	int rc;
+	int r;
+
+	if (!db)
+		return -ENOMEM;
+	rc = sqlite3_open_v2(path, &db->lite, flags, NULL);
+	r = to_errno(db->lite, rc);
+	if ((rc & 0xff) == SQLITE_CANTOPEN && !create)
+		r = -ENOENT;
+	if (r == 0) {
+		(void)sqlite3_busy_timeout(db->lite, 5000);
+		r = set_pragmas(db, kind);
+	}
+	if (r < 0) {
+		(void)db_close(db);
+		return r;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+struct db *db_close(struct db *db)
+{
+	if (!db)
+		return NULL;
+	if (sqlite3_close(db->lite) != SQLITE_OK)
+		abort(); /* a statement was left behind */
+	free(db);
+	return NULL;
+}
+
+uint64_t db_changes(struct db *db)
+{
+	return (uint64_t)sqlite3_changes64(db->lite);
+}
+
+bool db_in_transaction(struct db *db)
+{
+	return !sqlite3_get_autocommit(db->lite);
+}
+
+void db_rollback(struct db *db)
+{
+	/* One that fails is over, too: SQLite undoes it when it reads next. */
+	if (db_in_transaction(db) && db_exec(db, "ROLLBACK") < 0)
+		log_debug("sqlite", "rollback failed");
+}
+
+int db_checkpoint(struct db *db)
+{
+	return to_errno(db->lite,
+			sqlite3_wal_checkpoint_v2(db->lite, NULL,
+						  SQLITE_CHECKPOINT_TRUNCATE,
+						  NULL, NULL));
+}
+
+int db_prepare(struct db *db, const char *sql, struct db_stmt **ret_stmt)
+{
+	struct db_stmt *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = to_errno(db->lite,
+		     sqlite3_prepare_v3(db->lite, sql, -1,
+					SQLITE_PREPARE_PERSISTENT, &s->lite,
+					NULL));
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	*ret_stmt = s;
+	return 0;
+}
+
+struct db_stmt *db_stmt_free(struct db_stmt *s)
+{
+	if (!s)
+		return NULL;
+	(void)sqlite3_finalize(s->lite); /* repeats the last step's error */
+	free(s);
+	return NULL;
+}
+
+static void note_bind(struct db_stmt *s, int rc)
+{
+	if (rc != SQLITE_OK)
+		s->bind_result = rc;
+}
+
+void db_bind_int(struct db_stmt *s, int i, int64_t value)
+{
+	note_bind(s, sqlite3_bind_int64(s->lite, i, value));
+}
+
+void db_bind_blob(struct db_stmt *s, int i, const void *bytes, size_t len)
+{
+	note_bind(s, sqlite3_bind_blob64(s->lite, i, bytes, len,
+					 SQLITE_STATIC));
+}
+
+void db_bind_text(struct db_stmt *s, int i, const char *text)
+{
+	note_bind(s, sqlite3_bind_text(s->lite, i, text, -1, SQLITE_STATIC));
+}
+
+int db_step(struct db_stmt *s)
+{
+	sqlite3 *lite = sqlite3_db_handle(s->lite);
+	int rc;
+
+	if (s->bind_result != SQLITE_OK)
+		return to_errno(NULL, s->bind_result);
+	rc = sqlite3_step(s->lite);
+	return rc == SQLITE_ROW ? 1 : to_errno(lite, rc);
+}
+
+void db_reset(struct db_stmt *s)
+{
+	(void)sqlite3_reset(s->lite); /* repeats the last step's error */
+	(void)sqlite3_clear_bindings(s->lite);
+	s->bind_result = SQLITE_OK;
+}
+
+int db_run(struct db_stmt *s)
+{
+	int r = db_step(s);
+
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int64_t db_int(struct db_stmt *s, int i)
+{
+	return sqlite3_column_int64(s->lite, i);
+}
+
+const void *db_blob(struct db_stmt *s, int i, size_t *ret_len)
+{
+	const void *bytes = sqlite3_column_blob(s->lite, i);
+
+	*ret_len = bytes ? (size_t)sqlite3_column_bytes(s->lite, i) : 0;
+	return bytes;
+}
+
+int db_blob_exact(struct db_stmt *s, int i, void *out, size_t len)
+{
+	size_t n;
+	const void *bytes = db_blob(s, i, &n);
+
+	if (n != len)
+		return -EUCLEAN;
+	memcpy(out, bytes, len);
+	return 0;
+}
+
+const char *db_text(struct db_stmt *s, int i)
+{
+	const char *text = (const char *)sqlite3_column_text(s->lite, i);
+
+	return text ? text : "";
+}
