@@ -5,4 +5,7 @@ capture_version := $(capture_major).1
 base_src := $(addprefix libcapture/base/, \
 	buf.c crc32c.c log.c parse.c sys.c sys_posix.c)
 
-capture_src :=
+capture_src := $(addprefix libcapture/src/, \
+	api.c arena.c device.c encoder.c encoder_m2m.c encoder_openh264.c \
+	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
+	stream.c v4l2.c)

@@ -33,9 +33,13 @@ struct capture_encoder_controls {
 
 struct capture_encoder_config {
 	enum capture_backend backend;
-	/* The M2M node; NULL: the first that takes @source and gives @codec. */
+	/* The M2M node; NULL: the first that takes @source, gives @codec. */
 	const char *path;
-	uint32_t codec;		/* fourcc; 0: H264, else whatever it has */
+	/*
+	 * Fourcc. 0: H264 of an M2M device, else H264 in software, else
+	 * whatever an M2M device has.
+	 */
+	uint32_t codec;
 	const struct capture_format *source; /* of the frames; copied */
 	/*
 	 * The frames have dma-buf descriptors: import them, touch no pixel.
@@ -94,7 +98,8 @@ capture_packet_unref(struct capture_packet *packet);
 struct capture_encoder_stats {
 	enum capture_backend backend;	/* the one taken */
 	bool source_imported;	/* raw frames enter as dma-bufs */
-	enum capture_rung rung;	/* of the compressed side; S1 in software */
+	/* Of the compressed side; S5 in software, which has ordinary memory. */
+	enum capture_rung rung;
 	uint64_t frames_in;
 	uint64_t packets_out;
 	uint64_t packets_key;
@@ -180,8 +185,12 @@ CAPTURE_API int capture_encoder_submit(struct capture_encoder *encoder,
  * @deadline_ns: wait until then; 0: do not wait
  * @ret_packet: one reference
  *
+ * Does not wait when no frame is inside.
+ *
  * Return: 0, or
  *  -EAGAIN     no packet by @deadline_ns, and none is overdue
+ *  -ENOBUFS    all packets are out: unref some (the encoder's clock stands
+ *              still until then)
  *  -ETIMEDOUT  the encoder is stuck: a frame is inside for longer than its
  *              timeout. Close and open again
  *  -EPIPE      drained: the last packet was received

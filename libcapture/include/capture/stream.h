@@ -35,7 +35,11 @@ struct capture_stream_config {
 
 #define CAPTURE_STREAM_BUFFERS 4
 
-/* Counters since open; copies and bytes are counted, not assumed. */
+/*
+ * Counters since open. There are no copies to count here: a stream never
+ * touches a pixel, whatever its rung. What the encoder must touch because
+ * of the rung, it counts.
+ */
 struct capture_stream_stats {
 	enum capture_rung rung;	/* the one taken */
 	uint32_t buffer_count;
@@ -47,8 +51,6 @@ struct capture_stream_stats {
 	uint64_t frames_short;	/* no payload in them, queued again */
 	uint64_t frames_lost;	/* gaps in the driver's sequence */
 	uint64_t requeue_errors; /* buffers that the driver did not take back */
-	uint64_t copies;	/* of raw frames, by the CPU */
-	uint64_t bytes_touched;	/* read or written by the CPU */
 };
 
 /**

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/encoder_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "src/device.h"
+#include "src/keyframe.h"
+#include "src/limits.h"
+#include "src/queue.h"
+
+void capture_encoder_config_init(struct capture_encoder_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->controls.bitrate = -1;
+	config->controls.gop_frames = -1;
+	config->controls.qp = -1;
+}
+
+/* --- opening ------------------------------------------------------------ */
+
+static bool control_ok(int64_t value)
+{
+	return value >= -1 && value <= INT32_MAX;
+}
+
+static int check_config(const struct capture_encoder_config *config)
+{
+	const struct capture_format *source = config->source;
+
+	if (!source || !source->width || !source->height ||
+	    source->width > CAPTURE_SIDE_MAX ||
+	    source->height > CAPTURE_SIDE_MAX)
+		return -EINVAL;
+	if (!source->plane_count || source->plane_count > CAPTURE_PLANES_MAX)
+		return -EINVAL;
+	if (config->buffer_count > CAPTURE_BUFFERS_MAX)
+		return -EINVAL;
+	if (!control_ok(config->controls.bitrate) ||
+	    !control_ok(config->controls.gop_frames) ||
+	    !control_ok(config->controls.qp))
+		return -EINVAL;
+	return 0;
+}
+
+void encoder_base_init(struct capture_encoder *encoder,
+		       const struct encoder_ops *ops,
+		       const struct sys_ops *sys,
+		       const struct capture_encoder_config *config)
+{
+	encoder->ops = ops;
+	encoder->sys = sys;
+	encoder->source = *config->source;
+	if (pix_layout_init(&encoder->source, &encoder->layout) < 0)
+		encoder->layout.count = 0;
+}
+
+/* Errors that say more of why nothing fits come later in this list. */
+static int telling(int a, int b)
+{
+	static const int order[] = { -ENODEV, -ENOENT, -EACCES,
+				     -EPROTONOSUPPORT, -ERANGE, -EOPNOTSUPP };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		if (a == order[i])
+			return b;
+		if (b == order[i])
+			return a;
+	}
+	return a;
+}
+
+/* Every node in turn. Most are not there: -ENOENT tells nothing. */
+static int m2m_find(const struct sys_ops *sys,
+		    const struct capture_encoder_config *config,
+		    uint32_t codec, struct capture_encoder **ret_encoder)
+{
+	int why = -ENODEV;
+	uint32_t i;
+	int r;
+
+	if (config->path)
+		return encoder_m2m_open(sys, config, config->path, codec,
+					ret_encoder);
+	for (i = 0; i < CAPTURE_NODES_MAX; i++) {
+		char path[DEVICE_NODE_PATH_BYTES];
+
+		device_node_path(i, path);
+		r = encoder_m2m_open(sys, config, path, codec, ret_encoder);
+		if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+			return r;
+		if (r != -ENOENT)
+			why = telling(why, r);
+	}
+	return why;
+}
+
+static int open_auto(const struct sys_ops *sys,
+		     const struct capture_encoder_config *config,
+		     struct capture_encoder **ret_encoder)
+{
+	uint32_t codec = config->codec ? config->codec : CAPTURE_FORMAT_H264;
+	int why;
+	int r;
+
+	why = m2m_find(sys, config, codec, ret_encoder);
+	if (why == 0)
+		return 0;
+	if (codec == CAPTURE_FORMAT_H264 && !config->path) {
+		r = encoder_software_open(sys, config, ret_encoder);
+		if (r == 0)
+			return 0;
+		why = telling(why, r);
+	}
+	if (config->codec)
+		return why;
+	r = m2m_find(sys, config, 0, ret_encoder);
+	return r == 0 ? 0 : telling(why, r);
+}
+
+int capture_encoder_open(const struct sys_ops *sys,
+			 const struct capture_encoder_config *config,
+			 struct capture_encoder **ret_encoder)
+{
+	int r;
+
+	r = check_config(config);
+	if (r < 0)
+		return r;
+	if (!sys)
+		sys = sys_posix();
+	switch (config->backend) {
+	case CAPTURE_BACKEND_AUTO:
+		return open_auto(sys, config, ret_encoder);
+	case CAPTURE_BACKEND_M2M:
+		if (config->codec)
+			return m2m_find(sys, config, config->codec,
+					ret_encoder);
+		r = m2m_find(sys, config, CAPTURE_FORMAT_H264, ret_encoder);
+		if (r == 0)
+			return 0;
+		return m2m_find(sys, config, 0, ret_encoder);
+	case CAPTURE_BACKEND_SOFTWARE:
+		if (config->codec && config->codec != CAPTURE_FORMAT_H264)
+			return -EPROTONOSUPPORT;
+		return encoder_software_open(sys, config, ret_encoder);
+	}
+	return -EINVAL;
+}
+
+struct capture_encoder *capture_encoder_close(struct capture_encoder *encoder)
+{
+	if (encoder)
+		encoder->ops->close(encoder);
+	return NULL;
+}
+
+/* --- frames and packets ------------------------------------------------- */
+
+static bool is_of_source(const struct capture_encoder *encoder,
+			 const struct capture_frame *frame)
+{
+	const struct capture_format *source = &encoder->source;
+	uint32_t p;
+
+	if (frame->fourcc != source->fourcc ||
+	    frame->width != source->width || frame->height != source->height ||
+	    frame->plane_count != source->plane_count)
+		return false;
+	for (p = 0; p < frame->plane_count; p++) {
+		const struct capture_plane *plane = &frame->planes[p];
+
+		if (plane->stride != source->stride[p] ||
+		    plane->offset > plane->length ||
+		    plane->bytesused > plane->length - plane->offset)
+			return false;
+		if (encoder->layout.count &&
+		    plane->bytesused <
+			    pix_layout_plane_bytes(&encoder->layout, p))
+			return false;
+	}
+	return true;
+}
+
+int capture_encoder_submit(struct capture_encoder *encoder,
+			   struct capture_frame *frame)
+{
+	int r;
+
+	if (!is_of_source(encoder, frame))
+		return -EINVAL;
+	r = encoder->ops->submit(encoder, frame);
+	if (r == 0)
+		encoder->stats.frames_in++;
+	return r;
+}
+
+void packet_origin_init(struct packet_origin *origin, uint64_t key,
+			uint64_t submit_ns, const struct capture_frame *frame)
+{
+	origin->key = key;
+	origin->submit_ns = submit_ns;
+	origin->stamp_ns = frame->stamp_ns;
+	origin->track_id = frame->track_id;
+	origin->sequence = frame->sequence;
+	origin->clock = frame->clock;
+	origin->point = frame->point;
+}
+
+struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
+				       struct packet_holder *holder,
+				       const struct packet_origin *origin,
+				       const uint8_t *data, size_t bytes,
+				       uint64_t now_ns)
+{
+	struct capture_packet *packet = &holder->packet;
+
+	packet->data = data;
+	packet->bytes = bytes;
+	packet->fourcc = encoder->codec;
+	packet->flags &= CAPTURE_PACKET_DRIVER_KEY;
+	if (keyframe_find(encoder->codec, data, bytes)) {
+		packet->flags |= CAPTURE_PACKET_KEY;
+		encoder->stats.packets_key++;
+	}
+	packet->track_id = origin->track_id;
+	packet->sequence = origin->sequence;
+	packet->stamp_ns = origin->stamp_ns;
+	packet->clock = origin->clock;
+	packet->point = origin->point;
+	packet->encode_ns = now_ns - origin->submit_ns;
+	encoder->stats.packets_out++;
+	encoder->stats.bytes_out += bytes;
+	holder->refs = 1;
+	return packet;
+}
+
+static struct packet_holder *holder_of(struct capture_packet *packet)
+{
+	return container_of(packet, struct packet_holder, packet);
+}
+
+struct capture_packet *capture_packet_ref(struct capture_packet *packet)
+{
+	struct packet_holder *holder = holder_of(packet);
+
+	assert(holder->refs);
+	holder->refs++;
+	return packet;
+}
+
+struct capture_packet *capture_packet_unref(struct capture_packet *packet)
+{
+	struct packet_holder *holder;
+
+	if (!packet)
+		return NULL;
+	holder = holder_of(packet);
+	assert(holder->refs);
+	if (--holder->refs == 0)
+		holder->release(holder);
+	return NULL;
+}
+
+static void sync_frame(const struct sys_ops *sys,
+		       const struct capture_frame *frame, bool begin)
+{
+	uint32_t p;
+
+	if (!queue_needs_sync())
+		return;
+	for (p = 0; p < frame->plane_count; p++) {
+		if (frame->planes[p].dmabuf_fd >= 0)
+			queue_sync_fd(sys, frame->planes[p].dmabuf_fd, begin);
+	}
+}
+
+int frame_begin_read(const struct sys_ops *sys,
+		     const struct capture_frame *frame,
+		     const uint8_t *ret_src[CAPTURE_PLANES_MAX])
+{
+	uint32_t p;
+
+	for (p = 0; p < frame->plane_count; p++) {
+		if (!frame->planes[p].map)
+			return -EINVAL;
+	}
+	for (p = 0; p < frame->plane_count; p++)
+		ret_src[p] = frame->planes[p].map + frame->planes[p].offset;
+	sync_frame(sys, frame, true);
+	return 0;
+}
+
+void frame_end_read(const struct sys_ops *sys,
+		    const struct capture_frame *frame)
+{
+	sync_frame(sys, frame, false);
+}
+
+/* --- the rest of the face ----------------------------------------------- */
+
+uint32_t capture_encoder_codec(const struct capture_encoder *encoder)
+{
+	return encoder->codec;
+}
+
+struct capture_arena *
+capture_encoder_arena(const struct capture_encoder *encoder)
+{
+	return encoder->ops->arena(encoder);
+}
+
+int capture_encoder_fd(const struct capture_encoder *encoder)
+{
+	return encoder->ops->fd(encoder);
+}
+
+uint64_t capture_encoder_deadline_ns(const struct capture_encoder *encoder)
+{
+	return encoder->ops->deadline_ns(encoder);
+}
+
+int capture_encoder_receive(struct capture_encoder *encoder,
+			    uint64_t deadline_ns,
+			    struct capture_packet **ret_packet)
+{
+	return encoder->ops->receive(encoder, deadline_ns, ret_packet);
+}
+
+int capture_encoder_drain(struct capture_encoder *encoder)
+{
+	return encoder->ops->drain(encoder);
+}
+
+int capture_encoder_force_key(struct capture_encoder *encoder)
+{
+	return encoder->ops->force_key(encoder);
+}
+
+int capture_encoder_set_bitrate(struct capture_encoder *encoder,
+				uint32_t bitrate)
+{
+	if (bitrate > INT32_MAX)
+		return -ERANGE;
+	return encoder->ops->set_bitrate(encoder, bitrate);
+}
+
+void capture_encoder_stats(const struct capture_encoder *encoder,
+			   struct capture_encoder_stats *ret_stats)
+{
+	*ret_stats = encoder->stats;
+}

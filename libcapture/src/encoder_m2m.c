@@ -1,0 +1,876 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A stateful V4L2 M2M encoder: raw frames go into its OUTPUT queue, packets
+ * come out of its CAPTURE queue (V4L2 names queues from the program's side).
+ *
+ * Each frame goes in with a key as its time stamp, which the driver copies to
+ * the packet. Origins wait in a ring in input order; a packet with a later
+ * key than the oldest means that the encoder skipped the ones between. B
+ * frames are switched off, so a packet is never earlier than one before it.
+ */
+#include "src/encoder_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/videodev2.h>
+
+#include "base/sys.h"
+#include "src/arena.h"
+#include "src/frame.h"
+#include "src/queue.h"
+#include "src/v4l2.h"
+
+enum m2m_state { M2M_RUNNING = 0, M2M_DRAINING, M2M_DRAINED, M2M_FAILED,
+		 M2M_CLOSED };
+
+struct m2m;
+
+struct m2m_packet {
+	struct packet_holder holder;
+	struct m2m *m2m;
+	uint32_t index;
+};
+
+struct m2m {
+	struct capture_encoder base;
+	int fd;
+	enum m2m_state state;
+	bool can_stop;		/* has ENCODER_CMD; else a drain is a count */
+	struct capture_format input;	/* as set on the OUTPUT queue */
+	struct pix_layout input_layout;
+	struct queue out;
+	struct queue cap;
+	/* Whose memory each OUTPUT buffer borrows; by index. */
+	struct capture_frame *inside[CAPTURE_BUFFERS_MAX];
+	int last_fd[CAPTURE_BUFFERS_MAX]; /* imported there last time */
+	struct m2m_packet packets[CAPTURE_BUFFERS_MAX];
+	uint64_t key_last;
+	uint64_t timeout_ns;
+	uint64_t progress_ns;	/* the last sign of life, or reason for none */
+	struct packet_origin pending[CAPTURE_PENDING_MAX];
+	uint32_t pending_head;
+	uint32_t pending_count;
+};
+
+static struct m2m *m2m_of(struct capture_encoder *encoder)
+{
+	return container_of(encoder, struct m2m, base);
+}
+
+static const struct m2m *m2m_of_const(const struct capture_encoder *encoder)
+{
+	return container_of(encoder, const struct m2m, base);
+}
+
+static uint64_t now(const struct m2m *m)
+{
+	return sys_now_ns(m->base.sys, CLOCK_MONOTONIC);
+}
+
+static void set_state(struct m2m *m, enum m2m_state next)
+{
+	assert(m->state != M2M_CLOSED);
+	m->state = next;
+}
+
+/* Errors after which the device is of no more use stop it for good. */
+static int fail(struct m2m *m, int r)
+{
+	if (m->state != M2M_FAILED)
+		set_state(m, M2M_FAILED);
+	return r;
+}
+
+/* --- opening ------------------------------------------------------------ */
+
+/* The first compressed format that the device gives, or 0. */
+static int first_codec(struct m2m *m, uint32_t type, uint32_t *ret_codec)
+{
+	struct v4l2_fmtdesc desc;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < CAPTURE_FORMATS_MAX; i++) {
+		memset(&desc, 0, sizeof(desc));
+		desc.index = i;
+		desc.type = type;
+		r = m->base.sys->ioctl(m->fd, VIDIOC_ENUM_FMT, &desc);
+		if (r == -EINVAL)
+			break;
+		if (r < 0)
+			return r;
+		if (desc.flags & V4L2_FMT_FLAG_COMPRESSED) {
+			*ret_codec = desc.pixelformat;
+			return 0;
+		}
+	}
+	return -EPROTONOSUPPORT;
+}
+
+static int choose_codec(struct m2m *m, const struct v4l2_node *node,
+			uint32_t codec)
+{
+	int r;
+
+	r = v4l2_m2m_kind(m->base.sys, m->fd, node);
+	if (r < 0)
+		return r;
+	if (r != CAPTURE_DEVICE_ENCODER)
+		return -ENODEV;
+	if (!codec)
+		return first_codec(m, node->capture_type, &m->base.codec);
+	r = v4l2_has_format(m->base.sys, m->fd, node->capture_type, codec);
+	if (r <= 0)
+		return r < 0 ? r : -EPROTONOSUPPORT;
+	m->base.codec = codec;
+	return 0;
+}
+
+/* The coded format first: it decides what the raw side may be. */
+static int set_formats(struct m2m *m, const struct v4l2_node *node,
+		       struct capture_format *ret_coded)
+{
+	const struct capture_format *source = &m->base.source;
+	struct capture_format coded = *source;
+	int r;
+
+	r = v4l2_has_format(m->base.sys, m->fd, node->output_type,
+			    source->fourcc);
+	if (r <= 0)
+		return r < 0 ? r : -EPROTONOSUPPORT;
+	coded.fourcc = m->base.codec;
+	coded.plane_count = 1;
+	memset(coded.stride, 0, sizeof(coded.stride));
+	memset(coded.size, 0, sizeof(coded.size));
+	r = v4l2_set_format(m->base.sys, m->fd, node->capture_type, &coded);
+	if (r < 0)
+		return r;
+	m->input = *source;
+	memset(m->input.size, 0, sizeof(m->input.size));
+	r = v4l2_set_format(m->base.sys, m->fd, node->output_type, &m->input);
+	if (r < 0)
+		return r;
+	if (m->input.fourcc != source->fourcc ||
+	    m->input.plane_count != source->plane_count)
+		return -EPROTONOSUPPORT;
+	/* Padding at the lower edge is the device's own affair. */
+	if (m->input.width != source->width ||
+	    m->input.height < source->height)
+		return -ERANGE;
+	/* The raw size decided how large a packet may be. */
+	r = v4l2_get_format(m->base.sys, m->fd, node->capture_type, &coded);
+	if (r < 0)
+		return r;
+	if (coded.fourcc != m->base.codec || coded.plane_count != 1)
+		return -EPROTO;
+	*ret_coded = coded;
+	return v4l2_set_rate(m->base.sys, m->fd, node->output_type,
+			     &m->input);
+}
+
+/* Wanted, but not worth failing for where a driver lacks it. */
+static int set_optional(struct m2m *m, uint32_t id, int64_t value)
+{
+	int r;
+
+	if (value < 0)
+		return 0;
+	r = v4l2_set_control(m->base.sys, m->fd, id, (int32_t)value);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+static int set_controls(struct m2m *m,
+			const struct capture_encoder_controls *c)
+{
+	const struct {
+		uint32_t id;
+		int64_t value;
+	} list[] = {
+		{ V4L2_CID_MPEG_VIDEO_B_FRAMES, 0 },
+		/* Each packet stands for itself; late joiners get headers. */
+		{ V4L2_CID_MPEG_VIDEO_HEADER_MODE,
+		  V4L2_MPEG_VIDEO_HEADER_MODE_JOINED_WITH_1ST_FRAME },
+		{ V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER, 1 },
+		{ V4L2_CID_MPEG_VIDEO_FRAME_RC_ENABLE,
+		  c->bitrate >= 0 ? 1 : -1 },
+		{ V4L2_CID_MPEG_VIDEO_BITRATE, c->bitrate },
+		{ V4L2_CID_MPEG_VIDEO_GOP_SIZE, c->gop_frames },
+		{ V4L2_CID_MPEG_VIDEO_H264_I_PERIOD, c->gop_frames },
+		{ V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, c->qp },
+		{ V4L2_CID_MPEG_VIDEO_H264_P_FRAME_QP, c->qp },
+		{ V4L2_CID_FWHT_I_FRAME_QP, c->qp },
+		{ V4L2_CID_FWHT_P_FRAME_QP, c->qp },
+	};
+	size_t i;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(list); i++) {
+		r = set_optional(m, list[i].id, list[i].value);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Whether the camera's memory looks like what the encoder reads. */
+static bool fits_import(const struct m2m *m)
+{
+	const struct capture_format *source = &m->base.source;
+	uint32_t p;
+
+	for (p = 0; p < source->plane_count; p++) {
+		if (m->input.stride[p] != source->stride[p] ||
+		    m->input.size[p] > source->size[p])
+			return false;
+	}
+	return true;
+}
+
+static int alloc_copy_input(struct m2m *m)
+{
+	int r;
+
+	r = pix_layout_init(&m->input, &m->input_layout);
+	if (r < 0)
+		m->input_layout.count = 0;
+	/* Without a layout, only memory of the same shape can be copied. */
+	if (!m->base.layout.count && !fits_import(m))
+		return -ERANGE;
+	m->base.stats.source_imported = false;
+	return queue_alloc(&m->out, &m->input, CAPTURE_ENCODER_INPUTS,
+			   CAPTURE_RUNG_S5);
+}
+
+static int alloc_input(struct m2m *m, bool import)
+{
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
+		m->last_fd[i] = -EBADF;
+	if (!import || !fits_import(m))
+		return alloc_copy_input(m);
+	r = queue_alloc_import(&m->out, m->input.plane_count,
+			       CAPTURE_ENCODER_INPUTS);
+	if (r == -EOPNOTSUPP)
+		return alloc_copy_input(m);
+	m->base.stats.source_imported = r == 0;
+	return r;
+}
+
+static void packet_release(struct packet_holder *holder);
+
+static int start_packets(struct m2m *m)
+{
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < m->cap.count; i++) {
+		m->packets[i].m2m = m;
+		m->packets[i].index = i;
+		m->packets[i].holder.release = packet_release;
+		r = queue_give(&m->cap, i, NULL);
+		if (r < 0)
+			return r;
+	}
+	return queue_on(&m->cap);
+}
+
+static bool has_stop(const struct m2m *m)
+{
+	struct v4l2_encoder_cmd cmd;
+
+	memset(&cmd, 0, sizeof(cmd));
+	cmd.cmd = V4L2_ENC_CMD_STOP;
+	return m->base.sys->ioctl(m->fd, VIDIOC_TRY_ENCODER_CMD, &cmd) >= 0;
+}
+
+static int m2m_setup(struct m2m *m, const struct capture_encoder_config *config,
+		     const char *path, uint32_t codec)
+{
+	uint32_t count = config->buffer_count ? config->buffer_count
+					      : CAPTURE_ENCODER_BUFFERS;
+	struct capture_format coded;
+	struct v4l2_node node;
+	int r;
+
+	r = v4l2_open(m->base.sys, path, &m->fd, &node);
+	if (r < 0)
+		return r;
+	if (!node.output_type)
+		return -ENODEV;
+	queue_init(&m->out, m->base.sys, m->fd, node.output_type);
+	queue_init(&m->cap, m->base.sys, m->fd, node.capture_type);
+	r = choose_codec(m, &node, codec);
+	if (r == 0)
+		r = set_formats(m, &node, &coded);
+	if (r == 0)
+		r = set_controls(m, &config->controls);
+	if (r < 0)
+		return r;
+	m->can_stop = has_stop(m);
+	r = queue_alloc(&m->cap, &coded, count, config->rung);
+	if (r == 0)
+		r = alloc_input(m, config->source_dmabuf);
+	if (r == 0)
+		r = start_packets(m);
+	if (r == 0)
+		r = queue_on(&m->out);
+	return r;
+}
+
+static void m2m_destroy(struct m2m *m)
+{
+	queue_fini(&m->out);
+	queue_fini(&m->cap);
+	sys_close(m->base.sys, &m->fd);
+	free(m);
+}
+
+static const struct encoder_ops m2m_ops;
+
+int encoder_m2m_open(const struct sys_ops *sys,
+		     const struct capture_encoder_config *config,
+		     const char *path, uint32_t codec,
+		     struct capture_encoder **ret_encoder)
+{
+	struct m2m *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	encoder_base_init(&m->base, &m2m_ops, sys, config);
+	m->fd = -EBADF;
+	m->timeout_ns = config->timeout_ns ? config->timeout_ns
+					   : CAPTURE_ENCODER_TIMEOUT_NS;
+	queue_init(&m->out, sys, -EBADF, 0);
+	queue_init(&m->cap, sys, -EBADF, 0);
+	r = m2m_setup(m, config, path, codec);
+	if (r < 0) {
+		m2m_destroy(m);
+		return r;
+	}
+	m->base.stats.backend = CAPTURE_BACKEND_M2M;
+	m->base.stats.rung = m->cap.rung;
+	*ret_encoder = &m->base;
+	return 0;
+}
+
+static void drop_inside(struct m2m *m)
+{
+	uint32_t i;
+
+	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
+		m->inside[i] = capture_frame_unref(m->inside[i]);
+}
+
+static void m2m_close(struct capture_encoder *encoder)
+{
+	struct m2m *m = m2m_of(encoder);
+
+	/* Only a stopped queue has stopped reading the frames' memory. */
+	(void)queue_off(&m->out);
+	(void)queue_off(&m->cap);
+	set_state(m, M2M_CLOSED);
+	sys_close(m->base.sys, &m->fd);
+	drop_inside(m);
+	if (!m->cap.out)
+		m2m_destroy(m);
+}
+
+/* --- origins ------------------------------------------------------------ */
+
+static void pending_push(struct m2m *m, const struct packet_origin *origin)
+{
+	assert(m->pending_count < CAPTURE_PENDING_MAX);
+	m->pending[(m->pending_head + m->pending_count) %
+		   CAPTURE_PENDING_MAX] = *origin;
+	m->pending_count++;
+}
+
+/* Finds @key, giving up frames that the encoder skipped before it. */
+static bool pending_match(struct m2m *m, uint64_t key,
+			  struct packet_origin *ret_origin)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->pending_count; i++) {
+		*ret_origin = m->pending[(m->pending_head + i) %
+					 CAPTURE_PENDING_MAX];
+		if (ret_origin->key == key)
+			break;
+	}
+	if (i == m->pending_count)
+		return false;
+	m->base.stats.frames_skipped += i;
+	m->pending_head += i + 1;
+	m->pending_count -= i + 1;
+	return true;
+}
+
+/* --- submit ------------------------------------------------------------- */
+
+/* Frames that the device has read go back to the camera. */
+static int reap_input(struct m2m *m)
+{
+	struct queue_done done;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < m->out.count && m->out.queued; i++) {
+		r = queue_take(&m->out, &done);
+		if (r == -EAGAIN)
+			return 0;
+		if (r < 0)
+			return r;
+		queue_return(&m->out, done.index);
+		m->inside[done.index] =
+			capture_frame_unref(m->inside[done.index]);
+	}
+	return 0;
+}
+
+/*
+ * A free slot; one that had this memory before spares the kernel the work of
+ * mapping it again.
+ */
+static int find_slot(const struct m2m *m, int dmabuf_fd)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->out.count; i++) {
+		if (m->out.buffers[i].place == QUEUE_FREE &&
+		    m->last_fd[i] == dmabuf_fd)
+			return (int)i;
+	}
+	return queue_find_free(&m->out);
+}
+
+static int submit_import(struct m2m *m, struct capture_frame *frame,
+			 uint64_t key)
+{
+	struct queue_payload payload;
+	uint32_t p;
+	int slot;
+	int r;
+
+	memset(&payload, 0, sizeof(payload));
+	payload.key = key;
+	for (p = 0; p < frame->plane_count; p++) {
+		const struct capture_plane *plane = &frame->planes[p];
+
+		if (plane->dmabuf_fd < 0 || plane->offset)
+			return -EINVAL;
+		payload.fds[p] = plane->dmabuf_fd;
+		payload.lengths[p] = plane->length;
+		/* Never less than what the encoder will read. */
+		payload.bytesused[p] = MAX(plane->bytesused, m->input.size[p]);
+	}
+	slot = find_slot(m, frame->planes[0].dmabuf_fd);
+	if (slot < 0)
+		return slot;
+	r = queue_give(&m->out, (uint32_t)slot, &payload);
+	if (r < 0)
+		return r;
+	m->last_fd[slot] = frame->planes[0].dmabuf_fd;
+	m->inside[slot] = capture_frame_ref(frame);
+	return 0;
+}
+
+static void copy_planes(struct m2m *m, const struct capture_frame *frame,
+			const uint8_t *const *src, uint8_t *const *dst)
+{
+	uint64_t touched = 0;
+	uint32_t p;
+
+	if (m->base.layout.count && m->input_layout.count) {
+		touched = pix_copy(&m->base.layout, src, &m->input_layout,
+				   dst);
+	} else {
+		for (p = 0; p < frame->plane_count; p++) {
+			size_t len = MIN(frame->planes[p].bytesused,
+					 m->input.size[p]);
+
+			memcpy(dst[p], src[p], len);
+			touched += 2 * (uint64_t)len;
+		}
+	}
+	m->base.stats.copies++;
+	m->base.stats.bytes_touched += touched;
+}
+
+static int submit_copy(struct m2m *m, struct capture_frame *frame,
+		       uint64_t key)
+{
+	const uint8_t *src[CAPTURE_PLANES_MAX];
+	uint8_t *dst[CAPTURE_PLANES_MAX] = { NULL };
+	struct queue_payload payload;
+	uint32_t p;
+	int slot;
+	int r;
+
+	slot = queue_find_free(&m->out);
+	if (slot < 0)
+		return slot;
+	memset(&payload, 0, sizeof(payload));
+	payload.key = key;
+	for (p = 0; p < frame->plane_count; p++) {
+		dst[p] = m->out.buffers[slot].planes[p].map;
+		payload.bytesused[p] = m->input.size[p];
+	}
+	r = frame_begin_read(m->base.sys, frame, src);
+	if (r < 0)
+		return r;
+	copy_planes(m, frame, src, dst);
+	frame_end_read(m->base.sys, frame);
+	return queue_give(&m->out, (uint32_t)slot, &payload);
+}
+
+/*
+ * The device took the promise of dma-bufs (REQBUFS) but not the first one
+ * itself: their memory cannot be mapped for it. Nothing is inside yet, so go
+ * over to copies.
+ */
+static int fall_back_to_copies(struct m2m *m)
+{
+	int r;
+
+	queue_release(&m->out);
+	r = alloc_copy_input(m);
+	if (r < 0)
+		return r;
+	return queue_on(&m->out);
+}
+
+static int submit_any(struct m2m *m, struct capture_frame *frame, uint64_t key)
+{
+	int r;
+
+	if (!m->base.stats.source_imported)
+		return submit_copy(m, frame, key);
+	r = submit_import(m, frame, key);
+	if (r == 0 || r == -EAGAIN || r == -ENODEV ||
+	    m->base.stats.frames_in)
+		return r;
+	r = fall_back_to_copies(m);
+	if (r < 0)
+		return fail(m, r);
+	return submit_copy(m, frame, key);
+}
+
+static int check_state(const struct m2m *m)
+{
+	switch (m->state) {
+	case M2M_RUNNING:
+		return 0;
+	case M2M_DRAINING:
+	case M2M_DRAINED:
+		return -EPIPE;
+	case M2M_FAILED:
+	case M2M_CLOSED:
+		return -EIO;
+	}
+	return -EIO;
+}
+
+static int m2m_submit(struct capture_encoder *encoder,
+		      struct capture_frame *frame)
+{
+	struct m2m *m = m2m_of(encoder);
+	struct packet_origin origin;
+	int r;
+
+	r = check_state(m);
+	if (r < 0)
+		return r;
+	r = reap_input(m);
+	if (r < 0)
+		return fail(m, r);
+	if (m->pending_count == CAPTURE_PENDING_MAX)
+		return -EAGAIN;
+	r = submit_any(m, frame, m->key_last + 1);
+	if (r < 0)
+		return r;
+	packet_origin_init(&origin, ++m->key_last, now(m), frame);
+	pending_push(m, &origin);
+	return 0;
+}
+
+/* --- receive ------------------------------------------------------------ */
+
+static void give_back(struct m2m *m, uint32_t index)
+{
+	bool starved = !m->cap.queued;
+
+	queue_return(&m->cap, index);
+	queue_end_read(&m->cap, index);
+	if (m->state == M2M_FAILED || m->state == M2M_CLOSED)
+		return;
+	if (queue_give(&m->cap, index, NULL) < 0)
+		m->base.stats.requeue_errors++;
+	else if (starved)
+		m->progress_ns = now(m); /* the wait was not its fault */
+}
+
+static void packet_release(struct packet_holder *holder)
+{
+	struct m2m_packet *mp = container_of(holder, struct m2m_packet, holder);
+	struct m2m *m = mp->m2m;
+
+	capture_span_fini(&holder->packet.span);
+	give_back(m, mp->index);
+	if (m->state == M2M_CLOSED && !m->cap.out)
+		m2m_destroy(m);
+}
+
+static void drained(struct m2m *m)
+{
+	m->base.stats.frames_skipped += m->pending_count;
+	m->pending_head += m->pending_count;
+	m->pending_count = 0;
+	set_state(m, M2M_DRAINED);
+}
+
+static struct capture_packet *hand_out(struct m2m *m,
+				       const struct queue_done *done,
+				       const struct packet_origin *origin)
+{
+	struct packet_holder *holder = &m->packets[done->index].holder;
+	const uint8_t *map = m->cap.buffers[done->index].planes[0].map;
+	const uint8_t *data = map + done->offset[0];
+	int r;
+
+	if (m->cap.arena) {
+		r = capture_span_init(&holder->packet.span, m->cap.arena,
+				      (size_t)(data - capture_arena_map(
+							      m->cap.arena)),
+				      done->bytesused[0]);
+		assert(r == 0); /* queue_take() checked the numbers */
+	}
+	queue_begin_read(&m->cap, done->index);
+	holder->packet.flags = done->flags & V4L2_BUF_FLAG_KEYFRAME
+				       ? CAPTURE_PACKET_DRIVER_KEY
+				       : 0;
+	m->progress_ns = now(m);
+	return packet_hand_out(&m->base, holder, origin, data,
+			       done->bytesused[0], m->progress_ns);
+}
+
+/* One DQBUF: 0 and a packet or NULL (nothing of use in it), or the errno. */
+static int take_one(struct m2m *m, struct capture_packet **ret_packet)
+{
+	struct packet_origin origin;
+	struct queue_done done;
+	bool last;
+	int r;
+
+	r = queue_take(&m->cap, &done);
+	if (r < 0)
+		return r;
+	*ret_packet = NULL;
+	last = m->state == M2M_DRAINING &&
+	       (done.flags & V4L2_BUF_FLAG_LAST);
+	if (done.damaged) {
+		m->base.stats.packets_error++;
+		(void)pending_match(m, done.stamp_ns / 1000, &origin);
+	} else if (!done.bytesused[0]) {
+		m->base.stats.packets_error += !last; /* the end is empty */
+	} else if (!pending_match(m, done.stamp_ns / 1000, &origin)) {
+		m->base.stats.packets_unpaired++;
+	} else {
+		*ret_packet = hand_out(m, &done, &origin);
+	}
+	if (!*ret_packet)
+		give_back(m, done.index);
+	if (last)
+		drained(m);
+	return 0;
+}
+
+static int take_packet(struct m2m *m, struct capture_packet **ret_packet)
+{
+	struct capture_packet *packet = NULL;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < m->cap.count; i++) {
+		if (m->state == M2M_DRAINED)
+			return -EPIPE;
+		r = take_one(m, &packet);
+		if (r == -EPIPE && m->state == M2M_DRAINING) {
+			drained(m);
+			return -EPIPE;
+		}
+		if (r < 0)
+			return r;
+		if (packet) {
+			*ret_packet = packet;
+			return 0;
+		}
+	}
+	return -EAGAIN;
+}
+
+static uint64_t m2m_deadline_ns(const struct capture_encoder *encoder)
+{
+	const struct m2m *m = m2m_of_const(encoder);
+	const struct packet_origin *first =
+		&m->pending[m->pending_head % CAPTURE_PENDING_MAX];
+	uint64_t since_ns = m->progress_ns;
+
+	/* With all packets out it cannot work; nothing to hold against it. */
+	if (!m->cap.queued)
+		return UINT64_MAX;
+	if (m->state != M2M_RUNNING && m->state != M2M_DRAINING)
+		return UINT64_MAX;
+	if (m->pending_count)
+		since_ns = MAX(since_ns, first->submit_ns);
+	else if (m->state == M2M_RUNNING)
+		return UINT64_MAX;
+	return since_ns + m->timeout_ns;
+}
+
+/* Buffers that the driver did not take back when they were released. */
+static void retry_give(struct m2m *m)
+{
+	uint32_t i;
+
+	if (m->cap.queued + m->cap.out == m->cap.count)
+		return;
+	for (i = 0; i < m->cap.count; i++) {
+		if (m->cap.buffers[i].place == QUEUE_FREE &&
+		    queue_give(&m->cap, i, NULL) < 0)
+			return;
+	}
+}
+
+static int wait_packet(struct m2m *m, uint64_t deadline_ns)
+{
+	short events = POLLIN | (m->out.queued ? POLLOUT : 0);
+	int r = queue_wait(m->base.sys, m->fd, events, deadline_ns);
+
+	if (r < 0)
+		return r;
+	if (r & (POLLIN | POLLOUT))
+		return 0;
+	if (r & POLLHUP)
+		return -ENODEV;
+	return r ? -EIO : 0;
+}
+
+/* One turn: 0 and maybe a packet, or why there is none and will be none. */
+static int turn(struct m2m *m, uint64_t deadline_ns,
+		struct capture_packet **ret_packet)
+{
+	uint64_t overdue_ns;
+	uint64_t now_ns;
+	int r;
+
+	retry_give(m);
+	r = reap_input(m);
+	if (r < 0)
+		return r;
+	r = take_packet(m, ret_packet);
+	if (r != -EAGAIN)
+		return r;
+	if (m->state == M2M_DRAINING && !m->can_stop && !m->pending_count) {
+		drained(m);
+		return -EPIPE;
+	}
+	if (!m->cap.queued && m->pending_count)
+		return m->cap.out ? -ENOBUFS : -EIO;
+	overdue_ns = m2m_deadline_ns(&m->base);
+	now_ns = now(m);
+	if (now_ns >= overdue_ns)
+		return -ETIMEDOUT;
+	if (overdue_ns == UINT64_MAX || now_ns >= deadline_ns)
+		return -EAGAIN;
+	return wait_packet(m, MIN(deadline_ns, overdue_ns));
+}
+
+static int m2m_receive(struct capture_encoder *encoder, uint64_t deadline_ns,
+		       struct capture_packet **ret_packet)
+{
+	struct m2m *m = m2m_of(encoder);
+	struct capture_packet *packet = NULL;
+	int r;
+
+	if (m->state == M2M_FAILED)
+		return -EIO;
+	if (m->state == M2M_DRAINED)
+		return -EPIPE;
+	do {
+		r = turn(m, deadline_ns, &packet);
+	} while (r == 0 && !packet);
+	if (r == 0)
+		*ret_packet = packet;
+	else if (r != -EAGAIN && r != -EPIPE && r != -ENOBUFS)
+		return fail(m, r);
+	return r;
+}
+
+/* --- the rest ----------------------------------------------------------- */
+
+static int m2m_drain(struct capture_encoder *encoder)
+{
+	struct m2m *m = m2m_of(encoder);
+	struct v4l2_encoder_cmd cmd;
+	int r;
+
+	if (m->state == M2M_DRAINING || m->state == M2M_DRAINED)
+		return 0;
+	if (m->state == M2M_FAILED)
+		return -EIO;
+	if (m->can_stop) {
+		memset(&cmd, 0, sizeof(cmd));
+		cmd.cmd = V4L2_ENC_CMD_STOP;
+		r = m->base.sys->ioctl(m->fd, VIDIOC_ENCODER_CMD, &cmd);
+		if (r < 0)
+			return r;
+	}
+	m->progress_ns = now(m);
+	set_state(m, M2M_DRAINING);
+	return 0;
+}
+
+static int m2m_force_key(struct capture_encoder *encoder)
+{
+	struct m2m *m = m2m_of(encoder);
+
+	return v4l2_set_control(m->base.sys, m->fd,
+				V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 1);
+}
+
+static int m2m_set_bitrate(struct capture_encoder *encoder, uint32_t bitrate)
+{
+	struct m2m *m = m2m_of(encoder);
+
+	return v4l2_set_control(m->base.sys, m->fd,
+				V4L2_CID_MPEG_VIDEO_BITRATE,
+				(int32_t)bitrate);
+}
+
+static int m2m_fd(const struct capture_encoder *encoder)
+{
+	return m2m_of_const(encoder)->fd;
+}
+
+static struct capture_arena *m2m_arena(const struct capture_encoder *encoder)
+{
+	return m2m_of_const(encoder)->cap.arena;
+}
+
+static const struct encoder_ops m2m_ops = {
+	.close = m2m_close,
+	.fd = m2m_fd,
+	.arena = m2m_arena,
+	.deadline_ns = m2m_deadline_ns,
+	.submit = m2m_submit,
+	.receive = m2m_receive,
+	.drain = m2m_drain,
+	.force_key = m2m_force_key,
+	.set_bitrate = m2m_set_bitrate,
+};

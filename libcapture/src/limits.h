@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of libcapture. */
+#ifndef CAPTURE_LIMITS_H
+#define CAPTURE_LIMITS_H
+
+#define CAPTURE_NODES_MAX 256	/* /dev/video0..255: the kernel's own limit */
+#define CAPTURE_FORMATS_MAX 128 /* per queue of a device */
+#define CAPTURE_SIZES_MAX 256	/* per format */
+#define CAPTURE_RATES_MAX 64	/* per size */
+
+/* Buffers of one queue: VIDEO_MAX_FRAME of videodev2.h. */
+#define CAPTURE_BUFFERS_MAX 32
+/* Raw buffers of an encoder's input queue. */
+#define CAPTURE_ENCODER_INPUTS 4
+/* Frames that an encoder may hold or reorder before it gives a packet. */
+#define CAPTURE_PENDING_MAX 64
+/* Compressed buffers of the software encoder, each of a byte per pixel. */
+#define CAPTURE_SOFTWARE_SLOTS 4
+#define CAPTURE_SOFTWARE_SLOT_BYTES_MIN 65536u
+
+/* Longest side of a picture. */
+#define CAPTURE_SIDE_MAX 16384u
+#define CAPTURE_ARENA_BYTES_MAX (1ull << 30)
+#define CAPTURE_HUGE_PAGE_BYTES (2u << 20)
+
+/*
+ * A map is called cached when it reads at a quarter of the rate of ordinary
+ * memory or better: uncached ones of real boards read at a twentieth. The
+ * best of a few runs counts, as others may hold the CPU.
+ */
+#define CAPTURE_MEASURE_BYTES (256u << 10)
+#define CAPTURE_MEASURE_RUNS 3
+#define CAPTURE_MEASURE_RATIO 4
+
+#endif
