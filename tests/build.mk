@@ -20,6 +20,7 @@ sim_tests :=
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
+fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 
 # Helper programs of the end-to-end tests; sources in <name>_src
 test_programs :=
