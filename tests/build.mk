@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Shared fakes: one per ops table.
 support_src := \
-	tests/support/sys_fault.c
+	tests/support/sys_fault.c tests/support/test_cert.c
 
 # Tests include what they share as "support/x.h".
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
-unit_tests := test_base test_loop
+unit_tests := test_base test_conn test_loop
 unit_tests += test_ack test_crypto test_epoch test_fragment_number test_http \
 	test_names test_sigv4
 
@@ -24,3 +24,7 @@ fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 
 # Helper programs of the end-to-end tests; sources in <name>_src
 test_programs :=
+
+# What libcapture does on this kernel; run in a guest (tests/hil/guest)
+test_programs += capture_probe
+capture_probe_src := tests/hil/capture_probe.c

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* io/conn.c and io/tls.c, both ends on one loop over loopback TCP. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/sys.h"
+#include "core/limits.h"
+#include "io/conn.h"
+#include "io/loop_uring.h"
+#include "io/tls.h"
+#include "support/test_cert.h"
+
+#define BULK_BYTES (3u << 20)
+
+struct side {
+	struct conn *conn;
+	struct buf got;
+	int ready;
+	int drained;
+	int ended;
+	int closed;
+	int why;
+	char reason[256];
+	size_t (*take)(struct side *s, const uint8_t *bytes, size_t len);
+	int offers;
+	struct loop *move_to;
+	int arrived;
+	pthread_t arrived_on;
+	bool echo;
+};
+
+struct bench {
+	struct loop *loop;
+	struct tls_ctx *server_tls;
+	struct tls_ctx *client_tls;
+	char dir[32];
+	int listen_fd;
+	uint16_t port;
+	struct loop_op accept_op;
+	int accepted;
+	struct side server;
+	struct side client;
+};
+
+static void side_ready(struct conn *c, void *ctx)
+{
+	struct side *s = ctx;
+
+	(void)c;
+	s->ready++;
+}
+
+static void side_arrived(struct conn *c, void *ctx)
+{
+	struct side *s = ctx;
+
+	(void)c;
+	s->arrived_on = pthread_self();
+	s->arrived++;
+}
+
+static size_t side_data(struct conn *c, void *ctx, const uint8_t *bytes,
+			size_t len)
+{
+	struct side *s = ctx;
+
+	s->offers++;
+	if (s->move_to && !s->arrived) {
+		assert_int_equal(conn_move(c, s->move_to, side_arrived), 0);
+		return 0;
+	}
+	if (s->take)
+		return s->take(s, bytes, len);
+	assert_int_equal(buf_add(&s->got, bytes, len), 0);
+	if (s->echo) {
+		struct iovec part = { (void *)(uintptr_t)bytes, len };
+
+		assert_int_equal(conn_write(c, &part, 1), 0);
+	}
+	return len;
+}
+
+static void side_drained(struct conn *c, void *ctx)
+{
+	struct side *s = ctx;
+
+	(void)c;
+	s->drained++;
+}
+
+static void side_ended(struct conn *c, void *ctx)
+{
+	struct side *s = ctx;
+
+	s->ended++;
+	conn_close(c);
+}
+
+static void side_closed(struct conn *c, void *ctx, int why)
+{
+	struct side *s = ctx;
+
+	s->closed++;
+	s->why = why;
+	(void)snprintf(s->reason, sizeof(s->reason), "%s", conn_reason(c));
+	s->conn = conn_free(c);
+}
+
+static const struct conn_handler handler = {
+	.ready = side_ready,
+	.data = side_data,
+	.drained = side_drained,
+	.ended = side_ended,
+	.closed = side_closed,
+};
+
+static void accept_done(struct loop_op *op, int res)
+{
+	struct bench *b = container_of(op, struct bench, accept_op);
+
+	if (res < 0)
+		return;
+	assert_int_equal(conn_new_server(b->loop, sys_posix(), b->server_tls,
+					 res, &handler, &b->server,
+					 &b->server.conn),
+			 0);
+	b->accepted++;
+}
+
+static void turn_until(struct bench *b, const int *counter)
+{
+	int turns;
+
+	for (turns = 0; turns < 100000 && !*counter; turns++)
+		assert_int_equal(loop_turn(b->loop, 100 * NS_PER_MS), 0);
+	assert_true(*counter);
+}
+
+static int setup(void **state)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	socklen_t len = sizeof(addr);
+	struct bench *b = calloc(1, sizeof(*b));
+	char cert[64];
+	char key[64];
+
+	(void)snprintf(b->dir, sizeof(b->dir), "/tmp/kvsd-conn-XXXXXX");
+	if (!mkdtemp(b->dir))
+		return -1;
+	test_cert_write(b->dir, "IP:127.0.0.1");
+	(void)snprintf(cert, sizeof(cert), "%s/cert.pem", b->dir);
+	(void)snprintf(key, sizeof(key), "%s/key.pem", b->dir);
+	assert_int_equal(tls_ctx_new_server(cert, key, &b->server_tls), 0);
+	assert_int_equal(tls_ctx_new_client(cert, &b->client_tls), 0);
+	assert_int_equal(loop_uring_new(sys_posix(), 64, &b->loop), 0);
+	b->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(b->listen_fd, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(listen(b->listen_fd, 8), 0);
+	assert_int_equal(getsockname(b->listen_fd, (struct sockaddr *)&addr,
+				     &len),
+			 0);
+	b->port = ntohs(addr.sin_port);
+	buf_init(&b->server.got, 2 * BULK_BYTES);
+	buf_init(&b->client.got, 2 * BULK_BYTES);
+	loop_accept(b->loop, &b->accept_op, b->listen_fd, accept_done);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *b = *state;
+	char path[64];
+	int turns;
+
+	if (b->server.conn)
+		conn_abort(b->server.conn, -ECANCELED);
+	if (b->client.conn)
+		conn_abort(b->client.conn, -ECANCELED);
+	loop_cancel(b->loop, &b->accept_op);
+	for (turns = 0; turns < 1000; turns++) {
+		if (!b->server.conn && !b->client.conn &&
+		    !loop_op_busy(&b->accept_op))
+			break;
+		(void)!loop_turn(b->loop, 10 * NS_PER_MS);
+	}
+	(void)loop_free(b->loop);
+	(void)close(b->listen_fd);
+	(void)tls_ctx_free(b->server_tls);
+	(void)tls_ctx_free(b->client_tls);
+	buf_fini(&b->server.got);
+	buf_fini(&b->client.got);
+	(void)snprintf(path, sizeof(path), "%s/cert.pem", b->dir);
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/key.pem", b->dir);
+	(void)unlink(path);
+	(void)rmdir(b->dir);
+	free(b);
+	return 0;
+}
+
+static void connect_to(struct bench *b, const char *host)
+{
+	assert_int_equal(conn_new_client(b->loop, sys_posix(), b->client_tls,
+					 host, b->port, &handler, &b->client,
+					 &b->client.conn),
+			 0);
+}
+
+static void open_pair(struct bench *b)
+{
+	connect_to(b, "127.0.0.1");
+	turn_until(b, &b->client.ready);
+	turn_until(b, &b->server.ready);
+}
+
+static void conn_write_str(struct conn *c, const char *text)
+{
+	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+
+	assert_int_equal(conn_write(c, &part, 1), 0);
+}
+
+static void conn_carries_parts_in_order(void **state)
+{
+	struct bench *b = *state;
+	uint8_t *bulk = malloc(BULK_BYTES);
+	struct iovec parts[3];
+	size_t i;
+
+	open_pair(b);
+	for (i = 0; i < BULK_BYTES; i++)
+		bulk[i] = (uint8_t)(i * 2654435761u >> 13);
+	parts[0] = (struct iovec){ bulk, 11 };
+	parts[1] = (struct iovec){ bulk + 11, BULK_BYTES - 14 };
+	parts[2] = (struct iovec){ bulk + BULK_BYTES - 3, 3 };
+	assert_int_equal(conn_write(b->client.conn, parts, 3), 0);
+	while (buf_len(&b->server.got) < BULK_BYTES)
+		assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
+	assert_memory_equal(buf_head(&b->server.got), bulk, BULK_BYTES);
+	turn_until(b, &b->client.drained);
+	assert_int_equal(conn_backlog(b->client.conn), 0);
+	free(bulk);
+}
+
+static void conn_close_delivers_what_was_written_first(void **state)
+{
+	struct bench *b = *state;
+
+	open_pair(b);
+	conn_write_str(b->server.conn, "last words");
+	conn_close(b->server.conn);
+	turn_until(b, &b->client.closed);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(buf_len(&b->client.got), 10);
+	assert_int_equal(b->client.ended, 1);
+	assert_int_equal(b->client.why, 0);
+	assert_int_equal(b->server.why, 0);
+}
+
+/* A reset would destroy the words on their way. */
+static void conn_close_reads_on_when_the_peer_still_sends(void **state)
+{
+	struct bench *b = *state;
+	struct iovec part = { malloc(BULK_BYTES), BULK_BYTES };
+
+	memset(part.iov_base, 7, BULK_BYTES);
+	open_pair(b);
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	turn_until(b, &b->server.offers);
+	conn_write_str(b->server.conn, "no more");
+	conn_close(b->server.conn);
+	turn_until(b, &b->client.closed);
+	assert_int_equal(buf_len(&b->client.got), 7);
+	turn_until(b, &b->server.closed);
+	free(part.iov_base);
+}
+
+static void conn_refuses_a_certificate_for_another_name(void **state)
+{
+	struct bench *b = *state;
+
+	/* The certificate carries the address only. */
+	connect_to(b, "localhost");
+	turn_until(b, &b->client.closed);
+	assert_int_equal(b->client.ready, 0);
+	assert_int_equal(b->client.why, -EKEYREJECTED);
+	assert_non_null(strstr(b->client.reason, "ostname mismatch"));
+}
+
+static void conn_refuses_an_unknown_authority(void **state)
+{
+	struct bench *b = *state;
+	char other[] = "/tmp/kvsd-conn2-XXXXXX";
+	char path[64];
+
+	assert_non_null(mkdtemp(other));
+	test_cert_write(other, "IP:127.0.0.1");
+	(void)snprintf(path, sizeof(path), "%s/cert.pem", other);
+	(void)tls_ctx_free(b->client_tls);
+	assert_int_equal(tls_ctx_new_client(path, &b->client_tls), 0);
+	connect_to(b, "127.0.0.1");
+	turn_until(b, &b->client.closed);
+	assert_int_equal(b->client.why, -EKEYREJECTED);
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/key.pem", other);
+	(void)unlink(path);
+	(void)rmdir(other);
+}
+
+static void conn_reports_a_refused_connection(void **state)
+{
+	struct bench *b = *state;
+
+	b->port = 1; /* nobody listens there */
+	connect_to(b, "127.0.0.1");
+	turn_until(b, &b->client.closed);
+	assert_int_equal(b->client.why, -ECONNREFUSED);
+}
+
+static void conn_reports_a_name_that_does_not_resolve(void **state)
+{
+	struct bench *b = *state;
+
+	connect_to(b, "nowhere.invalid");
+	turn_until(b, &b->client.closed);
+	assert_int_equal(b->client.why, -EHOSTUNREACH);
+}
+
+static void conn_deadline_ends_a_silent_handshake(void **state)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct bench *b = *state;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	addr.sin_port = htons(b->port);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)),
+			 0);
+	turn_until(b, &b->accepted);
+	conn_deadline(b->server.conn, loop_now_ns(b->loop) + 1);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(b->server.why, -ETIMEDOUT);
+	(void)close(fd);
+}
+
+static void conn_closes_on_garbage_instead_of_tls(void **state)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct bench *b = *state;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	addr.sin_port = htons(b->port);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)),
+			 0);
+	assert_int_equal(write(fd, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+	turn_until(b, &b->accepted);
+	(void)shutdown(fd, SHUT_WR);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(b->server.why, -EPROTO);
+	(void)close(fd);
+}
+
+static size_t take_nothing(struct side *s, const uint8_t *bytes, size_t len)
+{
+	(void)s;
+	(void)bytes;
+	(void)len;
+	return 0;
+}
+
+static void conn_holds_back_a_peer_when_nothing_is_taken(void **state)
+{
+	struct bench *b = *state;
+	struct iovec part = { malloc(BULK_BYTES), BULK_BYTES };
+	int turns;
+	int offers;
+
+	memset(part.iov_base, 3, BULK_BYTES);
+	open_pair(b);
+	b->server.take = take_nothing;
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	for (turns = 0; turns < 2000; turns++)
+		assert_int_equal(loop_turn(b->loop, 0), 0);
+	offers = b->server.offers;
+	for (turns = 0; turns < 100; turns++)
+		assert_int_equal(loop_turn(b->loop, 0), 0);
+	assert_int_equal(b->server.offers, offers); /* it stopped */
+	b->server.take = NULL;
+	conn_resume(b->server.conn);
+	while (buf_len(&b->server.got) < BULK_BYTES)
+		assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
+	free(part.iov_base);
+}
+
+static void *run_loop(void *arg)
+{
+	(void)!loop_run(arg);
+	return NULL;
+}
+
+static void stop_run(struct loop_task *task);
+
+struct stopper {
+	struct loop_task task;
+	struct loop *loop;
+};
+
+static void stop_run(struct loop_task *task)
+{
+	loop_stop(container_of(task, struct stopper, task)->loop);
+}
+
+static void conn_moves_to_another_thread_with_its_bytes(void **state)
+{
+	struct bench *b = *state;
+	struct stopper stop = { .task = { .run = stop_run } };
+	struct loop *other;
+	pthread_t thread;
+
+	assert_int_equal(loop_uring_new(sys_posix(), 64, &other), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, other), 0);
+	open_pair(b);
+	b->server.move_to = other;
+	b->server.echo = true;
+	conn_write_str(b->client.conn, "take me along");
+	while (buf_len(&b->client.got) < 13)
+		assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
+	assert_memory_equal(buf_head(&b->client.got), "take me along", 13);
+	conn_close(b->client.conn);
+	turn_until(b, &b->client.closed);
+	while (__atomic_load_n(&b->server.conn, __ATOMIC_ACQUIRE))
+		assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+	assert_true(pthread_equal(b->server.arrived_on, thread));
+	stop.loop = other;
+	loop_post(other, &stop.task);
+	(void)pthread_join(thread, NULL);
+	(void)loop_free(other);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(conn_carries_parts_in_order),
+		CASE(conn_close_delivers_what_was_written_first),
+		CASE(conn_close_reads_on_when_the_peer_still_sends),
+		CASE(conn_refuses_a_certificate_for_another_name),
+		CASE(conn_refuses_an_unknown_authority),
+		CASE(conn_reports_a_refused_connection),
+		CASE(conn_reports_a_name_that_does_not_resolve),
+		CASE(conn_deadline_ends_a_silent_handshake),
+		CASE(conn_closes_on_garbage_instead_of_tls),
+		CASE(conn_holds_back_a_peer_when_nothing_is_taken),
+		CASE(conn_moves_to_another_thread_with_its_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
