@@ -193,6 +193,7 @@ $(foreach t,$(fuzz_targets),$(eval $(call program,tests/$(t),tests/fuzz/$(t).c t
 $(foreach t,$(test_programs),$(eval $(call program,tests/$(t),$($(t)_src),$(test_archives),$(test_libs))))
 all: tests-build
 endif
+$(foreach t,$(bench_programs),$(eval $(call program,bench/$(t),$($(t)_src),$(bench_archives),$(libs_io))))
 tests-build: $(patsubst %,$(O)/tests/%,$(unit_tests) $(fault_tests) $(sim_tests) $(fuzz_targets) $(test_programs))
 .PHONY: tests-build
 
@@ -222,8 +223,10 @@ soak:
 	@tests/run-all soak
 demo:
 	@sh tools/dev/demo $(O)
-bench: all
+bench: all bench-build
 	@tools/bench/run $(O)
+bench-build: $(patsubst %,$(O)/bench/%,$(bench_programs))
+.PHONY: bench-build
 lint:
 	@tools/dev/lint $(O)
 format:
