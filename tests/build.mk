@@ -28,3 +28,7 @@ test_programs :=
 # What libcapture does on this kernel; run in a guest (tests/hil/guest)
 test_programs += capture_probe
 capture_probe_src := tests/hil/capture_probe.c
+
+test_programs += http_probe sigv4_probe
+http_probe_src := tests/conformance/http_probe.c
+sigv4_probe_src := tests/e2e/sigv4_probe.c
