@@ -178,11 +178,27 @@ static bool is_host(struct slice s)
 	return true;
 }
 
+/*
+ * Tabs are legal around any value, but some readers take them for a part of
+ * it. @f's value is followed by its line's end.
+ */
+static bool beside_tab(const struct http_field *f)
+{
+	const char *before = f->value.ptr - 1;
+	const char *after = f->value.ptr + f->value.len;
+
+	while (*before == ' ')
+		before--;
+	while (*after == ' ')
+		after++;
+	return *before == '\t' || *after == '\t';
+}
+
 static int note_field(struct http_head *h, struct head_notes *notes,
 		      const struct http_field *f)
 {
 	if (slice_eq_nocase(f->name, SLICE("content-length"))) {
-		if (h->has_length ||
+		if (h->has_length || beside_tab(f) ||
 		    parse_u64(f->value.ptr, f->value.len, INT64_MAX,
 			      &h->length) < 0)
 			return -EBADMSG;
@@ -190,6 +206,8 @@ static int note_field(struct http_head *h, struct head_notes *notes,
 	} else if (slice_eq_nocase(f->name, SLICE("transfer-encoding"))) {
 		if (!slice_eq_nocase(f->value, SLICE("chunked")))
 			return -ENOTSUP;
+		if (beside_tab(f))
+			return -EBADMSG;
 		notes->coding_count++;
 		h->chunked = true;
 	} else if (slice_eq_nocase(f->name, SLICE("connection"))) {
