@@ -263,8 +263,16 @@ static int parse_fields(struct slice all, size_t *at, struct http_head *h,
 	}
 }
 
+static bool is_bodiless(unsigned int status)
+{
+	return status < 200 || status == 204 || status == 304;
+}
+
 static int check_message(struct http_head *h, const struct head_notes *notes)
 {
+	/* Some readers wait for the body, some do not. */
+	if (h->status && is_bodiless(h->status) && (h->chunked || h->length))
+		return -EBADMSG;
 	if (h->chunked &&
 	    (h->has_length || !h->minor || notes->coding_count != 1))
 		return -EBADMSG;
@@ -366,8 +374,7 @@ void http_body_init_response(struct http_body *b, const struct http_head *h,
 			     bool head_only)
 {
 	*b = (struct http_body){ .state = HTTP_BODY_LENGTH };
-	if (head_only || h->status < 200 || h->status == 204 ||
-	    h->status == 304)
+	if (head_only || is_bodiless(h->status))
 		return;
 	if (h->chunked)
 		b->state = HTTP_BODY_CHUNK_SIZE;

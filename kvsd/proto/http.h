@@ -8,8 +8,9 @@
  * disagree about framing are a hole: obs-fold, bare CR or LF, space before the
  * colon, Content-Length beside Transfer-Encoding, a second Content-Length (equal
  * or not) or a list in one, any coding but a single "chunked", chunked in
- * HTTP/1.0, a 1.1 request without exactly one Host, a request target that is
- * not origin-form ("/path?query").
+ * HTTP/1.0, tabs around those values, a 1.1 request without exactly one Host, a
+ * request target that is not origin-form ("/path?query"), a 1xx, 204 or 304
+ * that announces a body.
  */
 #ifndef PROTO_HTTP_H
 #define PROTO_HTTP_H

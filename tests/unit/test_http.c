@@ -277,6 +277,10 @@ static void http_response_parse_reads_status_lines(void **state)
 		{ "HTTP/1.1  200 x\r\n\r\n", -EBADMSG },
 		{ "HTTP/1.1 200 \x01\r\n\r\n", -EBADMSG },
 		{ "HTTP/2.0 200 x\r\n\r\n", -EPROTONOSUPPORT },
+		{ "HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", -EBADMSG },
+		{ "HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  -EBADMSG },
+		{ "HTTP/1.1 100 x\r\nContent-Length: 1\r\n\r\n", -EBADMSG },
 		{ "HTTP/1.1 200 x\r\nContent-Length: 1\r\n"
 		  "Transfer-Encoding: chunked\r\n\r\n",
 		  -EBADMSG },
@@ -455,7 +459,7 @@ static void http_body_knows_its_end_from_the_head(void **state)
 	assert_int_equal(http_body_eof(&b), 0);
 	assert_true(http_body_done(&b));
 
-	parse_response("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+	parse_response("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
 		       &h);
 	http_body_init_response(&b, &h, false);
 	assert_true(http_body_done(&b));
