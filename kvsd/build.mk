@@ -7,6 +7,7 @@ proto_src := $(addprefix kvsd/proto/, \
 	epoch.c \
 	fragment_number.c \
 	http.c \
+	json_find.c \
 	names.c \
 	segment.c \
 	sigv4.c \
@@ -20,15 +21,20 @@ proto_src += $(addprefix kvsd/proto/, \
 core_src := $(addprefix kvsd/core/, \
 	frame_probe.c ingest.c ingest_sink.c loop.c media_out.c)
 
+# The device's side of core/ and io/.
+core_src += $(addprefix kvsd/core/, \
+	au.c backoff.c fragmenter.c retain_ram.c upload.c)
+
 io_src := $(addprefix kvsd/io/, \
-	conn.c crypto.c loop_uring.c resolve.c tls.c)
+	api_call.c aws_request.c http_client.c conn.c crypto.c loop_uring.c resolve.c tls.c)
 
 # Local store: segments, SQLite index and catalog (the service only).
 store_src := $(addprefix kvsd/io/, \
 	data_dir.c db_sqlite.c worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.
-producer_src :=
+producer_src := $(addprefix kvsd/io/, \
+	kvs_client.c kvs_producer.c producer_net.c)
 
 agent_src :=
 

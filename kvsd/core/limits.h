@@ -39,6 +39,19 @@
 #define LIVE_FRAGMENT_BYTES_MAX (8u << 20)  /* in-progress bytes kept per
 					     * stream that has live readers */
 #define OUTPUT_BYTES_MAX (1u << 20)	    /* plaintext queued per reader */
+#define READER_BYTES (64u << 10)	/* a reader's buffer for the store */
+#define READER_ROWS 16u			/* rows listed ahead */
+#define LIVE_CHUNK_BYTES (64u << 10)
+#define LIVE_BUCKETS 1024u		/* hash table of streams, per thread */
+/* Retention 0: whole fragments kept for readers, per stream. Amazon's host
+ * buffer is at most 5 min and 200 MB; this is what a small machine affords. */
+#define LIVE_BUFFER_BYTES_MAX (16u << 20)
+#define LIVE_BUFFER_MS_MAX (5u * 60 * 1000)
+#define LIVE_BUFFER_TOTAL_BYTES_MAX (256u << 20) /* per thread */
+#define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
+#define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
+#define UPLOADS_PER_STREAM_MAX 2u
+#define UPLOAD_ACKS_BYTES_MAX (1u << 20) /* acks that the device reads late */
 
 /* --- producer: fragments --- */
 #define FRAGMENT_MS_MIN 1000u		/* quota: no shorter fragments */

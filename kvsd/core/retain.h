@@ -60,7 +60,8 @@ struct retain_usage {
 	size_t bytes_max;
 	size_t bytes_used;	/* memory that is not free, in whole chunks */
 	size_t fragments;
-	size_t fragments_max;
+	size_t rows_used;	/* those removed behind the oldest included */
+	size_t rows_max;
 };
 
 struct retain_ops {

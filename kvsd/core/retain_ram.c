@@ -458,7 +458,8 @@ static struct retain_usage ram_usage(const struct retain *base)
 		.bytes_max = (size_t)r->chunk_count * RETAIN_CHUNK_BYTES,
 		.bytes_used = (size_t)r->busy_count * RETAIN_CHUNK_BYTES,
 		.fragments = r->fragment_count,
-		.fragments_max = slots_of(r->config.store_bytes),
+		.rows_used = (size_t)(r->next_seq - r->first_seq),
+		.rows_max = slots_of(r->config.store_bytes),
 	};
 }
 

@@ -156,7 +156,7 @@ static inline int store_writer_add(struct store_writer *w, struct store *s,
  *	here; segment and page are ignored. Copied.
  *
  * Ends the writer whatever happens. The parts' sizes must add up to what was
- * added, which is at least one byte, and no time may exceed INT64_MAX, else
+ * added, which is at least one byte, and times are under INT64_MAX, else
  * done(-EINVAL). done(0) means that the fragment survives
  * a power cut from now on (invariant 2): PERSISTED may be sent, and readers
  * and store_list() of this same store find it.

@@ -494,7 +494,7 @@ static enum fault fault_of(uint32_t error_id)
 
 /* It will never be taken: drop it, or, half sent, break off first. */
 static void refuse_fragment(struct upload *u, struct retain_fragment *f,
-			    uint64_t now_ns, const char *why)
+			    const char *why)
 {
 	if (!f) {
 		give_up_session(u, why);
@@ -509,7 +509,7 @@ static void refuse_fragment(struct upload *u, struct retain_fragment *f,
 
 /* 4011: again, where only the tracks that it has are declared. */
 static void missing_tracks(struct upload *u, struct retain_fragment *f,
-			   uint64_t now_ns, const char *why)
+			   const char *why)
 {
 	if (f && f->sent == RETAIN_WHOLLY && f->seen != u->tracks) {
 		f->sent = RETAIN_UNSENT;
@@ -518,7 +518,7 @@ static void missing_tracks(struct upload *u, struct retain_fragment *f,
 		u->renew = true;
 		return;
 	}
-	refuse_fragment(u, f, now_ns, why);
+	refuse_fragment(u, f, why);
 }
 
 static void error_ack(struct upload *u, const struct ack *ack, uint64_t now_ns)
@@ -537,10 +537,10 @@ static void error_ack(struct upload *u, const struct ack *ack, uint64_t now_ns)
 			.text = why });
 	switch (fault_of(ack->error_id)) {
 	case FAULT_FRAGMENT:
-		refuse_fragment(u, f, now_ns, why);
+		refuse_fragment(u, f, why);
 		return;
 	case FAULT_TRACKS:
-		missing_tracks(u, f, now_ns, why);
+		missing_tracks(u, f, why);
 		return;
 	case FAULT_RENEW:
 		u->renew = true;

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <kvs/producer.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "io/crypto.h"
+#include "io/producer_int.h"
+#include "proto/names.h"
+
+#define THREAD_STACK_BYTES (256u << 10)
+#define TRACK_TEXT_BYTES_MAX 32u /* codec id and name, the service's limit */
+
+DEFINE_AUTO(kvs_producer_free, struct kvs_producer *)
+
+static _Thread_local char config_error[160];
+
+const char *kvs_config_error(void)
+{
+	return config_error;
+}
+
+static int PRINTF(1, 2) wrong(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(config_error, sizeof(config_error), fmt, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* --- checking the config ------------------------------------------------------ */
+
+static int check_track(const struct kvs_track *t, size_t i)
+{
+	bool later = t->payload != KVS_PAYLOAD_OPAQUE;
+
+	if (!t->codec_id || !t->codec_id[0] ||
+	    strlen(t->codec_id) > TRACK_TEXT_BYTES_MAX)
+		return wrong("tracks[%zu].codec_id: 1 to 32 bytes", i);
+	if (t->name && strlen(t->name) > TRACK_TEXT_BYTES_MAX)
+		return wrong("tracks[%zu].name: at most 32 bytes", i);
+	if (later && t->kind != KVS_TRACK_VIDEO)
+		return wrong("tracks[%zu].payload: Annex B is for video", i);
+	if (!t->codec_private && t->codec_private_bytes)
+		return wrong("tracks[%zu].codec_private: is NULL", i);
+	if (t->codec_private_bytes > MKV_CODEC_PRIVATE_BYTES_MAX)
+		return wrong("tracks[%zu].codec_private: over 1 MiB", i);
+	if (t->kind == KVS_TRACK_AUDIO && (!t->sample_rate || !t->channels))
+		return wrong("tracks[%zu].sample_rate, channels: needed", i);
+	return 0;
+}
+
+static int check_config(const struct kvs_producer_config *c)
+{
+	if (!c->stream_name || !name_stream_valid(slice_of(c->stream_name)))
+		return wrong("stream_name: 1 to 256 of a-z A-Z 0-9 _ . -");
+	if (!c->tracks || !c->track_count || c->track_count > KVS_TRACKS_MAX)
+		return wrong("track_count: 1 to %d", KVS_TRACKS_MAX);
+	if (c->fragment_ms && (c->fragment_ms < FRAGMENT_MS_MIN ||
+			       c->fragment_ms > FRAGMENT_MS_MAX))
+		return wrong("fragment_ms: %u to %u", FRAGMENT_MS_MIN,
+			     FRAGMENT_MS_MAX);
+	if (c->interleave_ms > INTERLEAVE_MS_MAX)
+		return wrong("interleave_ms: at most %u", INTERLEAVE_MS_MAX);
+	if (c->store_bytes && (c->store_bytes < RETAIN_BYTES_MIN ||
+			       c->store_bytes > RETAIN_BYTES_MAX))
+		return wrong("store_bytes: 1 MiB to 4 GiB");
+	for (size_t i = 0; i < c->track_count; i++) {
+		int r = check_track(&c->tracks[i], i);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- setting up ---------------------------------------------------------------- */
+
+static void append_media_type(char *out, size_t size, const char *codec_id)
+{
+	static const struct {
+		const char *codec_id;
+		const char *type;
+	} types[] = {
+		{ "V_MPEG4/ISO/AVC", "video/h264" },
+		{ "V_MPEGH/ISO/HEVC", "video/h265" },
+		{ "V_MJPEG", "video/x-motion-jpeg" },
+		{ "A_AAC", "audio/aac" },
+	};
+	const char *type = "application/octet-stream";
+	size_t len = strlen(out);
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strncmp(codec_id, types[i].codec_id,
+			    strlen(types[i].codec_id)) == 0)
+			type = types[i].type;
+	(void)snprintf(out + len, size - len, "%s%s", len ? "," : "", type);
+}
+
+static void take_track(struct kvs_producer *p, const struct kvs_track *from,
+		       struct mkv_track *t)
+{
+	static const uint32_t types[] = {
+		[KVS_TRACK_VIDEO] = MKV_TRACK_VIDEO,
+		[KVS_TRACK_AUDIO] = MKV_TRACK_AUDIO,
+		[KVS_TRACK_DATA] = MKV_TRACK_METADATA,
+	};
+
+	memset(t, 0, sizeof(*t));
+	t->type = types[from->kind];
+	(void)snprintf(t->codec_id, sizeof(t->codec_id), "%s", from->codec_id);
+	(void)snprintf(t->name, sizeof(t->name), "%s",
+		       from->name ? from->name : "");
+	t->codec_private = from->codec_private;
+	t->codec_private_bytes = from->codec_private_bytes;
+	t->width = from->width;
+	t->height = from->height;
+	t->rate_hz = from->sample_rate;
+	t->channels = from->channels;
+	append_media_type(p->media_type, sizeof(p->media_type), t->codec_id);
+}
+
+static int make_fragmenter(struct kvs_producer *p,
+			   const struct kvs_producer_config *c)
+{
+	struct mkv_track tracks[KVS_TRACKS_MAX];
+	bool later[KVS_TRACKS_MAX];
+	struct fragmenter_config config = {
+		.tracks = tracks,
+		.private_later = later,
+		.track_count = c->track_count,
+		.fragment_ms = c->fragment_ms ? c->fragment_ms :
+						FRAGMENT_MS_DEFAULT,
+		.interleave_ms = c->interleave_ms ? c->interleave_ms :
+						    INTERLEAVE_MS_DEFAULT,
+	};
+
+	for (size_t i = 0; i < c->track_count; i++) {
+		take_track(p, &c->tracks[i], &tracks[i]);
+		p->payload[i] = c->tracks[i].payload;
+		later[i] = p->payload[i] != KVS_PAYLOAD_OPAQUE &&
+			   !c->tracks[i].codec_private_bytes;
+	}
+	p->track_count = c->track_count;
+	return fragmenter_new(&config, &p->fragmenter);
+}
+
+/* Pages of the store that are free for now go back to the system. */
+static void give_back(void *ctx, size_t offset, size_t len)
+{
+	struct kvs_producer *p = ctx;
+	int r = p->sys->fallocate(p->store_fd,
+				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				  (off_t)offset, (off_t)len);
+
+	if (r < 0)
+		log_debug("producer", "memory is kept: %s", strerror(-r));
+}
+
+static int make_store(struct kvs_producer *p, size_t store_bytes)
+{
+	struct retain_ram_config config = {
+		.store_bytes = store_bytes,
+		.bytes = retain_ram_memory_bytes(store_bytes),
+		.give_back = give_back,
+		.ctx = p,
+	};
+	int fd;
+	int r;
+
+	fd = p->sys->memfd_create("kvs-store", MFD_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	p->store_fd = fd;
+	r = p->sys->ftruncate(fd, (off_t)config.bytes);
+	if (r < 0)
+		return r;
+	r = p->sys->mmap(config.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			 0, &config.memory);
+	if (r < 0)
+		return r;
+	p->store_map = config.memory;
+	p->store_map_bytes = config.bytes;
+	return retain_ram_init(&p->store, &config);
+}
+
+static int make_lock(struct kvs_producer *p)
+{
+	pthread_condattr_t attr;
+	int e;
+
+	e = pthread_condattr_init(&attr);
+	if (e)
+		return -e;
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	/* With glibc and musl neither mutex takes memory or fails. */
+	(void)pthread_mutex_init(&p->put_lock, NULL);
+	(void)pthread_mutex_init(&p->lock, NULL);
+	e = pthread_cond_init(&p->moved, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	p->lock_made = e == 0;
+	return -e;
+}
+
+static int make_control_endpoint(struct kvs_producer *p, const char *url)
+{
+	struct endpoint parsed;
+	const char *cn = strncmp(p->id.region, "cn-", 3) == 0 ? ".cn" : "";
+	int n;
+
+	if (url)
+		n = snprintf(p->control_endpoint, sizeof(p->control_endpoint),
+			     "%s", url);
+	else
+		n = snprintf(p->control_endpoint, sizeof(p->control_endpoint),
+			     "https://kinesisvideo.%s.amazonaws.com%s",
+			     p->id.region, cn);
+	if (n < 0 || (size_t)n >= sizeof(p->control_endpoint) ||
+	    endpoint_parse(p->control_endpoint, &parsed) < 0)
+		return wrong("client.endpoint: not https://HOST[:PORT]");
+	return 0;
+}
+
+static int make_parts(struct kvs_producer *p,
+		      const struct kvs_producer_config *c)
+{
+	uint64_t seed;
+	struct upload_config upload = {
+		.ops = &producer_upload_ops,
+		.ctx = p,
+		.retain = &p->store.retain,
+		.create_stream = c->create_stream,
+	};
+	int r;
+
+	r = aws_identity_init(&p->id, &c->client);
+	if (r == -EINVAL)
+		return wrong("client.credentials: missing or too long");
+	if (r == 0)
+		r = make_control_endpoint(p, c->client.endpoint);
+	if (r == 0)
+		r = crypto_random(p->segment_uid, sizeof(p->segment_uid));
+	if (r == 0)
+		r = crypto_random(&seed, sizeof(seed));
+	if (r == 0)
+		r = make_lock(p);
+	if (r == 0)
+		r = make_fragmenter(p, c);
+	if (r == 0)
+		r = make_store(p, c->store_bytes ? c->store_bytes :
+						   RETAIN_BYTES_DEFAULT);
+	if (r == 0)
+		r = producer_net_init(p, &c->client);
+	if (r < 0)
+		return r;
+	upload.seed = seed;
+	upload_init(&p->upload, &upload);
+	return 0;
+}
+
+static int start_thread(struct kvs_producer *p)
+{
+	pthread_attr_t attr;
+	int e;
+
+	e = pthread_attr_init(&attr);
+	if (e)
+		return -e;
+	(void)pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+	e = pthread_create(&p->thread, &attr, producer_thread, p);
+	(void)pthread_attr_destroy(&attr);
+	p->thread_runs = e == 0;
+	return -e;
+}
+
+int kvs_producer_new(const struct kvs_producer_config *config,
+		     struct kvs_producer **ret_producer)
+{
+	AUTO(kvs_producer_free) struct kvs_producer *p = NULL;
+	int r;
+
+	config_error[0] = '\0';
+	r = check_config(config);
+	if (r < 0)
+		return r;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->sys = sys_posix();
+	p->store_fd = -EBADF;
+	(void)snprintf(p->stream, sizeof(p->stream), "%s", config->stream_name);
+	p->retention_hours = config->retention_hours;
+	p->when_full = config->when_full;
+	p->event = config->event;
+	p->event_ctx = config->event_ctx;
+	(void)snprintf(p->rung, sizeof(p->rung), "L4");
+	buf_init(&p->private, MKV_CODEC_PRIVATE_BYTES_MAX);
+	r = make_parts(p, config);
+	if (r == 0)
+		r = start_thread(p);
+	if (r < 0)
+		return r;
+	*ret_producer = TAKE_PTR(p);
+	return 0;
+}
+
+struct kvs_producer *kvs_producer_free(struct kvs_producer *p)
+{
+	if (!p)
+		return NULL;
+	if (p->thread_runs) {
+		(void)pthread_mutex_lock(&p->lock);
+		producer_wake(p);
+		p->stop = true;
+		(void)pthread_cond_broadcast(&p->moved);
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)pthread_join(p->thread, NULL);
+	}
+	producer_net_fini(p);
+	p->fragmenter = fragmenter_free(p->fragmenter);
+	if (p->store_map)
+		(void)p->sys->munmap(p->store_map, p->store_map_bytes);
+	sys_close(p->sys, &p->store_fd);
+	if (p->lock_made) {
+		(void)pthread_cond_destroy(&p->moved);
+		(void)pthread_mutex_destroy(&p->lock);
+		(void)pthread_mutex_destroy(&p->put_lock);
+	}
+	buf_fini(&p->private);
+	aws_identity_fini(&p->id);
+	free(p);
+	return NULL;
+}
+
+/* --- frames in ------------------------------------------------------------------ */
+
+static struct retain *store_of(struct kvs_producer *p)
+{
+	return &p->store.retain;
+}
+
+/* The open fragment was given up: what waits for it goes too. */
+static void restart(struct kvs_producer *p)
+{
+	struct fragmenter_block b;
+
+	p->open = false;
+	fragmenter_restart(p->fragmenter);
+	while (fragmenter_next(p->fragmenter, 0, &b)) {
+		store_of(p)->ops->release(store_of(p), b.held);
+		p->frames_dropped++;
+	}
+}
+
+/* Return: false when nothing is left to drop. */
+static bool make_room(struct kvs_producer *p)
+{
+	switch (upload_make_room(&p->upload)) {
+	case UPLOAD_ROOM_NONE:
+		return false;
+	case UPLOAD_ROOM_OPEN:
+		restart(p);
+		return true;
+	case UPLOAD_ROOM_SEALED:
+		return true;
+	}
+	return false;
+}
+
+static void seal(struct kvs_producer *p)
+{
+	if (!p->open)
+		return;
+	store_of(p)->ops->seal(store_of(p));
+	p->open = false;
+	p->fragments_sealed++;
+}
+
+static void take_block(struct kvs_producer *p, const struct fragmenter_block *b)
+{
+	struct retain *store = store_of(p);
+
+	if (b->opens) {
+		seal(p);
+		/* put_frame() leaves rows free; a burst of cuts may not. */
+		while (store->ops->open(store, &b->head) < 0)
+			if (upload_make_room(&p->upload) == UPLOAD_ROOM_NONE)
+				break;
+		p->open = true;
+	}
+	if (b->drop || !p->open) {
+		store->ops->release(store, b->held);
+		p->frames_dropped++;
+		return;
+	}
+	store->ops->add(store, b->held, b->header, b->header_bytes, b->track,
+			b->time_ns);
+}
+
+void producer_drain(struct kvs_producer *p)
+{
+	uint64_t now_ns = sys_now_ns(p->sys, CLOCK_MONOTONIC);
+	struct fragmenter_block b;
+
+	while (fragmenter_next(p->fragmenter, now_ns, &b))
+		take_block(p, &b);
+	if (fragmenter_idle(p->fragmenter, now_ns))
+		seal(p);
+}
+
+void producer_wake(struct kvs_producer *p)
+{
+	if (p->wake_queued || p->stop)
+		return;
+	p->wake_queued = true;
+	loop_post(p->loop, &p->wake);
+}
+
+/* A fragment other than the open one: room will come by acknowledgements. */
+static bool has_sealed(struct kvs_producer *p)
+{
+	const struct retain_fragment *f = retain_from(store_of(p), 0);
+
+	return f && f->sealed;
+}
+
+/* Makes room, or waits for it. Return: 0, -EPIPE, -EMSGSIZE. */
+static int wait_for_room(struct kvs_producer *p)
+{
+	if (p->when_full == KVS_FULL_DROP_OLDEST)
+		return make_room(p) ? 0 : -EMSGSIZE;
+	if (!has_sealed(p))
+		return -EMSGSIZE;
+	producer_wake(p);
+	(void)pthread_cond_wait(&p->moved, &p->lock);
+	return p->finished || p->stop ? -EPIPE : 0;
+}
+
+static int hold(struct kvs_producer *p, const struct iovec *parts, size_t count,
+		size_t bytes, uint64_t *ret_held)
+{
+	struct retain *store = store_of(p);
+
+	for (;;) {
+		struct retain_usage u = store->ops->usage(store);
+		int r = -ENOSPC;
+
+		if (u.rows_used + 2 < u.rows_max)
+			r = store->ops->hold(store, parts, count, bytes,
+					     ret_held);
+		if (r != -ENOSPC)
+			return r;
+		r = wait_for_room(p);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int take_private(struct kvs_producer *p, const struct kvs_frame *frame,
+			enum nal_codec codec)
+{
+	int r;
+
+	buf_reset(&p->private);
+	r = au_codec_private(codec, frame->data, frame->bytes, &p->private);
+	if (r == -ENOENT)
+		return 0; /* known already, or fragmenter_check() complains */
+	if (r < 0)
+		return -EBADMSG;
+	return fragmenter_private(p->fragmenter, frame->track,
+				  buf_head(&p->private), buf_len(&p->private));
+}
+
+/* Where the bytes to store are, and whether it is a key frame. */
+static int prepare(struct kvs_producer *p, const struct kvs_frame *frame)
+{
+	enum nal_codec codec = p->payload[frame->track] ==
+			KVS_PAYLOAD_H264_ANNEXB ? NAL_H264 : NAL_H265;
+	struct frame_time time = {
+		.aligned_ns = frame->time_ns,
+		.sigma_ns = frame->sigma_ns ? frame->sigma_ns : UINT32_MAX,
+		.epoch = frame->epoch,
+		.raw_ns = frame->raw_stamp_ns,
+		.clock = (uint8_t)frame->raw_clock,
+		.meaning = (uint8_t)frame->meaning,
+	};
+	int r;
+
+	if (p->payload[frame->track] == KVS_PAYLOAD_OPAQUE) {
+		/* iovec has no const; nobody writes through it. */
+		p->au.parts[0].iov_base = (void *)(uintptr_t)frame->data;
+		p->au.parts[0].iov_len = frame->bytes;
+		p->au.count = 1;
+		p->au.bytes = frame->bytes;
+		p->au.key = frame->key;
+		return 0;
+	}
+	r = au_annexb(&p->au, codec, frame->data, frame->bytes, &time);
+	if (r < 0)
+		return r == -E2BIG || r == -EFBIG ? -EMSGSIZE : r;
+	return p->au.key ? take_private(p, frame, codec) : 0;
+}
+
+static int check(struct kvs_producer *p, const struct kvs_frame *frame)
+{
+	return fragmenter_check(p->fragmenter, frame->track, p->au.key,
+				frame->time_ns, p->au.bytes);
+}
+
+static int put_locked(struct kvs_producer *p, const struct kvs_frame *frame)
+{
+	struct fragmenter_frame in = {
+		.track = frame->track,
+		.time_ns = frame->time_ns,
+	};
+	int r;
+
+	if (p->finished)
+		return -EPIPE;
+	r = prepare(p, frame);
+	if (r == 0)
+		r = check(p, frame);
+	if (r < 0)
+		return r;
+	r = hold(p, p->au.parts, p->au.count, p->au.bytes, &in.held);
+	if (r < 0)
+		return r;
+	p->payload_copies++;
+	/* Making room may have cost the open fragment. */
+	r = check(p, frame);
+	if (r < 0) {
+		store_of(p)->ops->release(store_of(p), in.held);
+		return r;
+	}
+	in.key = p->au.key;
+	in.bytes = p->au.bytes;
+	fragmenter_put(p->fragmenter, &in,
+		       sys_now_ns(p->sys, CLOCK_MONOTONIC));
+	p->frames_in++;
+	producer_drain(p);
+	producer_wake(p);
+	return 0;
+}
+
+int kvs_producer_put_frame(struct kvs_producer *p, const struct kvs_frame *frame)
+{
+	int r;
+
+	if (frame->track >= p->track_count || !frame->data || !frame->bytes ||
+	    (unsigned int)frame->meaning > KVS_STAMP_MID_EXPOSURE ||
+	    frame->raw_clock > UINT8_MAX)
+		return -EINVAL;
+	(void)pthread_mutex_lock(&p->put_lock);
+	(void)pthread_mutex_lock(&p->lock);
+	r = put_locked(p, frame);
+	if (r == -EAGAIN || r == -ERANGE)
+		p->frames_dropped++;
+	(void)pthread_mutex_unlock(&p->lock);
+	(void)pthread_mutex_unlock(&p->put_lock);
+	return r;
+}
+
+/* --- the end, and figures --------------------------------------------------------- */
+
+static struct timespec deadline(struct kvs_producer *p, uint64_t timeout_ms)
+{
+	uint64_t ms_max = UINT64_C(3600) * 1000 * 24 * 365;
+	uint64_t ns = sys_now_ns(p->sys, CLOCK_MONOTONIC) +
+		      MIN(timeout_ms, ms_max) * NS_PER_MS;
+
+	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S),
+				  .tv_nsec = (long)(ns % NS_PER_S) };
+}
+
+int kvs_producer_finish(struct kvs_producer *p, uint64_t timeout_ms)
+{
+	struct timespec until = deadline(p, timeout_ms);
+	size_t left;
+	int e = 0;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (!p->finished) {
+		p->finished = true;
+		fragmenter_end(p->fragmenter);
+		producer_drain(p);
+		seal(p);
+	}
+	producer_wake(p);
+	(void)pthread_cond_broadcast(&p->moved);
+	for (;;) {
+		left = store_of(p)->ops->usage(store_of(p)).fragments;
+		if (!left || e || p->stop)
+			break;
+		e = pthread_cond_timedwait(&p->moved, &p->lock, &until);
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return (int)left;
+}
+
+void kvs_producer_stats(struct kvs_producer *p,
+			struct kvs_producer_stats *ret_stats)
+{
+	struct retain_usage u;
+	const struct upload_counts *c = &p->upload.counts;
+
+	(void)pthread_mutex_lock(&p->lock);
+	u = store_of(p)->ops->usage(store_of(p));
+	*ret_stats = (struct kvs_producer_stats){
+		.frames_in = p->frames_in,
+		.frames_dropped = p->frames_dropped,
+		.fragments_sealed = p->fragments_sealed,
+		.fragments_sent = c->sent,
+		.fragments_received = c->received,
+		.fragments_persisted = c->persisted,
+		.fragments_dropped = c->dropped,
+		.bytes_sent = c->bytes_sent,
+		.reconnects = c->connects ? c->connects - 1 : 0,
+		.payload_copies = p->payload_copies,
+		.store_bytes_used = u.bytes_used,
+		.fragments_waiting = u.fragments,
+	};
+	memcpy(ret_stats->send_rung, p->rung, sizeof(ret_stats->send_rung));
+	(void)pthread_mutex_unlock(&p->lock);
+}
