@@ -4,6 +4,7 @@
  * the producer calls them for each frame.
  *
  *	bench_framing sizes BYTES COUNT	    COUNT frames of BYTES each
+ *	bench_framing table FILE.mp4	    the file's frames, without reading
  *	bench_framing file FILE.mp4 [OUT]   read, frame (and write) the file
  *
  * What is in it: check, queue, order, cut, cluster and block heads, and the
@@ -30,7 +31,6 @@
 #define FRAME_NS (NS_PER_S / 30)
 #define KEY_EVERY 60u
 #define READ_BYTES (256u << 10)
-#define FRAMING_PASSES 20u
 
 struct framing {
 	struct fragmenter *fragmenter;
@@ -131,15 +131,13 @@ static int frame_one(struct framing *f, uint64_t time_ns, bool key,
 	return 0;
 }
 
-static void report(const struct framing *f, uint64_t ns, uint64_t framing_ns)
+static void report(const struct framing *f, uint64_t ns)
 {
 	printf("{\"frames\": %llu, \"fragments\": %llu, \"payload_bytes\": %llu, "
-	       "\"head_bytes\": %llu, \"cpu_ns\": %llu, "
-	       "\"framing_ns_per_frame\": %.2f}\n",
+	       "\"head_bytes\": %llu, \"cpu_ns\": %llu}\n",
 	       (unsigned long long)f->frames, (unsigned long long)f->fragments,
 	       (unsigned long long)f->bytes, (unsigned long long)f->head_bytes,
-	       (unsigned long long)ns,
-	       (double)framing_ns / (double)(f->frames ? f->frames : 1));
+	       (unsigned long long)ns);
 }
 
 static int run_sizes(uint64_t bytes, uint64_t count)
@@ -159,36 +157,30 @@ static int run_sizes(uint64_t bytes, uint64_t count)
 			      payload, bytes);
 	start = cpu_ns() - start;
 	if (r == 0)
-		report(&f, start, start);
+		report(&f, start);
 	(void)fragmenter_free(f.fragmenter);
 	free(payload);
 	return r;
 }
 
 /* All samples of the table, payloads at an address that nobody looks at. */
-static int framing_alone(const struct mp4_table *t, uint64_t *ret_ns)
+static int run_table(const struct mp4_table *t)
 {
 	static const uint8_t nowhere[1];
-	uint64_t best = UINT64_MAX;
 	struct framing f;
+	uint64_t start;
+	int r;
 
-	for (unsigned int pass = 0; pass < FRAMING_PASSES; pass++) {
-		uint64_t start;
-		int r = framing_init(&f, t->avcc, t->avcc_bytes, t->width,
-				     t->height);
-
-		start = cpu_ns();
-		for (size_t i = 0; i < t->count && r == 0; i++)
-			r = frame_one(&f, EPOCH_NS + t->samples[i].time_ns,
-				      t->samples[i].key, nowhere,
-				      t->samples[i].bytes);
-		best = MIN(best, cpu_ns() - start);
-		(void)fragmenter_free(f.fragmenter);
-		if (r < 0)
-			return r;
-	}
-	*ret_ns = best;
-	return 0;
+	r = framing_init(&f, t->avcc, t->avcc_bytes, t->width, t->height);
+	start = cpu_ns();
+	for (size_t i = 0; i < t->count && r == 0; i++)
+		r = frame_one(&f, EPOCH_NS + t->samples[i].time_ns,
+			      t->samples[i].key, nowhere,
+			      t->samples[i].bytes);
+	if (r == 0)
+		report(&f, cpu_ns() - start);
+	(void)fragmenter_free(f.fragmenter);
+	return r;
 }
 
 /* The file front to back in large reads, as filesrc does. */
@@ -237,40 +229,39 @@ static int frame_file(struct framing *f, const struct mp4_table *t, int fd)
 	return r;
 }
 
-static int run_file(const char *path, const char *out)
+static int run_file(int fd, const struct mp4_table *t, const char *out)
 {
-	struct mp4_table t;
 	struct framing f;
-	uint64_t ns = 0;
+	int r;
+
+	r = framing_init(&f, t->avcc, t->avcc_bytes, t->width, t->height);
+	if (r == 0 && out) {
+		f.out_fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+				0600);
+		r = f.out_fd < 0 ? -errno : 0;
+	}
+	if (r == 0)
+		r = frame_file(&f, t, fd);
+	if (r == 0)
+		report(&f, cpu_ns());
+	(void)fragmenter_free(f.fragmenter);
+	return r;
+}
+
+static int with_file(const char *mode, const char *path, const char *out)
+{
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct mp4_table t;
 	int r;
 
 	if (fd < 0)
 		return -errno;
 	r = mp4_table_read(fd, &t);
-	if (r < 0)
-		return r;
-	r = framing_init(&f, t.avcc, t.avcc_bytes, t.width, t.height);
-	if (r < 0)
-		return r;
-	if (out) {
-		f.out_fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-				0600);
-		if (f.out_fd < 0)
-			return -errno;
-	}
-	r = frame_file(&f, &t, fd);
-	/* Before the passes below: from the start of the process to here. */
-	ns = cpu_ns();
 	if (r == 0) {
-		uint64_t alone;
-
-		r = framing_alone(&t, &alone);
-		if (r == 0)
-			report(&f, ns, alone);
+		r = strcmp(mode, "table") == 0 ? run_table(&t) :
+						 run_file(fd, &t, out);
+		mp4_table_fini(&t);
 	}
-	(void)fragmenter_free(f.fragmenter);
-	mp4_table_fini(&t);
 	(void)close(fd);
 	return r;
 }
@@ -285,8 +276,9 @@ int main(int argc, char **argv)
 	    parse_u64(argv[2], strlen(argv[2]), UINT32_MAX, &bytes) == 0 &&
 	    parse_u64(argv[3], strlen(argv[3]), UINT32_MAX, &count) == 0)
 		r = run_sizes(bytes, count);
-	else if (argc >= 3 && strcmp(argv[1], "file") == 0)
-		r = run_file(argv[2], argc > 3 ? argv[3] : NULL);
+	else if (argc >= 3 && (strcmp(argv[1], "file") == 0 ||
+			       strcmp(argv[1], "table") == 0))
+		r = with_file(argv[1], argv[2], argc > 3 ? argv[3] : NULL);
 	if (r < 0) {
 		fprintf(stderr, "bench_framing: %s\n", strerror(-r));
 		return 1;
