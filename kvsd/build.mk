@@ -4,6 +4,7 @@ producer_version := $(producer_major).1
 
 proto_src := $(addprefix kvsd/proto/, \
 	ack.c \
+	aws_profile.c \
 	epoch.c \
 	fragment_number.c \
 	http.c \
