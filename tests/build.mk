@@ -3,6 +3,7 @@
 support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
+support_src += tests/support/fake_v4l2.c
 # Tests include what they share as "support/x.h".
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
@@ -10,6 +11,9 @@ $(O)/obj/tests/%.o: ours_cpp += -Itests
 unit_tests := test_base test_conn test_loop
 unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_number test_http \
 	test_names test_sigv4
+
+unit_tests += test_capture_arena test_capture_device test_capture_encoder \
+	test_capture_keyframe test_capture_pixfmt test_capture_stream
 
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=

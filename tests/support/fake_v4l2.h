@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * V4L2 devices behind `struct sys_ops`: cameras and M2M codecs at the level
+ * of ioctl(2), with the checks of videobuf2, and a /dev/udmabuf. Calls that
+ * are for none of them go to the kernel, so memory is real memory.
+ *
+ * Time is the fake's: poll() that finds nothing to report moves the clock to
+ * its timeout and returns, so no test waits. A camera makes a frame when it
+ * is polled; an encoder works when a buffer is queued.
+ *
+ * A frame's bytes are fake_v4l2_pixel(sequence). A packet is an FWHT header
+ * (with the I frame flag at each key frame), then the CRC-32C of the raw
+ * bytes that went in, big-endian.
+ *
+ * Process-wide; one thread; fake_v4l2_reset() begins each test.
+ */
+#ifndef SUPPORT_FAKE_V4L2_H
+#define SUPPORT_FAKE_V4L2_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/sys.h"
+
+#define FAKE_V4L2_FRAME_NS UINT64_C(33000000)
+#define FAKE_V4L2_PACKET_BYTES 48u
+
+enum fake_v4l2_kind { FAKE_CAMERA, FAKE_ENCODER, FAKE_DECODER };
+
+/* Set fields at any time; counters are the fake's to write. */
+struct fake_v4l2 {
+	enum fake_v4l2_kind kind;
+	bool mplane;
+	/* What it lacks. */
+	bool no_import;		/* REQBUFS(DMABUF) is refused */
+	bool import_faults;	/* ... is granted, but QBUF says -EFAULT */
+	bool no_export;		/* EXPBUF */
+	bool no_stop;		/* ENCODER_CMD */
+	bool no_controls;
+	uint32_t stride_align;	/* of raw lines; 0: none */
+	/* What goes wrong. */
+	bool busy;		/* REQBUFS says -EBUSY */
+	bool unplugged;		/* every call says -ENODEV */
+	bool hang;		/* no buffer is ever done */
+	unsigned int bad_index;	/* this many DQBUFs name buffer 99 */
+	unsigned int same_index; /* ... name the one taken before */
+	unsigned int error_frames; /* this many come with the error flag */
+	unsigned int short_frames; /* this many lack their last byte */
+	unsigned int huge_frames; /* this many claim more than their memory */
+	unsigned int lost_frames; /* sequence numbers to leave out, once */
+	unsigned int skip_packets; /* this many frames make no packet */
+	unsigned int strange_keys; /* this many packets have a wrong key */
+	unsigned int refuse_qbuf; /* this many QBUFs say -ENOMEM */
+	unsigned int gop;	/* 0: only the first is a key frame */
+	/* What happened. */
+	unsigned int opens;	/* now open */
+	unsigned int imports;	/* buffers queued as dma-bufs */
+	unsigned int frames;	/* made, or read by the encoder */
+	int32_t bitrate;
+	unsigned int forced_keys;
+};
+
+const struct sys_ops *fake_v4l2_ops(void);
+void fake_v4l2_reset(void);
+/* Appears as /dev/video<n>, n counting from 0. */
+struct fake_v4l2 *fake_v4l2_add(enum fake_v4l2_kind kind);
+/* Whether /dev/udmabuf is there; it is after a reset. */
+void fake_v4l2_udmabuf(bool present);
+/* The value of every byte of the frame with this sequence number. */
+uint8_t fake_v4l2_pixel(uint32_t sequence);
+/* Buffers that the device holds now, of both queues. */
+unsigned int fake_v4l2_queued(const struct fake_v4l2 *dev);
+
+#endif
