@@ -29,9 +29,9 @@ core_src += $(addprefix kvsd/core/, \
 io_src := $(addprefix kvsd/io/, \
 	api_call.c aws_request.c http_client.c conn.c crypto.c loop_uring.c resolve.c tls.c)
 
-# Local store: segments, SQLite index and catalog (the service only).
+# The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
-	data_dir.c db_sqlite.c worker.c)
+	cert.c data_dir.c db_sqlite.c worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.
 producer_src := $(addprefix kvsd/io/, \

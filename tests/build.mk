@@ -8,7 +8,7 @@ support_src += tests/support/fake_v4l2.c
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
-unit_tests := test_base test_conn test_loop
+unit_tests := test_base test_cert test_conn test_loop
 unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_number test_http \
 	test_names test_sigv4
 
