@@ -24,8 +24,14 @@
 #define LIST_RESULTS_MAX 1000u		/* ListFragments page */
 #define CLIP_FRAGMENTS_MAX 200u
 #define CLIP_BYTES_MAX (100u << 20)
+#define CLIP_FRAMES_MAX (1u << 20)
+#define CLIP_GAP_MS_MAX 2000u	/* longer gaps are left out of the clip */
+#define CLIP_SKEW_MS_MAX 50u	/* Amazon's bound for a discontinuity */
 #define CLIP_RANGE_MS_MAX (24ull * 3600 * 1000)
 #define STREAMS_MAX 10000u		/* per account */
+#define LIST_STREAMS_MAX 10000		/* MaxResults of ListStreams */
+#define TAGS_PER_STREAM_MAX 50u
+#define RETENTION_HOURS_MAX 87600
 
 /* --- service: memory and time per connection --- */
 #define CONNECTIONS_MAX 4096u		/* per listener thread */
