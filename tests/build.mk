@@ -4,6 +4,8 @@ support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c
+support_src += tests/support/mkv_build.c tests/support/mkv_events.c
+
 # Tests include what they share as "support/x.h".
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
@@ -14,6 +16,8 @@ unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_num
 
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_stream
+unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
+	test_mkv_reader test_mkv_writer test_mp4
 
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=
@@ -25,6 +29,7 @@ sim_tests :=
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
+fuzz_targets += fuzz_frame_index fuzz_h264 fuzz_mkv_reader
 
 # Helper programs of the end-to-end tests; sources in <name>_src
 test_programs :=
@@ -36,3 +41,7 @@ capture_probe_src := tests/hil/capture_probe.c
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c
 sigv4_probe_src := tests/e2e/sigv4_probe.c
+
+test_programs += mkvdump mkvremux
+mkvdump_src := tests/e2e/mkvdump.c
+mkvremux_src := tests/e2e/mkvremux.c

@@ -521,7 +521,8 @@ static int begin_unlisted(struct mkv_reader *r, uint32_t id, uint32_t parent,
 	if (!parent && id != MKV_ID_VOID && id != MKV_ID_CRC32)
 		return mkv_fail(r, r->stage == DOC_NONE ? MKV_ERR_NOT_MATROSKA
 							: MKV_ERR_MALFORMED);
-	return mkv_begin_skip(r, id, size);
+	/* Out of its place, an id means nothing. */
+	return mkv_begin_skip(r, 0, size);
 }
 
 /* The head of an element is complete; r->offset is where its body begins. */

@@ -55,7 +55,10 @@ int mkv_called(struct mkv_reader *r, int ret);
 /* An element ended at r->offset: so do the masters that end there. */
 int mkv_pop_ended(struct mkv_reader *r);
 
-/* Chooses the state that reads a body of @size bytes. */
+/*
+ * Chooses the state that reads a body of @size bytes. @id is 0 for an element
+ * that is not in the table at this place.
+ */
 int mkv_begin_leaf(struct mkv_reader *r, const struct mkv_element *e,
 		   uint64_t size);
 int mkv_begin_skip(struct mkv_reader *r, uint32_t id, uint64_t size);

@@ -129,7 +129,7 @@ static int plan_track(struct track_plan *plan, const struct mp4_movie *m,
 		plan->same_bytes &= t->samples[i].bytes == t->samples[0].bytes;
 	}
 	/* At most 2^22 samples of 2^32 ticks, times 2^32: split the division. */
-	if (plan->ticks / t->timescale > UINT32_MAX ||
+	if (plan->ticks / t->timescale > INT32_MAX ||
 	    t->start_delay > UINT64_MAX / 4 || t->media_start > INT64_MAX)
 		return -EINVAL;
 	plan->movie_ticks =
