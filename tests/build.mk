@@ -22,6 +22,8 @@ unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=
 
+fault_tests += fault_capture
+
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
 
@@ -37,6 +39,9 @@ test_programs :=
 # What libcapture does on this kernel; run in a guest (tests/hil/guest)
 test_programs += capture_probe
 capture_probe_src := tests/hil/capture_probe.c
+# Decodes FWHT with vicodec's decoder and measures against the raw frames
+test_programs += fwht_decode
+fwht_decode_src := tests/hil/fwht_decode.c
 
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c

@@ -45,6 +45,21 @@ static void arena_destroy(struct capture_arena *arena)
 	free(arena);
 }
 
+/*
+ * Touches every page, once, before any device may. A shmem page that only
+ * fallocate() made is not yet cleared; udmabuf pins it as it is, and the
+ * kernel clears it at the first fault of the map: over what the device had
+ * written. (Seen on 6.12: the first frame in each buffer read as zeroes.)
+ */
+static void make_present(struct capture_arena *arena)
+{
+	volatile uint8_t *map = arena->map;
+	size_t offset;
+
+	for (offset = 0; offset < arena->bytes; offset += arena->page_bytes)
+		map[offset] = 0;
+}
+
 static int arena_setup(struct capture_arena *arena, unsigned int flags)
 {
 	const struct sys_ops *sys = arena->sys;
@@ -75,6 +90,7 @@ static int arena_setup(struct capture_arena *arena, unsigned int flags)
 	if (r < 0)
 		return r;
 	arena->map = map;
+	make_present(arena);
 	return 0;
 }
 

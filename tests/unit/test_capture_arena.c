@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -41,6 +42,24 @@ static void arena_is_whole_pages_zeroed_and_sealed(void **state)
 	/* udmabuf's terms. */
 	assert_true(seals & F_SEAL_SHRINK);
 	assert_false(seals & F_SEAL_WRITE);
+	(void)capture_arena_unref(a);
+}
+
+/*
+ * A page that is allocated but was never cleared is cleared at its first
+ * fault: too late, when a device wrote to it before. mincore() tells them
+ * apart.
+ */
+static void arena_pages_are_cleared_before_a_device_sees_them(void **state)
+{
+	struct capture_arena *a = arena_of(64 * (size_t)4096);
+	unsigned char present[64];
+	int i;
+
+	(void)state;
+	assert_int_equal(mincore(capture_arena_map(a), 64 * (size_t)4096, present), 0);
+	for (i = 0; i < 64; i++)
+		assert_true(present[i] & 1);
 	(void)capture_arena_unref(a);
 }
 
@@ -108,6 +127,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(arena_is_whole_pages_zeroed_and_sealed,
 				       reset),
+		cmocka_unit_test_setup(
+			arena_pages_are_cleared_before_a_device_sees_them,
+			reset),
 		cmocka_unit_test_setup(arena_refuses_impossible_sizes, reset),
 		cmocka_unit_test_setup(span_stays_inside_its_arena, reset),
 		cmocka_unit_test_setup(span_keeps_its_arena_alive, reset),
