@@ -24,19 +24,25 @@ core_src := $(addprefix kvsd/core/, \
 
 # The device's side of core/ and io/.
 core_src += $(addprefix kvsd/core/, \
-	au.c backoff.c fragmenter.c retain_ram.c upload.c)
+	au.c backoff.c clock_map.c fragmenter.c histogram.c retain_ram.c \
+	upload.c)
 
 io_src := $(addprefix kvsd/io/, \
-	api_call.c aws_request.c http_client.c conn.c crypto.c loop_uring.c resolve.c tls.c)
+	api_call.c aws_request.c config_ini.c http_client.c conn.c crypto.c loop_uring.c resolve.c tls.c)
 
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
-	cert.c data_dir.c db_sqlite.c worker.c)
+	cert.c data_dir.c db_sqlite.c index_sqlite.c key_cache.c \
+	segment_file.c segment_replay.c segment_seal.c segment_table.c \
+	store_local.c store_local_index.c store_local_read.c \
+	store_local_recover.c store_local_segment.c store_local_write.c \
+	worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.
 producer_src := $(addprefix kvsd/io/, \
 	kvs_client.c kvs_producer.c producer_net.c)
 
-agent_src :=
+agent_src := $(addprefix kvsd/agent/, \
+	agent.c config.c credentials.c devices.c pipeline.c report.c)
 
 serve_src :=

@@ -14,7 +14,6 @@
 
 _Static_assert(AGENT_ERROR_CHARS >= CONFIG_ERROR_CHARS, "errors fit");
 
-#define RETENTION_HOURS_MAX 87600u	/* ten years, the service's limit */
 #define SIDE_MAX 16384u
 #define RATE_MAX 1000u
 #define BITRATE_MIN 10000u

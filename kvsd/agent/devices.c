@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/devices.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/pipeline.h"
+
+DEFINE_AUTO(capture_device_list_free, struct capture_device_list *)
+
+/* Text that is cut when it gets too long, never refused. */
+static void PRINTF(3, 4) say(char *out, size_t size, const char *fmt, ...)
+{
+	size_t len = strlen(out);
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(out + len, size - len, fmt, args);
+	va_end(args);
+}
+
+/* --- cameras -------------------------------------------------------------------- */
+
+static void list_cameras(const struct capture_device_list *list, char *error,
+			 size_t size)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct capture_device *d = list->devices[i];
+
+		if (d->kind != CAPTURE_DEVICE_CAMERA)
+			continue;
+		say(error, size, "%s%s '%s' (%s)", any ? ", " : "; there is ",
+		    d->path, d->card, d->bus_info);
+		any = true;
+	}
+	if (!any)
+		say(error, size, "; there is no camera at all");
+}
+
+static bool matches(const struct capture_device *d, const char *match)
+{
+	return d->kind == CAPTURE_DEVICE_CAMERA &&
+	       (!match[0] || strstr(d->card, match) ||
+		strstr(d->bus_info, match));
+}
+
+static int find_by_path(const struct sys_ops *sys, const char *path,
+			struct capture_device **ret_camera, char *error,
+			size_t size)
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	int r = capture_device_query(sys, path, ret_camera);
+
+	if (r == 0 && (*ret_camera)->kind == CAPTURE_DEVICE_CAMERA)
+		return 0;
+	if (r == 0) {
+		*ret_camera = capture_device_free(*ret_camera);
+		r = -ENODEV;
+	}
+	say(error, size, "%s: %s", path,
+	    r == -ENODEV ? "is no camera" : strerror(-r));
+	if (capture_device_list_new(sys, &list) == 0)
+		list_cameras(list, error, size);
+	return r;
+}
+
+int devices_find_camera(const struct sys_ops *sys,
+			const struct agent_config *config,
+			struct capture_device **ret_camera, char *error,
+			size_t error_size)
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	int r;
+
+	error[0] = '\0';
+	if (config->device[0])
+		return find_by_path(sys, config->device, ret_camera, error,
+				    error_size);
+	r = capture_device_list_new(sys, &list);
+	if (r < 0) {
+		say(error, error_size, "cannot list cameras: %s", strerror(-r));
+		return r;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		if (!matches(list->devices[i], config->match))
+			continue;
+		*ret_camera = list->devices[i];
+		list->devices[i] = NULL; /* ours now; the list takes NULL */
+		return 0;
+	}
+	if (config->match[0])
+		say(error, error_size, "no camera whose card or bus contains "
+		    "'%s'", config->match);
+	else
+		say(error, error_size, "no camera");
+	list_cameras(list, error, error_size);
+	return -ENODEV;
+}
+
+/* --- formats -------------------------------------------------------------------- */
+
+struct wish {
+	uint32_t *fourccs;
+	size_t count;
+};
+
+static void add_format(struct wish *w, uint32_t fourcc)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (w->fourccs[i] == fourcc)
+			return;
+	if (w->count < DEVICES_FORMATS_MAX)
+		w->fourccs[w->count++] = fourcc;
+}
+
+static bool gives_h264(const struct capture_device *d)
+{
+	return capture_device_format(d, CAPTURE_FORMAT_H264) != NULL;
+}
+
+static void add_m2m(struct wish *w, const struct capture_device_list *list,
+		    const struct agent_config *c, bool h264)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct capture_device *d = list->devices[i];
+
+		if (d->kind != CAPTURE_DEVICE_ENCODER || gives_h264(d) != h264)
+			continue;
+		if (c->encoder_device[0] &&
+		    strcmp(c->encoder_device, d->path) != 0)
+			continue;
+		for (size_t j = 0; j < d->input_format_count; j++)
+			add_format(w, d->input_formats[j].fourcc);
+	}
+}
+
+static void add_software(struct wish *w)
+{
+	static const uint32_t fourccs[] = {
+		CAPTURE_FORMAT_YU12, CAPTURE_FORMAT_YV12, CAPTURE_FORMAT_NV12,
+		CAPTURE_FORMAT_NV21, CAPTURE_FORMAT_YUYV, CAPTURE_FORMAT_UYVY,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fourccs); i++)
+		add_format(w, fourccs[i]);
+}
+
+size_t devices_formats(const struct sys_ops *sys,
+		       const struct agent_config *c,
+		       uint32_t fourccs[DEVICES_FORMATS_MAX])
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	struct wish w = { fourccs, 0 };
+	bool m2m = c->encoder == AGENT_ENCODER_AUTO ||
+		   c->encoder == AGENT_ENCODER_M2M;
+
+	if (c->format) {
+		add_format(&w, c->format);
+		return w.count;
+	}
+	/* Without the list the software encoder's formats are left. */
+	if (m2m)
+		(void)!capture_device_list_new(sys, &list);
+	if (list)
+		add_m2m(&w, list, c, true);
+	if (c->encoder != AGENT_ENCODER_M2M)
+		add_software(&w);
+	if (list)
+		add_m2m(&w, list, c, false);
+	return w.count;
+}
+
+/* --- words ------------------------------------------------------------------------ */
+
+static void list_formats(const struct capture_format_info *formats,
+			 size_t count, char *error, size_t size)
+{
+	char name[5];
+
+	for (size_t i = 0; i < count; i++) {
+		fourcc_text(formats[i].fourcc, name);
+		say(error, size, "%s%s", i ? ", " : "; it has ", name);
+	}
+}
+
+static void list_sizes(const struct capture_format_info *f, char *error,
+		       size_t size)
+{
+	char name[5];
+
+	fourcc_text(f->fourcc, name);
+	for (size_t i = 0; i < f->size_count; i++) {
+		const struct capture_size_range *s = &f->sizes[i];
+
+		say(error, size, "%s%ux%u", i ? ", " : " has ", s->min_width,
+		    s->min_height);
+		if (s->max_width != s->min_width ||
+		    s->max_height != s->min_height)
+			say(error, size, " to %ux%u", s->max_width,
+			    s->max_height);
+	}
+}
+
+void devices_explain_camera(const struct capture_device *camera,
+			    const struct agent_config *c, int result,
+			    char *error, size_t size)
+{
+	char name[5] = "";
+
+	error[0] = '\0';
+	fourcc_text(c->format, name);
+	say(error, size, "%s '%s': ", camera->path, camera->card);
+	if (result == -EBUSY) {
+		say(error, size, "in use by another program");
+	} else if (result == -EPROTONOSUPPORT) {
+		say(error, size, "no %s%s", c->format ? "format " :
+		    "format that an encoder takes", c->format ? name : "");
+		list_formats(camera->formats, camera->format_count, error, size);
+	} else if (result == -ERANGE) {
+		say(error, size, "not in %ux%u;", c->width, c->height);
+		for (size_t i = 0; i < camera->format_count; i++) {
+			fourcc_text(camera->formats[i].fourcc, name);
+			say(error, size, "%s %s", i ? ";" : "", name);
+			list_sizes(&camera->formats[i], error, size);
+		}
+	} else if (result == -ENOLINK) {
+		say(error, size, "no signal");
+	} else {
+		say(error, size, "%s", strerror(-result));
+	}
+}
+
+static void list_encoders(const struct sys_ops *sys, char *error, size_t size)
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	bool any = false;
+
+	if (capture_device_list_new(sys, &list) < 0)
+		return;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct capture_device *d = list->devices[i];
+
+		if (d->kind != CAPTURE_DEVICE_ENCODER)
+			continue;
+		say(error, size, "%s%s '%s'", any ? ", " :
+		    "; M2M encoders are ", d->path, d->card);
+		any = true;
+	}
+	if (!any)
+		say(error, size, "; there is no M2M encoder");
+#if !HAVE_OPENH264
+	say(error, size, ", and openh264 is not built in");
+#endif
+}
+
+void devices_explain_encoder(const struct sys_ops *sys,
+			     const struct agent_config *c, uint32_t fourcc,
+			     int result, char *error, size_t size)
+{
+	char name[5];
+
+	error[0] = '\0';
+	fourcc_text(fourcc, name);
+	say(error, size, "encoder %s", agent_encoder_name(c->encoder));
+	if (c->encoder_device[0])
+		say(error, size, " %s", c->encoder_device);
+	if (result == -EPROTONOSUPPORT)
+		say(error, size, ": takes no %s", name);
+	else if (result == -ENODEV)
+		say(error, size, ": there is none");
+	else if (result == -EBUSY)
+		say(error, size, ": in use by another program");
+	else
+		say(error, size, ": %s", strerror(-result));
+	list_encoders(sys, error, size);
+}
