@@ -54,7 +54,7 @@ static void h265_sps_gives_profile_and_size(void **state)
 	assert_int_equal(sps.bit_depth_luma, 8);
 	assert_int_equal(sps.sub_layers, 1);
 	assert_true(sps.temporal_id_nesting);
-	assert_memory_equal(sps.profile_tier_level, HVCC_START + 1, 12);
+	assert_memory_equal(sps.profile_tier_level, &HVCC_START[1], 12);
 	for (len = 0; len < 22; len++)
 		assert_int_equal(
 			h265_parse_sps((struct nal_span){(const uint8_t *)whole,
