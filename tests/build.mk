@@ -4,6 +4,7 @@ support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c
+support_src += tests/support/loop_fake.c tests/support/store_rig.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 
 # Tests include what they share as "support/x.h".
@@ -16,6 +17,7 @@ unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_num
 
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_stream
+unit_tests += test_store_local
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 	test_mkv_reader test_mkv_writer test_mp4
 

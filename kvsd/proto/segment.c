@@ -83,7 +83,7 @@ int segment_header_parse(const uint8_t *bytes,
 
 	if (load_le32(bytes) != MAGIC || bytes[AT_VERSION] != VERSION ||
 	    bytes[AT_FLAGS] & ~FLAG_LAST || bytes[AT_FLAGS + 1] ||
-	    kind < SEGMENT_START || kind > SEGMENT_COMMIT ||
+	    kind < SEGMENT_START || kind > SEGMENT_END ||
 	    !all_zero(bytes + AT_ZERO, AT_CRC - AT_ZERO))
 		return -EINVAL;
 	r.kind = (enum segment_kind)kind;
@@ -178,7 +178,7 @@ int segment_commit_parse(const uint8_t *payload, size_t len,
 	c.frames_bytes = load_le32(payload + 28);
 	c.page_count = load_le32(payload + 32);
 	total = segment_commit_total(&c);
-	if (c.producer_ms > INT64_MAX || c.server_ms > INT64_MAX ||
+	if (c.producer_ms >= INT64_MAX || c.server_ms >= INT64_MAX ||
 	    load_le32(payload + 36) || !total ||
 	    c.page_count > SEGMENT_PAGES_MAX ||
 	    segment_page_count(total) != c.page_count ||

@@ -23,6 +23,7 @@
  *   PAGE	sealed bytes of a fragment; all but the last page are full
  *   COMMIT	makes a fragment real: its times, sizes and where its pages are.
  *		Not encrypted; its tag covers header and payload.
+ *   END	the last record of a full segment; its one byte means nothing
  */
 #ifndef PROTO_SEGMENT_H
 #define PROTO_SEGMENT_H
@@ -53,6 +54,7 @@ enum segment_kind {
 	SEGMENT_START = 1,
 	SEGMENT_PAGE = 2,
 	SEGMENT_COMMIT = 3,
+	SEGMENT_END = 4,
 };
 
 struct segment_record {
@@ -165,8 +167,8 @@ void segment_commit_encode(uint8_t *out, const struct segment_commit *c,
 /**
  * segment_commit_parse() - read the payload of a COMMIT record
  *
- * Return: 0; -EINVAL (sizes and pages do not fit together, or times over
- * INT64_MAX, which no index could order).
+ * Return: 0; -EINVAL (sizes and pages do not fit together, or times from
+ * INT64_MAX on, which no index could order).
  */
 int segment_commit_parse(const uint8_t *payload, size_t len,
 			 struct segment_commit *ret_commit) MUST_CHECK;

@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/index_sqlite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "core/limits.h"
+#include "io/db_sqlite.h"
+
+#define PATH_BYTES 4200
+#define QUERIES 6 /* three orders, both ways */
+
+static const char schema[] =
+	"CREATE TABLE meta(id BLOB NOT NULL) STRICT;"
+	"CREATE TABLE streams("
+	"  sid INTEGER PRIMARY KEY,"
+	"  id BLOB NOT NULL UNIQUE) STRICT;"
+	"CREATE TABLE segments("
+	"  number INTEGER PRIMARY KEY,"
+	"  generation BLOB NOT NULL,"
+	"  closed INTEGER NOT NULL,"
+	"  mark INTEGER NOT NULL,"
+	"  live INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX segments_dead ON segments(number)"
+	"  WHERE closed AND live <= 0;"
+	"CREATE TABLE fragments("
+	"  sid INTEGER NOT NULL,"
+	"  seq INTEGER NOT NULL,"
+	"  server_ms INTEGER NOT NULL,"
+	"  producer_ms INTEGER NOT NULL,"
+	"  number_ms INTEGER NOT NULL,"
+	"  random INTEGER NOT NULL,"
+	"  duration_ms INTEGER NOT NULL,"
+	"  header_bytes INTEGER NOT NULL,"
+	"  media_bytes INTEGER NOT NULL,"
+	"  frames_bytes INTEGER NOT NULL,"
+	"  segment INTEGER NOT NULL,"
+	"  page INTEGER NOT NULL,"
+	"  first_segment INTEGER NOT NULL,"
+	"  PRIMARY KEY(sid, seq)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX by_server ON fragments(sid, server_ms, seq);"
+	"CREATE INDEX by_producer ON fragments(sid, producer_ms, seq);"
+	"PRAGMA user_version=1;";
+
+enum statement {
+	STREAM_FIND,
+	STREAM_ADD,
+	STREAM_DROP,
+	SEGMENT_ADD,
+	SEGMENT_CLOSE,
+	SEGMENT_DROP,
+	SEGMENT_LIVE,
+	SEGMENT_DEAD_ROWS,
+	FRAGMENT_ADD,
+	FRAGMENT_DELETE,
+	QUERY_FIRST,
+};
+#define STATEMENT_COUNT (QUERY_FIRST + QUERIES)
+
+#define ROW_COLUMNS                                                        \
+	"seq, server_ms, producer_ms, number_ms, random, duration_ms,"     \
+	"header_bytes, media_bytes, frames_bytes, segment, page"
+#define SELECT_ROWS "SELECT " ROW_COLUMNS " FROM fragments WHERE sid=?1 AND "
+#define VISIBLE " AND server_ms>=?5 "
+
+static const char *const statements[STATEMENT_COUNT] = {
+	[STREAM_FIND] = "SELECT sid FROM streams WHERE id=?1",
+	[STREAM_ADD] = "INSERT INTO streams(id) VALUES(?1) RETURNING sid",
+	[STREAM_DROP] = "DELETE FROM streams WHERE sid=?1 AND NOT EXISTS"
+			"(SELECT 1 FROM fragments WHERE sid=?1)",
+	[SEGMENT_ADD] = "INSERT INTO segments(number, generation, closed, mark,"
+			" live) VALUES(?1, ?2, 0, ?3, 0)",
+	[SEGMENT_CLOSE] = "UPDATE segments SET closed=1, mark=max(mark, ?2)"
+			  " WHERE number=?1",
+	[SEGMENT_DROP] = "DELETE FROM segments WHERE number=?1",
+	[SEGMENT_LIVE] = "UPDATE segments SET live=live+?3, mark=CASE WHEN"
+			 " number=?2 THEN max(mark, ?4) ELSE mark END"
+			 " WHERE number BETWEEN ?1 AND ?2",
+	[SEGMENT_DEAD_ROWS] = "SELECT number, generation, closed, mark, live"
+			      " FROM segments WHERE closed AND live <= 0"
+			      " ORDER BY number",
+	[FRAGMENT_ADD] = "INSERT OR IGNORE INTO fragments(sid, " ROW_COLUMNS
+			 ", first_segment) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+			 " ?8, ?9, ?10, ?11, ?12, ?13)",
+	[FRAGMENT_DELETE] = "DELETE FROM fragments WHERE sid=?1 AND seq IN"
+			    "(SELECT seq FROM fragments WHERE sid=?1 AND"
+			    " server_ms<?2 ORDER BY server_ms, seq LIMIT ?3)"
+			    " RETURNING first_segment, segment",
+	/* ?2, ?3: strictly beyond this row; ?4: the other end */
+	[QUERY_FIRST + 0] = SELECT_ROWS "seq>?3" VISIBLE
+			    "ORDER BY seq LIMIT ?6",
+	[QUERY_FIRST + 1] = SELECT_ROWS "seq<?3" VISIBLE
+			    "ORDER BY seq DESC LIMIT ?6",
+	[QUERY_FIRST + 2] = SELECT_ROWS
+	"(server_ms, seq)>(?2, ?3) AND server_ms<=?4" VISIBLE
+	"ORDER BY server_ms, seq LIMIT ?6",
+	[QUERY_FIRST + 3] = SELECT_ROWS
+	"(server_ms, seq)<(?2, ?3) AND server_ms>=?4" VISIBLE
+	"ORDER BY server_ms DESC, seq DESC LIMIT ?6",
+	[QUERY_FIRST + 4] = SELECT_ROWS
+	"(producer_ms, seq)>(?2, ?3) AND producer_ms<=?4" VISIBLE
+	"ORDER BY producer_ms, seq LIMIT ?6",
+	[QUERY_FIRST + 5] = SELECT_ROWS
+	"(producer_ms, seq)<(?2, ?3) AND producer_ms>=?4" VISIBLE
+	"ORDER BY producer_ms DESC, seq DESC LIMIT ?6",
+};
+
+struct index_db {
+	struct db *db;
+	struct db_stmt *st[STATEMENT_COUNT];
+};
+
+static int64_t clamp(uint64_t v)
+{
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+/* --- opening --- */
+
+static int check_id(struct db *db, const uint8_t id[INDEX_ID_BYTES])
+{
+	uint8_t found[INDEX_ID_BYTES];
+	struct db_stmt *s;
+	int r;
+
+	r = db_expect(db, "PRAGMA user_version", "1");
+	if (r < 0)
+		return r;
+	r = db_prepare(db, "SELECT id FROM meta", &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r >= 0)
+		r = r == 1 ? db_blob_exact(s, 0, found, sizeof(found)) :
+			     -EUCLEAN;
+	(void)db_stmt_free(s);
+	if (r == 0 && memcmp(found, id, sizeof(found)))
+		r = -EMEDIUMTYPE;
+	return r;
+}
+
+/* Reading all of a large index would make each start as long as its history. */
+static int check_content(struct db *db, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || st.st_size > (off_t)INDEX_CHECK_BYTES_MAX)
+		return 0;
+	return db_expect(db, "PRAGMA quick_check(1)", "ok");
+}
+
+static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_exec(db, "BEGIN IMMEDIATE");
+	if (r == 0)
+		r = db_exec(db, schema);
+	if (r == 0)
+		r = db_prepare(db, "INSERT INTO meta(id) VALUES(?1)", &s);
+	if (r == 0) {
+		db_bind_blob(s, 1, id, INDEX_ID_BYTES);
+		r = db_run(s);
+		(void)db_stmt_free(s);
+	}
+	if (r == 0)
+		r = db_exec(db, "COMMIT");
+	db_rollback(db);
+	return r;
+}
+
+static int prepare_all(struct index_db *ix)
+{
+	int i;
+	int r;
+
+	for (i = 0; i < (int)STATEMENT_COUNT; i++) {
+		r = db_prepare(ix->db, statements[i], &ix->st[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int open_existing(struct index_db *ix, const char *path,
+			 const uint8_t id[INDEX_ID_BYTES])
+{
+	int r;
+
+	r = db_open(path, DB_INDEX, false, &ix->db);
+	if (r < 0)
+		return r;
+	r = check_id(ix->db, id);
+	if (r == 0)
+		r = check_content(ix->db, path);
+	return r < 0 ? r : prepare_all(ix);
+}
+
+static void drop_handles(struct index_db *ix)
+{
+	int i;
+
+	for (i = 0; i < (int)STATEMENT_COUNT; i++)
+		ix->st[i] = db_stmt_free(ix->st[i]);
+	ix->db = db_close(ix->db);
+}
+
+static int remove_files(const char *path)
+{
+	static const char *const tails[] = { "-wal", "-shm", "-journal", "" };
+	char name[PATH_BYTES];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, tails[i]);
+		if (unlink(name) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
+static int make_new(struct index_db *ix, const char *path,
+		    const uint8_t id[INDEX_ID_BYTES])
+{
+	int r;
+
+	r = remove_files(path);
+	if (r == 0)
+		r = db_open(path, DB_INDEX, true, &ix->db);
+	if (r == 0)
+		r = write_schema(ix->db, id);
+	return r < 0 ? r : prepare_all(ix);
+}
+
+int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
+	       struct index_db **ret_index, bool *ret_made)
+{
+	AUTO(index_close) struct index_db *ix = calloc(1, sizeof(*ix));
+	bool made = false;
+	int r;
+
+	if (!ix)
+		return -ENOMEM;
+	if (strlen(path) > PATH_BYTES - 16)
+		return -ENAMETOOLONG;
+	r = open_existing(ix, path, id);
+	/*
+	 * A statement that does not prepare is a schema that is not ours; a
+	 * disk that is full or failing is not, and what is there is kept.
+	 */
+	if (r < 0 && r != -ENOMEM && r != -EBUSY && r != -ENOSPC) {
+		if (r != -ENOENT)
+			log_warn("index", "%s: %s; it is made again from the "
+					  "segments", path,
+				 r == -EMEDIUMTYPE ? "of another directory" :
+						     "damaged");
+		drop_handles(ix);
+		made = true;
+		r = make_new(ix, path, id);
+	}
+	if (r < 0)
+		return r;
+	*ret_made = made;
+	*ret_index = TAKE_PTR(ix);
+	return 0;
+}
+
+struct index_db *index_close(struct index_db *ix)
+{
+	if (!ix)
+		return NULL;
+	if (ix->db)
+		db_rollback(ix->db);
+	drop_handles(ix);
+	free(ix);
+	return NULL;
+}
+
+/* --- transactions --- */
+
+static int begin(struct index_db *ix)
+{
+	return db_in_transaction(ix->db) ? 0 :
+					   db_exec(ix->db, "BEGIN IMMEDIATE");
+}
+
+int index_commit(struct index_db *ix)
+{
+	int r;
+
+	if (!db_in_transaction(ix->db))
+		return 0;
+	r = db_exec(ix->db, "COMMIT");
+	if (r < 0)
+		db_rollback(ix->db);
+	return r;
+}
+
+void index_rollback(struct index_db *ix)
+{
+	db_rollback(ix->db);
+}
+
+int index_sync(struct index_db *ix)
+{
+	int r = index_commit(ix);
+
+	return r < 0 ? r : db_checkpoint(ix->db);
+}
+
+/* --- segments --- */
+
+int index_segment_add(struct index_db *ix, uint32_t number,
+		      const uint8_t generation[16], uint32_t mark)
+{
+	struct db_stmt *s = ix->st[SEGMENT_ADD];
+	int r;
+
+	r = begin(ix);
+	if (r < 0)
+		return r;
+	db_bind_int(s, 1, number);
+	db_bind_blob(s, 2, generation, 16);
+	db_bind_int(s, 3, mark);
+	return db_run(s);
+}
+
+int index_segment_close(struct index_db *ix, uint32_t number, uint32_t mark)
+{
+	struct db_stmt *s = ix->st[SEGMENT_CLOSE];
+	int r;
+
+	r = begin(ix);
+	if (r < 0)
+		return r;
+	db_bind_int(s, 1, number);
+	db_bind_int(s, 2, mark);
+	return db_run(s);
+}
+
+int index_segment_drop(struct index_db *ix, uint32_t number)
+{
+	struct db_stmt *s = ix->st[SEGMENT_DROP];
+	int r;
+
+	r = begin(ix);
+	if (r < 0)
+		return r;
+	db_bind_int(s, 1, number);
+	return db_run(s);
+}
+
+static int walk_segments(struct db_stmt *s,
+			 int (*each)(void *ctx, const struct index_segment *s),
+			 void *ctx)
+{
+	struct index_segment seg;
+	int r;
+
+	while ((r = db_step(s)) == 1) {
+		int64_t live = db_int(s, 4);
+
+		seg.number = (uint32_t)db_int(s, 0);
+		seg.closed = db_int(s, 2);
+		seg.mark = (uint32_t)db_int(s, 3);
+		seg.live = live < 0 ? 0 : (uint64_t)live;
+		r = db_blob_exact(s, 1, seg.generation,
+				  sizeof(seg.generation));
+		if (r == 0)
+			r = each(ctx, &seg);
+		if (r < 0)
+			break;
+	}
+	db_reset(s);
+	return r;
+}
+
+int index_segments(struct index_db *ix,
+		   int (*each)(void *ctx, const struct index_segment *s),
+		   void *ctx)
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(ix->db, "SELECT number, generation, closed, mark, live"
+			       " FROM segments ORDER BY number", &s);
+	if (r < 0)
+		return r;
+	r = walk_segments(s, each, ctx);
+	(void)db_stmt_free(s);
+	return r;
+}
+
+int index_segments_dead(struct index_db *ix,
+			int (*each)(void *ctx, const struct index_segment *s),
+			void *ctx)
+{
+	return walk_segments(ix->st[SEGMENT_DEAD_ROWS], each, ctx);
+}
+
+/* @live rows more (or fewer) that need segments @first..@last. */
+static int count_live(struct index_db *ix, uint32_t first, uint32_t last,
+		      int64_t live, uint32_t mark)
+{
+	struct db_stmt *s = ix->st[SEGMENT_LIVE];
+
+	db_bind_int(s, 1, first);
+	db_bind_int(s, 2, last);
+	db_bind_int(s, 3, live);
+	db_bind_int(s, 4, mark);
+	return db_run(s);
+}
+
+/* --- fragments --- */
+
+/* Return: 1 found, 0 not. */
+static int find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		       int64_t *ret_sid)
+{
+	struct db_stmt *s = ix->st[STREAM_FIND];
+	int r;
+
+	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
+	r = db_step(s);
+	if (r == 1)
+		*ret_sid = db_int(s, 0);
+	db_reset(s);
+	return r;
+}
+
+static int find_or_add_stream(struct index_db *ix,
+			      const uint8_t id[STREAM_ID_BYTES],
+			      int64_t *ret_sid)
+{
+	struct db_stmt *s = ix->st[STREAM_ADD];
+	int r;
+
+	r = find_stream(ix, id, ret_sid);
+	if (r)
+		return r < 0 ? r : 0;
+	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
+	r = db_step(s);
+	if (r == 1)
+		*ret_sid = db_int(s, 0);
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int index_insert(struct index_db *ix, const struct store_fragment *f,
+		 uint32_t first_segment, uint32_t mark)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_ADD];
+	int64_t sid = 0;
+	int r;
+
+	r = begin(ix);
+	if (r == 0)
+		r = find_or_add_stream(ix, f->stream_id, &sid);
+	if (r < 0)
+		return r;
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, clamp(f->number.seq));
+	db_bind_int(s, 3, clamp(f->server_ms));
+	db_bind_int(s, 4, clamp(f->producer_ms));
+	db_bind_int(s, 5, (int64_t)f->number.server_ms);
+	db_bind_int(s, 6, f->number.random);
+	db_bind_int(s, 7, f->duration_ms);
+	db_bind_int(s, 8, f->header_bytes);
+	db_bind_int(s, 9, f->media_bytes);
+	db_bind_int(s, 10, f->frames_bytes);
+	db_bind_int(s, 11, f->segment);
+	db_bind_int(s, 12, f->page);
+	db_bind_int(s, 13, first_segment);
+	r = db_run(s);
+	if (r < 0)
+		return r;
+	return count_live(ix, first_segment, f->segment,
+			  db_changes(ix->db) ? 1 : 0, mark);
+}
+
+static void read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
+		     struct store_fragment *f)
+{
+	memcpy(f->stream_id, id, STREAM_ID_BYTES);
+	f->number.seq = (uint64_t)db_int(s, 0);
+	f->server_ms = (uint64_t)db_int(s, 1);
+	f->producer_ms = (uint64_t)db_int(s, 2);
+	f->number.server_ms = (uint64_t)db_int(s, 3);
+	f->number.random = (uint32_t)db_int(s, 4);
+	f->duration_ms = (uint32_t)db_int(s, 5);
+	f->header_bytes = (uint32_t)db_int(s, 6);
+	f->media_bytes = (uint32_t)db_int(s, 7);
+	f->frames_bytes = (uint32_t)db_int(s, 8);
+	f->segment = (uint32_t)db_int(s, 9);
+	f->page = (uint32_t)db_int(s, 10);
+}
+
+static uint64_t order_time(enum store_order order,
+			   const struct store_fragment *f)
+{
+	return order == STORE_BY_SERVER_TIME ? f->server_ms : f->producer_ms;
+}
+
+/* Where the walk begins (exclusive) and ends, on the order's clock. */
+static void bind_range(struct db_stmt *s, const struct store_query *q)
+{
+	uint64_t near = q->descending ? q->to_ms : q->from_ms;
+	uint64_t far = q->descending ? q->from_ms : q->to_ms;
+	int64_t seq = q->descending ? INT64_MAX : -1;
+
+	if (q->after) {
+		uint64_t t = order_time(q->order, q->after);
+
+		if (q->order == STORE_BY_NUMBER ||
+		    (q->descending ? t <= near : t >= near)) {
+			near = t;
+			seq = clamp(q->after->number.seq);
+		}
+	}
+	if (q->order != STORE_BY_NUMBER) {
+		db_bind_int(s, 2, clamp(near));
+		db_bind_int(s, 4, clamp(far));
+	}
+	db_bind_int(s, 3, seq);
+}
+
+int index_query(struct index_db *ix, const struct store_query *q,
+		struct store_fragment *ret_rows)
+{
+	struct db_stmt *s = ix->st[QUERY_FIRST + 2 * (int)q->order +
+				   (q->descending ? 1 : 0)];
+	int64_t sid = 0;
+	int count = 0;
+	int r;
+
+	r = find_stream(ix, q->stream_id, &sid);
+	if (r <= 0)
+		return r;
+	db_bind_int(s, 1, sid);
+	bind_range(s, q);
+	db_bind_int(s, 5, clamp(q->not_before_ms));
+	db_bind_int(s, 6, q->limit);
+	while ((r = db_step(s)) == 1)
+		read_row(s, q->stream_id, &ret_rows[count++]);
+	db_reset(s);
+	return r < 0 ? r : count;
+}
+
+/*
+ * The rows that a DELETE returned, counted off their segments. SQLite has
+ * deleted all of them before it gives the first.
+ */
+static int count_deleted(struct index_db *ix, struct db_stmt *s)
+{
+	uint32_t first = 0;
+	uint32_t last = 0;
+	int64_t live = 0;
+	int count = 0;
+	int r;
+
+	while ((r = db_step(s)) == 1) {
+		uint32_t f = (uint32_t)db_int(s, 0);
+		uint32_t l = (uint32_t)db_int(s, 1);
+
+		if (live && (f != first || l != last)) {
+			r = count_live(ix, first, last, -live, 0);
+			if (r < 0)
+				return r;
+			live = 0;
+		}
+		first = f;
+		last = l;
+		live++;
+		count++;
+	}
+	if (r == 0 && live)
+		r = count_live(ix, first, last, -live, 0);
+	return r < 0 ? r : count;
+}
+
+int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		 uint64_t before_ms, unsigned int max)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_DELETE];
+	int64_t sid = 0;
+	int count;
+	int r;
+
+	r = find_stream(ix, id, &sid);
+	if (r <= 0)
+		return r;
+	r = begin(ix);
+	if (r < 0)
+		return r;
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, clamp(before_ms));
+	db_bind_int(s, 3, max);
+	count = count_deleted(ix, s);
+	db_reset(s);
+	if (count < 0 || before_ms != UINT64_MAX || count == (int)max)
+		return count;
+	s = ix->st[STREAM_DROP];
+	db_bind_int(s, 1, sid);
+	r = db_run(s);
+	return r < 0 ? r : count;
+}
+
+int index_streams(struct index_db *ix,
+		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),
+		  void *ctx)
+{
+	uint8_t id[STREAM_ID_BYTES];
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(ix->db, "SELECT id FROM streams", &s);
+	if (r < 0)
+		return r;
+	while ((r = db_step(s)) == 1) {
+		r = db_blob_exact(s, 0, id, sizeof(id));
+		if (r == 0)
+			r = each(ctx, id);
+		if (r < 0)
+			break;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
+int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
+{
+	struct db_stmt *s;
+	int r;
+
+	/* One look-up per stream: the scan of all rows would take minutes. */
+	r = db_prepare(ix->db, "SELECT max((SELECT max(seq) FROM fragments"
+			       " WHERE fragments.sid=streams.sid))"
+			       " FROM streams", &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r == 1)
+		*ret_seq = (uint64_t)db_int(s, 0);
+	(void)db_stmt_free(s);
+	return r < 0 ? r : 0;
+}

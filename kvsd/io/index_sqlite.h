@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The index: one row per fragment and one per segment, in SQLite. Nothing in
+ * it is truth: it is made again from the segments when it is lost.
+ *
+ * All calls block and are made on one thread at a time (the worker's, or the
+ * opening one). Changes belong to a transaction that the first of them opens
+ * and index_commit() ends; queries see it.
+ *
+ * Errors are io/db_sqlite.h's. After -ENOSPC, -EIO and the like the
+ * transaction is rolled back or must be: index_rollback().
+ */
+#ifndef IO_INDEX_SQLITE_H
+#define IO_INDEX_SQLITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "core/store.h"
+
+#define INDEX_ID_BYTES 16u
+
+struct index_db;
+
+/**
+ * index_open() - open or make the index of a directory
+ * @id: the directory's; an index with another one is not used
+ * @ret_made: true when it was not there, foreign or damaged and an empty one
+ *	took its place
+ *
+ * Return: 0, or why there can be none (-ENOSPC, -EIO, -ENOMEM, -EBUSY).
+ */
+int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
+	       struct index_db **ret_index, bool *ret_made) MUST_CHECK;
+/* Rolls back what was not committed. Accepts NULL, returns NULL. */
+struct index_db *index_close(struct index_db *ix);
+DEFINE_AUTO(index_close, struct index_db *)
+
+/* No-op without changes. A failed commit is rolled back. */
+int index_commit(struct index_db *ix) MUST_CHECK;
+void index_rollback(struct index_db *ix);
+/* Commits; what was committed survives a power cut from now on. */
+int index_sync(struct index_db *ix) MUST_CHECK;
+
+struct index_segment {
+	uint32_t number;
+	uint8_t generation[16];
+	bool closed;	/* nothing will be added: not replayed */
+	uint32_t mark;	/* commit records before this block are indexed */
+	uint64_t live;	/* rows that need it */
+};
+
+/* A new segment; before the first row that needs it. */
+int index_segment_add(struct index_db *ix, uint32_t number,
+		      const uint8_t generation[16], uint32_t mark) MUST_CHECK;
+int index_segment_close(struct index_db *ix, uint32_t number,
+			uint32_t mark) MUST_CHECK;
+int index_segment_drop(struct index_db *ix, uint32_t number) MUST_CHECK;
+/* All of them by number. @each ends the walk with a negative value. */
+int index_segments(struct index_db *ix,
+		   int (*each)(void *ctx, const struct index_segment *s),
+		   void *ctx) MUST_CHECK;
+/* Closed ones without rows, as index_segments(). */
+int index_segments_dead(struct index_db *ix,
+			int (*each)(void *ctx, const struct index_segment *s),
+			void *ctx) MUST_CHECK;
+
+/**
+ * index_insert() - add a fragment
+ * @first_segment: its pages are in first_segment..f->segment
+ * @mark: block after its commit record: the segment's high-water mark
+ *
+ * A fragment that is there already is left alone.
+ */
+int index_insert(struct index_db *ix, const struct store_fragment *f,
+		 uint32_t first_segment, uint32_t mark) MUST_CHECK;
+
+/* Return: number of rows written to @ret_rows (room for q->limit). */
+int index_query(struct index_db *ix, const struct store_query *q,
+		struct store_fragment *ret_rows) MUST_CHECK;
+
+/**
+ * index_delete() - drop rows of a stream with server_ms < @before_ms
+ * @before_ms: UINT64_MAX drops all, and the stream with its last row
+ * @max: at most so many
+ *
+ * Return: number of rows dropped; fewer than @max: there are no more.
+ */
+int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		 uint64_t before_ms, unsigned int max) MUST_CHECK;
+
+/* Each stream that has (or had) rows. */
+int index_streams(struct index_db *ix,
+		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),
+		  void *ctx) MUST_CHECK;
+/* Highest fragment sequence number of all rows; 0 without rows. */
+int index_seq_max(struct index_db *ix, uint64_t *ret_seq) MUST_CHECK;
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/segment_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "core/limits.h"
+
+#define NAME_BYTES 24
+#define NAME_DIGITS_MIN 8u
+#define TAIL ".seg"
+#define TAIL_NEW ".tmp"
+
+static void file_name(char out[NAME_BYTES], uint32_t number, const char *tail)
+{
+	(void)snprintf(out, NAME_BYTES, "%08" PRIu32 "%s", number, tail);
+}
+
+static int reserve(const struct sys_ops *sys, int fd, uint64_t bytes)
+{
+	int r = sys->fallocate(fd, 0, 0, (off_t)bytes);
+
+	/* Not every filesystem can; a full disk is then met when writing. */
+	return r == -EOPNOTSUPP ? sys->ftruncate(fd, (off_t)bytes) : r;
+}
+
+static int write_start(const struct data_dir *d, int fd, uint32_t number,
+		       const uint8_t generation[SEGMENT_ID_BYTES])
+{
+	static const uint8_t no_tag[SEGMENT_TAG_BYTES];
+	struct segment_record record = {
+		.kind = SEGMENT_START,
+		.payload_bytes = SEGMENT_START_BYTES,
+	};
+	struct segment_start start = { .number = number };
+	uint8_t *block;
+	ssize_t n;
+
+	block = aligned_alloc(SEGMENT_BLOCK_BYTES, SEGMENT_BLOCK_BYTES);
+	if (!block)
+		return -ENOMEM;
+	memcpy(record.generation, generation, SEGMENT_ID_BYTES);
+	memcpy(start.directory_id, d->id, SEGMENT_ID_BYTES);
+	segment_record_begin(block, &record);
+	segment_start_encode(block + SEGMENT_HEADER_BYTES, &start);
+	segment_record_end(block, no_tag);
+	n = d->sys->pwrite(fd, block, SEGMENT_BLOCK_BYTES, 0);
+	free(block);
+	if (n < 0)
+		return (int)n;
+	return n == (ssize_t)SEGMENT_BLOCK_BYTES ? d->sys->fsync(fd) : -EIO;
+}
+
+static int open_new(const struct data_dir *d, const char *name, bool direct)
+{
+	int flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+	int fd = -EINVAL;
+
+	if (direct)
+		fd = d->sys->openat(d->segments_fd, name, flags | O_DIRECT,
+				    0600);
+	if (fd == -EINVAL)
+		fd = d->sys->openat(d->segments_fd, name, flags, 0600);
+	return fd;
+}
+
+int segment_file_create(const struct data_dir *d, uint32_t number,
+			uint64_t bytes, bool direct,
+			uint8_t ret_generation[SEGMENT_ID_BYTES], int *ret_fd)
+{
+	uint8_t generation[SEGMENT_ID_BYTES];
+	char temp[NAME_BYTES];
+	char name[NAME_BYTES];
+	int fd;
+	int r;
+
+	file_name(temp, number, TAIL_NEW);
+	file_name(name, number, TAIL);
+	r = d->sys->getrandom(generation, sizeof(generation));
+	if (r < 0)
+		return r;
+	fd = open_new(d, temp, direct);
+	if (fd < 0)
+		return fd;
+	r = reserve(d->sys, fd, bytes);
+	if (r == 0)
+		r = write_start(d, fd, number, generation);
+	if (r == 0)
+		r = d->sys->renameat(d->segments_fd, temp, d->segments_fd,
+				     name);
+	if (r == 0) {
+		r = d->sys->fsync(d->segments_fd);
+		if (r == 0) {
+			memcpy(ret_generation, generation, sizeof(generation));
+			*ret_fd = fd;
+			return 0;
+		}
+		(void)d->sys->unlinkat(d->segments_fd, name, 0); /* unused */
+	}
+	sys_close(d->sys, &fd);
+	(void)d->sys->unlinkat(d->segments_fd, temp, 0); /* or at next start */
+	return r;
+}
+
+int segment_file_open(const struct data_dir *d, uint32_t number, int *ret_fd)
+{
+	char name[NAME_BYTES];
+	int fd;
+
+	file_name(name, number, TAIL);
+	fd = d->sys->openat(d->segments_fd, name, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+int segment_file_unlink(const struct data_dir *d, uint32_t number)
+{
+	char name[NAME_BYTES];
+	int r;
+
+	file_name(name, number, TAIL);
+	r = d->sys->unlinkat(d->segments_fd, name, 0);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return d->sys->fsync(d->segments_fd);
+}
+
+int segment_file_read(const struct data_dir *d, int fd, uint8_t *bytes,
+		      size_t len, uint64_t offset, size_t *ret_len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = d->sys->pread(fd, bytes + done, len - done,
+					  (off_t)(offset + done));
+
+		if (n < 0)
+			return (int)n;
+		if (!n)
+			break;
+		done += (size_t)n;
+	}
+	*ret_len = done;
+	return 0;
+}
+
+int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
+		       uint8_t ret_generation[SEGMENT_ID_BYTES])
+{
+	uint8_t block[SEGMENT_BLOCK_BYTES];
+	struct segment_record record;
+	struct segment_start start;
+	size_t len = 0;
+	int r;
+
+	r = segment_file_read(d, fd, block, sizeof(block), 0, &len);
+	if (r < 0)
+		return r;
+	if (segment_record_parse(block, len, &record) < 0 ||
+	    record.kind != SEGMENT_START ||
+	    segment_start_parse(block + SEGMENT_HEADER_BYTES,
+				record.payload_bytes, &start) < 0)
+		return -EBADMSG;
+	if (memcmp(start.directory_id, d->id, sizeof(d->id)) ||
+	    start.number != number)
+		return -EMEDIUMTYPE;
+	memcpy(ret_generation, record.generation, SEGMENT_ID_BYTES);
+	return 0;
+}
+
+/* --- listing --- */
+
+struct listing {
+	const struct data_dir *dir;
+	uint32_t *numbers;
+	size_t count;
+	size_t size;
+};
+
+static int listing_add(struct listing *l, uint32_t number)
+{
+	if (l->count == SEGMENTS_MAX)
+		return -EOVERFLOW;
+	if (l->count == l->size) {
+		size_t size = l->size ? 2 * l->size : 64;
+		uint32_t *p = realloc(l->numbers, size * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->numbers = p;
+		l->size = size;
+	}
+	l->numbers[l->count++] = number;
+	return 0;
+}
+
+static int list_name(void *ctx, const char *name)
+{
+	struct listing *l = ctx;
+	size_t digits = strspn(name, "0123456789");
+	char again[NAME_BYTES];
+	uint64_t number;
+	bool fresh = !strcmp(name + digits, TAIL_NEW);
+
+	if ((!fresh && strcmp(name + digits, TAIL)) ||
+	    digits < NAME_DIGITS_MIN ||
+	    parse_u64(name, digits, UINT32_MAX, &number) < 0)
+		return 0; /* not ours: left alone */
+	file_name(again, (uint32_t)number, fresh ? TAIL_NEW : TAIL);
+	if (strcmp(again, name))
+		return 0;
+	if (!fresh)
+		return listing_add(l, (uint32_t)number);
+	log_info("store", "removing the unfinished %s", name);
+	return l->dir->sys->unlinkat(l->dir->segments_fd, name, 0);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
+		      size_t *ret_count)
+{
+	struct listing l = { .dir = d };
+	int r;
+
+	r = data_dir_list(d->sys, d->segments_fd, list_name, &l);
+	if (r < 0) {
+		free(l.numbers);
+		return r;
+	}
+	if (l.count)
+		qsort(l.numbers, l.count, sizeof(*l.numbers), by_number);
+	*ret_numbers = l.numbers;
+	*ret_count = l.count;
+	return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segment files of a data directory. A file appears under its name only when
+ * its space is reserved and its first record is on disk, together with its
+ * directory entry: an NNNNNNNN.seg without a valid START record is damaged.
+ * Everything here blocks.
+ */
+#ifndef IO_SEGMENT_FILE_H
+#define IO_SEGMENT_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "io/data_dir.h"
+#include "proto/segment.h"
+
+#define SEGMENT_FIRST_BLOCK 1u	/* after the START record */
+
+/**
+ * segment_file_create() - make a segment and reserve its space
+ * @direct: try O_DIRECT; quietly without where the filesystem refuses
+ * @ret_fd: for writing; the caller closes it
+ *
+ * Return: 0, -ENOSPC, or of a system call; nothing is left behind then.
+ */
+int segment_file_create(const struct data_dir *d, uint32_t number,
+			uint64_t bytes, bool direct,
+			uint8_t ret_generation[SEGMENT_ID_BYTES],
+			int *ret_fd) MUST_CHECK;
+/* For reading through the page cache. */
+int segment_file_open(const struct data_dir *d, uint32_t number,
+		      int *ret_fd) MUST_CHECK;
+/* Durably gone; 0 also when it was gone before. */
+int segment_file_unlink(const struct data_dir *d, uint32_t number) MUST_CHECK;
+
+/**
+ * segment_file_check() - read and judge a file's START record
+ *
+ * Return: 0; -EBADMSG (damaged); -EMEDIUMTYPE (another directory's, or under
+ * another number); or of a system call.
+ */
+int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
+		       uint8_t ret_generation[SEGMENT_ID_BYTES]) MUST_CHECK;
+
+/**
+ * segment_file_list() - the numbers of all segments, ascending
+ * @ret_numbers: heap, the caller frees it
+ *
+ * Removes what an interrupted creation left behind.
+ * Return: 0, -ENOMEM, -EOVERFLOW (more than SEGMENTS_MAX), or an errno.
+ */
+int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
+		      size_t *ret_count) MUST_CHECK;
+
+/* Reads all of @len bytes, fewer only at the file's end. */
+int segment_file_read(const struct data_dir *d, int fd, uint8_t *bytes,
+		      size_t len, uint64_t offset, size_t *ret_len) MUST_CHECK;
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/segment_replay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "io/segment_file.h"
+#include "io/segment_seal.h"
+
+int segment_replay_init(struct segment_replay *r)
+{
+	r->dropped = 0;
+	r->page_fd = -EBADF;
+	r->record = malloc(SEGMENT_RECORD_BYTES_MAX);
+	r->page = malloc(SEGMENT_RECORD_BYTES_MAX);
+	if (r->record && r->page)
+		return 0;
+	segment_replay_fini(r);
+	return -ENOMEM;
+}
+
+void segment_replay_fini(struct segment_replay *r)
+{
+	sys_close(r->dir->sys, &r->page_fd);
+	free(r->record);
+	free(r->page);
+	r->record = NULL;
+	r->page = NULL;
+}
+
+/* Fragments rarely cross segments: one file is kept open. */
+static int open_page_file(struct segment_replay *r, uint32_t number)
+{
+	int err;
+
+	if (r->page_fd >= 0 && r->page_segment == number)
+		return 0;
+	sys_close(r->dir->sys, &r->page_fd);
+	err = r->generation(r->ctx, number, r->page_generation);
+	if (err < 0)
+		return err;
+	err = segment_file_open(r->dir, number, &r->page_fd);
+	if (err < 0)
+		return err;
+	r->page_segment = number;
+	return 0;
+}
+
+/* Return: 0; -EBADMSG (it is not the page it should be); -errno. */
+static int check_page(struct segment_replay *r,
+		      const struct segment_record *commit, uint32_t page,
+		      const struct segment_commit *c,
+		      struct segment_place place, struct crypto_aead *key)
+{
+	uint32_t bytes = segment_page_bytes(segment_commit_total(c), page);
+	struct segment_record rec;
+	size_t len = 0;
+	int err;
+
+	err = open_page_file(r, place.segment);
+	if (err == -ENOENT)
+		return -EBADMSG;
+	if (err < 0)
+		return err;
+	err = segment_file_read(r->dir, r->page_fd, r->page,
+				segment_record_bytes(bytes),
+				(uint64_t)place.block * SEGMENT_BLOCK_BYTES,
+				&len);
+	if (err < 0)
+		return err;
+	if (segment_record_parse(r->page, len, &rec) < 0 ||
+	    rec.kind != SEGMENT_PAGE || rec.block != place.block ||
+	    rec.page != page || rec.payload_bytes != bytes ||
+	    rec.last != (page + 1 == c->page_count) ||
+	    memcmp(rec.generation, r->page_generation, SEGMENT_ID_BYTES) ||
+	    memcmp(rec.stream_id, commit->stream_id, SEGMENT_ID_BYTES) ||
+	    fragment_number_compare(&rec.number, &commit->number))
+		return -EBADMSG;
+	if (!key)
+		return 0;
+	return segment_open_page(key, r->page, &rec,
+				 r->page + SEGMENT_HEADER_BYTES);
+}
+
+static int check_fragment(struct segment_replay *r,
+			  const struct segment_record *rec,
+			  const struct segment_commit *c,
+			  struct crypto_aead *key, uint32_t *ret_first)
+{
+	const uint8_t *payload = r->record + SEGMENT_HEADER_BYTES;
+	uint32_t first = UINT32_MAX;
+	uint32_t i;
+	int err;
+
+	if (key) {
+		err = segment_check_commit(key, r->record, rec);
+		if (err < 0)
+			return err;
+	}
+	for (i = 0; i < c->page_count; i++) {
+		struct segment_place place = segment_commit_place(payload, i);
+
+		err = check_page(r, rec, i, c, place, key);
+		if (err < 0)
+			return err;
+		first = MIN(first, place.segment);
+	}
+	*ret_first = first;
+	return 0;
+}
+
+/* Return: 0; -ENOENT: the stream is gone. */
+static int open_key(struct segment_replay *r, const uint8_t *id,
+		    struct crypto_aead **ret_key)
+{
+	uint8_t bytes[DATA_KEY_BYTES];
+	int err;
+
+	*ret_key = NULL;
+	if (!r->find_key)
+		return 0;
+	err = r->find_key(r->find_key_ctx, id, bytes);
+	if (err == -ENOENT)
+		return err;
+	if (err < 0)
+		return 0;
+	err = crypto_aead_new(bytes, ret_key);
+	crypto_wipe(bytes, sizeof(bytes));
+	return err;
+}
+
+static int replay_commit(struct segment_replay *r, uint32_t segment,
+			 const struct segment_record *rec, uint32_t mark)
+{
+	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
+	struct store_fragment f = { .segment = segment, .page = rec->block };
+	struct segment_commit c;
+	uint32_t first = segment;
+	int err;
+
+	err = segment_commit_parse(r->record + SEGMENT_HEADER_BYTES,
+				   rec->payload_bytes, &c);
+	if (err == 0)
+		err = open_key(r, rec->stream_id, &key);
+	if (err == 0)
+		err = check_fragment(r, rec, &c, key, &first);
+	if (err == 0 && first > segment)
+		err = -EBADMSG;
+	if (err == -EINVAL || err == -ENOENT || err == -EBADMSG) {
+		if (err != -ENOENT)
+			log_warn("store", "segment %u, block %u: a commit "
+					  "record without its pages", segment,
+				 rec->block);
+		r->dropped++;
+		return 0;
+	}
+	if (err < 0)
+		return err;
+	memcpy(f.stream_id, rec->stream_id, STREAM_ID_BYTES);
+	f.number = rec->number;
+	f.producer_ms = c.producer_ms;
+	f.server_ms = c.server_ms;
+	f.duration_ms = c.duration_ms;
+	f.header_bytes = c.header_bytes;
+	f.media_bytes = c.media_bytes;
+	f.frames_bytes = c.frames_bytes;
+	return r->found(r->ctx, &f, first, mark);
+}
+
+static int replay_records(struct segment_replay *r, uint32_t number, int fd,
+			  const uint8_t *generation, uint32_t *block)
+{
+	struct segment_record rec;
+	uint32_t next;
+	size_t len = 0;
+	int err;
+
+	for (;;) {
+		err = segment_file_read(r->dir, fd, r->record,
+					SEGMENT_RECORD_BYTES_MAX,
+					(uint64_t)*block * SEGMENT_BLOCK_BYTES,
+					&len);
+		if (err < 0)
+			return err;
+		if (segment_record_parse(r->record, len, &rec) < 0 ||
+		    rec.kind == SEGMENT_START || rec.block != *block ||
+		    memcmp(rec.generation, generation, SEGMENT_ID_BYTES))
+			return 0;
+		next = *block + segment_record_bytes(rec.payload_bytes) /
+					SEGMENT_BLOCK_BYTES;
+		if (rec.kind == SEGMENT_END) {
+			*block = next;
+			return 0;
+		}
+		if (rec.kind == SEGMENT_COMMIT) {
+			err = replay_commit(r, number, &rec, next);
+			if (err < 0)
+				return err;
+		}
+		*block = next;
+	}
+}
+
+int segment_replay_run(struct segment_replay *r, uint32_t number,
+		       uint32_t mark, uint32_t *ret_end)
+{
+	uint8_t generation[SEGMENT_ID_BYTES];
+	uint32_t block = MAX(mark, SEGMENT_FIRST_BLOCK);
+	int fd;
+	int err;
+
+	err = r->generation(r->ctx, number, generation);
+	if (err < 0)
+		return err;
+	err = segment_file_open(r->dir, number, &fd);
+	if (err < 0)
+		return err;
+	err = replay_records(r, number, fd, generation, &block);
+	sys_close(r->dir->sys, &fd);
+	if (err < 0)
+		return err;
+	*ret_end = block;
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replay: which fragments of a segment are real.
+ *
+ * Records are read from a block on until the first that does not belong there
+ * (another generation, another block, a bad CRC, the end): an append-only
+ * file has nothing acknowledged after it. A COMMIT record counts when each
+ * page that it lists is there with a good CRC and is the page it should be;
+ * with the stream's key, also when all tags verify. Everything here blocks.
+ */
+#ifndef IO_SEGMENT_REPLAY_H
+#define IO_SEGMENT_REPLAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "core/store.h"
+#include "io/data_dir.h"
+#include "proto/segment.h"
+
+/*
+ * Looks a stream's key up. Return: 0; -ENOENT (no such stream: its fragments
+ * are dead); another error: not known now, tags are not checked.
+ */
+typedef int find_key_fn(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			uint8_t ret_key[DATA_KEY_BYTES]);
+
+struct segment_replay {
+	const struct data_dir *dir;
+	find_key_fn *find_key;	/* may be NULL: tags are not checked */
+	void *find_key_ctx;
+	/* Which generation segment @number has. Return: 0, -ENOENT. */
+	int (*generation)(void *ctx, uint32_t number,
+			  uint8_t ret_generation[SEGMENT_ID_BYTES]);
+	/* A real fragment. @mark: the block after its commit record. */
+	int (*found)(void *ctx, const struct store_fragment *f,
+		     uint32_t first_segment, uint32_t mark);
+	void *ctx;
+	uint64_t dropped;	/* commit records that did not count */
+	/* The rest belongs to the replay. */
+	uint8_t *record;
+	uint8_t *page;
+	uint32_t page_segment;
+	int page_fd;
+	uint8_t page_generation[SEGMENT_ID_BYTES];
+};
+
+/* The callbacks are set. Return: 0, -ENOMEM. */
+int segment_replay_init(struct segment_replay *r) MUST_CHECK;
+void segment_replay_fini(struct segment_replay *r);
+
+/**
+ * segment_replay_run() - replay one segment
+ * @mark: the block to begin at
+ * @ret_end: the block after the last record that belongs to the segment
+ *
+ * Return: 0; an error of a callback or a system call (then nothing is known
+ * about the rest of the segment).
+ */
+int segment_replay_run(struct segment_replay *r, uint32_t number,
+		       uint32_t mark, uint32_t *ret_end) MUST_CHECK;
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/segment_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+
+void segment_table_init(struct segment_table *t)
+{
+	memset(t, 0, sizeof(*t));
+	(void)pthread_mutex_init(&t->lock, NULL);
+}
+
+void segment_table_fini(struct segment_table *t)
+{
+	free(t->infos);
+	(void)pthread_mutex_destroy(&t->lock);
+}
+
+/* First place whose number is not under @number. */
+static size_t place_of(const struct segment_table *t, uint32_t number)
+{
+	size_t low = 0;
+	size_t high = t->count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (t->infos[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static struct segment_info *find(struct segment_table *t, uint32_t number)
+{
+	size_t i = place_of(t, number);
+
+	return i < t->count && t->infos[i].number == number ? &t->infos[i] :
+							      NULL;
+}
+
+static int add_locked(struct segment_table *t, uint32_t number,
+		      const uint8_t *generation, bool open)
+{
+	struct segment_info *info;
+	size_t i;
+
+	if (find(t, number))
+		return -EEXIST;
+	if (t->count == SEGMENTS_MAX)
+		return -EOVERFLOW;
+	if (t->count == t->size) {
+		size_t size = t->size ? 2 * t->size : 64;
+
+		info = realloc(t->infos, size * sizeof(*info));
+		if (!info)
+			return -ENOMEM;
+		t->infos = info;
+		t->size = size;
+	}
+	i = place_of(t, number);
+	memmove(&t->infos[i + 1], &t->infos[i],
+		(t->count - i) * sizeof(*t->infos));
+	t->count++;
+	info = &t->infos[i];
+	info->number = number;
+	info->pins = 0;
+	info->open = open;
+	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
+	return 0;
+}
+
+int segment_table_add(struct segment_table *t, uint32_t number,
+		      const uint8_t generation[SEGMENT_ID_BYTES], bool open)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&t->lock);
+	r = add_locked(t, number, generation, open);
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int segment_table_generation(struct segment_table *t, uint32_t number,
+			     uint8_t ret[SEGMENT_ID_BYTES])
+{
+	struct segment_info *info;
+	int r = -ENOENT;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info) {
+		memcpy(ret, info->generation, SEGMENT_ID_BYTES);
+		r = 0;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+void segment_table_pin(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	assert(info && info->open);
+	info->pins++;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void segment_table_unpin(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	assert(info && info->pins);
+	info->pins--;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void segment_table_close(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info)
+		info->open = false;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+bool segment_table_idle(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+	bool idle;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	idle = !info || (!info->open && !info->pins);
+	(void)pthread_mutex_unlock(&t->lock);
+	return idle;
+}
+
+void segment_table_remove(struct segment_table *t, uint32_t number)
+{
+	size_t i;
+
+	(void)pthread_mutex_lock(&t->lock);
+	i = place_of(t, number);
+	if (i < t->count && t->infos[i].number == number) {
+		assert(!t->infos[i].open && !t->infos[i].pins);
+		t->count--;
+		memmove(&t->infos[i], &t->infos[i + 1],
+			(t->count - i) * sizeof(*t->infos));
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+size_t segment_table_count(struct segment_table *t)
+{
+	size_t count;
+
+	(void)pthread_mutex_lock(&t->lock);
+	count = t->count;
+	(void)pthread_mutex_unlock(&t->lock);
+	return count;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known in memory of each segment of a directory. Any thread.
+ *
+ * A pin is held by a fragment that has bytes in the segment and no row yet.
+ * Pins are only taken while the segment is open, so one that is closed and
+ * without pins (idle) stays so: with no rows either, its file may go.
+ */
+#ifndef IO_SEGMENT_TABLE_H
+#define IO_SEGMENT_TABLE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "proto/segment.h"
+
+struct segment_info {
+	uint32_t number;
+	uint32_t pins;
+	uint8_t generation[SEGMENT_ID_BYTES];
+	bool open;
+};
+
+struct segment_table {
+	pthread_mutex_t lock;
+	struct segment_info *infos; /* by number */
+	size_t count;
+	size_t size;
+};
+
+void segment_table_init(struct segment_table *t);
+void segment_table_fini(struct segment_table *t);
+/* Return: 0, -ENOMEM, -EOVERFLOW (SEGMENTS_MAX), -EEXIST. */
+int segment_table_add(struct segment_table *t, uint32_t number,
+		      const uint8_t generation[SEGMENT_ID_BYTES],
+		      bool open) MUST_CHECK;
+/* Return: 0, -ENOENT. */
+int segment_table_generation(struct segment_table *t, uint32_t number,
+			     uint8_t ret[SEGMENT_ID_BYTES]) MUST_CHECK;
+void segment_table_pin(struct segment_table *t, uint32_t number);
+void segment_table_unpin(struct segment_table *t, uint32_t number);
+void segment_table_close(struct segment_table *t, uint32_t number);
+bool segment_table_idle(struct segment_table *t, uint32_t number);
+void segment_table_remove(struct segment_table *t, uint32_t number);
+size_t segment_table_count(struct segment_table *t);
+
+#endif

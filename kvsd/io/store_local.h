@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local store: segments on a disk and an index in SQLite.
+ *
+ * One `struct store_local` per directory is shared by the loop threads. Each
+ * loop thread attaches its own `struct store` (core/store.h), which has its
+ * own open segment. One more thread, the worker, owns the index and makes and
+ * unlinks files.
+ *
+ * Memory of an attached store: STORE_WRITE_BUFFERS * STORE_WRITE_BUFFER_BYTES
+ * reserved at once; per open writer up to a page (64 KiB) and 8 bytes per
+ * page written; per running read STORE_READ_PAGES pages, for at most
+ * STORE_READS_MAX reads; the idle lists of core/limits.h.
+ *
+ * Order of closing: store_local_detach() for each store on its thread, then
+ * store_local_close().
+ */
+#ifndef IO_STORE_LOCAL_H
+#define IO_STORE_LOCAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "core/store.h"
+#include "io/data_dir.h"
+
+struct loop;
+struct store_local;
+
+struct store_local_config {
+	/* Borrowed; both outlive the store. */
+	const struct sys_ops *sys;
+	const struct data_dir *dir;
+	uint64_t segment_bytes;	/* 0: SEGMENT_BYTES_DEFAULT */
+	bool buffered;	/* through the page cache even where O_DIRECT works */
+	bool no_thread;	/* the worker's jobs run inside the calls that
+			 * cause them: for simulations */
+	/*
+	 * Looks a stream up during store_local_open(). 0: @ret_key is its
+	 * key; -ENOENT: there is no such stream, and its rows are dropped;
+	 * another error: not known now. May be NULL: every stream exists.
+	 */
+	int (*find_key)(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			uint8_t ret_key[DATA_KEY_BYTES]);
+	void *find_key_ctx;
+};
+
+/**
+ * store_local_open() - open the store of a directory and recover
+ *
+ * Blocks: opens the index (or makes it again when it is lost, foreign or
+ * damaged), replays what the index does not have, drops what belongs to no
+ * stream. Refusals are logged with their reason.
+ *
+ * Return: 0; -EMEDIUMTYPE (segments of another directory); -EINVAL (segment
+ * size out of SEGMENT_BYTES_MIN..MAX or not whole blocks); -ENOSPC, -EIO,
+ * -ENOMEM.
+ */
+int store_local_open(const struct store_local_config *config,
+		     struct store_local **ret_store) MUST_CHECK;
+/*
+ * Writes the index out and ends the worker. Every store is detached.
+ * Accepts NULL, returns NULL.
+ */
+struct store_local *store_local_close(struct store_local *sl);
+DEFINE_AUTO(store_local_close, struct store_local *)
+
+/**
+ * store_local_attach() - the store of one loop
+ * @l: outlives the store; all calls are made on its thread
+ *
+ * Return: 0, -ENOMEM, -EIO (no random bytes).
+ */
+int store_local_attach(struct store_local *sl, struct loop *l,
+		       struct store **ret_store) MUST_CHECK;
+/*
+ * Finishes what was begun, then frees the store. Turns the loop itself until
+ * its own operations have ended, so callbacks of others may run. Open writers
+ * must have been committed or aborted. Accepts NULL, returns NULL.
+ */
+struct store *store_local_detach(struct store *s);
+
+/**
+ * store_local_expire() - drop a stream's fragments from before a time
+ * @before_ms: server time, Unix epoch
+ *
+ * In slices, so that queries are answered meanwhile; then removes segments
+ * that nothing needs any more. The rows are invisible long before, through
+ * store_query.not_before_ms. Compaction is not done: a segment goes when
+ * its last fragment goes.
+ * done(res): number of fragments dropped (at most INT_MAX), or -EIO, -ENOSPC,
+ * -ENOMEM.
+ */
+void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+			uint64_t before_ms, struct store_op *op);
+
+/* Sums over all attached stores since the opening. Any thread. */
+struct store_local_stats {
+	uint64_t bytes_added;	/* plaintext */
+	uint64_t bytes_written;	/* to segments */
+	uint64_t writes;	/* operations */
+	uint64_t syncs;		/* of them with fdatasync */
+	uint64_t commits;	/* acknowledged */
+	uint64_t failures;	/* segments given up after a failed write */
+	uint64_t bytes_read;	/* plaintext, verified */
+	uint64_t reads_bad;	/* tag or CRC did not verify */
+	uint64_t rows_pending;	/* committed, not in the index yet */
+	uint64_t recovered;	/* fragments found by replay when opened */
+	uint64_t segments;	/* files */
+	uint64_t segment_bytes;	/* reserved for each */
+};
+void store_local_stats(struct store_local *sl,
+		       struct store_local_stats *ret_stats);
+
+#endif

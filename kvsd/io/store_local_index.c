@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The index, on the worker's thread. What is queued is applied in its order
+ * and committed together. Since a store's rows are queued before its done()
+ * runs, a query that is queued afterwards finds them.
+ *
+ * When the index cannot be written (full disk), changes are kept in a backlog
+ * and tried again; queries fail meanwhile rather than answer without what was
+ * acknowledged. The backlog is bounded by STORE_ROWS_PENDING_MAX: no writer
+ * is opened over it.
+ */
+#include "io/store_local_int.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "io/segment_file.h"
+
+#define SWEEP_MAX 64u
+
+/* --- changes --- */
+
+static void set_broken(struct store_local *sl, int err)
+{
+	if (!sl->broken)
+		log_error("index", "cannot be written: %s; %s",
+			  err == -EUCLEAN ? "damaged" : strerror(-err),
+			  err == -EUCLEAN ? "stop kvsd, remove index.db and "
+					    "start it: it is made again" :
+					    "tried again");
+	sl->broken = err;
+	sl->retry_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) + INDEX_RETRY_NS;
+}
+
+/* Nothing of the open transaction is left: all of it is backlog again. */
+static void undo_changes(struct store_local *sl, int err)
+{
+	index_rollback(sl->index);
+	list_splice_tail(&sl->changes, &sl->backlog);
+	list_splice_tail(&sl->backlog, &sl->changes);
+	sl->change_count = 0;
+	set_broken(sl, err);
+}
+
+static int commit_changes(struct store_local *sl)
+{
+	struct list_node *n;
+	int err;
+
+	err = index_commit(sl->index);
+	if (err < 0) {
+		undo_changes(sl, err);
+		return err;
+	}
+	while ((n = list_pop(&sl->changes))) {
+		struct index_change *c =
+			list_entry(n, struct index_change, link);
+
+		c->applied(sl, c);
+	}
+	sl->change_count = 0;
+	return 0;
+}
+
+static int apply(struct store_local *sl, struct index_change *c)
+{
+	int err = c->apply(sl, c);
+
+	list_add_tail(&sl->changes, &c->link);
+	if (err < 0) {
+		undo_changes(sl, err);
+		return err;
+	}
+	if (++sl->change_count < INDEX_ROWS_PER_COMMIT_MAX)
+		return 0;
+	return commit_changes(sl);
+}
+
+void change_submit(struct store_local *sl, struct index_change *c)
+{
+	if (sl->broken)
+		list_add_tail(&sl->backlog, &c->link);
+	else
+		(void)apply(sl, c); /* it is in the backlog now */
+}
+
+static void retry_backlog(struct store_local *sl)
+{
+	struct list_node list;
+	struct list_node *n;
+
+	sl->broken = 0;
+	list_init(&list);
+	list_splice_tail(&list, &sl->backlog);
+	while (!sl->broken && (n = list_pop(&list)))
+		(void)apply(sl, list_entry(n, struct index_change, link));
+	if (!sl->broken)
+		(void)commit_changes(sl); /* sets broken */
+	list_splice_tail(&sl->backlog, &list);
+	if (!sl->broken)
+		log_info("index", "can be written again");
+}
+
+uint64_t changes_end_batch(void *ctx)
+{
+	struct store_local *sl = ctx;
+	uint64_t now_ns;
+
+	if (!sl->broken) {
+		(void)commit_changes(sl); /* sets broken */
+	} else {
+		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
+		if (now_ns < sl->retry_ns)
+			return sl->retry_ns - now_ns;
+		retry_backlog(sl);
+	}
+	if (sl->broken)
+		return INDEX_RETRY_NS;
+	if (sl->sweep_wanted)
+		sweep_segments(sl);
+	return UINT64_MAX;
+}
+
+void changes_drop(struct store_local *sl)
+{
+	struct list_node *n;
+
+	while ((n = list_pop(&sl->backlog))) {
+		struct index_change *c =
+			list_entry(n, struct index_change, link);
+
+		c->applied(sl, c);
+	}
+}
+
+/* --- rows --- */
+
+static int apply_row(struct store_local *sl, struct index_change *c)
+{
+	struct store_writer *w = container_of(c, struct store_writer, change);
+
+	return index_insert(sl->index, &w->f, w->places[0].segment, w->mark);
+}
+
+static void row_applied(struct store_local *sl, struct index_change *c)
+{
+	atomic_fetch_sub(&sl->counters.rows_pending, 1);
+	writer_unpin_and_free(container_of(c, struct store_writer, change));
+}
+
+static void row_run(struct worker_job *job)
+{
+	struct store_writer *w = container_of(job, struct store_writer, job);
+
+	w->change.apply = apply_row;
+	w->change.applied = row_applied;
+	change_submit(w->sl, &w->change);
+}
+
+void index_row(struct store_writer *w)
+{
+	count(&w->sl->counters.rows_pending, 1);
+	w->job.run = row_run;
+	worker_submit(w->sl->worker, &w->job);
+}
+
+/* --- queries --- */
+
+struct query_job {
+	struct worker_job job;
+	struct store_local *sl;
+	struct store_query q;
+	struct store_fragment after;
+	struct store_fragment *rows;
+	struct store_op *op;
+};
+
+static int query_error(int err)
+{
+	return err == -ENOMEM || err == -ENOSPC ? err : -EIO;
+}
+
+static void query_run(struct worker_job *job)
+{
+	struct query_job *j = container_of(job, struct query_job, job);
+	struct store_local *sl = j->sl;
+	int r = -EIO;
+
+	if (!sl->broken)
+		r = index_query(sl->index, &j->q, j->rows);
+	if (r < 0)
+		r = query_error(r);
+	op_complete(j->op, r);
+	free(j);
+}
+
+void local_list(struct store *s, const struct store_query *q,
+		struct store_fragment *ret_rows, struct store_op *op)
+{
+	struct store_instance *in = instance_of(s);
+	struct query_job *j;
+
+	if (!q->limit || q->limit > LIST_RESULTS_MAX) {
+		op_complete_later(in, op, -EINVAL);
+		return;
+	}
+	j = calloc(1, sizeof(*j));
+	if (!j) {
+		op_complete_later(in, op, -ENOMEM);
+		return;
+	}
+	j->job.run = query_run;
+	j->sl = in->sl;
+	j->q = *q;
+	if (q->after) {
+		j->after = *q->after;
+		j->q.after = &j->after;
+	}
+	j->rows = ret_rows;
+	j->op = op;
+	op_begin(in, op);
+	worker_submit(in->sl->worker, &j->job);
+}
+
+/* --- deletion --- */
+
+struct delete_job {
+	struct worker_job job;
+	struct store_local *sl;
+	uint8_t id[STREAM_ID_BYTES];
+	uint64_t before_ms;
+	uint64_t total;
+	bool expire;	/* the result is the count */
+	struct store_op *op;
+};
+
+/* Committed on its own: its result is an answer. */
+static int delete_slice(struct delete_job *j)
+{
+	struct store_local *sl = j->sl;
+	int count;
+	int err;
+
+	if (sl->broken)
+		return -EIO;
+	err = commit_changes(sl);
+	if (err < 0)
+		return err;
+	count = index_delete(sl->index, j->id, j->before_ms,
+			     INDEX_ROWS_PER_DELETE);
+	err = count < 0 ? count : index_commit(sl->index);
+	if (err < 0)
+		index_rollback(sl->index);
+	return err < 0 ? err : count;
+}
+
+static void delete_run(struct worker_job *job)
+{
+	struct delete_job *j = container_of(job, struct delete_job, job);
+	struct store_local *sl = j->sl;
+	int r;
+
+	r = delete_slice(j);
+	if (r > 0)
+		j->total += (uint64_t)r;
+	if (r == (int)INDEX_ROWS_PER_DELETE) {
+		worker_submit(sl->worker, &j->job);
+		return;
+	}
+	if (r >= 0) {
+		sl->sweep_wanted = sl->sweep_wanted || j->total;
+		r = j->expire ? (int)MIN(j->total, (uint64_t)INT_MAX) : 0;
+	} else {
+		r = query_error(r);
+	}
+	op_complete(j->op, r);
+	free(j);
+}
+
+static void delete_rows(struct store_instance *in, const uint8_t *id,
+			uint64_t before_ms, bool expire, struct store_op *op)
+{
+	struct delete_job *j = calloc(1, sizeof(*j));
+
+	if (!j) {
+		op_complete_later(in, op, -ENOMEM);
+		return;
+	}
+	j->job.run = delete_run;
+	j->sl = in->sl;
+	memcpy(j->id, id, STREAM_ID_BYTES);
+	j->before_ms = before_ms;
+	j->expire = expire;
+	j->op = op;
+	op_begin(in, op);
+	worker_submit(in->sl->worker, &j->job);
+}
+
+void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+			 struct store_op *op)
+{
+	struct store_instance *in = instance_of(s);
+
+	key_cache_forget(&in->keys, id);
+	delete_rows(in, id, UINT64_MAX, false, op);
+}
+
+void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+			uint64_t before_ms, struct store_op *op)
+{
+	/* UINT64_MAX would drop the stream itself. */
+	delete_rows(instance_of(s), id, MIN(before_ms, (uint64_t)INT64_MAX),
+		    true, op);
+}
+
+/* --- segments that nothing needs --- */
+
+struct dead_list {
+	struct store_local *sl;
+	uint32_t numbers[SWEEP_MAX];
+	size_t count;
+	bool more;
+};
+
+static int collect_dead(void *ctx, const struct index_segment *s)
+{
+	struct dead_list *d = ctx;
+
+	if (!segment_table_idle(&d->sl->table, s->number))
+		return 0;
+	if (d->count == SWEEP_MAX)
+		d->more = true;
+	else
+		d->numbers[d->count++] = s->number;
+	return 0;
+}
+
+static int drop_segments(struct store_local *sl, const struct dead_list *d)
+{
+	struct list_node *n;
+	size_t i;
+	int err;
+
+	/*
+	 * With synchronous=NORMAL a power cut may undo the last transactions:
+	 * the rows must be gone for good before the file is.
+	 */
+	err = index_sync(sl->index);
+	for (i = 0; i < d->count && err == 0; i++) {
+		err = segment_file_unlink(sl->dir, d->numbers[i]);
+		if (err == 0)
+			err = index_segment_drop(sl->index, d->numbers[i]);
+		if (err == 0)
+			segment_table_remove(&sl->table, d->numbers[i]);
+	}
+	if (err == 0)
+		err = index_commit(sl->index);
+	if (err < 0)
+		index_rollback(sl->index);
+	(void)pthread_mutex_lock(&sl->lock);
+	for (n = sl->instances.next; n != &sl->instances; n = n->next)
+		read_purge_post(list_entry(n, struct store_instance, link));
+	(void)pthread_mutex_unlock(&sl->lock);
+	return err;
+}
+
+void sweep_segments(struct store_local *sl)
+{
+	struct dead_list *d;
+	int err = 0;
+
+	sl->sweep_wanted = false;
+	if (commit_changes(sl) < 0)
+		return;
+	d = malloc(sizeof(*d));
+	if (!d)
+		return; /* the next deletion comes here again */
+	do {
+		d->sl = sl;
+		d->count = 0;
+		d->more = false;
+		err = index_segments_dead(sl->index, collect_dead, d);
+		if (err == 0 && d->count)
+			err = drop_segments(sl, d);
+	} while (err == 0 && d->more);
+	if (err < 0)
+		log_warn("store", "removing segments: %s", strerror(-err));
+	free(d);
+}

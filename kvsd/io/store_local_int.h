@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared by the parts of the local store:
+ *
+ *	store_local.c		opening, closing, attaching, the ops table
+ *	store_local_recover.c	start-up: index against segments
+ *	store_local_index.c	worker: changes to the index, queries, deletion
+ *	store_local_segment.c	worker: making and closing segment files
+ *	store_local_write.c	loop: writers, sealing, group commit
+ *	store_local_read.c	loop: verified reads
+ */
+#ifndef IO_STORE_LOCAL_INT_H
+#define IO_STORE_LOCAL_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+#include "core/loop.h"
+#include "core/store.h"
+#include "io/index_sqlite.h"
+#include "io/key_cache.h"
+#include "io/segment_table.h"
+#include "io/store_local.h"
+#include "io/worker.h"
+#include "proto/segment.h"
+
+struct counters {
+	_Atomic uint64_t bytes_added;
+	_Atomic uint64_t bytes_written;
+	_Atomic uint64_t writes;
+	_Atomic uint64_t syncs;
+	_Atomic uint64_t commits;
+	_Atomic uint64_t failures;
+	_Atomic uint64_t bytes_read;
+	_Atomic uint64_t reads_bad;
+	_Atomic uint64_t rows_pending;
+};
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t counted(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/*
+ * A change to the index that must not get lost: kept, and tried again in its
+ * order, until it is committed. Worker only.
+ */
+struct index_change {
+	int (*apply)(struct store_local *sl, struct index_change *c);
+	/* Committed: frees it. */
+	void (*applied)(struct store_local *sl, struct index_change *c);
+	struct list_node link;
+};
+
+struct store_local {
+	const struct sys_ops *sys;
+	const struct data_dir *dir;
+	struct store_local_config config;
+	uint64_t segment_bytes;
+	struct segment_table table;
+	struct counters counters;
+	uint64_t recovered;
+	_Atomic uint64_t seq_next;
+	_Atomic uint64_t seq_limit;	/* durably reserved up to here */
+	atomic_flag seq_reserving;
+	struct worker_job seq_job;
+	struct worker *worker;
+
+	/* Worker only. */
+	struct index_db *index;
+	uint32_t next_number;		/* of a segment */
+	struct list_node changes;	/* applied, not committed */
+	unsigned int change_count;
+	struct list_node backlog;	/* could not be applied or committed */
+	int broken;			/* why, while there is a backlog */
+	uint64_t retry_ns;
+	bool sweep_wanted;
+
+	/* Under the lock. */
+	pthread_mutex_t lock;
+	struct list_node instances;
+};
+
+/* A segment that an instance writes to. */
+struct open_segment {
+	uint32_t number;
+	uint32_t next_block;
+	uint32_t end_block;	/* the last block is kept for END */
+	uint32_t synced_block;
+	uint8_t generation[SEGMENT_ID_BYTES];
+	int fd;
+	struct worker_job job;	/* closes it; the worker frees it then */
+	struct store_local *sl;
+	struct segment_change *change;	/* so that closing needs no memory */
+	bool unused;		/* nothing was written: remove it */
+};
+
+struct write_buffer {
+	struct list_node link;
+	struct store_instance *in;
+	struct open_segment *seg;
+	struct list_node commits;	/* writers */
+	struct loop_op op;
+	uint8_t *bytes;
+	uint32_t used;
+	uint32_t block;		/* of the segment, where it begins */
+	bool final;		/* the segment's last: END, synced */
+};
+
+struct store_writer {
+	struct store_instance *in;
+	struct list_node link;	/* open writers, waiting, or a buffer's */
+	struct cached_key *key;
+	struct store_fragment f;
+	uint64_t bytes;		/* added */
+	struct segment_place *places;
+	uint32_t page_count;
+	uint32_t place_size;
+	uint8_t *page;		/* the unsealed rest, or NULL */
+	uint32_t fill;
+	int err;
+	struct store_op *op;	/* being committed */
+	uint32_t mark;		/* block after the commit record */
+	/* From the commit on, the worker's. */
+	struct index_change change;
+	struct worker_job job;
+	struct store_local *sl;
+};
+
+/* The worker makes a segment ahead of need. One at a time per instance. */
+struct segment_request {
+	struct worker_job job;
+	struct loop_task task;
+	struct open_segment *made;
+	int res;
+	bool busy;
+};
+
+struct store_instance {
+	struct store base;
+	struct store_local *sl;
+	struct loop *loop;
+	struct list_node link;		/* of the shared list */
+	struct key_cache keys;
+	unsigned int outstanding;	/* operations not handed back yet */
+
+	/* Writing. */
+	struct list_node writers;	/* open */
+	unsigned int writer_count;
+	struct open_segment *seg;	/* current */
+	struct open_segment *spare;	/* next */
+	struct segment_request request;
+	int seg_err;			/* why there is none */
+	uint64_t retry_ns;
+	struct write_buffer buffers[STORE_WRITE_BUFFERS];
+	uint8_t *buffer_bytes;
+	struct list_node free_buffers;
+	struct write_buffer *cur;	/* being filled */
+	struct list_node full;		/* waiting to be written, in order */
+	struct write_buffer *flying;
+	struct list_node commits_waiting; /* writers, for room */
+	struct list_node waiters;
+	uint8_t *spare_pages[STORE_SPARE_PAGES];
+	unsigned int spare_page_count;
+	uint64_t nonce_prefix;
+	uint32_t nonce_counter;
+
+	/* Reading. */
+	struct list_node files;		/* most recently used first */
+	struct list_node maps;
+	unsigned int file_idle;
+	unsigned int map_idle;
+	unsigned int reads;		/* running */
+	struct list_node reads_waiting;
+	uint8_t *read_buffers[STORE_READ_PAGES * 4];
+	unsigned int read_buffer_count;
+	struct loop_task purge;		/* close files of removed segments */
+	_Atomic bool purging;
+};
+
+static inline struct store_instance *instance_of(struct store *s)
+{
+	return container_of(s, struct store_instance, base);
+}
+
+/* --- store_local.c --- */
+
+/* Hands @op back in a later turn. Loop thread. */
+void op_complete_later(struct store_instance *in, struct store_op *op,
+		       int res);
+/* As above from the worker; op_begin() was called on the loop thread. */
+void op_begin(struct store_instance *in, struct store_op *op);
+void op_complete(struct store_op *op, int res);
+
+/* --- store_local_recover.c --- */
+
+int store_recover(struct store_local *sl) MUST_CHECK;
+/* Durably reserves sequence numbers up to @limit. */
+int sequence_reserve(struct store_local *sl, uint64_t limit) MUST_CHECK;
+
+/* --- store_local_index.c, worker unless it says otherwise --- */
+
+/* Applies @c now or later; its applied() runs when it is committed. */
+void change_submit(struct store_local *sl, struct index_change *c);
+/* For worker_new(). */
+uint64_t changes_end_batch(void *ctx);
+/* At the end: what is still in the backlog is left to the next replay. */
+void changes_drop(struct store_local *sl);
+/* Removes segments that nothing needs. */
+void sweep_segments(struct store_local *sl);
+/* Loop thread: a committed fragment becomes a row. Takes @w. */
+void index_row(struct store_writer *w);
+/* Loop thread; store_ops. */
+void local_list(struct store *s, const struct store_query *q,
+		struct store_fragment *ret_rows, struct store_op *op);
+void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+			 struct store_op *op);
+
+/* --- store_local_segment.c --- */
+
+/* Loop thread: asks for a spare segment, if none is on its way. */
+void segment_request(struct store_instance *in);
+/*
+ * Loop thread: nothing is written to @seg any more; the records before
+ * @seg->synced_block stay. Takes it; NULL is a no-op.
+ */
+void segment_retire(struct open_segment *seg);
+
+/* --- store_local_write.c, loop thread --- */
+
+int write_init(struct store_instance *in) MUST_CHECK;
+void write_fini(struct store_instance *in);
+bool write_idle(const struct store_instance *in);
+/* A segment was made, or could not be. */
+void write_segment_made(struct store_instance *in);
+/* Unpins and frees; also on the worker, without @w->in. */
+void writer_unpin_and_free(struct store_writer *w);
+int local_writer_open(struct store *s, const struct store_stream *stream,
+		      const struct fragment_number *number,
+		      struct store_writer **ret_writer);
+int local_writer_add(struct store_writer *w, const void *bytes, size_t len);
+void local_writer_commit(struct store_writer *w,
+			 const struct store_fragment *meta,
+			 struct store_op *op);
+void local_writer_abort(struct store_writer *w);
+void local_wait(struct store *s, struct store_waiter *waiter);
+
+/* --- store_local_read.c, loop thread --- */
+
+void read_init(struct store_instance *in);
+void read_fini(struct store_instance *in);
+/* Worker: files of removed segments are to be closed. */
+void read_purge_post(struct store_instance *in);
+void local_read(struct store *s, const struct store_stream *stream,
+		const struct store_fragment *f, uint64_t offset, void *bytes,
+		size_t len, struct store_op *op);
+
+#endif
