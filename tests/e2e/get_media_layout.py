@@ -1,0 +1,352 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes of GetMedia and GetMediaForFragmentList, element by element.
+
+Each body is cut at its EBML headers by a reader that shares nothing with the
+service. Every document: the producer's header byte for byte, the service's
+tags, the Cluster byte for byte, the producer's tags, the closing tags; and
+ffprobe, mkvinfo and mkvmerge accept it.
+"""
+
+import json
+import os
+import random
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "support"))
+import matroska as mkv  # noqa: E402
+from kvsd_server import (Bench, expect, require, run_tool,  # noqa: E402
+                         until)
+
+PRE = "AWS_KINESISVIDEO_"
+LAST = (PRE + "CONTINUATION_TOKEN").encode()
+TOKEN_BYTES = len(LAST) + 3 + 47
+SECONDS = re.compile(r"^\d+\.\d{3}$")
+NUMBER = re.compile(r"^\d{47}$")
+
+
+def read_body(media, count, mark=LAST, mark_bytes=TOKEN_BYTES, timeout=20):
+    """Bytes of a body until the count-th document is whole."""
+    def whole():
+        media.poll(0.2)
+        data = bytes(media.data)
+        if data.count(mark) < count:
+            assert not media.ended, \
+                f"the body ended after {data.count(mark)} of {count}"
+            return None
+        at = -1
+        for _ in range(count):
+            at = data.index(mark, at + 1)
+        return data if len(data) >= at + mark_bytes else None
+    return until(whole, timeout, 0.0, f"{count} documents")
+
+
+def documents(body):
+    """Each document as a list of (id, bytes)."""
+    out = []
+    for ident, start, _, end in mkv.level1(body):
+        if ident == mkv.EBML:
+            out.append([])
+        out[-1].append((ident, body[start:end]))
+    return out
+
+
+class Sent:
+    """One fragment as it was sent: what its document must hold."""
+
+    def __init__(self, cluster, tags=(), timecode=None):
+        self.cluster = cluster
+        self.tags = list(tags)
+        self.timecode = mkv.cluster_timecode(cluster) if timecode is None \
+            else timecode
+
+
+def check_document(doc, header, sent, producer_ms, before_s, after_s,
+                   trailing=True):
+    """Asserts the layout; returns the fragment number."""
+    kinds = [k for k, _ in doc]
+    expect(kinds[0], mkv.EBML, "first element")
+    expect(kinds[1], mkv.SEGMENT, "second element")
+    expect(mkv.element(doc[1][1], 0)[2], None, "Segment's size")
+    at = kinds.index(mkv.CLUSTER)
+    before = doc[:at - 1]
+    got_header = b"".join(b for _, b in before)
+    expect(got_header.hex(), header.hex(), "producer's header")
+    own = doc[at - 1][1]
+    expect(doc[at - 1][0], mkv.TAGS, "element before the Cluster")
+    assert own[4] & 0xF0 == 0x10, "the Tags' size is not 4 bytes wide"
+    pairs = mkv.tag_pairs(own)
+    expect([n for n, _ in pairs],
+           [PRE + "FRAGMENT_NUMBER", PRE + "SERVER_TIMESTAMP",
+            PRE + "PRODUCER_TIMESTAMP"], "tags before the Cluster")
+    number, server, producer = (v for _, v in pairs)
+    assert NUMBER.match(number), number
+    assert SECONDS.match(server), server
+    expect(producer, f"{producer_ms // 1000}.{producer_ms % 1000:03d}",
+           "producer timestamp")
+    assert before_s - 1 <= float(server) <= after_s + 1, \
+        f"server timestamp {server} not in {before_s}..{after_s}"
+    expect(doc[at][1] == sent.cluster, True, "Cluster byte for byte")
+    rest = doc[at + 1:]
+    if trailing:
+        expect(rest[-1][0], mkv.TAGS, "last element")
+        assert rest[-1][1][4] & 0xF0 == 0x10, "the Tags' size is not 4 bytes"
+        last = mkv.tag_pairs(rest[-1][1])
+        expect([n for n, _ in last], [PRE + "MILLIS_BEHIND_NOW",
+                                      PRE + "CONTINUATION_TOKEN"],
+               "closing tags")
+        assert last[0][1].isdigit(), f"MILLIS_BEHIND_NOW {last[0][1]}"
+        assert int(last[0][1]) <= (after_s - before_s + 60) * 1000, \
+            f"MILLIS_BEHIND_NOW {last[0][1]} is more than the test's age"
+        expect(last[1][1], number, "continuation token")
+        rest = rest[:-1]
+    expect([b.hex() for _, b in rest], [t.hex() for t in sent.tags],
+           "producer's tags after the Cluster")
+    return number
+
+
+def check_tools(doc, sent):
+    data = b"".join(b for _, b in doc)
+    frames = len(mkv.frames(sent.cluster))
+    status, out, err = run_tool(
+        ["ffprobe", "-v", "warning", "-f", "matroska", "-show_entries",
+         "packet=stream_index,size", "-of", "json", "-i", "pipe:0"], data)
+    expect((status, err.strip()), (0, ""), "ffprobe")
+    packets = json.loads(out)["packets"]
+    expect(len(packets), frames, "packets ffprobe found")
+    path = os.path.join(bench.temp, "doc.mkv")
+    with open(path, "wb") as file:
+        file.write(data)
+    status, out, err = run_tool(["mkvinfo", path])
+    text = out.decode(errors="replace") + err
+    expect(status, 0, "mkvinfo")
+    assert not re.search(r"(?i)error|unknown element|invalid|malformed", text), \
+        "mkvinfo: " + text
+    assert "Cluster" in text and PRE + "FRAGMENT_NUMBER" in text, text
+    status, out, _ = run_tool(["mkvmerge", "-J", path])
+    found = json.loads(out)
+    expect((status, found["errors"], found["warnings"]), (0, [], []),
+           "mkvmerge")
+
+
+def upload(client, stream, data, absolute, start):
+    """Sends it in chunks of uneven size; returns numbers in order."""
+    put = client.put_media(stream, absolute=absolute, start=start)
+    rng = random.Random(7)
+    at = 0
+    while at < len(data):
+        n = rng.choice((1, 5, 700, 4096, 30000))
+        put.write(data[at:at + n], n)
+        at += n
+    put.end()
+    put.wait_closed()
+    errors = put.events("ERROR")
+    assert not errors, errors
+    assert all("FragmentTimecode" in a for a in put.acks
+               if a["EventType"] != "IDLE")
+    return [(a["FragmentTimecode"], a["FragmentNumber"])
+            for a in put.events("PERSISTED")]
+
+
+def header_of(data):
+    """The header as documents must carry it: Segment's size unknown."""
+    header, _ = mkv.split_upload(data)
+    out = b""
+    for ident, start, body, end in mkv.level1(header):
+        if ident == mkv.SEGMENT:
+            width = body - start - 4
+            out += mkv.id_bytes(ident) + mkv.unknown(width)
+        else:
+            out += header[start:end]
+    return out
+
+
+def check_upload(name, data, sent, absolute, start=None):
+    """Uploads to a new stream, then checks all ways to read it back."""
+    client = bench.client()
+    client.call("createStream", StreamName=name, DataRetentionInHours=1)
+    before = time.time()
+    start = before if start is None else start
+    header = header_of(data)
+    with bench.case(f"{name}: every fragment is acknowledged PERSISTED"):
+        acked = upload(client, name, data, absolute, start)
+        expect([t for t, _ in acked], [s.timecode for s in sent],
+               "acknowledged timecodes")
+    numbers = [n for _, n in acked]
+    start_ms = 0 if absolute else round(start * 1000)
+    docs = []
+    with bench.case(f"{name}: GetMedia EARLIEST, every document"):
+        media = client.get_media(name, StartSelectorType="EARLIEST")
+        assert re.match(r"video/(webm|x-matroska)$",
+                        media.response.headers["content-type"])
+        body = read_body(media, len(sent))
+        media.close()
+        docs = documents(body)
+        expect(len(docs), len(sent), "documents")
+        got = [check_document(d, header, s, start_ms + s.timecode, before,
+                              time.time()) for d, s in zip(docs, sent)]
+        expect(got, numbers, "numbers, as acknowledged")
+        assert all(a < b for a, b in zip(got, got[1:])), "not increasing"
+    with bench.case(f"{name}: the upload is put together again bit-exact"):
+        again = b"".join(b for _, b in docs[0][:[k for k, _ in docs[0]].index(
+            mkv.CLUSTER) - 1])
+        for doc in docs:
+            at = [k for k, _ in doc].index(mkv.CLUSTER)
+            again += b"".join(b for _, b in doc[at:-1])
+        whole = header + b"".join(s.cluster + b"".join(s.tags) for s in sent)
+        assert again == whole, f"{len(again)} bytes, sent {len(whole)}"
+    with bench.case(f"{name}: ffprobe, mkvinfo, mkvmerge find no fault"):
+        for doc, s in zip(docs, sent):
+            check_tools(doc, s)
+    for kind, key in (("FRAGMENT_NUMBER", "AfterFragmentNumber"),
+                      ("CONTINUATION_TOKEN", "ContinuationToken")):
+        with bench.case(f"{name}: GetMedia {kind} goes on after it"):
+            media = client.get_media(name, StartSelectorType=kind,
+                                     **{key: numbers[0]})
+            body = read_body(media, len(sent) - 1)
+            media.close()
+            got = [check_document(d, header, s, start_ms + s.timecode,
+                                  before, time.time())
+                   for d, s in zip(documents(body), sent[1:])]
+            expect(got, numbers[1:], "numbers")
+    with bench.case(f"{name}: GetMediaForFragmentList in the asked order"):
+        order = list(reversed(range(len(sent))))
+        media = client.get_media_for_fragment_list(
+            name, [numbers[i] for i in order])
+        until(lambda: media.poll(0.1) or media.ended, 20, 0.0, "its end")
+        listed = documents(bytes(media.data))
+        media.close()
+        expect(len(listed), len(sent), "documents")
+        for doc, i in zip(listed, order):
+            got = check_document(doc, header, sent[i],
+                                 start_ms + sent[i].timecode, before,
+                                 time.time(), trailing=False)
+            expect(got, numbers[i], "number")
+            check_tools(doc, sent[i])
+    return numbers
+
+
+def of_file(data):
+    """The Sents of an MKV file without tags among its clusters."""
+    return [Sent(b) for k, b in mkv.split_upload(data)[1] if k == mkv.CLUSTER]
+
+
+def test_ffmpeg_pipe():
+    data = mkv.make_h264(audio=True)
+    check_upload("ffmpeg-pipe", data, of_file(data), absolute=False)
+
+
+def test_ffmpeg_file():
+    """Known Segment size, SeekHead, Void, Cues at the end."""
+    path = os.path.join(bench.temp, "file.mkv")
+    mkv.make_h264(4, extra=("-y", "-f", "matroska", path))
+    with open(path, "rb") as file:
+        data = file.read()
+    kinds = [k for k, _, _, _ in mkv.level1(data)]
+    assert mkv.SEEKHEAD in kinds and mkv.CUES in kinds
+    check_upload("ffmpeg-file", data, of_file(data), absolute=False,
+                 start=1511852108.005)
+
+
+def absolute_clusters(known):
+    """PIC's layout with clusters at the wall clock."""
+    header, clusters = mkv.pic_style(mkv.make_h264(6))
+    now = int(time.time() * 1000)
+    out = []
+    for c in clusters:
+        blocks = b"".join(mkv.simple_block(p, rel, t, f & 0x80)
+                          for t, rel, f, p in mkv.frames(c))
+        out.append(mkv.cluster(now + mkv.cluster_timecode(c), blocks,
+                               known=known))
+    return header, out
+
+
+def test_tags_before():
+    """Tags without END_OF_FRAGMENT belong to the next Cluster."""
+    header, clusters = absolute_clusters(False)
+    sent = []
+    data = header
+    for i, c in enumerate(clusters):
+        tags = [mkv.tags([(f"name{j}", f"value {i} \u00e9")])
+                for j in range(i)]
+        data += b"".join(tags) + c
+        sent.append(Sent(c, tags))
+    check_upload("tags-before", data, sent, absolute=True)
+
+
+def test_tags_after():
+    """Tags with END_OF_FRAGMENT belong to the Cluster before."""
+    header, clusters = absolute_clusters(False)
+    sent = []
+    data = header
+    for i, c in enumerate(clusters):
+        tags = [mkv.tags([("AWS_KINESISVIDEO_IMAGE_GENERATION", "")]),
+                mkv.tags([("shot", str(i)),
+                          ("AWS_KINESISVIDEO_END_OF_FRAGMENT", "")])]
+        data += c + b"".join(tags)
+        sent.append(Sent(c, tags))
+    check_upload("tags-after", data, sent, absolute=True)
+
+
+def test_tags_at_end():
+    """Tags after the last Cluster belong to it, though nothing says so."""
+    header, clusters = absolute_clusters(True)
+    tags = mkv.tags([("last", "yes")])
+    sent = [Sent(c) for c in clusters]
+    sent[-1].tags = [tags]
+    check_upload("tags-at-end", header + b"".join(clusters) + tags, sent,
+                 absolute=True)
+
+
+def test_live():
+    """A reader at NOW gets frames of a Cluster that is still being sent, and
+    the whole document is what every later reader gets."""
+    client, viewer = bench.client(), bench.client()
+    client.call("createStream", StreamName="live", DataRetentionInHours=1)
+    rng = random.Random(3)
+    now = int(time.time() * 1000)
+    header = mkv.header()
+    first = mkv.fragment(rng, now, 3000, known=False)
+    blocks = [mkv.simple_block(rng.randbytes(9000), i * 100)
+              for i in range(8)]
+    second = mkv.cluster(now + 1000, b"".join(blocks), known=False)
+    cut = len(second) - len(b"".join(blocks[4:]))
+    with bench.case("live: frames arrive before their Cluster ends"):
+        put = client.put_media("live")
+        put.write(header + first + second[:cut])
+        put.wait_event("PERSISTED", FragmentTimecode=now)
+        put.wait_event("BUFFERING", FragmentTimecode=now + 1000)
+        media = viewer.get_media("live", StartSelectorType="NOW")
+        media.wait_bytes(lambda d: second[:cut] in d, 10)
+        put.write(second[cut:])
+        media.wait_bytes(lambda d: second in d, 10)
+        put.write(mkv.fragment(rng, now + 2000, 100, known=False))
+        body = read_body(media, 1)
+        live = documents(body)[0]
+        check_document(live, header, Sent(second), now + 1000, now / 1000,
+                       time.time())
+        media.close()
+        put.end()
+        put.wait_closed()
+    with bench.case("live: a later reader gets the same bytes"):
+        media = viewer.get_media("live", StartSelectorType="EARLIEST")
+        later = documents(read_body(media, 3))[1]
+        media.close()
+        expect(b"".join(b for _, b in later[:-1]).hex(),
+               b"".join(b for _, b in live[:-1]).hex(), "document")
+
+
+if __name__ == "__main__":
+    require("ffmpeg", "ffprobe", "mkvinfo", "mkvmerge")
+    bench = Bench()
+    bench.start()
+    for test in (test_ffmpeg_pipe, test_ffmpeg_file, test_tags_before,
+                 test_tags_after, test_tags_at_end, test_live):
+        try:
+            test()
+        except Exception as error:  # the other uploads are still of interest
+            bench.check(test.__name__, False, f"{type(error).__name__}: {error}")
+    sys.exit(bench.finish())
