@@ -52,3 +52,8 @@ sigv4_probe_src := tests/e2e/sigv4_probe.c
 test_programs += mkvdump mkvremux
 mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
+
+# Device side: fragmenter, store, upload session, agent
+unit_tests += test_retain_ram
+test_programs += producer_put
+producer_put_src := tests/e2e/producer_put.c

@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The file is read here and not through io/config_ini.h: session tokens are
- * longer than an inih line.
- */
 #include "agent/credentials.h"
 
 #include <errno.h>
@@ -13,6 +9,7 @@
 #include <string.h>
 
 #include "io/crypto.h"
+#include "proto/aws_profile.h"
 #include "proto/slice.h"
 
 #define PATH_CHARS 4096u
@@ -32,17 +29,6 @@ void credentials_fini(struct credentials *c)
 	c->session_token = drop_secret(c->session_token);
 }
 
-static struct slice trim(struct slice s)
-{
-	while (s.len && strchr(" \t\r", s.ptr[0])) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len && strchr(" \t\r", s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 static int set(char **out, struct slice value)
 {
 	char *copy;
@@ -57,42 +43,21 @@ static int set(char **out, struct slice value)
 	return 0;
 }
 
-static int take_line(struct credentials *c, struct slice line)
+/* Return: 0, -ENOENT, -EBADMSG, -ENOMEM. */
+static int parse(struct slice text, const char *profile, struct credentials *c,
+		 unsigned int *ret_line)
 {
-	struct slice value = line;
-	struct slice key = trim(slice_cut(&value, '='));
+	struct aws_profile found;
+	int r = aws_profile_find(text, slice_of(profile), false, &found,
+				 ret_line);
 
-	value = trim(value);
-	if (slice_is(key, "aws_access_key_id"))
-		return set(&c->access_key_id, value);
-	if (slice_is(key, "aws_secret_access_key"))
-		return set(&c->secret_access_key, value);
-	if (slice_is(key, "aws_session_token"))
-		return set(&c->session_token, value);
-	return 0; /* region, output: others' business */
-}
-
-/* Return: 1 the profile is there, 0 it is not, -ENOMEM. */
-static int parse(struct slice text, const char *profile, struct credentials *c)
-{
-	bool ours = false;
-	bool found = false;
-
-	while (text.len) {
-		struct slice line = trim(slice_cut(&text, '\n'));
-
-		if (!line.len || line.ptr[0] == '#' || line.ptr[0] == ';')
-			continue;
-		if (line.ptr[0] == '[') {
-			line.ptr++;
-			line.len--;
-			ours = slice_is(trim(slice_cut(&line, ']')), profile);
-			found = found || ours;
-		} else if (ours && take_line(c, line) < 0) {
-			return -ENOMEM;
-		}
-	}
-	return found;
+	if (r < 0)
+		return r;
+	if (set(&c->access_key_id, found.access_key_id) < 0 ||
+	    set(&c->secret_access_key, found.secret_access_key) < 0 ||
+	    set(&c->session_token, found.session_token) < 0)
+		return -ENOMEM;
+	return 0;
 }
 
 static int check(const struct credentials *c, const char *where, char *error,
@@ -112,6 +77,7 @@ static int from_file(const struct sys_ops *sys, const char *path,
 {
 	char *bytes;
 	size_t len;
+	unsigned int line = 0;
 	int r;
 
 	r = sys_read_file(sys, AT_FDCWD, path, CREDENTIALS_FILE_BYTES_MAX,
@@ -120,17 +86,21 @@ static int from_file(const struct sys_ops *sys, const char *path,
 		(void)snprintf(error, error_size, "%s: %s", path, strerror(-r));
 		return r;
 	}
-	r = parse((struct slice){ bytes, len }, profile, c);
+	r = parse((struct slice){ bytes, len }, profile, c, &line);
 	crypto_wipe(bytes, len);
 	free(bytes);
-	if (r < 0)
-		return r;
-	if (r == 0) {
+	if (r == 0)
+		return check(c, path, error, error_size);
+	if (r == -EBADMSG)
+		(void)snprintf(error, error_size,
+			       "%s:%u: neither a [section] nor key = value",
+			       path, line);
+	else if (r == -ENOENT)
 		(void)snprintf(error, error_size, "%s: no profile [%s]", path,
 			       profile);
-		return -ENOENT;
-	}
-	return check(c, path, error, error_size);
+	else
+		(void)snprintf(error, error_size, "%s", strerror(-r));
+	return r;
 }
 
 static const char *env(const char *name)
@@ -192,9 +162,10 @@ static int find(const struct sys_ops *sys, const char *path,
 		return from_file(sys, path, profile, c, error, error_size);
 	if (env("AWS_ACCESS_KEY_ID"))
 		return from_environment(c, error, error_size);
+	error[0] = '\0';
 	r = usual_path(usual) ? from_file(sys, usual, profile, c, error,
 					  error_size) : -ENOENT;
-	if (r == -ENOENT)
+	if (r == -ENOENT && !strstr(error, "no profile"))
 		(void)snprintf(error, error_size,
 			       "no credentials: set [service] credentials, "
 			       "AWS_ACCESS_KEY_ID or ~/.aws/credentials");

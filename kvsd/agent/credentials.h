@@ -28,7 +28,7 @@ struct credentials {
  * @error: words on failure; never a key
  *
  * Return: 0, -ENOENT (nothing found, or not that profile), -EINVAL (half of a
- * pair), -ENOMEM, or the errno of reading the file.
+ * pair), -EBADMSG (not such a file), -ENOMEM, or the errno of reading it.
  */
 int credentials_find(const struct sys_ops *sys, const char *path,
 		     const char *profile, struct credentials *ret_credentials,
