@@ -714,18 +714,20 @@ void ingest_drop(struct ingest *in)
 	push(in);
 }
 
-/* Silence: what is whole is kept, an open Cluster is not: its device may
- * still hold frames of it and has not been told that it arrived. */
-static void idle_end(struct ingest *in)
+void ingest_stop(struct ingest *in, struct ingest_time at)
 {
 	struct fragment *f = current(in);
 
+	if (in->state != SESSION_READING)
+		return;
+	in->at = at;
 	if (f && f->state == FRAGMENT_OPEN)
 		drop_fragment(f);
 	else if (f && close_ended(in, true) < 0)
 		reader_failed(in);
 	if (in->state == SESSION_READING)
 		in->state = SESSION_FINISHING;
+	push(in);
 }
 
 void ingest_tick(struct ingest *in, struct ingest_time at)
@@ -745,7 +747,7 @@ void ingest_tick(struct ingest *in, struct ingest_time at)
 		return;
 	}
 	if (at.now_ns >= in->last_byte_ns + PUT_MEDIA_IDLE_NS_MAX) {
-		idle_end(in);
+		ingest_stop(in, at);
 		return;
 	}
 	if (at.now_ns >= in->idle_ack_ns) {

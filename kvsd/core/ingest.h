@@ -125,6 +125,13 @@ size_t ingest_feed(struct ingest *in, struct ingest_time at,
 /* The body ended in order. */
 void ingest_finish(struct ingest *in, struct ingest_time at);
 
+/*
+ * No more bytes are wanted: what is whole is persisted, an open Cluster is
+ * dropped, since its device may hold more of it and was not told that it
+ * arrived. Then the session is over without an error.
+ */
+void ingest_stop(struct ingest *in, struct ingest_time at);
+
 /* Ends the session with an ERROR ack; no-op when it has ended before. */
 void ingest_fail(struct ingest *in, enum ack_error error);
 

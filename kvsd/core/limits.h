@@ -57,7 +57,10 @@
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
 #define UPLOADS_PER_STREAM_MAX 2u
-#define UPLOAD_ACKS_BYTES_MAX (1u << 20) /* acks that the device reads late */
+#define SERVE_STOP_NS_MAX (10 * NS_PER_S) /* what runs may finish */
+#define ACCEPT_RETRY_NS (NS_PER_S / 10)	/* after running out of descriptors */
+#define EXPIRY_PERIOD_NS (60 * NS_PER_S)
+#define EXPIRY_STREAMS 64u		/* listed at a time */
 
 /* --- producer: fragments --- */
 #define FRAGMENT_MS_MIN 1000u		/* quota: no shorter fragments */

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/expiry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "core/catalog.h"
+#include "core/limits.h"
+#include "core/loop.h"
+#include "io/crypto.h"
+#include "io/store_local.h"
+#include "serve/server.h"
+
+struct expiry {
+	struct server_thread *thread;
+	struct loop_timer timer;
+	bool stopped;
+	struct catalog_op catalog_op;
+	struct store_op store_op;
+	struct catalog_stream rows[EXPIRY_STREAMS];
+	int count;
+	int next;
+	char after[CATALOG_NAME_BYTES];
+};
+
+static void next_stream(struct expiry *e);
+
+static void timer_fired(struct loop_timer *timer);
+
+static void sleep_until_next(struct expiry *e)
+{
+	struct loop *l = e->thread->loop;
+
+	crypto_wipe(e->rows, sizeof(e->rows));
+	if (!e->stopped &&
+	    loop_timer_set(l, &e->timer, loop_now_ns(l) + EXPIRY_PERIOD_NS,
+			   timer_fired) < 0)
+		log_error("serve", "retention: no memory for a timer");
+}
+
+static void run_end(struct expiry *e)
+{
+	struct server *s = e->thread->server;
+
+	sleep_until_next(e);
+	server_busy_end(s);
+}
+
+static void listed(struct catalog_op *op, int res)
+{
+	struct expiry *e = container_of(op, struct expiry, catalog_op);
+
+	if (res <= 0 || e->stopped) {
+		run_end(e);
+		return;
+	}
+	e->count = res;
+	e->next = 0;
+	next_stream(e);
+}
+
+static void list(struct expiry *e)
+{
+	e->catalog_op.done = listed;
+	catalog_list(e->thread->server->catalog, e->thread->loop, NULL,
+		     e->after[0] ? e->after : NULL, e->rows, EXPIRY_STREAMS,
+		     &e->catalog_op);
+}
+
+static void expired(struct store_op *op, int res)
+{
+	struct expiry *e = container_of(op, struct expiry, store_op);
+
+	if (res < 0)
+		log_warn("serve", "retention of %s: %s",
+			 e->rows[e->next - 1].name, strerror(-res));
+	next_stream(e);
+}
+
+/* The next of our streams that keeps anything. */
+static void next_stream(struct expiry *e)
+{
+	uint64_t now_ms = server_wall_ms(e->thread);
+
+	while (e->next < e->count && !e->stopped) {
+		const struct catalog_stream *s = &e->rows[e->next++];
+		uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
+
+		if (server_thread_of(e->thread->server, s->name) != e->thread ||
+		    !keep_ms || keep_ms > now_ms)
+			continue;
+		e->store_op.done = expired;
+		store_local_expire(e->thread->store, s->store.id,
+				   now_ms - keep_ms, &e->store_op);
+		return;
+	}
+	if (e->stopped || e->count < (int)EXPIRY_STREAMS) {
+		run_end(e);
+		return;
+	}
+	memcpy(e->after, e->rows[e->count - 1].name, sizeof(e->after));
+	list(e);
+}
+
+static void timer_fired(struct loop_timer *timer)
+{
+	struct expiry *e = container_of(timer, struct expiry, timer);
+
+	server_busy_begin(e->thread->server);
+	e->after[0] = '\0';
+	list(e);
+}
+
+int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
+{
+	struct expiry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->thread = t;
+	sleep_until_next(e);
+	*ret_expiry = e;
+	return 0;
+}
+
+void expiry_stop(struct expiry *e)
+{
+	e->stopped = true;
+	loop_timer_cancel(e->thread->loop, &e->timer);
+}
+
+struct expiry *expiry_free(struct expiry *e)
+{
+	if (e)
+		loop_timer_cancel(e->thread->loop, &e->timer);
+	free(e);
+	return NULL;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Retention: every EXPIRY_PERIOD_NS each thread asks the store to drop what is
+ * older than its streams keep. Readers do not see such fragments anyway.
+ */
+#ifndef SERVE_EXPIRY_H
+#define SERVE_EXPIRY_H
+
+#include "base/macros.h"
+
+struct expiry;
+struct server_thread;
+
+/* Return: 0, -ENOMEM. */
+int expiry_new(struct server_thread *t, struct expiry **ret_expiry) MUST_CHECK;
+/* No further run begins; one that is under way holds the server busy. */
+void expiry_stop(struct expiry *e);
+/* Not during a run. Accepts NULL, returns NULL. */
+struct expiry *expiry_free(struct expiry *e);
+
+#endif

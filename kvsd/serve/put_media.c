@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PutMedia: joins a connection, an ingest (core/ingest.h) and the stream's
+ * live state. A second upload of a stream is refused as the quota says, with
+ * two exceptions that devices need: one that has been silent for
+ * UPLOAD_SILENT_NS is taken for dead (its link broke and nobody told us) and
+ * gives way; one older than UPLOAD_OVERLAP_AGE_NS may finish beside its
+ * successor, since SDKs open the next session before they end the last one.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "core/ingest.h"
+#include "proto/epoch.h"
+#include "serve/live.h"
+#include "serve/operations.h"
+#include "serve/server.h"
+
+struct put_media {
+	struct exchange *ex;
+	struct server_thread *thread;
+	struct ingest *ingest;
+	struct live_stream *live;
+	struct live_upload upload;
+	struct live_fragment *fragments[INGEST_FRAGMENTS_MAX];
+	struct loop_timer timer;
+	uint64_t begin_ns;
+	uint64_t leave_ns;	/* a successor is there: end by then */
+	bool no_memory;		/* a fragment could not be shown to readers */
+	bool in_call;		/* inside the ingest: no end from within */
+};
+
+static void settle(struct put_media *pm);
+
+/* --- what the ingest wants -------------------------------------------------------- */
+
+static void on_ack(void *ctx, const struct ack *ack)
+{
+	struct put_media *pm = ctx;
+	uint8_t text[ACK_BYTES_MAX];
+	struct buf line = { .data = text, .size = sizeof(text),
+			    .max = sizeof(text) };
+
+	if (ack->event == ACK_ERROR)
+		log_warn("serve", "upload to %s: %s%s%s", pm->ex->stream.name,
+			 ack_error_name(ack->error_id),
+			 ack->fragment_number[0] ? ", fragment " : "",
+			 ack->fragment_number);
+	if (ack_format(&line, ack) < 0)
+		return;
+	/* A failed write ends the connection; closed() tells. */
+	(void)!exchange_write(pm->ex, buf_head(&line), buf_len(&line));
+}
+
+static void on_begin(void *ctx, unsigned int fragment,
+		     const struct ingest_view *view)
+{
+	struct put_media *pm = ctx;
+
+	pm->fragments[fragment] = live_begin(pm->live, view);
+	if (!pm->fragments[fragment])
+		pm->no_memory = true;
+}
+
+static void on_timed(void *ctx, unsigned int fragment,
+		     const struct ingest_view *view)
+{
+	struct put_media *pm = ctx;
+
+	if (pm->fragments[fragment])
+		live_timed(pm->fragments[fragment], view);
+}
+
+static void on_bytes(void *ctx, unsigned int fragment, const uint8_t *bytes,
+		     size_t len)
+{
+	struct put_media *pm = ctx;
+
+	if (pm->fragments[fragment])
+		live_bytes(pm->fragments[fragment], bytes, len);
+}
+
+static void on_boundary(void *ctx, unsigned int fragment, uint64_t media)
+{
+	struct put_media *pm = ctx;
+
+	if (pm->fragments[fragment])
+		live_boundary(pm->fragments[fragment], media);
+}
+
+static void on_end(void *ctx, unsigned int fragment, enum ingest_end how)
+{
+	struct put_media *pm = ctx;
+	struct live_fragment *f = pm->fragments[fragment];
+
+	if (!f)
+		return;
+	if (how != INGEST_WHOLE || !pm->live->stored)
+		pm->fragments[fragment] = NULL;
+	live_end(f, how, server_wall_ms(pm->thread));
+}
+
+static void on_progress(void *ctx)
+{
+	struct put_media *pm = ctx;
+
+	if (!pm->in_call)
+		exchange_resume(pm->ex);
+	settle(pm);
+}
+
+static uint32_t on_random(void *ctx)
+{
+	struct put_media *pm = ctx;
+
+	return server_random(pm->thread) >> (32 - FRAGMENT_RANDOM_BITS);
+}
+
+static uint64_t on_next_seq(void *ctx)
+{
+	struct put_media *pm = ctx;
+
+	return store_next_seq(pm->thread->store, pm->live->id);
+}
+
+static const struct ingest_ops ingest_ops = {
+	.ack = on_ack,
+	.begin = on_begin,
+	.timed = on_timed,
+	.bytes = on_bytes,
+	.boundary = on_boundary,
+	.end = on_end,
+	.progress = on_progress,
+	.random = on_random,
+	.next_seq = on_next_seq,
+};
+
+/* --- life -------------------------------------------------------------------------- */
+
+static void put_media_free(struct put_media *pm)
+{
+	loop_timer_cancel(pm->thread->loop, &pm->timer);
+	ingest_free(pm->ingest);
+	list_del(&pm->upload.link);
+	live_stream_put(pm->live);
+	exchange_unref(pm->ex);
+	free(pm);
+}
+
+static void end_answer(struct put_media *pm)
+{
+	struct exchange *ex = pm->ex;
+	struct ingest_counts n = ingest_counts(pm->ingest);
+
+	log_info("serve", "upload to %s: %llu bytes, %llu fragments, "
+		 "%llu persisted", ex->stream.name,
+		 (unsigned long long)n.bytes, (unsigned long long)n.fragments,
+		 (unsigned long long)n.persisted);
+	if (!exchange_alive(ex))
+		return;
+	if (ingest_failed(pm->ingest))
+		exchange_end_and_close(ex);
+	else
+		exchange_end(ex);
+}
+
+static void timer_fired(struct loop_timer *t);
+
+/* After anything: tell the readers, re-arm the timer, end when it is over. */
+static void settle(struct put_media *pm)
+{
+	uint64_t at;
+
+	if (pm->in_call)
+		return;
+	live_notify(pm->live);
+	if (ingest_over(pm->ingest)) {
+		end_answer(pm);
+		put_media_free(pm);
+		return;
+	}
+	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
+	if (at == UINT64_MAX)
+		loop_timer_cancel(pm->thread->loop, &pm->timer);
+	else if (loop_timer_set(pm->thread->loop, &pm->timer, at,
+				timer_fired) < 0)
+		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
+}
+
+static void timer_fired(struct loop_timer *t)
+{
+	struct put_media *pm = container_of(t, struct put_media, timer);
+
+	pm->in_call = true;
+	if (loop_now_ns(pm->thread->loop) >= pm->leave_ns) {
+		pm->leave_ns = UINT64_MAX;
+		ingest_fail(pm->ingest, ACK_MAX_CONNECTION_DURATION_REACHED);
+	}
+	ingest_tick(pm->ingest, server_time(pm->thread));
+	pm->in_call = false;
+	settle(pm);
+}
+
+static size_t on_data(struct exchange *ex, const uint8_t *bytes, size_t len)
+{
+	struct put_media *pm = ex->state_of_op;
+	size_t used;
+
+	pm->in_call = true;
+	used = ingest_feed(pm->ingest, server_time(pm->thread), bytes, len);
+	if (pm->no_memory)
+		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
+	pm->in_call = false;
+	settle(pm);
+	return used;
+}
+
+static void on_body_end(struct exchange *ex)
+{
+	struct put_media *pm = ex->state_of_op;
+
+	if (ingest_ended(pm->ingest))
+		return;
+	pm->in_call = true;
+	ingest_finish(pm->ingest, server_time(pm->thread));
+	pm->in_call = false;
+	settle(pm);
+}
+
+static void on_closed(struct exchange *ex)
+{
+	struct put_media *pm = ex->state_of_op;
+
+	pm->in_call = true;
+	ingest_drop(pm->ingest);
+	pm->in_call = false;
+	settle(pm);
+}
+
+static void on_stop(struct exchange *ex)
+{
+	struct put_media *pm = ex->state_of_op;
+
+	pm->in_call = true;
+	ingest_stop(pm->ingest, server_time(pm->thread));
+	pm->in_call = false;
+	settle(pm);
+}
+
+static const struct exchange_handler handler = {
+	.data = on_data,
+	.body_end = on_body_end,
+	.stop = on_stop,
+	.closed = on_closed,
+};
+
+static void on_deleted(struct live_upload *u)
+{
+	struct put_media *pm = container_of(u, struct put_media, upload);
+
+	pm->in_call = true;
+	ingest_fail(pm->ingest, ACK_STREAM_DELETED);
+	pm->in_call = false;
+	settle(pm);
+}
+
+/* --- admission ----------------------------------------------------------------------- */
+
+static void displace(struct put_media *old)
+{
+	log_info("serve", "upload to %s: silent, a newer one takes its place",
+		 old->ex->stream.name);
+	exchange_cut(old->ex, -ECANCELED);
+	old->in_call = true;
+	ingest_drop(old->ingest);
+	old->in_call = false;
+	/* Freed when its connection says that it is closed. */
+}
+
+/* Return: there is room for one more upload. */
+static bool admit(struct live_stream *live, uint64_t now_ns)
+{
+	unsigned int active = 0;
+	bool young = false;
+	struct put_media *old = NULL;
+	struct list_node *n;
+	struct list_node *tmp;
+
+	list_for_each_safe(n, tmp, &live->uploads) {
+		struct put_media *pm =
+			list_entry(n, struct put_media, upload.link);
+
+		if (ingest_ended(pm->ingest))
+			continue;
+		if (!ingest_blocked(pm->ingest) &&
+		    ingest_last_byte_ns(pm->ingest) + UPLOAD_SILENT_NS <
+			    now_ns) {
+			displace(pm);
+			continue;
+		}
+		active++;
+		old = pm;
+		young |= pm->begin_ns + UPLOAD_OVERLAP_AGE_NS > now_ns;
+	}
+	if (!active)
+		return true;
+	if (young || active >= UPLOADS_PER_STREAM_MAX)
+		return false;
+	old->leave_ns = now_ns + PUT_MEDIA_IDLE_NS_MAX;
+	settle(old);
+	return true;
+}
+
+static int read_head(struct exchange *ex, struct ingest_config *config)
+{
+	static const char type_name[] = "x-amzn-fragment-timecode-type";
+	static const char start_name[] = "x-amzn-producer-start-timestamp";
+	const struct slice *type = http_field(&ex->head, type_name);
+	const struct slice *start = http_field(&ex->head, start_name);
+
+	if (!type || http_field_count(&ex->head, type_name) != 1 ||
+	    !(slice_is(*type, "ABSOLUTE") || slice_is(*type, "RELATIVE"))) {
+		exchange_bad_argument(ex, "x-amzn-fragment-timecode-type must "
+					  "be ABSOLUTE or RELATIVE.");
+		return -EINVAL;
+	}
+	config->relative = slice_is(*type, "RELATIVE");
+	if (!start || http_field_count(&ex->head, start_name) != 1 ||
+	    epoch_ms_parse(*start, &config->producer_start_ms) < 0) {
+		exchange_bad_argument(ex, "x-amzn-producer-start-timestamp "
+					  "must be epoch seconds.");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int put_media_new(struct exchange *ex, struct ingest_config *config,
+			 struct live_stream *live, struct put_media **ret_pm)
+{
+	struct put_media *pm = calloc(1, sizeof(*pm));
+	int r;
+
+	if (!pm)
+		return -ENOMEM;
+	pm->ex = ex;
+	pm->thread = ex->thread;
+	pm->live = live;
+	pm->begin_ns = loop_now_ns(pm->thread->loop);
+	pm->leave_ns = UINT64_MAX;
+	pm->upload.deleted = on_deleted;
+	config->store = live->stored ? ex->thread->store : NULL;
+	config->stream = ex->stream.store;
+	config->ops = &ingest_ops;
+	config->ctx = pm;
+	r = ingest_new(config, server_time(pm->thread), &pm->ingest);
+	if (r < 0) {
+		free(pm);
+		return r;
+	}
+	list_add_tail(&live->uploads, &pm->upload.link);
+	exchange_ref(ex);
+	*ret_pm = pm;
+	return 0;
+}
+
+void put_media_run(struct exchange *ex)
+{
+	struct ingest_config config = { .relative = false };
+	struct live_stream *live;
+	struct put_media *pm;
+	int r;
+
+	if (read_head(ex, &config) < 0)
+		return;
+	live = live_stream_get(&ex->thread->live, ex->stream.store.id,
+			       ex->stream.retention_hours != 0);
+	if (!live) {
+		exchange_internal(ex, -ENOMEM);
+		return;
+	}
+	if (live->deleted) {
+		live_stream_put(live);
+		exchange_no_stream(ex);
+		return;
+	}
+	if (!admit(live, loop_now_ns(ex->thread->loop))) {
+		live_stream_put(live);
+		exchange_error(ex, 400, "ConnectionLimitExceededException",
+			       "Another upload to this stream is running.");
+		return;
+	}
+	r = put_media_new(ex, &config, live, &pm);
+	if (r < 0) {
+		live_stream_put(live);
+		exchange_internal(ex, r);
+		return;
+	}
+	/* Two writes: one device SDK drops a 100 and a 200 that come as one. */
+	if ((ex->head.expect_continue && exchange_continue(ex) < 0) ||
+	    exchange_begin(ex, "application/json", EXCHANGE_CHUNKED, &handler,
+			   pm) < 0) {
+		ex->handler = &handler;
+		ex->state_of_op = pm;
+		return; /* closed() ends it */
+	}
+	exchange_resume(ex);
+	settle(pm);
+}
