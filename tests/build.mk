@@ -54,6 +54,6 @@ mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
-unit_tests += test_retain_ram
+unit_tests += test_fragmenter test_retain_ram
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c

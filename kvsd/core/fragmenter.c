@@ -362,9 +362,10 @@ static bool cut_is_due(const struct fragmenter *f, const struct waiting *w)
 {
 	uint64_t ms = round_ms(w->frame.time_ns);
 	uint64_t age_ms = ms > f->open_ms ? ms - f->open_ms : 0;
-	uint64_t slack_ms = MIN(FRAGMENT_SLACK_MS_MAX,
-				f->fragment_ms - FRAGMENT_MS_MIN);
 	bool lead = f->lead_is_video && (f->tracks_expected >> f->lead & 1);
+	/* Key frames jitter; one missed is a whole interval more. */
+	uint64_t slack_ms = lead ? MIN(FRAGMENT_SLACK_MS_MAX,
+				       f->fragment_ms - FRAGMENT_MS_MIN) : 0;
 	bool at_key = lead ? w->frame.track == f->lead && w->frame.key : true;
 
 	if (w->setup != f->open_setup || age_ms >= FRAGMENT_CUT_MS_MAX ||
