@@ -64,13 +64,14 @@ static uint64_t now_ns(void)
 	return sys_now_ns(sys_posix(), CLOCK_MONOTONIC);
 }
 
-static const char *fourcc_text(uint32_t f, char text[5])
-{
-	int i;
+#define FOURCC_TEXT_BYTES 8
 
-	for (i = 0; i < 4; i++)
-		text[i] = (char)(f >> (8 * i));
-	text[4] = '\0';
+/* The top bit means big-endian, in V4L2. */
+static const char *fourcc_text(uint32_t f, char text[FOURCC_TEXT_BYTES])
+{
+	(void)snprintf(text, FOURCC_TEXT_BYTES, "%c%c%c%c%s", (int)(f & 0x7f),
+		       (int)(f >> 8 & 0x7f), (int)(f >> 16 & 0x7f),
+		       (int)(f >> 24 & 0x7f), f >> 31 ? "-BE" : "");
 	return text;
 }
 
@@ -106,7 +107,7 @@ static void print_formats(const char *name,
 			  const struct capture_format_info *formats,
 			  size_t count)
 {
-	char text[5];
+	char text[FOURCC_TEXT_BYTES];
 	size_t i;
 
 	printf(", \"%s\": [", name);
@@ -337,7 +338,7 @@ static void report(const struct run *run, uint64_t took_ns)
 	struct capture_encoder_stats e;
 	struct capture_stream_stats s;
 	double frames;
-	char text[5];
+	char text[FOURCC_TEXT_BYTES];
 
 	capture_encoder_stats(run->encoder, &e);
 	capture_stream_stats(run->stream, &s);
