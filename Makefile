@@ -155,6 +155,7 @@ $(eval $(call archive,kvsproducer,$(producer_src)))
 $(eval $(call archive,store,$(store_src)))
 $(eval $(call archive,agent,$(agent_src)))
 $(eval $(call archive,serve,$(serve_src)))
+$(eval $(call archive,kvsctl,$(kvsctl_lib_src)))
 $(eval $(call archive,support,$(support_src)))
 
 ifneq ($(call has,capture),)
@@ -179,11 +180,11 @@ $(eval $(call program,kvsd,kvsd/main.c,$(roles) $(if $(filter serve,$(roles)),st
 endif
 ifneq ($(call has,tools),)
 all: $(O)/kvsctl
-$(eval $(call program,kvsctl,$(kvsctl_src),kvsproducer capture io core proto base,\
+$(eval $(call program,kvsctl,$(kvsctl_src),kvsctl kvsproducer capture io core proto base,\
 	$(libs_io) $(libs_json) $(libs_capture)))
 endif
 
-test_archives := support serve store agent kvsproducer capture io core proto base
+test_archives := support kvsctl serve store agent kvsproducer capture io core proto base
 test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_sqlite) $(libs_capture) -lcmocka
 ifneq ($(call has,tests),)
 $(foreach t,$(unit_tests),$(eval $(call program,tests/$(t),tests/unit/$(t).c,$(test_archives),$(test_libs))))

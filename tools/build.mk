@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-kvsctl_src :=
+kvsctl_src := $(addprefix tools/kvsctl/, \
+	main.c help.c service.c output.c sink.c tracks.c \
+	streams.c put.c get.c fragments.c clip.c devices.c)
+
+# The pure parts, which have unit tests.
+kvsctl_lib_src := $(addprefix tools/kvsctl/, args.c settings.c text.c)
 
 # tools/bench: programs that `make bench` measures, or measures with
 bench_programs := bench_framing bench_load
 bench_archives := io core proto base
 bench_framing_src := tools/bench/framing.c tools/bench/mp4_table.c
 bench_load_src := tools/bench/load.c
+# Tools include their own files as "kvsctl/x.h".
 $(O)/obj/tools/%.o: ours_cpp += -Itools

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of kvsctl. */
+#ifndef KVSCTL_LIMITS_H
+#define KVSCTL_LIMITS_H
+
+#define CTL_POSITIONALS_MAX 8u
+#define CTL_LIST_VALUES_MAX 50u		/* --tag: the service's own limit */
+#define CTL_ERROR_CHARS_MAX 512u
+#define CTL_PROFILE_FILE_BYTES_MAX (1u << 20)
+#define CTL_REPLY_BYTES_MAX (16u << 20)	/* a JSON reply */
+#define CTL_PAGES_MAX 10000u		/* of one listing */
+#define CTL_PAGE_STREAMS 1000u
+#define CTL_PAGE_FRAGMENTS 1000u
+#define CTL_FRAME_BYTES_MAX (50u << 20)	/* a fragment's limit */
+#define CTL_READ_BYTES (256u << 10)
+#define CTL_TABLE_COLUMNS_MAX 8u
+#define CTL_TABLE_ROWS_MAX 1000000u
+
+#define CTL_TIMEOUT_MS 30000u		/* without --timeout */
+#define CTL_GET_QUIET_MS (24u * 3600 * 1000) /* a silent live stream */
+#define CTL_ACTIVE_MS_MAX 60000u	/* a stream becoming ACTIVE */
+#define CTL_ACTIVE_POLL_MS 200u
+#define CTL_PROGRESS_MS 200u
+
+/* GetClip's own limits. */
+#define CTL_CLIP_FRAGMENTS_MAX 200u
+#define CTL_CLIP_BYTES_MAX (100u << 20)
+#define CTL_CLIP_RANGE_MS_MAX (24ull * 3600 * 1000)
+#define CTL_RETENTION_HOURS_MAX 87600u
+
+#endif
