@@ -6,6 +6,7 @@ support_src := \
 support_src += tests/support/fake_v4l2.c
 support_src += tests/support/loop_fake.c tests/support/store_rig.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
+support_src += tests/support/store_mem.c
 
 # Tests include what they share as "support/x.h".
 $(O)/obj/tests/%.o: ours_cpp += -Itests
@@ -18,6 +19,7 @@ unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_num
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_stream
 unit_tests += test_store_local
+unit_tests += test_ingest
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 	test_mkv_reader test_mkv_writer test_mp4
 

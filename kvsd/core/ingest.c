@@ -583,17 +583,6 @@ static enum ack_error reader_error(const struct ingest *in)
 	}
 }
 
-/* The reader stopped for good. A Cluster that was over by then stays. */
-static void reader_failed(struct ingest *in)
-{
-	enum ack_error error = reader_error(in);
-	struct fragment *f = current(in);
-
-	if (!in->error && f && f->state == FRAGMENT_ENDED)
-		(void)close_ended(in, false); /* the session fails anyway */
-	fail(in, current(in), error);
-}
-
 /* Bytes that the store had no room for. */
 static bool behind(const struct ingest *in)
 {
@@ -628,6 +617,18 @@ static void push(struct ingest *in)
 		return;
 	in->waiting = true;
 	store_wait(in->config.store, &in->waiter);
+}
+
+/* The reader stopped for good. A Cluster that was over by then stays. */
+static void reader_failed(struct ingest *in)
+{
+	enum ack_error error = reader_error(in);
+	struct fragment *f = current(in);
+
+	if (!in->error && f && f->state == FRAGMENT_ENDED)
+		(void)close_ended(in, false); /* the session fails anyway */
+	fail(in, current(in), error);
+	push(in);
 }
 
 static void writable(struct store_waiter *w)
@@ -702,6 +703,7 @@ void ingest_finish(struct ingest *in, struct ingest_time at)
 void ingest_fail(struct ingest *in, enum ack_error error)
 {
 	fail(in, current(in), error);
+	push(in);
 }
 
 void ingest_drop(struct ingest *in)
