@@ -142,6 +142,7 @@ static int plan_track(struct track_plan *plan, const struct mp4_movie *m,
 static int plan_chunks(struct movie_plan *plan)
 {
 	const struct mp4_movie *m = plan->m;
+	const struct mp4_track *t;
 	struct track_plan *tp;
 	size_t i;
 	uint32_t k;
@@ -150,18 +151,18 @@ static int plan_chunks(struct movie_plan *plan)
 		if (m->chunks[i].track >= m->tracks_count)
 			return -EINVAL;
 		tp = &plan->tracks[m->chunks[i].track];
+		t = &m->tracks[m->chunks[i].track];
 		if (!m->chunks[i].samples ||
-		    m->chunks[i].samples >
-			    tp->t->samples_count - tp->next_sample)
+		    m->chunks[i].samples > t->samples_count - tp->next_sample)
 			return -EINVAL;
 		for (k = 0; k < m->chunks[i].samples; k++)
 			plan->media_bytes +=
-				tp->t->samples[tp->next_sample++].bytes;
+				t->samples[tp->next_sample++].bytes;
 		tp->chunks++;
 	}
 	for (i = 0; i < m->tracks_count; i++) {
 		tp = &plan->tracks[i];
-		if (tp->next_sample != tp->t->samples_count)
+		if (tp->next_sample != m->tracks[i].samples_count)
 			return -EINVAL;
 		tp->next_sample = 0;
 	}

@@ -245,6 +245,11 @@ static void h264_avcc_round_trips(void **state)
 	/* High: the chroma format and depths follow. */
 	assert_memory_equal(buf_head(&out) + buf_len(&out) - 4,
 			    "\xfd\xf8\xf8\0", 4);
+	/* Bytes behind them are not. */
+	assert_int_equal(buf_add(&out, "", 1), 0);
+	assert_int_equal(h264_parse_avcc(buf_head(&out), buf_len(&out), &avcc),
+			 -EBADMSG);
+	out.end--;
 	/* Without them, as older muxers write it: accepted too. */
 	assert_int_equal(
 		h264_parse_avcc(buf_head(&out), buf_len(&out) - 4, &avcc), 0);

@@ -580,6 +580,9 @@ static void mkv_reader_checks_timecodes(void **state)
 	mkv_build_cluster(&b, 2);
 	mkv_build_uint(&b, MKV_ID_TIMECODE, 1, 3);
 	expect_error(MKV_ERR_TIMECODE); /* twice */
+	b.len = header;
+	mkv_build_head(&b, MKV_ID_CLUSTER, 1, 0);
+	expect_error(MKV_ERR_TIMECODE); /* a cluster without one */
 }
 
 static void mkv_reader_checks_the_timecode_scale(void **state)
