@@ -14,7 +14,8 @@ $(O)/obj/tests/%.o: ours_cpp += -Itests
 # tests/unit/<name>.c, one binary each, cmocka
 unit_tests := test_base test_cert test_conn test_loop
 unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_number test_http \
-	test_names test_sigv4
+	test_kvsctl test_names test_sigv4
+$(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
 
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_stream
@@ -56,6 +57,6 @@ mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
-unit_tests += test_fragmenter test_retain_ram
+unit_tests += test_fragmenter test_retain_ram test_upload
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c

@@ -524,17 +524,18 @@ static bool set_timestamp(struct sigv4_claim *c, struct slice s)
 	return true;
 }
 
-/* X-Amz-Date wins over Date, which may be in either form. */
+/* X-Amz-Date wins over Date, which may be in either form. It is signed. */
 static bool parse_date(const struct sigv4_request *rq, struct sigv4_claim *c)
 {
 	const struct slice *date;
 
 	if (has_field(rq, "x-amz-date")) {
 		date = only_field(rq, "x-amz-date");
-		return date && set_timestamp(c, *date);
+		return date && set_timestamp(c, *date) &&
+		       list_has(c->signed_headers, SLICE("x-amz-date"));
 	}
 	date = only_field(rq, "date");
-	if (!date)
+	if (!date || !list_has(c->signed_headers, SLICE("date")))
 		return false;
 	if (epoch_http_parse(*date, &c->signed_s) < 0)
 		return set_timestamp(c, *date);
@@ -661,6 +662,8 @@ enum sigv4_verdict sigv4_parse(const struct sigv4_request *rq,
 	enum sigv4_verdict verdict;
 
 	memset(c, 0, offsetof(struct sigv4_claim, store));
+	if (has_field(rq, "authorization") && names_algorithm(rq->query))
+		return SIGV4_INCOMPLETE;
 	if (has_field(rq, "authorization"))
 		verdict = parse_header_form(rq, c);
 	else if (names_algorithm(rq->query))

@@ -110,8 +110,8 @@ struct sigv4_claim {
  * @ret_claim: filled when the result is SIGV4_OK; points into the request and
  *	into itself, so do not copy it
  *
- * Checks form only: all parts there, the date one, host among the signed
- * headers, and those in order. Other headers may stay unsigned: the C producer
+ * Checks form only: all parts there and once, the date one, it and host among
+ * the signed headers, and those in order. Other headers may stay unsigned: the C producer
  * adds its security token after signing (verify compares it anyway) and
  * proxies add headers of their own; TLS guards those.
  *

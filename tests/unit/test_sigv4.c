@@ -426,16 +426,20 @@ static void sigv4_parse_names_what_is_missing(void **state)
 		  "SignedHeaders=host;host, Signature=00",
 		  SIGV4_INCOMPLETE },
 		{ "AWS4-HMAC-SHA256 Credential=a/b/c/d/e, "
-		  "SignedHeaders=host, Signature=00, Signature=00",
+		  "SignedHeaders=host;x-amz-date, Signature=00, "
+		  "Signature=00",
 		  SIGV4_INCOMPLETE },
 		{ "AWS4-HMAC-SHA256 Credential=a/b/c/d/e, "
-		  "SignedHeaders=host, Signature=00, Extra=1",
+		  "SignedHeaders=host;x-amz-date, Signature=00, Extra=1",
 		  SIGV4_INCOMPLETE },
-		{ "AWS4-HMAC-SHA256 Credential=a/b/c/d/e,SignedHeaders=host,"
-		  "Signature=00",
+		{ "AWS4-HMAC-SHA256 Credential=a/b/c/d/e, "
+		  "SignedHeaders=host, Signature=00",
+		  SIGV4_INCOMPLETE },
+		{ "AWS4-HMAC-SHA256 Credential=a/b/c/d/e,"
+		  "SignedHeaders=host;x-amz-date,Signature=00",
 		  SIGV4_OK },
-		{ "AWS4-HMAC-SHA256 Signature=00, SignedHeaders=host, "
-		  "Credential=a/b/c/d/e",
+		{ "AWS4-HMAC-SHA256 Signature=00, "
+		  "SignedHeaders=host;x-amz-date, Credential=a/b/c/d/e",
 		  SIGV4_OK },
 	};
 	struct fixture *f = *state;
@@ -448,16 +452,23 @@ static void sigv4_parse_names_what_is_missing(void **state)
 		if (sigv4_parse(&s.rq, &f->claim) != cases[i].verdict)
 			fail_msg("%s", cases[i].authorization);
 	}
+	s.rq.query = SLICE("X-Amz-Algorithm=AWS4-HMAC-SHA256");
+	assert_int_equal(sigv4_parse(&s.rq, &f->claim), SIGV4_INCOMPLETE);
+	s.rq.query = SLICE("");
 	s.rq.field_count = 3;
 	assert_int_equal(sigv4_parse(&s.rq, &f->claim), SIGV4_MISSING);
 }
 
 static void sigv4_parse_takes_the_date_from_either_header(void **state)
 {
+	static const char both[] =
+		"AWS4-HMAC-SHA256 Credential=a/b/c/d/e, "
+		"SignedHeaders=date;host;x-amz-date, Signature=00";
 	struct fixture *f = *state;
 	struct signed_request s;
 
 	make_request(f, &s);
+	s.fields[3].value = SLICE(both);
 	s.fields[1].value = SLICE("yesterday");
 	assert_int_equal(sigv4_parse(&s.rq, &f->claim), SIGV4_INCOMPLETE);
 	s.fields[1].name = SLICE("Date");

@@ -150,12 +150,14 @@ static bool denies(const struct kvs_reply *reply)
 		"InvalidClientTokenId",	      "UnrecognizedClientException",
 		"MissingAuthenticationToken", "IncompleteSignature",
 		"InvalidSignatureException",  "SignatureDoesNotMatch",
-		"RequestExpired",	      "ExpiredTokenException",
+		"RequestExpired",	      "ExpiredToken",
 	};
 	size_t i;
 
+	/* With or without "Exception" at the end: services differ. */
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		if (strcmp(reply->error_type, types[i]) == 0)
+		if (strncmp(reply->error_type, types[i], strlen(types[i])) ==
+		    0)
 			return true;
 	}
 	return reply->status == 401 || reply->status == 403;
