@@ -205,7 +205,8 @@ static bool type_is(const struct upload_reply *reply, const char *type)
 
 static bool is_busy(const struct upload_reply *reply)
 {
-	return reply->status >= 500 || reply->status == 429 ||
+	return (reply->status >= 500 && reply->status <= 599) ||
+	       reply->status == 429 ||
 	       type_is(reply, "ThrottlingException") ||
 	       type_is(reply, "ClientLimitExceededException") ||
 	       type_is(reply, "ConnectionLimitExceededException");
@@ -279,7 +280,7 @@ static void plan_refused(struct upload *u, const struct upload_reply *reply)
 		u->wait_ns = backoff_next(&u->backoff, UPLOAD_REFUSED_NS_MIN,
 					  2 * UPLOAD_REFUSED_NS_MIN,
 					  UPLOAD_REFUSED_NS_MAX);
-	(void)snprintf(text, sizeof(text), "HTTP %d%s%s%s%s", reply->status,
+	(void)snprintf(text, sizeof(text), "%d%s%s%s%s", reply->status,
 		       reply->error_type[0] ? " " : "", reply->error_type,
 		       reply->message[0] ? ": " : "", reply->message);
 	report_refused(u, reply, text);
