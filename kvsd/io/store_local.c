@@ -104,12 +104,7 @@ static int open_index(struct store_local *sl)
 	int r;
 
 	r = data_dir_path(sl->dir, "index.db", path);
-	if (r == 0)
-		r = index_open(path, sl->dir->id, &sl->index, &made);
-	if (r < 0)
-		log_error("store", "%s/index.db: %s", sl->dir->path,
-			  strerror(-r));
-	return r;
+	return r < 0 ? r : index_open(path, sl->dir->id, &sl->index, &made);
 }
 
 int store_local_open(const struct store_local_config *config,
@@ -142,10 +137,8 @@ int store_local_open(const struct store_local_config *config,
 		r = worker_new(!config->no_thread, changes_end_batch, sl,
 			       &sl->worker);
 	}
-	if (r < 0) {
-		log_error("store", "%s: %s", sl->dir->path, strerror(-r));
+	if (r < 0)
 		return r;
-	}
 	*ret_store = TAKE_PTR(sl);
 	return 0;
 }

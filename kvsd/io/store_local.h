@@ -51,7 +51,7 @@ struct store_local_config {
  *
  * Blocks: opens the index (or makes it again when it is lost, foreign or
  * damaged), replays what the index does not have, drops what belongs to no
- * stream. Refusals are logged with their reason.
+ * stream. Refusals are logged with their reason; the caller logs the error.
  *
  * Return: 0; -EMEDIUMTYPE (segments of another directory); -EINVAL (segment
  * size out of SEGMENT_BYTES_MIN..MAX or not whole blocks); -ENOSPC, -EIO,

@@ -1,0 +1,739 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/catalog_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "core/limits.h"
+#include "core/loop.h"
+#include "io/catalog_cache.h"
+#include "io/catalog_db.h"
+#include "io/crypto.h"
+#include "io/kms_local.h"
+#include "io/segment_file.h"
+#include "io/worker.h"
+#include "proto/names.h"
+
+#define FIRST_NAME "catalog.db"
+#define COPY_NAME "catalog-copy.db"
+#define CHECK_CONTEXT "kvsd catalog"
+#define CHECK_BYTES (DATA_DIR_ID_BYTES + KMS_WRAP_BYTES)
+#define WRAPPED_SECRET_BYTES_MAX (CATALOG_SECRET_BYTES + KMS_WRAP_BYTES)
+#define SCRUB_RETRY_NS NS_PER_S
+
+struct catalog_sqlite {
+	struct catalog base;
+	const struct data_dir *dir;
+	struct kms_local *kms;	/* worker's, after the opening */
+	char region[STREAM_NAME_CHARS_MAX + 1];
+	char account[STREAM_NAME_CHARS_MAX + 1];
+	struct catalog_cache cache;
+	struct worker *worker;
+
+	/* Worker only. */
+	struct catalog_db *first;
+	struct catalog_db *copy;	/* NULL: to be made again */
+	bool scrub_wanted;		/* removed keys are still in a log */
+};
+
+static struct catalog_sqlite *sqlite_of(struct catalog *c)
+{
+	return container_of(c, struct catalog_sqlite, base);
+}
+
+/* --- opening --- */
+
+static bool has_catalog(const struct data_dir *d)
+{
+	static const char *const names[] = { FIRST_NAME, COPY_NAME };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		int fd = d->sys->openat(d->fd, names[i], O_RDONLY | O_CLOEXEC,
+					0);
+
+		if (fd != -ENOENT) {
+			sys_close(d->sys, &fd);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int load_stream(void *ctx, const struct catalog_row *row)
+{
+	struct catalog_sqlite *cs = ctx;
+	struct catalog_stream *s;
+	int r;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	memcpy(s->store.id, row->id, sizeof(row->id));
+	(void)snprintf(s->name, sizeof(s->name), "%s", row->name);
+	(void)snprintf(s->arn, sizeof(s->arn), "%s", row->arn);
+	(void)snprintf(s->version, sizeof(s->version), "%s", row->version);
+	(void)snprintf(s->device_name, sizeof(s->device_name), "%s",
+		       row->device_name);
+	(void)snprintf(s->media_type, sizeof(s->media_type), "%s",
+		       row->media_type);
+	(void)snprintf(s->kms_key_id, sizeof(s->kms_key_id), "%s",
+		       row->kms_key_id);
+	s->created_ms = row->created_ms;
+	s->retention_hours = row->retention_hours;
+	r = kms_unwrap(cs->kms, row->id, sizeof(row->id),
+		       row->wrapped_key, sizeof(row->wrapped_key),
+		       s->store.key);
+	if (r == 0)
+		r = catalog_cache_add(&cs->cache, s);
+	crypto_wipe(s, sizeof(*s));
+	free(s);
+	return r;
+}
+
+static int load_credential(void *ctx, const struct catalog_credential_row *row)
+{
+	struct catalog_sqlite *cs = ctx;
+	struct catalog_credential c = { .enabled = row->enabled };
+	int r;
+
+	if (strlen(row->access_key) >= sizeof(c.access_key) ||
+	    row->wrapped_len < KMS_WRAP_BYTES ||
+	    row->wrapped_len - KMS_WRAP_BYTES >= sizeof(c.secret))
+		return -EUCLEAN;
+	(void)snprintf(c.access_key, sizeof(c.access_key), "%s",
+		       row->access_key);
+	r = kms_unwrap(cs->kms, c.access_key, strlen(c.access_key),
+		       row->wrapped_secret, row->wrapped_len,
+		       (uint8_t *)c.secret);
+	if (r == 0)
+		r = catalog_cache_put_credential(&cs->cache, &c);
+	crypto_wipe(&c, sizeof(c));
+	return r;
+}
+
+/* Return: 0; -EKEYREJECTED; -EUCLEAN (its rows do not verify). */
+static int load(struct catalog_sqlite *cs, struct catalog_db *db)
+{
+	uint8_t plain[DATA_DIR_ID_BYTES];
+	uint8_t check[CHECK_BYTES];
+	int r;
+
+	r = catalog_db_check(db, check, sizeof(check));
+	if (r < 0)
+		return r;
+	r = kms_unwrap(cs->kms, CHECK_CONTEXT, strlen(CHECK_CONTEXT),
+		       check, sizeof(check), plain);
+	if (r == 0 && memcmp(plain, cs->dir->id, sizeof(plain)))
+		r = -EBADMSG;
+	if (r < 0)
+		return r == -EBADMSG ? -EKEYREJECTED : r;
+	catalog_cache_clear(&cs->cache);
+	r = catalog_db_streams(db, load_stream, cs);
+	if (r == 0)
+		r = catalog_db_credentials(db, load_credential, cs);
+	return r == -EBADMSG || r == -EEXIST ? -EUCLEAN : r;
+}
+
+/* Makes the database @name again from @from, and opens it. */
+static int make_again(struct catalog_sqlite *cs, struct catalog_db *from,
+		      const char *name, struct catalog_db **db)
+{
+	int r;
+
+	/*
+	 * What is replaced may hold keys that were shredded since: they are
+	 * overwritten before its blocks are given back.
+	 */
+	if (!*db && catalog_db_open(cs->dir, name, db) < 0)
+		log_debug("catalog", "%s: not there or damaged", name);
+	if (*db && catalog_db_wipe(*db) < 0)
+		log_warn("catalog", "%s: not wiped", name);
+	*db = catalog_db_close(*db);
+	r = catalog_db_copy(cs->dir, from, name);
+	return r < 0 ? r : catalog_db_open(cs->dir, name, db);
+}
+
+static int create_both(struct catalog_sqlite *cs)
+{
+	const struct data_dir *d = cs->dir;
+	uint8_t check[CHECK_BYTES];
+	int r;
+
+	r = kms_wrap(cs->kms, CHECK_CONTEXT, strlen(CHECK_CONTEXT),
+		     d->id, sizeof(d->id), check);
+	if (r == 0)
+		r = catalog_db_create(d, FIRST_NAME, check, sizeof(check));
+	if (r == 0)
+		r = catalog_db_open(d, FIRST_NAME, &cs->first);
+	return r;
+}
+
+/* Media without a catalog cannot be read by anyone: it was lost. */
+static int check_unused(struct catalog_sqlite *cs)
+{
+	const struct data_dir *d = cs->dir;
+	uint32_t *numbers;
+	size_t count;
+	int r;
+
+	r = segment_file_list(d, &numbers, &count);
+	if (r < 0)
+		return r;
+	free(numbers);
+	if (!count)
+		return 0;
+	log_error("catalog", "%s: has segments but no catalog", d->path);
+	return -EUCLEAN;
+}
+
+/* Opens one of them; NULL when it is gone or damaged. */
+static int open_one(struct catalog_sqlite *cs, const char *name,
+		    struct catalog_db **ret_db, bool *damaged)
+{
+	int r = catalog_db_open(cs->dir, name, ret_db);
+
+	if (r == -EUCLEAN) {
+		log_error("catalog", "%s: damaged", name);
+		*damaged = true;
+		return 0;
+	}
+	if (r == -EMEDIUMTYPE)
+		log_error("catalog", "%s: belongs to another directory", name);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Takes the better of the two as first; both are opened and may be NULL. */
+static int choose(struct catalog_sqlite *cs)
+{
+	struct catalog_db *a = cs->first;
+	struct catalog_db *b = cs->copy;
+	bool copy_leads;
+	int r;
+
+	copy_leads = !a || (b && catalog_db_revision(b) >
+					 catalog_db_revision(a));
+	r = load(cs, copy_leads ? b : a);
+	if (r == -EUCLEAN && a && b) {
+		log_error("catalog", "%s: rows do not verify",
+			  copy_leads ? COPY_NAME : FIRST_NAME);
+		copy_leads = !copy_leads;
+		r = load(cs, copy_leads ? b : a);
+	} else if (r == 0 && a && b &&
+		   catalog_db_revision(a) == catalog_db_revision(b)) {
+		return 0;
+	}
+	if (r == -EKEYREJECTED)
+		log_error("catalog", "the master key is not this catalog's");
+	if (r < 0)
+		return r;
+	log_warn("catalog", "%s is made again from %s",
+		 copy_leads ? FIRST_NAME : COPY_NAME,
+		 copy_leads ? COPY_NAME : FIRST_NAME);
+	if (copy_leads)
+		return make_again(cs, b, FIRST_NAME, &cs->first);
+	return make_again(cs, a, COPY_NAME, &cs->copy);
+}
+
+static int open_both(struct catalog_sqlite *cs)
+{
+	bool damaged = false;
+	int r;
+
+	r = open_one(cs, FIRST_NAME, &cs->first, &damaged);
+	if (r == 0)
+		r = open_one(cs, COPY_NAME, &cs->copy, &damaged);
+	if (r < 0)
+		return r;
+	if (!cs->first && !cs->copy) {
+		if (damaged)
+			return -EUCLEAN;
+		r = check_unused(cs);
+		if (r == 0)
+			r = create_both(cs);
+		if (r < 0)
+			return r;
+	}
+	return choose(cs);
+}
+
+/* --- changes, on the worker --- */
+
+static int public_error(int err)
+{
+	return err == -ENOSPC || err == -ENOMEM || err == -EEXIST ? err : -EIO;
+}
+
+/* After a failure the copy is behind: it is made again before a change. */
+static int repair_copy(struct catalog_sqlite *cs)
+{
+	int r;
+
+	if (cs->copy)
+		return 0;
+	r = make_again(cs, cs->first, COPY_NAME, &cs->copy);
+	if (r < 0)
+		log_error("catalog", COPY_NAME ": %s", strerror(-r));
+	else
+		log_info("catalog", COPY_NAME " is made again");
+	return r;
+}
+
+typedef int change_fn(struct catalog_db *db, const void *change);
+
+static void drop_copy(struct catalog_sqlite *cs)
+{
+	log_error("catalog", COPY_NAME ": cannot be written");
+	cs->copy = catalog_db_close(cs->copy);
+}
+
+/* The databases in the order in which they are committed. */
+static int change_both(struct catalog_sqlite *cs, change_fn *change,
+		       const void *arg, bool removal)
+{
+	struct catalog_db *order[2];
+	int i;
+	int r;
+
+	/* Without it no key could be shredded in it either. */
+	r = repair_copy(cs);
+	if (r < 0)
+		return r;
+	order[removal ? 0 : 1] = cs->copy;
+	order[removal ? 1 : 0] = cs->first;
+	for (i = 0; i < 2 && r == 0; i++) {
+		r = catalog_db_begin(order[i]);
+		if (r == 0)
+			r = change(order[i], arg);
+	}
+	if (r == 0)
+		r = catalog_db_commit(order[0]);
+	if (r < 0) {
+		catalog_db_rollback(order[0]);
+		catalog_db_rollback(order[1]);
+		return r;
+	}
+	r = catalog_db_commit(order[1]);
+	if (r < 0) {
+		/* They differ now; the copy is made again from the first. */
+		catalog_db_rollback(order[1]);
+		drop_copy(cs);
+	}
+	/* An addition is durable in the first; a removal is in neither. */
+	return removal ? r : 0;
+}
+
+/* Makes what was removed unreadable in the files. */
+static int scrub(struct catalog_sqlite *cs)
+{
+	int r;
+
+	r = catalog_db_scrub(cs->first);
+	if (r == 0 && cs->copy)
+		r = catalog_db_scrub(cs->copy);
+	cs->scrub_wanted = r < 0;
+	return r;
+}
+
+static uint64_t batch_end(void *ctx)
+{
+	struct catalog_sqlite *cs = ctx;
+
+	if (!cs->scrub_wanted)
+		return UINT64_MAX;
+	return repair_copy(cs) < 0 || scrub(cs) < 0 ? SCRUB_RETRY_NS :
+						      UINT64_MAX;
+}
+
+/* --- operations --- */
+
+struct catalog_job {
+	struct worker_job job;
+	struct catalog_sqlite *cs;
+	struct loop *loop;
+	struct catalog_op *op;
+	struct catalog_stream *stream;	/* the caller's */
+	char *tags_json;
+	char arn[CATALOG_ARN_BYTES];
+	char version[CATALOG_VERSION_BYTES];
+	bool any_version;
+};
+
+static void deliver(struct loop_task *task)
+{
+	struct catalog_op *op = container_of(task, struct catalog_op, task);
+
+	op->done(op, op->res);
+}
+
+static void complete(struct loop *l, struct catalog_op *op, int res)
+{
+	op->res = res;
+	op->task.run = deliver;
+	loop_post(l, &op->task);
+}
+
+static void job_done(struct catalog_job *j, int res)
+{
+	complete(j->loop, j->op, res);
+	free(j->tags_json);
+	free(j);
+}
+
+static struct catalog_job *job_new(struct catalog *c, struct loop *l,
+				   struct catalog_op *op)
+{
+	struct catalog_job *j = calloc(1, sizeof(*j));
+
+	if (!j) {
+		complete(l, op, -ENOMEM);
+		return NULL;
+	}
+	j->cs = sqlite_of(c);
+	j->loop = l;
+	j->op = op;
+	return j;
+}
+
+/* Fills in what the catalog gives a stream. */
+static int found_stream(struct catalog_sqlite *cs, struct catalog_stream *s)
+{
+	uint8_t random[16];
+	uint64_t now_ms;
+	int r;
+
+	r = crypto_random(s->store.id, sizeof(s->store.id));
+	if (r == 0)
+		r = crypto_random(s->store.key, sizeof(s->store.key));
+	if (r == 0)
+		r = crypto_random(random, sizeof(random));
+	if (r < 0)
+		return r;
+	version_format(random, s->version);
+	now_ms = sys_now_ns(cs->dir->sys, CLOCK_REALTIME) / NS_PER_MS;
+	/* Two streams of one name never have the same ARN. */
+	s->created_ms = MAX(now_ms, cs->cache.created_ms_max + 1);
+	r = snprintf(s->arn, sizeof(s->arn),
+		     "arn:aws:kinesisvideo:%s:%s:stream/%s/%llu", cs->region,
+		     cs->account, s->name, (unsigned long long)s->created_ms);
+	return r < 0 || (size_t)r >= sizeof(s->arn) ? -EINVAL : 0;
+}
+
+static int change_add(struct catalog_db *db, const void *change)
+{
+	return catalog_db_add(db, change);
+}
+
+static int create_stream(struct catalog_sqlite *cs, struct catalog_stream *s,
+			 const char *tags_json)
+{
+	struct catalog_row row = {
+		.name = s->name,
+		.arn = s->arn,
+		.version = s->version,
+		.device_name = s->device_name,
+		.media_type = s->media_type,
+		.kms_key_id = s->kms_key_id,
+		.tags_json = tags_json ? tags_json : "{}",
+		.retention_hours = s->retention_hours,
+	};
+	struct cached_stream *cached;
+	int r;
+
+	r = found_stream(cs, s);
+	if (r < 0)
+		return r;
+	/* Seen by nobody before it is durable. */
+	r = catalog_cache_prepare(&cs->cache, s, &cached);
+	if (r < 0)
+		return r;
+	memcpy(row.id, s->store.id, sizeof(row.id));
+	row.created_ms = s->created_ms;
+	r = kms_wrap(cs->kms, row.id, sizeof(row.id), s->store.key,
+		     sizeof(s->store.key), row.wrapped_key);
+	if (r == 0)
+		r = change_both(cs, change_add, &row, false);
+	if (r < 0)
+		catalog_cache_discard(cached);
+	else
+		catalog_cache_publish(&cs->cache, cached);
+	return r;
+}
+
+static void create_run(struct worker_job *job)
+{
+	struct catalog_job *j = container_of(job, struct catalog_job, job);
+	struct catalog_stream *s;
+	int r = -ENOMEM;
+
+	s = malloc(sizeof(*s));
+	if (s) {
+		*s = *j->stream;
+		r = create_stream(j->cs, s, j->tags_json);
+		if (r == 0)
+			*j->stream = *s;
+		crypto_wipe(s, sizeof(*s));
+		free(s);
+	}
+	job_done(j, r < 0 ? public_error(r) : 0);
+}
+
+static void sqlite_create(struct catalog *c, struct loop *l,
+			  struct catalog_stream *inout, const char *tags_json,
+			  struct catalog_op *op)
+{
+	struct catalog_job *j = job_new(c, l, op);
+
+	if (!j)
+		return;
+	j->stream = inout;
+	if (tags_json) {
+		j->tags_json = strdup(tags_json);
+		if (!j->tags_json) {
+			job_done(j, -ENOMEM);
+			return;
+		}
+	}
+	j->job.run = create_run;
+	worker_submit(j->cs->worker, &j->job);
+}
+
+static int change_remove(struct catalog_db *db, const void *change)
+{
+	return catalog_db_remove(db, change);
+}
+
+static int remove_stream(struct catalog_job *j, struct catalog_stream *gone)
+{
+	struct catalog_sqlite *cs = j->cs;
+	int r;
+
+	r = catalog_cache_find(&cs->cache, NULL, j->arn, NULL, gone);
+	if (r < 0)
+		return r;
+	if (!j->any_version && strcmp(gone->version, j->version) != 0)
+		return -ESTALE;
+	r = change_both(cs, change_remove, gone->store.id, true);
+	if (r < 0)
+		return public_error(r);
+	catalog_cache_remove(&cs->cache, gone->store.id);
+	/* Tried again until it succeeds, but only success is told as such. */
+	return scrub(cs) < 0 ? -EIO : 0;
+}
+
+static void remove_run(struct worker_job *job)
+{
+	struct catalog_job *j = container_of(job, struct catalog_job, job);
+
+	job_done(j, remove_stream(j, j->stream));
+}
+
+static void sqlite_remove(struct catalog *c, struct loop *l, const char *arn,
+			  const char *version, struct catalog_stream *ret_gone,
+			  struct catalog_op *op)
+{
+	struct catalog_job *j;
+
+	if (strlen(arn) >= CATALOG_ARN_BYTES) {
+		complete(l, op, -ENOENT);
+		return;
+	}
+	if (version && strlen(version) >= CATALOG_VERSION_BYTES) {
+		complete(l, op, -ESTALE);
+		return;
+	}
+	j = job_new(c, l, op);
+	if (!j)
+		return;
+	j->stream = ret_gone;
+	j->any_version = !version;
+	(void)snprintf(j->arn, sizeof(j->arn), "%s", arn);
+	(void)snprintf(j->version, sizeof(j->version), "%s",
+		       version ? version : "");
+	j->job.run = remove_run;
+	worker_submit(j->cs->worker, &j->job);
+}
+
+static void sqlite_find(struct catalog *c, struct loop *l, const char *name,
+			const char *arn, struct catalog_stream *ret_stream,
+			struct catalog_op *op)
+{
+	complete(l, op,
+		 catalog_cache_find(&sqlite_of(c)->cache, name, arn, NULL,
+				    ret_stream));
+}
+
+static void sqlite_list(struct catalog *c, struct loop *l, const char *prefix,
+			const char *after, struct catalog_stream *ret_rows,
+			size_t limit, struct catalog_op *op)
+{
+	complete(l, op,
+		 catalog_cache_list(&sqlite_of(c)->cache, prefix, after,
+				    ret_rows, limit));
+}
+
+static void sqlite_credential(struct catalog *c, struct loop *l,
+			      const char *access_key,
+			      struct catalog_credential *ret_credential,
+			      struct catalog_op *op)
+{
+	complete(l, op,
+		 catalog_cache_credential(&sqlite_of(c)->cache, access_key,
+					  ret_credential));
+}
+
+static const struct catalog_ops sqlite_ops = {
+	.create = sqlite_create,
+	.find = sqlite_find,
+	.remove = sqlite_remove,
+	.list = sqlite_list,
+	.credential = sqlite_credential,
+};
+
+/* --- credentials --- */
+
+struct credential_job {
+	struct worker_job job;
+	struct catalog_sqlite *cs;
+	const struct catalog_credential *credential;
+	int res;
+};
+
+static int change_credential(struct catalog_db *db, const void *change)
+{
+	return catalog_db_put_credential(db, change);
+}
+
+static void credential_run(struct worker_job *job)
+{
+	struct credential_job *j =
+		container_of(job, struct credential_job, job);
+	const struct catalog_credential *c = j->credential;
+	uint8_t wrapped[WRAPPED_SECRET_BYTES_MAX];
+	struct catalog_credential_row row = {
+		.access_key = c->access_key,
+		.wrapped_secret = wrapped,
+		.wrapped_len = strlen(c->secret) + KMS_WRAP_BYTES,
+		.enabled = c->enabled,
+	};
+	int r;
+
+	r = kms_wrap(j->cs->kms, c->access_key, strlen(c->access_key),
+		     c->secret, strlen(c->secret), wrapped);
+	if (r == 0)
+		r = change_both(j->cs, change_credential, &row, false);
+	if (r == 0)
+		r = catalog_cache_put_credential(&j->cs->cache, c);
+	j->res = r < 0 ? public_error(r) : 0;
+}
+
+int catalog_sqlite_put_credential(struct catalog *c,
+				  const struct catalog_credential *credential)
+{
+	struct catalog_sqlite *cs = sqlite_of(c);
+	struct credential_job j = {
+		.job.run = credential_run,
+		.cs = cs,
+		.credential = credential,
+	};
+	struct catalog_credential old;
+
+	if (!credential->access_key[0] || !credential->secret[0])
+		return -EINVAL;
+	if (catalog_cache_credential_count(&cs->cache) >= CREDENTIALS_MAX &&
+	    catalog_cache_credential(&cs->cache, credential->access_key,
+				     &old) < 0)
+		return -ENOSPC;
+	worker_call(cs->worker, &j.job);
+	return j.res;
+}
+
+size_t catalog_sqlite_credential_count(struct catalog *c)
+{
+	return catalog_cache_credential_count(&sqlite_of(c)->cache);
+}
+
+/* --- the object --- */
+
+int catalog_sqlite_find_key(void *catalog, const uint8_t id[STREAM_ID_BYTES],
+			    uint8_t ret_key[DATA_KEY_BYTES])
+{
+	struct catalog_sqlite *cs = sqlite_of(catalog);
+	struct catalog_stream *s = malloc(sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = catalog_cache_find(&cs->cache, NULL, NULL, id, s);
+	if (r == 0)
+		memcpy(ret_key, s->store.key, DATA_KEY_BYTES);
+	crypto_wipe(s, sizeof(*s));
+	free(s);
+	return r;
+}
+
+static struct catalog_sqlite *sqlite_free(struct catalog_sqlite *cs)
+{
+	if (!cs)
+		return NULL;
+	cs->worker = worker_free(cs->worker);
+	cs->first = catalog_db_close(cs->first);
+	cs->copy = catalog_db_close(cs->copy);
+	cs->kms = kms_local_close(cs->kms);
+	catalog_cache_fini(&cs->cache);
+	free(cs);
+	return NULL;
+}
+DEFINE_AUTO(sqlite_free, struct catalog_sqlite *)
+
+static int open_kms(struct catalog_sqlite *cs, const char *path)
+{
+	const struct data_dir *d = cs->dir;
+
+	if (path)
+		return kms_local_open(d->sys, AT_FDCWD, path, false,
+				      &cs->kms);
+	return kms_local_open(d->sys, d->fd, "master.key", !has_catalog(d),
+			      &cs->kms);
+}
+
+int catalog_sqlite_open(const struct catalog_sqlite_config *config,
+			struct catalog **ret_catalog)
+{
+	AUTO(sqlite_free) struct catalog_sqlite *cs = calloc(1, sizeof(*cs));
+	int r;
+
+	if (!cs)
+		return -ENOMEM;
+	catalog_cache_init(&cs->cache);
+	cs->base.ops = &sqlite_ops;
+	cs->dir = config->dir;
+	if (!name_region_valid(slice_of(config->region)) ||
+	    !name_account_valid(slice_of(config->account)))
+		return -EINVAL;
+	(void)snprintf(cs->region, sizeof(cs->region), "%s", config->region);
+	(void)snprintf(cs->account, sizeof(cs->account), "%s",
+		       config->account);
+	r = open_kms(cs, config->master_key);
+	if (r == 0)
+		r = open_both(cs);
+	if (r == 0)
+		r = worker_new(!config->no_thread, batch_end, cs,
+			       &cs->worker);
+	if (r < 0)
+		return r;
+	*ret_catalog = &TAKE_PTR(cs)->base;
+	return 0;
+}
+
+struct catalog *catalog_sqlite_close(struct catalog *c)
+{
+	if (c)
+		(void)sqlite_free(sqlite_of(c));
+	return NULL;
+}
