@@ -44,6 +44,7 @@ producer_src := $(addprefix kvsd/io/, \
 	kvs_client.c kvs_producer.c producer_net.c)
 
 agent_src := $(addprefix kvsd/agent/, \
-	agent.c config.c credentials.c devices.c pipeline.c report.c)
+	agent.c config.c credentials.c devices.c pipeline.c report.c \
+	tap.c)
 
 serve_src :=

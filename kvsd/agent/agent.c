@@ -23,6 +23,7 @@
 #include "agent/credentials.h"
 #include "agent/pipeline.h"
 #include "agent/report.h"
+#include "agent/tap.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "core/backoff.h"
@@ -40,6 +41,7 @@
 struct options {
 	const char *config;
 	const char *report;
+	const char *tap;
 	bool check;
 	uint64_t duration_ns;	/* 0 = until a signal */
 };
@@ -54,6 +56,7 @@ struct agent {
 	struct options options;
 	struct agent_config config;
 	int stop_fd;
+	struct tap *tap;		/* NULL: not asked for */
 	struct pipeline *pipeline;
 	struct pipeline_info info;	/* of the first that opened */
 	struct pipeline_stats closed;	/* of pipelines that are gone */
@@ -190,6 +193,8 @@ static void put_frame(void *ctx, const struct pipeline_frame *f)
 	char text[CAUSE_CHARS];
 	int r = kvs_producer_put_frame(a->producer, &frame);
 
+	if (a->tap && r == 0)
+		tap_frame(a->tap, &frame);
 	if (r == 0) {
 		a->frame_cause.text[0] = '\0';
 	} else if (r != -EAGAIN) { /* before the first key frame */
@@ -198,6 +203,19 @@ static void put_frame(void *ctx, const struct pipeline_frame *f)
 		tell_once(&a->frame_cause, LOG_WARN, text);
 	}
 }
+
+static void raw_frame(void *ctx, const struct capture_frame *f)
+{
+	struct agent *a = ctx;
+
+	if (a->tap)
+		tap_raw(a->tap, f);
+}
+
+static const struct pipeline_calls calls = {
+	.frame = put_frame,
+	.raw = raw_frame,
+};
 
 /* --- the producer ------------------------------------------------------------------ */
 
@@ -309,7 +327,7 @@ static void plan_reopen(struct agent *a, uint64_t now_ns, const char *why)
 static void reopen(struct agent *a, uint64_t now_ns)
 {
 	char error[PIPELINE_ERROR_CHARS];
-	int r = pipeline_open(a->sys, &a->config, put_frame, a, &a->pipeline,
+	int r = pipeline_open(a->sys, &a->config, &calls, a, &a->pipeline,
 			      error);
 
 	if (r == 0 && pipeline_info(a->pipeline)->codec != a->info.codec) {
@@ -446,6 +464,7 @@ static int finish(struct agent *a)
 
 	r.duration_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC) - a->start_ns;
 	close_pipeline(a);
+	a->tap = tap_close(a->tap);
 	r.camera = a->closed;
 	r.left = kvs_producer_finish(a->producer,
 				     a->config.stop_timeout_ns / NS_PER_MS);
@@ -485,9 +504,17 @@ static int run(struct agent *a)
 		log_error("agent", "signals: %s", strerror(-r));
 		return AGENT_EXIT_FAILED;
 	}
+	if (a->options.tap) {
+		r = tap_open(a->options.tap, &a->tap);
+		if (r < 0) {
+			log_error("agent", "--tap %s: %s", a->options.tap,
+				  strerror(-r));
+			return AGENT_EXIT_FAILED;
+		}
+	}
 	a->start_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
 	sample_clock(a);
-	r = pipeline_open(a->sys, &a->config, put_frame, a, &a->pipeline,
+	r = pipeline_open(a->sys, &a->config, &calls, a, &a->pipeline,
 			  error);
 	if (r < 0) {
 		log_error("agent", "%s", error);
@@ -509,12 +536,14 @@ static int run(struct agent *a)
 
 static const char usage[] =
 	"usage: kvsd agent --config FILE [--check] [--duration TIME] "
-	"[--report FILE]\n"
+	"[--report FILE] [--tap DIR]\n"
 	"\n"
 	"  --config FILE    see agent.conf.example\n"
 	"  --check          only read it, and the credentials: exit 0 or 2\n"
 	"  --duration TIME  stop after 10s, 5min, ...\n"
 	"  --report FILE    write the JSON report there, not to stdout\n"
+	"  --tap DIR        for bring-up: also write each raw frame that is\n"
+	"                   encoded to DIR/raw, a line per frame to DIR/frames\n"
 	"\n"
 	"SIGTERM and SIGINT end the fragment, wait for the acknowledgements\n"
 	"(stop_timeout) and report. Exit: 0 all is safe, 1 cannot work, 2 usage\n"
@@ -526,6 +555,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "report", required_argument, NULL, 'r' },
+		{ "tap", required_argument, NULL, 't' },
 		{ "duration", required_argument, NULL, 'd' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "help", no_argument, NULL, 'h' },
@@ -540,6 +570,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->config = optarg;
 		else if (opt == 'r')
 			o->report = optarg;
+		else if (opt == 't')
+			o->tap = optarg;
 		else if (opt == 'k')
 			o->check = true;
 		else if (opt == 'h')
@@ -596,6 +628,7 @@ static int with_config(struct agent *a)
 	code = run(a);
 	a->producer = kvs_producer_free(a->producer);
 	close_pipeline(a);
+	a->tap = tap_close(a->tap);
 	sys_close(a->sys, &a->stop_fd);
 	return code;
 }

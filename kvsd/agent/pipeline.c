@@ -18,7 +18,7 @@
 
 struct pipeline {
 	const struct sys_ops *sys;
-	void (*frame)(void *ctx, const struct pipeline_frame *frame);
+	const struct pipeline_calls *calls;
 	void *ctx;
 	struct capture_stream *stream;
 	struct capture_encoder *encoder;	/* NULL: the camera compresses */
@@ -155,8 +155,8 @@ static int open_parts(struct pipeline *p, const struct agent_config *config,
 }
 
 int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
-		  void (*frame)(void *ctx, const struct pipeline_frame *frame),
-		  void *ctx, struct pipeline **ret_pipeline, char *error)
+		  const struct pipeline_calls *calls, void *ctx,
+		  struct pipeline **ret_pipeline, char *error)
 {
 	AUTO(pipeline_close) struct pipeline *p = calloc(1, sizeof(*p));
 	struct capture_device *camera;
@@ -167,7 +167,7 @@ int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
 		return -ENOMEM;
 	}
 	p->sys = sys;
-	p->frame = frame;
+	p->calls = calls;
 	p->ctx = ctx;
 	p->camera_timeout_ns = config->camera_timeout_ns;
 	r = devices_find_camera(sys, config, &camera, error,
@@ -292,7 +292,7 @@ static int receive(struct pipeline *p, char *error)
 			.at_exposure_start = packet->point ==
 					CAPTURE_POINT_START_OF_EXPOSURE,
 		};
-		p->frame(p->ctx, &f);
+		p->calls->frame(p->ctx, &f);
 		(void)capture_packet_unref(packet);
 	}
 }
@@ -317,7 +317,7 @@ static void pass_on(struct pipeline *p, const struct capture_frame *frame)
 	f.key = is_key(frame->fourcc, f.data, f.bytes,
 		       frame->flags & CAPTURE_FRAME_KEY);
 	p->packets_direct++;
-	p->frame(p->ctx, &f);
+	p->calls->frame(p->ctx, &f);
 }
 
 static int submit(struct pipeline *p, struct capture_frame *frame, char *error)
@@ -328,7 +328,11 @@ static int submit(struct pipeline *p, struct capture_frame *frame, char *error)
 		p->frames_skipped++;
 		return 0;
 	}
-	return r < 0 ? fail(error, p, "encoder", r) : 0;
+	if (r < 0)
+		return fail(error, p, "encoder", r);
+	if (p->calls->raw)
+		p->calls->raw(p->ctx, frame);
+	return 0;
 }
 
 static int dequeue(struct pipeline *p, uint64_t now_ns, char *error)

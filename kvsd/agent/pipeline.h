@@ -19,6 +19,7 @@
 #include "base/macros.h"
 #include "base/sys.h"
 
+struct capture_frame;
 struct pipeline;
 
 struct pipeline_frame {
@@ -27,6 +28,13 @@ struct pipeline_frame {
 	bool key;
 	uint64_t stamp_ns;	/* CLOCK_MONOTONIC, or 0 = not known */
 	bool at_exposure_start;	/* else at the end of the frame */
+};
+
+/* Both are called from pipeline_run(). */
+struct pipeline_calls {
+	void (*frame)(void *ctx, const struct pipeline_frame *frame);
+	/* A raw frame that the encoder took. May be NULL. */
+	void (*raw)(void *ctx, const struct capture_frame *frame);
 };
 
 /* What was agreed on. */
@@ -56,15 +64,15 @@ struct pipeline_stats {
 
 /**
  * pipeline_open() - find, agree, start
- * @frame: called from pipeline_run()
+ * @calls: must outlive the pipeline
  * @error: PIPELINE_ERROR_CHARS; on failure what is wrong and what there is
  *
  * Context: blocks in open(2) of the devices.
  * Return: 0, or the error of what failed (see capture/stream.h, encoder.h).
  */
 int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
-		  void (*frame)(void *ctx, const struct pipeline_frame *frame),
-		  void *ctx, struct pipeline **ret_pipeline,
+		  const struct pipeline_calls *calls, void *ctx,
+		  struct pipeline **ret_pipeline,
 		  char *error) MUST_CHECK;
 /* Accepts NULL, returns NULL. */
 struct pipeline *pipeline_close(struct pipeline *p);
