@@ -4,7 +4,8 @@ support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c
-support_src += tests/support/loop_fake.c tests/support/store_rig.c
+support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
+	tests/support/store_fake.c tests/support/store_rig.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/store_mem.c
 
@@ -58,5 +59,6 @@ mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
 unit_tests += test_fragmenter test_retain_ram test_upload
+sim_tests += sim_upload
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c
