@@ -480,8 +480,10 @@ static int submit_import(struct m2m *m, struct capture_frame *frame,
 	return 0;
 }
 
+/* Of @planes planes, @dst is where the device will read. */
 static void copy_planes(struct m2m *m, const struct capture_frame *frame,
-			const uint8_t *const *src, uint8_t *const *dst)
+			uint32_t planes, const uint8_t *const *src,
+			uint8_t *const *dst)
 {
 	uint64_t touched = 0;
 	uint32_t p;
@@ -490,7 +492,7 @@ static void copy_planes(struct m2m *m, const struct capture_frame *frame,
 		touched = pix_copy(&m->base.layout, src, &m->input_layout,
 				   dst);
 	} else {
-		for (p = 0; p < frame->plane_count; p++) {
+		for (p = 0; p < planes; p++) {
 			size_t len = MIN(frame->planes[p].bytesused,
 					 m->input.size[p]);
 
@@ -507,6 +509,7 @@ static int submit_copy(struct m2m *m, struct capture_frame *frame,
 {
 	const uint8_t *src[CAPTURE_PLANES_MAX];
 	uint8_t *dst[CAPTURE_PLANES_MAX] = { NULL };
+	uint32_t planes = frame->plane_count;
 	struct queue_payload payload;
 	uint32_t p;
 	int slot;
@@ -517,14 +520,14 @@ static int submit_copy(struct m2m *m, struct capture_frame *frame,
 		return slot;
 	memset(&payload, 0, sizeof(payload));
 	payload.key = key;
-	for (p = 0; p < frame->plane_count; p++) {
+	for (p = 0; p < planes; p++) {
 		dst[p] = m->out.buffers[slot].planes[p].map;
 		payload.bytesused[p] = m->input.size[p];
 	}
 	r = frame_begin_read(m->base.sys, frame, src);
 	if (r < 0)
 		return r;
-	copy_planes(m, frame, src, dst);
+	copy_planes(m, frame, planes, src, dst);
 	frame_end_read(m->base.sys, frame);
 	return queue_give(&m->out, (uint32_t)slot, &payload);
 }

@@ -368,7 +368,7 @@ static int encode_frame(struct soft *s, struct soft_slot *slot,
 	if (r == 0)
 		r = encode(s, &picture, frame->stamp_ns, &info);
 	frame_end_read(s->base.sys, frame);
-	if (r < 0) {
+	if (r) {
 		s->failed = true;
 		return r;
 	}

@@ -88,6 +88,7 @@ static void fill_plane(const struct queue *q, const struct queue_plane *plane,
 	bool import = q->memory == V4L2_MEMORY_DMABUF;
 	bool foreign = import && q->rung == CAPTURE_RUNG_AUTO;
 
+	assert(payload || !foreign);
 	v->bytesused = payload ? payload->bytesused[p] : 0;
 	v->length = plane->length;
 	if (foreign) {
