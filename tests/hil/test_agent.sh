@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The whole path in a guest: vivid -> encoder -> PutMedia -> service -> what a reader gets, compared
+# frame by frame with what went in. O=build: where the programs are.
+set -eu
+
+if [ "${1:-}" = inside ]; then
+	# In the guest: runs things and leaves files in /out; the host judges.
+	case=$2
+	work=$(mktemp -d)
+	mkdir -p /out/tap
+	config() { # KIND SIZE ENDPOINT CA CREDENTIALS
+		printf '%s\n' "[service]" "endpoint = $3" "ca_bundle = $4" "credentials = $5" \
+			"[stream]" "name = cam" "[camera]" "size = $2" "rate = 30" \
+			"[encoder]" "kind = $1" "bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
+		kvsd agent --check --config "$work/agent.conf" >/dev/null
+	}
+	ready() { # FILE
+		tries=0
+		until [ -s "$1" ]; do
+			tries=$((tries + 1))
+			[ $tries -lt 300 ] || { echo "the service did not start" >&2; exit 1; }
+			sleep 0.1
+		done
+	}
+	if [ "$case" = slow-acks ]; then
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x \
+			-keyout "$work/key.pem" -out "$work/cert.pem" \
+			-addext "subjectAltName=IP:127.0.0.1,DNS:localhost" 2>/dev/null
+		python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" \
+			--ack-delay 60 >"$work/ready" 2>&1 &
+		service=$!
+		ready "$work/ready"
+		port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/ready" | head -n 1)
+		printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secretsecret\n' \
+			>"$work/credentials"
+		config m2m 640x480 "https://localhost:$port" "$work/cert.pem" "$work/credentials"
+		kvsd agent --config "$work/agent.conf" --duration 20s --report /out/report.json
+		kill $service
+		exit 0
+	fi
+	kvsd serve --quickstart "$work/service" --listen 127.0.0.1:0 >"$work/ready" &
+	service=$!
+	ready "$work/ready"
+	AWS_ENDPOINT_URL=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$work/ready")
+	AWS_CA_BUNDLE=$work/service/ca.pem
+	AWS_SHARED_CREDENTIALS_FILE=$work/service/credentials
+	export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
+	config "$case" 640x480 "$AWS_ENDPOINT_URL" "$AWS_CA_BUNDLE" "$AWS_SHARED_CREDENTIALS_FILE"
+	kvsd agent --config "$work/agent.conf" --duration 6s --report /out/report.json --tap /out/tap
+	kvsctl fragments cam --json >/out/fragments.json
+	count=$(python3 -c 'import json; print(len(json.load(open("/out/fragments.json"))["Fragments"]))')
+	kvsctl get cam --start EARLIEST --count "$count" -o /out/media.mkv 2>/out/get.log
+	kvsctl clip cam -o /out/clip.mp4 2>/out/clip.log || echo $? >/out/clip.exit
+	if [ "$case" = m2m ]; then
+		python3 tests/hil/agent_check.py fwht /out/media.mkv >/out/media.fwht
+		fwht_decode /out/media.fwht /out/tap/raw >/out/decoded.json
+	fi
+	kill $service
+	wait $service
+	exit 0
+fi
+
+cd "$(dirname "$0")/../.."
+O=$(cd "${O:-build}" && pwd)
+export O
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+failed=0
+for case in ${CASES:-openh264 m2m slow-acks}; do
+	echo "== vivid, $case"
+	mkdir -p "$out/$case"
+	if tests/hil/guest run --engine uml --mem 768M --timeout 300 --out "$out/$case" \
+		--modules "vivid n_devs=1 node_types=0x1,vicodec" \
+		--env "PATH=$O/tests:$O:$PATH" -- sh tests/hil/test_agent.sh inside $case >"$out/$case/log" 2>&1; then
+		python3 tests/hil/agent_check.py $case "$out/$case" || failed=1
+	else
+		echo "not ok - $case: the guest session failed (exit $?)"
+		tail -n 30 "$out/$case/log"
+		failed=1
+	fi
+done
+exit $failed
