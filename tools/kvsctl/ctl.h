@@ -34,7 +34,8 @@ struct ctl {
 	uint64_t timeout_ms;
 	bool timeout_given;
 	struct settings settings;	/* resolved by service_open() */
-	struct kvs_client *client;	/* likewise */
+	bool resolved;
+	struct kvs_client *client;	/* likewise; NULL while hung up */
 };
 
 /* Return: an enum ctl_exit. @argv: what follows the command's name. */

@@ -288,6 +288,7 @@ static int fetch(struct ctl *ctl, const char *stream,
 	code = service_endpoint(ctl, stream, "GET_MEDIA", url);
 	if (code != CTL_OK)
 		return code;
+	service_hang_up(ctl);
 	/* A live stream may be silent for long. */
 	config = service_config(ctl);
 	if (!ctl->timeout_given && !g->newest[0])

@@ -63,6 +63,7 @@ struct put {
 	uint64_t last_ns[MKV_TRACKS_MAX]; /* file times + 1, 0 = none */
 	uint64_t frames;
 	uint64_t skipped;	/* before the first key frame, or too late */
+	bool truncated;		/* the file ends inside an element */
 	int code;		/* why the reader stopped, explained */
 
 	/* shared with the producer's thread and the watcher */
@@ -436,7 +437,9 @@ static int read_all(struct put *p, pthread_t *watcher, bool *ret_watching)
 		r = mkv_reader_finish(&p->reader);
 	if (r < 0 && p->reader.error == MKV_ERR_CALLBACK)
 		return p->code;
-	return r < 0 ? not_matroska(p) : CTL_OK;
+	p->truncated = r < 0 && p->producer &&
+		       p->reader.error == MKV_ERR_TRUNCATED;
+	return r < 0 && !p->truncated ? not_matroska(p) : CTL_OK;
 }
 
 static void report(const struct put *p, const struct kvs_producer_stats *s,
@@ -482,8 +485,8 @@ static int conclude(struct put *p, int code, int left)
 	if (code == CTL_OK)
 		report(p, &stats, left, p->ctl->json);
 	if (p->skipped)
-		ctl_note("%llu frames were left out: they came before the "
-			 "first key frame, or too late for their fragment",
+		ctl_note("frames left out: %llu (before the first key frame, "
+			 "or too late for their fragment)",
 			 (unsigned long long)p->skipped);
 	if (code != CTL_OK)
 		return code;
@@ -497,6 +500,11 @@ static int conclude(struct put *p, int code, int left)
 	if (p->errors)
 		return ctl_fail(CTL_REFUSED,
 				"the service did not take all fragments");
+	if (p->truncated)
+		return ctl_fail(CTL_LOCAL,
+				"%s: cut off at byte %llu; what is whole was "
+				"uploaded",
+				p->path, (unsigned long long)p->reader.offset);
 	return CTL_OK;
 }
 
@@ -646,6 +654,7 @@ int put_command(struct ctl *ctl, int argc, char **argv)
 		code = open_input(p);
 	if (code == CTL_OK)
 		code = check_stream(p);
+	service_hang_up(ctl);
 	if (code == CTL_OK)
 		code = upload(p);
 	if (p->opened)

@@ -102,9 +102,12 @@ int service_open(struct ctl *ctl)
 
 	if (ctl->client)
 		return CTL_OK;
-	code = resolve(ctl);
-	if (code != CTL_OK)
-		return code;
+	if (!ctl->resolved) {
+		code = resolve(ctl);
+		if (code != CTL_OK)
+			return code;
+		ctl->resolved = true;
+	}
 	config = service_config(ctl);
 	r = kvs_client_new(&config, &ctl->client);
 	switch (r) {
@@ -135,10 +138,16 @@ int service_open(struct ctl *ctl)
 	}
 }
 
-void service_close(struct ctl *ctl)
+void service_hang_up(struct ctl *ctl)
 {
 	ctl->client = kvs_client_free(ctl->client);
+}
+
+void service_close(struct ctl *ctl)
+{
+	service_hang_up(ctl);
 	settings_fini(&ctl->settings);
+	ctl->resolved = false;
 }
 
 /* --- errors ------------------------------------------------------------ */

@@ -20,6 +20,8 @@
 int service_open(struct ctl *ctl) MUST_CHECK;
 /* What of the settings the libraries want. Borrows from @ctl. */
 struct kvs_client_config service_config(const struct ctl *ctl);
+/* Ends the connection before something long; the next call opens another. */
+void service_hang_up(struct ctl *ctl);
 void service_close(struct ctl *ctl);
 
 /**

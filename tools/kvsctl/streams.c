@@ -351,8 +351,9 @@ int delete_stream_command(struct ctl *ctl, int argc, char **argv)
 		code = service_describe(ctl, stream, &info);
 	if (code != CTL_OK)
 		return code;
-	rq = json_pack("{s:s, s:s*}", "StreamARN", member(info, "StreamARN"),
-		       "CurrentVersion", version);
+	rq = json_pack("{s:O*, s:s*}", "StreamARN",
+		       json_object_get(info, "StreamARN"), "CurrentVersion",
+		       version);
 	code = service_call(ctl, NULL, "/deleteStream", stream, rq, &reply);
 	if (code == CTL_OK) {
 		if (ctl->json)
