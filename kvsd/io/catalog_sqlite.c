@@ -159,7 +159,7 @@ static int make_again(struct catalog_sqlite *cs, struct catalog_db *from,
 	return r < 0 ? r : catalog_db_open(cs->dir, name, db);
 }
 
-static int create_both(struct catalog_sqlite *cs)
+static int create_first(struct catalog_sqlite *cs)
 {
 	const struct data_dir *d = cs->dir;
 	uint8_t check[CHECK_BYTES];
@@ -209,7 +209,7 @@ static int open_one(struct catalog_sqlite *cs, const char *name,
 }
 
 /* Takes the better of the two as first; both are opened and may be NULL. */
-static int choose(struct catalog_sqlite *cs)
+static int choose(struct catalog_sqlite *cs, bool fresh)
 {
 	struct catalog_db *a = cs->first;
 	struct catalog_db *b = cs->copy;
@@ -232,9 +232,10 @@ static int choose(struct catalog_sqlite *cs)
 		log_error("catalog", "the master key is not this catalog's");
 	if (r < 0)
 		return r;
-	log_warn("catalog", "%s is made again from %s",
-		 copy_leads ? FIRST_NAME : COPY_NAME,
-		 copy_leads ? COPY_NAME : FIRST_NAME);
+	if (!fresh)
+		log_warn("catalog", "%s is made again from %s",
+			 copy_leads ? FIRST_NAME : COPY_NAME,
+			 copy_leads ? COPY_NAME : FIRST_NAME);
 	if (copy_leads)
 		return make_again(cs, b, FIRST_NAME, &cs->first);
 	return make_again(cs, a, COPY_NAME, &cs->copy);
@@ -243,6 +244,7 @@ static int choose(struct catalog_sqlite *cs)
 static int open_both(struct catalog_sqlite *cs)
 {
 	bool damaged = false;
+	bool fresh = false;
 	int r;
 
 	r = open_one(cs, FIRST_NAME, &cs->first, &damaged);
@@ -253,13 +255,14 @@ static int open_both(struct catalog_sqlite *cs)
 	if (!cs->first && !cs->copy) {
 		if (damaged)
 			return -EUCLEAN;
+		fresh = true;
 		r = check_unused(cs);
 		if (r == 0)
-			r = create_both(cs);
+			r = create_first(cs);
 		if (r < 0)
 			return r;
 	}
-	return choose(cs);
+	return choose(cs, fresh);
 }
 
 /* --- changes, on the worker --- */

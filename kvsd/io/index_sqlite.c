@@ -487,6 +487,7 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 static void read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
 		     struct store_fragment *f)
 {
+	memset(f, 0, sizeof(*f)); /* the gaps, too: rows are compared */
 	memcpy(f->stream_id, id, STREAM_ID_BYTES);
 	f->number.seq = (uint64_t)db_int(s, 0);
 	f->server_ms = (uint64_t)db_int(s, 1);

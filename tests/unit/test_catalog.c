@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io/catalog_sqlite.h"
+#include "proto/names.h"
+#include "support/loop_fake.h"
+#include "support/store_rig.h"
+
+struct rig {
+	char path[64];
+	struct data_dir dir;
+	struct catalog *catalog;
+	struct loop *loop;
+	bool threaded;
+};
+
+static struct rig rig;
+
+static int open_it(void)
+{
+	struct catalog_sqlite_config config = {
+		.dir = &rig.dir,
+		.region = "eu-central-1",
+		.account = "123456789012",
+		.no_thread = !rig.threaded,
+	};
+	int r;
+
+	r = data_dir_open(sys_posix(), rig.path, true, &rig.dir);
+	if (r < 0)
+		return r;
+	r = catalog_sqlite_open(&config, &rig.catalog);
+	if (r < 0)
+		data_dir_close(&rig.dir);
+	return r;
+}
+
+static void close_it(void)
+{
+	if (!rig.catalog)
+		return;
+	rig.catalog = catalog_sqlite_close(rig.catalog);
+	data_dir_close(&rig.dir);
+}
+
+static int start(bool threaded)
+{
+	struct loop_fake_config config = { .threads = threaded };
+
+	memset(&rig, 0, sizeof(rig));
+	rig.threaded = threaded;
+	(void)snprintf(rig.path, sizeof(rig.path), "/tmp/kvsd-catalog-XXXXXX");
+	if (!mkdtemp(rig.path))
+		return -1;
+	rig.loop = loop_fake_new(&config);
+	return open_it();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return start(false);
+}
+
+static int setup_threaded(void **state)
+{
+	(void)state;
+	return start(true);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close_it();
+	rig.loop = loop_free(rig.loop);
+	rig_remove(rig.path);
+	return 0;
+}
+
+/* --- synchronous calls --- */
+
+struct waiting {
+	struct catalog_op op;
+	bool done;
+	int res;
+};
+
+static void op_done(struct catalog_op *op, int res)
+{
+	struct waiting *w = container_of(op, struct waiting, op);
+
+	w->done = true;
+	w->res = res;
+}
+
+static int wait_for(struct waiting *w)
+{
+	assert_false(w->done); /* never from inside the call */
+	assert_int_equal(loop_fake_until(rig.loop, &w->done), 0);
+	return w->res;
+}
+
+static int create(const char *name, struct catalog_stream *s)
+{
+	struct waiting w = { .op.done = op_done };
+
+	memset(s, 0, sizeof(*s));
+	(void)snprintf(s->name, sizeof(s->name), "%s", name);
+	(void)snprintf(s->device_name, sizeof(s->device_name), "dev-%s",
+		       name);
+	(void)snprintf(s->media_type, sizeof(s->media_type), "video/h264");
+	(void)snprintf(s->kms_key_id, sizeof(s->kms_key_id), "alias/x");
+	s->retention_hours = 24;
+	catalog_create(rig.catalog, rig.loop, s, "{\"a\":\"b\"}", &w.op);
+	return wait_for(&w);
+}
+
+static int find(const char *name, const char *arn, struct catalog_stream *s)
+{
+	struct waiting w = { .op.done = op_done };
+
+	catalog_find(rig.catalog, rig.loop, name, arn, s, &w.op);
+	return wait_for(&w);
+}
+
+static int delete(const char *arn, const char *version,
+		  struct catalog_stream *gone)
+{
+	struct waiting w = { .op.done = op_done };
+
+	catalog_remove(rig.catalog, rig.loop, arn, version, gone, &w.op);
+	return wait_for(&w);
+}
+
+static int list(const char *prefix, const char *after,
+		struct catalog_stream *rows, size_t limit)
+{
+	struct waiting w = { .op.done = op_done };
+
+	catalog_list(rig.catalog, rig.loop, prefix, after, rows, limit,
+		     &w.op);
+	return wait_for(&w);
+}
+
+static int credential(const char *key, struct catalog_credential *c)
+{
+	struct waiting w = { .op.done = op_done };
+
+	catalog_credential(rig.catalog, rig.loop, key, c, &w.op);
+	return wait_for(&w);
+}
+
+static char *in_dir(const char *name)
+{
+	static char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", rig.path, name);
+	return path;
+}
+
+/* Whether the bytes are anywhere in the catalog's files. */
+static bool on_disk(const void *needle, size_t len)
+{
+	static const char *const names[] = { "catalog.db", "catalog.db-wal",
+					     "catalog-copy.db",
+					     "catalog-copy.db-wal" };
+	bool found = false;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		int fd = open(in_dir(names[i]), O_RDONLY | O_CLOEXEC);
+		struct stat st;
+		char *bytes;
+
+		if (fd < 0)
+			continue;
+		assert_int_equal(fstat(fd, &st), 0);
+		bytes = malloc((size_t)st.st_size + 1);
+		assert_int_equal(read(fd, bytes, (size_t)st.st_size),
+				 st.st_size);
+		found = found || memmem(bytes, (size_t)st.st_size, needle,
+					len);
+		free(bytes);
+		close(fd);
+	}
+	return found;
+}
+
+static void damage(const char *name)
+{
+	static const char junk[100] = "junk";
+	int fd = open(in_dir(name), O_WRONLY | O_CLOEXEC);
+	off_t at;
+
+	assert_true(fd >= 0);
+	for (at = 4096 - 60; at < lseek(fd, 0, SEEK_END); at += 4096)
+		assert_int_equal(pwrite(fd, junk, sizeof(junk), at),
+				 sizeof(junk));
+	close(fd);
+}
+
+/* --- cases --- */
+
+static void same_stream(const struct catalog_stream *a,
+			const struct catalog_stream *b)
+{
+	assert_memory_equal(&a->store, &b->store, sizeof(a->store));
+	assert_string_equal(a->name, b->name);
+	assert_string_equal(a->arn, b->arn);
+	assert_string_equal(a->version, b->version);
+	assert_string_equal(a->device_name, b->device_name);
+	assert_string_equal(a->media_type, b->media_type);
+	assert_string_equal(a->kms_key_id, b->kms_key_id);
+	assert_int_equal(a->created_ms, b->created_ms);
+	assert_int_equal(a->retention_hours, b->retention_hours);
+}
+
+static void catalog_finds_what_was_created(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	struct stream_arn arn;
+
+	(void)state;
+	assert_int_equal(create("cam-1", &s), 0);
+	assert_int_equal(stream_arn_parse(slice_of(s.arn), &arn), 0);
+	assert_true(slice_is(arn.name, "cam-1"));
+	assert_true(slice_is(arn.region, "eu-central-1"));
+	assert_int_equal(arn.created_ms, s.created_ms);
+	assert_true(name_version_valid(slice_of(s.version)));
+	assert_int_equal(strlen(s.version), 20);
+	assert_int_equal(find("cam-1", NULL, &t), 0);
+	same_stream(&s, &t);
+	memset(&t, 0, sizeof(t));
+	assert_int_equal(find(NULL, s.arn, &t), 0);
+	same_stream(&s, &t);
+	assert_int_equal(find("cam", NULL, &t), -ENOENT);
+	s.arn[strlen(s.arn) - 1] ^= 1; /* another incarnation */
+	assert_int_equal(find(NULL, s.arn, &t), -ENOENT);
+	assert_int_equal(find(NULL, "", &t), -ENOENT);
+	assert_int_equal(find(NULL, "/", &t), -ENOENT);
+	assert_int_equal(find(NULL, "cam-1/1", &t), -ENOENT);
+	assert_int_equal(create("cam-1", &t), -EEXIST);
+}
+
+static void catalog_survives_reopening(void **state)
+{
+	struct catalog_credential c = { "AKIAEXAMPLE", "secret/with+chars",
+					true };
+	struct catalog_credential d;
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	uint8_t key[DATA_KEY_BYTES];
+
+	(void)state;
+	assert_int_equal(create("cam-1", &s), 0);
+	assert_int_equal(catalog_sqlite_put_credential(rig.catalog, &c), 0);
+	close_it();
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("cam-1", NULL, &t), 0);
+	same_stream(&s, &t);
+	assert_int_equal(credential("AKIAEXAMPLE", &d), 0);
+	assert_string_equal(d.secret, c.secret);
+	assert_true(d.enabled);
+	assert_int_equal(credential("AKIAEXAMPL", &d), -ENOENT);
+	assert_int_equal(catalog_sqlite_find_key(rig.catalog, s.store.id, key),
+			 0);
+	assert_memory_equal(key, s.store.key, sizeof(key));
+	/* Neither keys nor secrets are in the clear. */
+	assert_false(on_disk(s.store.key, DATA_KEY_BYTES));
+	assert_false(on_disk(c.secret, strlen(c.secret)));
+	assert_true(on_disk("cam-1", 5));
+}
+
+static void catalog_remove_shreds_the_key_in_all_files(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	uint8_t key[DATA_KEY_BYTES];
+
+	(void)state;
+	assert_int_equal(create("keep", &t), 0);
+	assert_int_equal(create("shredded-stream", &s), 0);
+	assert_true(on_disk(s.store.id, STREAM_ID_BYTES));
+	assert_int_equal(delete(s.arn, "another", &t), -ESTALE);
+	assert_int_equal(delete(s.arn, s.version, &t), 0);
+	same_stream(&s, &t);
+	/* The row is overwritten, and with it the wrapped key in it. */
+	assert_false(on_disk(s.store.id, STREAM_ID_BYTES));
+	assert_false(on_disk("shredded-stream", 15));
+	assert_int_equal(find(NULL, s.arn, &t), -ENOENT);
+	assert_int_equal(catalog_sqlite_find_key(rig.catalog, s.store.id, key),
+			 -ENOENT);
+	assert_int_equal(delete(s.arn, NULL, &t), -ENOENT);
+	close_it();
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("shredded-stream", NULL, &t), -ENOENT);
+	assert_int_equal(find("keep", NULL, &t), 0);
+}
+
+static void catalog_recreated_stream_is_another_one(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	static struct catalog_stream gone;
+
+	(void)state;
+	assert_int_equal(create("cam", &s), 0);
+	assert_int_equal(delete(s.arn, NULL, &gone), 0);
+	assert_int_equal(create("cam", &t), 0);
+	assert_string_not_equal(s.arn, t.arn);
+	assert_string_not_equal(s.version, t.version);
+	assert_memory_not_equal(s.store.id, t.store.id, STREAM_ID_BYTES);
+	assert_int_equal(find(NULL, s.arn, &gone), -ENOENT);
+}
+
+static void catalog_lists_by_name_and_prefix(void **state)
+{
+	static const char *const names[] = { "b2", "a1", "c", "b10", "b1" };
+	static struct catalog_stream rows[8];
+	static struct catalog_stream s;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(create(names[i], &s), 0);
+	assert_int_equal(list(NULL, NULL, rows, 8), 5);
+	assert_string_equal(rows[0].name, "a1");
+	assert_string_equal(rows[1].name, "b1");
+	assert_string_equal(rows[2].name, "b10");
+	assert_string_equal(rows[3].name, "b2");
+	assert_string_equal(rows[4].name, "c");
+	assert_int_equal(list("b", NULL, rows, 8), 3);
+	assert_int_equal(list("b", "b1", rows, 8), 2);
+	assert_string_equal(rows[0].name, "b10");
+	assert_int_equal(list("b", "b1", rows, 1), 1);
+	assert_int_equal(list("b", "a", rows, 8), 3);
+	assert_int_equal(list("b", "b2", rows, 8), 0);
+	assert_int_equal(list("x", NULL, rows, 8), 0);
+	assert_int_equal(list(NULL, "b10", rows, 8), 2);
+}
+
+static void catalog_uses_the_other_copy_when_one_is(const char *name,
+						    bool gone)
+{
+	struct catalog_credential c = { "AK", "sk", false };
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	int round;
+
+	assert_int_equal(create("cam-1", &s), 0);
+	assert_int_equal(catalog_sqlite_put_credential(rig.catalog, &c), 0);
+	/* Twice: the one that was made again is as good. */
+	for (round = 0; round < 2; round++) {
+		const char *victim = round == 0 ? name :
+				     strcmp(name, "catalog.db") ?
+						  "catalog.db" :
+						  "catalog-copy.db";
+
+		close_it();
+		if (gone)
+			assert_int_equal(unlink(in_dir(victim)), 0);
+		else
+			damage(victim);
+		assert_int_equal(open_it(), 0);
+		assert_int_equal(find("cam-1", NULL, &t), 0);
+		same_stream(&s, &t);
+		assert_int_equal(credential("AK", &c), 0);
+		assert_false(c.enabled);
+	}
+}
+
+static void catalog_opens_without_the_first(void **state)
+{
+	(void)state;
+	catalog_uses_the_other_copy_when_one_is("catalog.db", true);
+}
+
+static void catalog_opens_without_the_copy(void **state)
+{
+	(void)state;
+	catalog_uses_the_other_copy_when_one_is("catalog-copy.db", true);
+}
+
+static void catalog_opens_with_a_damaged_first(void **state)
+{
+	(void)state;
+	catalog_uses_the_other_copy_when_one_is("catalog.db", false);
+}
+
+static void catalog_opens_with_a_damaged_copy(void **state)
+{
+	(void)state;
+	catalog_uses_the_other_copy_when_one_is("catalog-copy.db", false);
+}
+
+static void catalog_takes_the_copy_that_is_ahead(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	char old[128];
+
+	(void)state;
+	assert_int_equal(create("one", &s), 0);
+	close_it();
+	(void)snprintf(old, sizeof(old), "%s", in_dir("old.db"));
+	assert_int_equal(rename(in_dir("catalog.db"), old), 0);
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(create("two", &s), 0);
+	close_it();
+	assert_int_equal(rename(old, in_dir("catalog.db")), 0);
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("two", NULL, &t), 0);
+	same_stream(&s, &t);
+}
+
+static void catalog_refuses_two_damaged_databases(void **state)
+{
+	static struct catalog_stream s;
+
+	(void)state;
+	assert_int_equal(create("cam-1", &s), 0);
+	close_it();
+	damage("catalog.db");
+	damage("catalog-copy.db");
+	assert_int_equal(open_it(), -EUCLEAN);
+}
+
+static void catalog_refuses_another_master_key(void **state)
+{
+	static struct catalog_stream s;
+	int fd;
+
+	(void)state;
+	assert_int_equal(create("cam-1", &s), 0);
+	close_it();
+	fd = open(in_dir("master.key"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "x", 1, 3), 1);
+	close(fd);
+	assert_int_equal(open_it(), -EKEYREJECTED);
+	assert_int_equal(unlink(in_dir("master.key")), 0);
+	assert_int_equal(open_it(), -ENOENT);
+	assert_true(access(in_dir("master.key"), F_OK) < 0);
+}
+
+static void catalog_refuses_a_key_that_others_may_read(void **state)
+{
+	(void)state;
+	close_it();
+	assert_int_equal(chmod(in_dir("master.key"), 0640), 0);
+	assert_int_equal(open_it(), -EPERM);
+	assert_int_equal(chmod(in_dir("master.key"), 0600), 0);
+	assert_int_equal(truncate(in_dir("master.key"), 31), 0);
+	assert_int_equal(open_it(), -EINVAL);
+}
+
+/* Invariant 5. */
+static void catalog_of_another_directory_is_refused(void **state)
+{
+	char first[64];
+	char moved[128];
+	char target[160];
+	int i;
+
+	(void)state;
+	close_it();
+	(void)snprintf(first, sizeof(first), "%s", rig.path);
+	for (i = 0; i < 2; i++) {
+		const char *name = i ? "catalog-copy.db" : "catalog.db";
+
+		(void)snprintf(moved, sizeof(moved), "%s/%s", first, name);
+		(void)snprintf(rig.path, sizeof(rig.path),
+			       "/tmp/kvsd-catalog-XXXXXX");
+		assert_non_null(mkdtemp(rig.path));
+		assert_int_equal(open_it(), 0);
+		close_it();
+		(void)snprintf(target, sizeof(target), "%s/%s", rig.path,
+			       name);
+		assert_int_equal(rename(moved, target), 0);
+		assert_int_equal(open_it(), -EMEDIUMTYPE);
+		rig_remove(rig.path);
+	}
+	(void)snprintf(rig.path, sizeof(rig.path), "%s", first);
+}
+
+static void directory_refuses_foreign_content_and_lost_segments(void **state)
+{
+	static struct catalog_stream s;
+	struct data_dir d;
+	int fd;
+
+	(void)state;
+	/* Two processes. */
+	assert_int_equal(data_dir_open(sys_posix(), rig.path, false, &d),
+			 -EBUSY);
+	assert_int_equal(create("cam-1", &s), 0);
+	close_it();
+	/* The segments folder is an unmounted disk. */
+	assert_int_equal(unlink(in_dir("segments/identity")), 0);
+	assert_int_equal(open_it(), -EMEDIUMTYPE);
+	rig_remove(rig.path);
+	/* Not there, empty, and somebody's pictures. */
+	assert_int_equal(data_dir_open(sys_posix(), rig.path, false, &d),
+			 -ENOENT);
+	assert_int_equal(mkdir(rig.path, 0700), 0);
+	assert_int_equal(data_dir_open(sys_posix(), rig.path, false, &d),
+			 -ENOENT);
+	fd = open(in_dir("holiday.jpg"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	close(fd);
+	assert_int_equal(data_dir_open(sys_posix(), rig.path, true, &d),
+			 -EMEDIUMTYPE);
+}
+
+static void catalog_says_enospc_and_stays_whole(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream rows[1000];
+	struct rlimit old;
+	struct rlimit small;
+	char name[32];
+	int made = 0;
+	int r = 0;
+
+	(void)state;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 160 << 10;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	while (r == 0 && made < 1000) {
+		(void)snprintf(name, sizeof(name), "cam-%d", made);
+		r = create(name, &s);
+		made += r == 0;
+	}
+	assert_true(r == -ENOSPC || r == -EIO);
+	assert_int_equal(find(name, NULL, &s), -ENOENT);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(create(name, &s), 0);
+	made++;
+	assert_int_equal(list(NULL, NULL, rows, 1000), made);
+	close_it();
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(list(NULL, NULL, rows, 1000), made);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define THREADED(f) \
+	{ #f " (threaded)", f, setup_threaded, teardown, NULL }
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CASE(catalog_finds_what_was_created),
+		THREADED(catalog_finds_what_was_created),
+		CASE(catalog_survives_reopening),
+		THREADED(catalog_survives_reopening),
+		CASE(catalog_remove_shreds_the_key_in_all_files),
+		THREADED(catalog_remove_shreds_the_key_in_all_files),
+		CASE(catalog_recreated_stream_is_another_one),
+		CASE(catalog_lists_by_name_and_prefix),
+		CASE(catalog_opens_without_the_first),
+		CASE(catalog_opens_without_the_copy),
+		CASE(catalog_opens_with_a_damaged_first),
+		CASE(catalog_opens_with_a_damaged_copy),
+		CASE(catalog_takes_the_copy_that_is_ahead),
+		CASE(catalog_refuses_two_damaged_databases),
+		CASE(catalog_refuses_another_master_key),
+		CASE(catalog_refuses_a_key_that_others_may_read),
+		CASE(catalog_of_another_directory_is_refused),
+		CASE(directory_refuses_foreign_content_and_lost_segments),
+		CASE(catalog_says_enospc_and_stays_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io/index_sqlite.h"
+
+static const uint8_t dir_id[INDEX_ID_BYTES] = { 1 };
+static const uint8_t other_id[INDEX_ID_BYTES] = { 2 };
+static const uint8_t generation[16] = { 3 };
+static char dir[64];
+static char path[96];
+
+static int setup(void **state)
+{
+	(void)state;
+	(void)snprintf(dir, sizeof(dir), "/tmp/kvsd-index-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/index.db", dir);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const tails[] = { "", "-wal", "-shm" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		char name[128];
+
+		(void)snprintf(name, sizeof(name), "%s%s", path, tails[i]);
+		(void)unlink(name);
+	}
+	return rmdir(dir);
+}
+
+static struct index_db *open_it(bool expect_made)
+{
+	struct index_db *ix;
+	bool made;
+
+	assert_int_equal(index_open(path, dir_id, &ix, &made), 0);
+	assert_int_equal(made, expect_made);
+	return ix;
+}
+
+static struct store_fragment row(uint8_t stream, uint64_t seq,
+				 uint64_t server_ms, uint64_t producer_ms)
+{
+	struct store_fragment f = {
+		.number = { .seq = seq, .server_ms = server_ms + 1,
+			    .random = 5 },
+		.server_ms = server_ms,
+		.producer_ms = producer_ms,
+		.duration_ms = 2000,
+		.header_bytes = 1,
+		.media_bytes = 2,
+		.frames_bytes = 3,
+		.segment = 1,
+		.page = (uint32_t)seq,
+	};
+
+	memset(f.stream_id, stream, sizeof(f.stream_id));
+	return f;
+}
+
+/* Ten rows: numbers 1..10, server 1000.., producer backwards, in pairs. */
+static void fill(struct index_db *ix)
+{
+	uint64_t i;
+
+	assert_int_equal(index_segment_add(ix, 1, generation, 1), 0);
+	for (i = 1; i <= 10; i++) {
+		struct store_fragment f = row(7, i, 1000 + i / 2 * 10,
+					      5000 - i * 100);
+
+		assert_int_equal(index_insert(ix, &f, 1, (uint32_t)i + 1), 0);
+		f = row(8, i + 100, 1000, 1000);
+		assert_int_equal(index_insert(ix, &f, 1, (uint32_t)i + 1), 0);
+	}
+	assert_int_equal(index_commit(ix), 0);
+}
+
+static struct store_query query(enum store_order order, bool descending)
+{
+	struct store_query q = {
+		.order = order,
+		.descending = descending,
+		.to_ms = UINT64_MAX,
+		.limit = 100,
+	};
+
+	memset(q.stream_id, 7, sizeof(q.stream_id));
+	return q;
+}
+
+static void expect(struct index_db *ix, const struct store_query *q,
+		   const char *seqs)
+{
+	struct store_fragment rows[100];
+	char got[256] = "";
+	int count = index_query(ix, q, rows);
+	int i;
+
+	assert_true(count >= 0);
+	for (i = 0; i < count; i++) {
+		size_t len = strlen(got);
+
+		(void)snprintf(got + len, sizeof(got) - len, "%s%llu",
+			       i ? " " : "",
+			       (unsigned long long)rows[i].number.seq);
+	}
+	assert_string_equal(got, seqs);
+}
+
+static void index_orders_by_number_and_both_clocks(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct store_query q;
+
+	(void)state;
+	fill(ix);
+	q = query(STORE_BY_NUMBER, false);
+	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10");
+	q.descending = true;
+	expect(ix, &q, "10 9 8 7 6 5 4 3 2 1");
+	q = query(STORE_BY_SERVER_TIME, false);
+	q.from_ms = 1010;
+	q.to_ms = 1030;
+	expect(ix, &q, "2 3 4 5 6 7");
+	q.descending = true;
+	expect(ix, &q, "7 6 5 4 3 2");
+	q = query(STORE_BY_PRODUCER_TIME, false);
+	q.from_ms = 4500;
+	q.to_ms = 4800;
+	expect(ix, &q, "5 4 3 2");
+	q.descending = true;
+	expect(ix, &q, "2 3 4 5");
+	q.not_before_ms = 1020;
+	expect(ix, &q, "4 5");
+	index_close(ix);
+}
+
+static void index_row_comes_back_whole(void **state)
+{
+	struct store_fragment f = row(7, 1ull << 60, 1700000000123ull,
+				      1700000000456ull);
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+	struct store_fragment back;
+
+	(void)state;
+	f.number.random = (1u << 28) - 1;
+	f.media_bytes = UINT32_MAX;
+	f.segment = UINT32_MAX;
+	assert_int_equal(index_insert(ix, &f, 1, 2), 0);
+	assert_int_equal(index_query(ix, &q, &back), 1);
+	assert_memory_equal(&back, &f, sizeof(f));
+	index_close(ix);
+}
+
+/* Every page size, every order, both ways: pages join without gap. */
+static void index_pages_join(void **state)
+{
+	struct index_db *ix = open_it(true);
+	int order;
+	int down;
+	uint32_t limit;
+
+	(void)state;
+	fill(ix);
+	for (order = 0; order < 3; order++) {
+		for (down = 0; down < 2; down++) {
+			struct store_query q =
+				query((enum store_order)order, down);
+			struct store_fragment all[10];
+
+			assert_int_equal(index_query(ix, &q, all), 10);
+			for (limit = 1; limit < 10; limit++) {
+				struct store_fragment page[10];
+				struct store_fragment after;
+				int have = 0;
+				int n;
+
+				q.limit = limit;
+				q.after = NULL;
+				while ((n = index_query(ix, &q, page)) > 0) {
+					assert_memory_equal(
+						page, all + have,
+						(size_t)n * sizeof(*page));
+					have += n;
+					after = page[n - 1];
+					q.after = &after;
+				}
+				assert_int_equal(n, 0);
+				assert_int_equal(have, 10);
+			}
+		}
+	}
+	index_close(ix);
+}
+
+struct seen {
+	struct index_segment segments[8];
+	size_t count;
+};
+
+static int see(void *ctx, const struct index_segment *s)
+{
+	struct seen *seen = ctx;
+
+	assert_true(seen->count < 8);
+	seen->segments[seen->count++] = *s;
+	return 0;
+}
+
+static void index_counts_what_segments_hold(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct seen seen = { .count = 0 };
+	struct store_fragment f;
+	uint32_t i;
+
+	(void)state;
+	for (i = 1; i <= 3; i++)
+		assert_int_equal(index_segment_add(ix, i, generation, 1), 0);
+	f = row(7, 1, 10, 10);
+	f.segment = 2;
+	assert_int_equal(index_insert(ix, &f, 1, 50), 0);
+	assert_int_equal(index_insert(ix, &f, 1, 50), 0); /* again: no-op */
+	f = row(7, 2, 20, 20);
+	f.segment = 3;
+	assert_int_equal(index_insert(ix, &f, 3, 60), 0);
+	for (i = 1; i <= 3; i++)
+		assert_int_equal(index_segment_close(ix, i, 5), 0);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.count, 3);
+	assert_int_equal(seen.segments[0].live, 1);
+	assert_int_equal(seen.segments[0].mark, 5);
+	assert_int_equal(seen.segments[1].live, 1);
+	assert_int_equal(seen.segments[1].mark, 50);
+	assert_int_equal(seen.segments[2].live, 1);
+	assert_int_equal(seen.segments[2].mark, 60);
+	assert_int_equal(index_delete(ix, f.stream_id, 20, 100), 1);
+	seen.count = 0;
+	assert_int_equal(index_segments_dead(ix, see, &seen), 0);
+	assert_int_equal(seen.count, 2);
+	assert_int_equal(seen.segments[1].number, 2);
+	assert_int_equal(index_delete(ix, f.stream_id, UINT64_MAX, 100), 1);
+	seen.count = 0;
+	assert_int_equal(index_segments_dead(ix, see, &seen), 0);
+	assert_int_equal(seen.count, 3);
+	assert_int_equal(index_segment_drop(ix, 1), 0);
+	index_close(ix);
+}
+
+static void index_deletes_in_slices(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+
+	(void)state;
+	fill(ix);
+	assert_int_equal(index_delete(ix, q.stream_id, 1030, 3), 3);
+	expect(ix, &q, "4 5 6 7 8 9 10");
+	assert_int_equal(index_delete(ix, q.stream_id, 1030, 3), 2);
+	expect(ix, &q, "6 7 8 9 10");
+	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 100), 5);
+	expect(ix, &q, "");
+	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 100), 0);
+	memset(q.stream_id, 8, sizeof(q.stream_id));
+	expect(ix, &q, "101 102 103 104 105 106 107 108 109 110");
+	index_close(ix);
+}
+
+static void index_forgets_what_was_not_committed(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+	struct store_fragment f = row(7, 11, 1, 1);
+	uint64_t seq = 0;
+
+	(void)state;
+	fill(ix);
+	assert_int_equal(index_insert(ix, &f, 1, 99), 0);
+	index_close(ix);
+	ix = open_it(false);
+	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10");
+	assert_int_equal(index_seq_max(ix, &seq), 0);
+	assert_int_equal(seq, 110);
+	index_close(ix);
+}
+
+static void index_of_another_directory_is_replaced(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+	bool made;
+
+	(void)state;
+	fill(ix);
+	index_close(ix);
+	assert_int_equal(index_open(path, other_id, &ix, &made), 0);
+	assert_true(made);
+	expect(ix, &q, "");
+	index_close(ix);
+}
+
+static void write_at(off_t offset, const void *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, len, offset), len);
+	close(fd);
+}
+
+static void index_that_is_damaged_is_replaced(void **state)
+{
+	static const uint8_t junk[8192] = "not a database at all";
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix;
+
+	(void)state;
+	write_at(0, junk, sizeof(junk));
+	ix = open_it(true);
+	fill(ix);
+	index_close(ix);
+	write_at(4096 * 2, junk, 4096); /* a page in the middle */
+	ix = open_it(true);
+	expect(ix, &q, "");
+	index_close(ix);
+}
+
+static void index_says_enospc_and_goes_on_afterwards(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+	struct store_fragment f;
+	struct rlimit old;
+	struct rlimit small;
+	uint64_t seq = 0;
+	int r = 0;
+
+	(void)state;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	fill(ix);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 256 << 10; /* of the log */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	while (r == 0 && seq < 100000) {
+		seq++;
+		f = row(9, seq, seq, seq);
+		r = index_insert(ix, &f, 1, 5);
+		if (r == 0 && seq % 100 == 0)
+			r = index_commit(ix);
+	}
+	assert_true(r == -ENOSPC || r == -EIO);
+	index_rollback(ix);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10");
+	f = row(7, 11, 2000, 2000);
+	assert_int_equal(index_insert(ix, &f, 1, 5), 0);
+	assert_int_equal(index_commit(ix), 0);
+	index_close(ix);
+	ix = open_it(false);
+	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10 11");
+	index_close(ix);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CASE(index_orders_by_number_and_both_clocks),
+		CASE(index_row_comes_back_whole),
+		CASE(index_pages_join),
+		CASE(index_counts_what_segments_hold),
+		CASE(index_deletes_in_slices),
+		CASE(index_forgets_what_was_not_committed),
+		CASE(index_of_another_directory_is_replaced),
+		CASE(index_that_is_damaged_is_replaced),
+		CASE(index_says_enospc_and_goes_on_afterwards),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
