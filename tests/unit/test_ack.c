@@ -184,8 +184,8 @@ static void ack_parser_refuses_what_is_not_an_ack(void **state)
 		"{\"EventType\":\"ERROR\",\"ErrorId\":4294967296}",
 		"{\"EventType\":\"ERROR\",\"ErrorId\":-1}",
 		"{\"EventType\":\"IDLE\",\"FragmentTimecode\":1.5}",
-		"{\"EventType\":\"IDLE\",\"FragmentTimecode\":"
-		"18446744073709551616}",
+		("{\"EventType\":\"IDLE\",\"FragmentTimecode\":"
+		 "18446744073709551616}"),
 		"{\"EventType\":\"IDLE\",\"FragmentNumber\":\"12a\"}",
 		"{\"EventType\":\"IDLE\",\"FragmentNumber\":\"1\\u0031\"}",
 		"{\"EventType\":\"IDLE\",\"FragmentNumber\":-1}",
