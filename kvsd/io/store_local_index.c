@@ -272,7 +272,8 @@ static void delete_run(struct worker_job *job)
 		return;
 	}
 	if (r >= 0) {
-		sl->sweep_wanted = sl->sweep_wanted || j->total;
+		if (j->total)
+			sweep_segments(sl);
 		r = j->expire ? (int)MIN(j->total, (uint64_t)INT_MAX) : 0;
 	} else {
 		r = query_error(r);

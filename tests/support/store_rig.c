@@ -35,7 +35,8 @@ static int wait_op(struct store_rig *rig, struct waiting_op *w)
 void rig_init(struct store_rig *rig, const struct loop_fake_config *loop)
 {
 	memset(rig, 0, sizeof(*rig));
-	(void)snprintf(rig->path, sizeof(rig->path), "/tmp/kvsd-store-XXXXXX");
+	(void)snprintf(rig->path, sizeof(rig->path), "%s/kvsd-store-XXXXXX",
+		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(rig->path))
 		abort();
 	rig->sys = loop->sys ? loop->sys : sys_posix();

@@ -25,7 +25,7 @@ struct store_rig {
 	bool opened;
 };
 
-/* Makes the directory and the loop; config is filled with defaults: no
+/* Makes the directory (in $TMPDIR) and the loop; config is filled with defaults: no
  * thread, segments of 1 MiB, every stream known. Aborts on failure. */
 void rig_init(struct store_rig *rig, const struct loop_fake_config *loop);
 /* Opens directory and store, attaches. Return: 0 or the error. */
