@@ -47,4 +47,7 @@ agent_src := $(addprefix kvsd/agent/, \
 	agent.c config.c credentials.c devices.c pipeline.c report.c \
 	tap.c)
 
-serve_src :=
+serve_src := $(addprefix kvsd/serve/, \
+	answer.c archived.c control.c control_check.c credentials.c expiry.c \
+	get_clip.c get_media.c http.c live.c operations.c options.c put_media.c \
+	quickstart.c serve.c server.c stored_out.c token.c)

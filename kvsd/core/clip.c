@@ -13,7 +13,7 @@
 #include "proto/mkv_reader.h"
 #include "proto/mp4.h"
 
-#define CLIP_TRACKS_MAX 2u	/* one of pictures, one of sound */
+#define CLIP_TRACKS_MAX 2u /* one of pictures, one of sound */
 #define TIMESCALE_MS 1000u
 
 struct clip_track {
@@ -27,27 +27,27 @@ struct clip_track {
 	uint32_t rate_hz;
 	uint16_t channels;
 	struct mp4_sample *samples;
-	int64_t *times_ns;		/* presentation, clip's timeline */
-	uint64_t *scratch;		/* two per sample, at the end */
+	int64_t *times_ns; /* presentation, clip's timeline */
+	uint64_t *scratch; /* two per sample, at the end */
 	size_t count;
 	size_t size;
-	uint64_t step_ns;		/* between its last two frames */
+	uint64_t step_ns; /* between its last two frames */
 };
 
 struct clip {
-	enum clip_error error;		/* of the header being read */
-	bool begun;			/* tracks are known */
-	uint64_t scale_ns;		/* of the fragment being added */
+	enum clip_error error; /* of the header being read */
+	bool begun;	       /* tracks are known */
+	uint64_t scale_ns;     /* of the fragment being added */
 	uint32_t timescale;
 	size_t track_count;
 	struct clip_track tracks[CLIP_TRACKS_MAX];
-	uint8_t *header;		/* of the fragment before */
+	uint8_t *header; /* of the fragment before */
 	size_t header_len;
 	uint32_t fragments;
-	int64_t offset_ns;		/* document time -> producer time */
-	int64_t shift_ns;		/* producer time -> clip */
-	int64_t last_ns;		/* of the lead track, so far */
-	int64_t end_ns;			/* ... and its estimated end */
+	int64_t offset_ns; /* document time -> producer time */
+	int64_t shift_ns;  /* producer time -> clip */
+	int64_t last_ns;   /* of the lead track, so far */
+	int64_t end_ns;	   /* ... and its estimated end */
 	struct clip_range *ranges;
 	struct mp4_chunk *chunks;
 	size_t range_count;
@@ -80,7 +80,8 @@ struct clip *clip_free(struct clip *c)
 	return NULL;
 }
 
-/* --- tracks ------------------------------------------------------------------------- */
+/* --- tracks
+ * ------------------------------------------------------------------------- */
 
 static enum clip_error check_video(struct clip_track *t,
 				   const struct mkv_track *track)
@@ -218,13 +219,13 @@ static int on_document(void *ctx, const struct mkv_document *doc)
 	return c->error == CLIP_OK ? 0 : -ECANCELED;
 }
 
-static const struct mkv_reader_ops header_ops = { .document = on_document };
+static const struct mkv_reader_ops header_ops = {.document = on_document};
 
 static enum clip_error read_header(struct clip *c, const uint8_t *header,
 				   size_t len)
 {
 	/* A Cluster's id and unknown size: what ends a header. */
-	static const uint8_t cluster[] = { 0x1f, 0x43, 0xb6, 0x75, 0xff };
+	static const uint8_t cluster[] = {0x1f, 0x43, 0xb6, 0x75, 0xff};
 	struct mkv_reader reader;
 	size_t used;
 	bool known = c->header && c->header_len == len &&
@@ -250,7 +251,8 @@ static enum clip_error read_header(struct clip *c, const uint8_t *header,
 	return CLIP_OK;
 }
 
-/* --- growing arrays -------------------------------------------------------------------- */
+/* --- growing arrays
+ * -------------------------------------------------------------------- */
 
 /* Room for one more of @item bytes. Return: false: no memory. */
 static bool grow(void **array, size_t *size, size_t count, size_t item)
@@ -284,7 +286,8 @@ static bool track_grow(struct clip_track *t)
 	return ok;
 }
 
-/* --- frames --------------------------------------------------------------------------- */
+/* --- frames
+ * --------------------------------------------------------------------------- */
 
 static struct clip_track *track_of(struct clip *c, uint32_t number,
 				   uint32_t *ret_index)
@@ -310,8 +313,8 @@ static enum clip_error add_range(struct clip *c, uint32_t track,
 		       sizeof(*c->ranges));
 
 	c->ranges = ranges;
-	ok = ok && grow(&chunks, &c->chunk_size, c->chunk_count,
-			sizeof(*c->chunks));
+	ok = ok &&
+	     grow(&chunks, &c->chunk_size, c->chunk_count, sizeof(*c->chunks));
 	c->chunks = chunks;
 	if (!ok)
 		return CLIP_NO_MEMORY;
@@ -325,7 +328,7 @@ static enum clip_error add_range(struct clip *c, uint32_t track,
 		last->samples++;
 	else
 		c->chunks[c->chunk_count++] =
-			(struct mp4_chunk){ .track = track, .samples = 1 };
+			(struct mp4_chunk){.track = track, .samples = 1};
 	return CLIP_OK;
 }
 
@@ -358,7 +361,7 @@ static enum clip_error add_frame(struct clip *c, const struct frame_entry *e,
 /* First and last presentation time of the lead track, and its frames. */
 struct lead {
 	size_t count;
-	int64_t opening_ns;	/* the frame that came first */
+	int64_t opening_ns; /* the frame that came first */
 	int64_t first_ns;
 	int64_t last_ns;
 };
@@ -366,7 +369,7 @@ struct lead {
 static enum clip_error scan_lead(const struct clip *c, const uint8_t *frames,
 				 size_t len, struct lead *ret_lead)
 {
-	struct lead lead = { .first_ns = INT64_MAX, .last_ns = INT64_MIN };
+	struct lead lead = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
 	struct frame_index_iter it;
 	struct frame_entry e;
 	int r;
@@ -398,8 +401,8 @@ static void place(struct clip *c, const struct store_fragment *row,
 {
 	const int64_t skew_ns = CLIP_SKEW_MS_MAX * (int64_t)NS_PER_MS;
 	const int64_t gap_ns = CLIP_GAP_MS_MAX * (int64_t)NS_PER_MS;
-	int64_t offset_ns = (int64_t)(row->producer_ms * NS_PER_MS) -
-			    lead->opening_ns;
+	int64_t offset_ns =
+		(int64_t)(row->producer_ms * NS_PER_MS) - lead->opening_ns;
 	int64_t step_ns;
 	int64_t start_ns;
 
@@ -409,14 +412,14 @@ static void place(struct clip *c, const struct store_fragment *row,
 	start_ns = lead->first_ns + c->offset_ns + c->shift_ns;
 	/* A start between the two is jitter, not an overlap: moving it would
 	 * add up over the clip. */
-	if (c->fragments && (start_ns <= c->last_ns ||
-			     start_ns > c->end_ns + gap_ns)) {
+	if (c->fragments &&
+	    (start_ns <= c->last_ns || start_ns > c->end_ns + gap_ns)) {
 		c->shift_ns += c->end_ns - start_ns;
 		start_ns = c->end_ns;
 	}
 	step_ns = lead->count > 1 ? (lead->last_ns - lead->first_ns) /
-					    (int64_t)(lead->count - 1) :
-				    (int64_t)c->tracks[0].step_ns;
+					    (int64_t)(lead->count - 1)
+				  : (int64_t)c->tracks[0].step_ns;
 	c->last_ns = start_ns + lead->last_ns - lead->first_ns;
 	c->end_ns = c->last_ns + step_ns;
 }
@@ -450,7 +453,8 @@ enum clip_error clip_add(struct clip *c, const struct store_fragment *row,
 	return r < 0 ? CLIP_BAD_FRAME : CLIP_OK;
 }
 
-/* --- the file -------------------------------------------------------------------------- */
+/* --- the file
+ * -------------------------------------------------------------------------- */
 
 static uint64_t ticks(const struct clip *c, int64_t ns)
 {
@@ -478,8 +482,8 @@ static enum clip_error finish_track(struct clip *c, struct clip_track *t,
 	}
 	step = MAX(ticks(c, (int64_t)t->step_ns), 1u);
 	if (mp4_times_from_pts(pts, pts + t->count, t->count,
-			       (uint32_t)MIN(step, c->timescale),
-			       t->samples, &delay) < 0)
+			       (uint32_t)MIN(step, c->timescale), t->samples,
+			       &delay) < 0)
 		return CLIP_BAD_FRAME;
 	*out = (struct mp4_track){
 		.codec = t->mp4_codec,
@@ -502,10 +506,10 @@ enum clip_error clip_finish(struct clip *c, struct buf *out,
 			    uint64_t *ret_file_bytes)
 {
 	struct mp4_track tracks[CLIP_TRACKS_MAX];
-	struct mp4_movie movie = { .timescale = c->timescale,
-				   .tracks = tracks,
-				   .chunks = c->chunks,
-				   .chunks_count = c->chunk_count };
+	struct mp4_movie movie = {.timescale = c->timescale,
+				  .tracks = tracks,
+				  .chunks = c->chunks,
+				  .chunks_count = c->chunk_count};
 	int64_t zero_ns = INT64_MAX;
 	size_t i;
 	size_t k;
@@ -518,8 +522,8 @@ enum clip_error clip_finish(struct clip *c, struct buf *out,
 			zero_ns = MIN(zero_ns, c->tracks[i].times_ns[k]);
 	}
 	for (i = 0; i < c->track_count; i++) {
-		enum clip_error e = finish_track(c, &c->tracks[i], zero_ns,
-						 &tracks[i]);
+		enum clip_error e =
+			finish_track(c, &c->tracks[i], zero_ns, &tracks[i]);
 
 		if (e != CLIP_OK)
 			return e;

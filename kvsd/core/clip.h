@@ -21,26 +21,26 @@
 /* Each is answered with an exception of its own. */
 enum clip_error {
 	CLIP_OK = 0,
-	CLIP_UNSUPPORTED,	/* codec or combination of tracks */
+	CLIP_UNSUPPORTED, /* codec or combination of tracks */
 	CLIP_TRACKS_CHANGED,
 	CLIP_PRIVATE_MISSING,
 	CLIP_PRIVATE_INVALID,
 	CLIP_PRIVATE_CHANGED,
 	CLIP_BAD_FRAME,
-	CLIP_TOO_LONG,		/* over CLIP_FRAMES_MAX */
+	CLIP_TOO_LONG, /* over CLIP_FRAMES_MAX */
 	CLIP_NO_MEMORY,
 };
 
 /* Where a run of the file comes from; @offset counts in the fragment's media. */
 struct clip_range {
-	uint32_t fragment;	/* in the order of clip_add() */
+	uint32_t fragment; /* in the order of clip_add() */
 	uint32_t offset;
 	uint32_t bytes;
 };
 
 struct clip;
 
-struct clip *clip_new(void);	/* NULL: no memory */
+struct clip *clip_new(void); /* NULL: no memory */
 struct clip *clip_free(struct clip *c);
 DEFINE_AUTO(clip_free, struct clip *)
 

@@ -31,8 +31,8 @@ static unsigned int length_bytes(enum nal_codec codec,
 static bool nal_time(enum nal_codec codec, const struct frame_probe *p,
 		     const struct mkv_track *track, uint64_t *ret_ns)
 {
-	unsigned int sei = codec == NAL_H264 ? H264_NAL_SEI :
-					       H265_NAL_SEI_PREFIX;
+	unsigned int sei = codec == NAL_H264 ? H264_NAL_SEI
+					     : H265_NAL_SEI_PREFIX;
 	unsigned int width = length_bytes(codec, track);
 	struct nal_iter it;
 	struct nal_span nal;

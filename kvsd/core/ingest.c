@@ -11,7 +11,7 @@
 #include "core/media_out.h"
 #include "proto/epoch.h"
 
-#define NONE UINT32_MAX		/* no fragment */
+#define NONE UINT32_MAX /* no fragment */
 #define FRAME_NS_MAX (FRAGMENT_DURATION_MS_MAX * NS_PER_MS)
 
 enum fragment_state {
@@ -25,9 +25,9 @@ enum fragment_state {
 /* Tags elements as they came, until it is known whose they are. */
 struct tag_run {
 	struct buf bytes;
-	unsigned int count;	/* of the producer's own tags */
+	unsigned int count; /* of the producer's own tags */
 	bool end_of_fragment;
-	bool bad;		/* over a limit, or a reserved name */
+	bool bad; /* over a limit, or a reserved name */
 };
 
 struct fragment {
@@ -38,16 +38,18 @@ struct fragment {
 	struct ingest_sink sink;
 	struct store_op op;
 	struct store_fragment meta;
-	struct tag_run tags;	/* seen before the Cluster */
+	struct tag_run tags; /* seen before the Cluster */
 	bool timed;
-	uint64_t timecode_ms;	/* as sent */
+	uint64_t timecode_ms; /* as sent */
 	uint64_t media_bytes;
-	uint64_t first_ns;	/* earliest frame, document time */
-	uint64_t end_ns;	/* latest end of a frame */
+	bool lead_after;	 /* @lead_before_ms is of a fragment before */
+	uint64_t lead_before_ms; /* latest frame of the lead track then */
+	uint64_t first_ns;	 /* earliest frame, document time */
+	uint64_t end_ns;	 /* latest end of a frame */
 	struct {
 		uint32_t frames;
 		uint64_t last_ns;
-		uint64_t step_ns;	/* between its last two frames */
+		uint64_t step_ns; /* between its last two frames */
 	} tracks[MKV_TRACKS_MAX];
 };
 
@@ -62,26 +64,26 @@ struct ingest {
 	struct ingest_config config;
 	struct mkv_reader reader;
 	enum session_state state;
-	struct ingest_time at;	/* of the call that is running */
+	struct ingest_time at; /* of the call that is running */
 	uint64_t start_ns;
 	uint64_t last_byte_ns;
-	uint64_t idle_ack_ns;	/* next one */
-	enum ack_error error;	/* raised by a callback, not yet reported */
+	uint64_t idle_ack_ns;	 /* next one */
+	enum ack_error error;	 /* raised by a callback, not yet reported */
 	struct mkv_document doc; /* tracks; header stays in the reader */
 	bool in_document;
-	unsigned int lead;	/* index of the track whose order counts */
-	bool any_before;	/* a fragment was timed in this session */
+	unsigned int lead; /* index of the track whose order counts */
+	bool any_before;   /* a fragment was timed in this session */
 	uint64_t before_start_ms;
-	uint64_t before_last_ms; /* last frame of the lead track */
-	uint64_t base;		/* reader offset of the current Cluster */
-	uint32_t current;	/* open or ended fragment, or NONE */
-	struct tag_run tags;	/* since the last Cluster */
+	uint64_t lead_last_ms; /* latest frame of the lead track */
+	uint64_t base;	       /* reader offset of the current Cluster */
+	uint32_t current;      /* open or ended fragment, or NONE */
+	struct tag_run tags;   /* since the last Cluster */
 	struct frame_probe probe;
-	uint64_t block_offset;	/* of the latest block */
-	uint64_t block_end;	/* of its payload; 0 while it is open */
-	bool block_simple;	/* its first byte was seen to say so */
+	uint64_t block_offset; /* of the latest block */
+	uint64_t block_end;    /* of its payload; 0 while it is open */
+	bool block_simple;     /* its first byte was seen to say so */
 	struct store_waiter waiter;
-	bool waiting;		/* @waiter is with the store */
+	bool waiting; /* @waiter is with the store */
 	struct ingest_counts counts;
 	struct fragment fragments[INGEST_FRAGMENTS_MAX];
 };
@@ -91,7 +93,7 @@ struct ingest {
 static void ack(struct ingest *in, enum ack_event event,
 		const struct fragment *f, enum ack_error error)
 {
-	struct ack a = { .event = event, .error_id = error };
+	struct ack a = {.event = event, .error_id = error};
 
 	if (in->state == SESSION_DROPPED)
 		return;
@@ -171,8 +173,8 @@ static void committed(struct store_op *op, int res)
 
 static void set_meta(struct fragment *f)
 {
-	uint64_t span_ns = f->end_ns > f->first_ns ? f->end_ns - f->first_ns :
-						     0;
+	uint64_t span_ns = f->end_ns > f->first_ns ? f->end_ns - f->first_ns
+						   : 0;
 
 	f->meta = (struct store_fragment){
 		.number = f->view.number,
@@ -220,8 +222,8 @@ static int add_media(struct fragment *f, const uint8_t *bytes, size_t len)
 	in->config.ops->bytes(in->config.ctx, f->place, bytes, len);
 	r = ingest_sink_add(&f->sink, bytes, len);
 	if (r < 0)
-		return raise(in, r == -ENOMEM ? ACK_INTERNAL_ERROR :
-						ACK_ARCHIVAL_ERROR);
+		return raise(in, r == -ENOMEM ? ACK_INTERNAL_ERROR
+					      : ACK_ARCHIVAL_ERROR);
 	return 0;
 }
 
@@ -243,8 +245,8 @@ static int close_ended(struct ingest *in, bool late)
 	struct fragment *f = current(in);
 	int r;
 
-	if (late && (in->tags.bad || in->tags.count + f->tags.count >
-					     FRAGMENT_TAGS_MAX))
+	if (late && (in->tags.bad ||
+		     in->tags.count + f->tags.count > FRAGMENT_TAGS_MAX))
 		return raise(in, ACK_FRAGMENT_METADATA_LIMIT_REACHED);
 	r = add_media(f, buf_head(&f->tags.bytes), buf_len(&f->tags.bytes));
 	if (!r && late) {
@@ -315,9 +317,9 @@ static void open_fragment(struct ingest *in, struct fragment *f, uint64_t size)
 
 	f->state = FRAGMENT_OPEN;
 	f->view = (struct ingest_view){
-		.number = { .seq = ops->next_seq(in->config.ctx),
-			    .server_ms = in->at.wall_ms,
-			    .random = ops->random(in->config.ctx) },
+		.number = {.seq = ops->next_seq(in->config.ctx),
+			   .server_ms = in->at.wall_ms,
+			   .random = ops->random(in->config.ctx)},
 		.server_ms = in->at.wall_ms,
 		.unknown_size = size == UINT64_MAX,
 		.header = in->doc.header,
@@ -359,32 +361,27 @@ static int on_cluster_begin(void *ctx, uint64_t offset, uint64_t size)
 	return free_places(in) == 0;
 }
 
-static bool in_order(const struct ingest *in, uint64_t timecode_ms)
-{
-	return !in->any_before || (timecode_ms > in->before_start_ms &&
-				   timecode_ms > in->before_last_ms);
-}
-
 static int on_cluster_timecode(void *ctx, uint64_t timecode, uint64_t time_ns)
 {
 	struct ingest *in = ctx;
 	struct fragment *f = current(in);
-	uint64_t start_ms = in->config.relative ?
-				    in->config.producer_start_ms : 0;
+	uint64_t start_ms = in->config.relative ? in->config.producer_start_ms
+						: 0;
 
 	(void)timecode;
 	f->timed = true;
 	f->timecode_ms = time_ns / NS_PER_MS;
-	if (!in_order(in, f->timecode_ms))
+	if (in->any_before && f->timecode_ms <= in->before_start_ms)
 		return raise(in, ACK_FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS);
 	if (f->timecode_ms > EPOCH_S_MAX * 1000 - start_ms)
 		return raise(in, ACK_INVALID_PRODUCER_TIMESTAMP);
 	if (f->tags.bad || f->tags.count > FRAGMENT_TAGS_MAX)
 		return raise(in, ACK_FRAGMENT_METADATA_LIMIT_REACHED);
 	f->view.producer_ms = start_ms + f->timecode_ms;
+	f->lead_before_ms = in->lead_last_ms;
+	f->lead_after = in->any_before;
 	in->any_before = true;
 	in->before_start_ms = f->timecode_ms;
-	in->before_last_ms = f->timecode_ms;
 	in->config.ops->timed(in->config.ctx, f->place, &f->view);
 	ack(in, ACK_BUFFERING, f, 0);
 	return 0;
@@ -427,8 +424,8 @@ static void note_times(struct ingest *in, struct fragment *f,
 	f->first_ns = MIN(f->first_ns, frame->time_ns);
 	f->end_ns = MAX(f->end_ns, frame->time_ns + length_ns);
 	if (t == in->lead)
-		in->before_last_ms = MAX(in->before_last_ms,
-					 frame->time_ns / NS_PER_MS);
+		in->lead_last_ms =
+			MAX(in->lead_last_ms, frame->time_ns / NS_PER_MS);
 	in->counts.frames++;
 }
 
@@ -437,6 +434,20 @@ static uint64_t ticks_ns(const struct ingest *in, uint64_t ticks)
 	uint64_t scale_ns = in->doc.timecode_scale_ns;
 
 	return ticks > UINT64_MAX / scale_ns ? UINT64_MAX : ticks * scale_ns;
+}
+
+/*
+ * A fragment has to start after the last frame of the one before. A Cluster's
+ * timecode alone does not tell: muxers begin one with the sound that precedes
+ * its key frame, and reordered pictures end later than they are stored. The
+ * key frame that opens the lead track tells.
+ */
+static bool overlaps(const struct ingest *in, const struct fragment *f,
+		     const struct mkv_frame *frame)
+{
+	return f->lead_after && frame->track_index == in->lead && frame->key &&
+	       !f->tracks[in->lead].frames &&
+	       frame->time_ns / NS_PER_MS <= f->lead_before_ms;
 }
 
 static int on_frame_end(void *ctx, const struct mkv_frame *frame)
@@ -453,16 +464,18 @@ static int on_frame_end(void *ctx, const struct mkv_frame *frame)
 		.timecode = frame->timecode,
 		.duration = frame->duration_ticks,
 	};
-	uint64_t duration_ns = frame->duration_ticks ?
-				       ticks_ns(in, frame->duration_ticks) :
-				       track->default_duration_ns;
+	uint64_t duration_ns = frame->duration_ticks
+				       ? ticks_ns(in, frame->duration_ticks)
+				       : track->default_duration_ns;
 
 	if (frame->lace_index == 0)
-		e.head_bytes = (uint32_t)(frame->payload_offset -
-					  frame->block_offset);
+		e.head_bytes =
+			(uint32_t)(frame->payload_offset - frame->block_offset);
 	if (frame->time_ns > start_ns &&
 	    frame->time_ns - start_ns > FRAME_NS_MAX)
 		return raise(in, ACK_MAX_FRAGMENT_DURATION_REACHED);
+	if (overlaps(in, f, frame))
+		return raise(in, ACK_FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS);
 	e.has_time = frame_probe_time(&in->probe, track, &e.time_ns);
 	if (frame_index_add(&f->sink.index, &e) < 0)
 		return raise(in, ACK_MAX_FRAGMENT_SIZE_REACHED);
@@ -592,8 +605,7 @@ static bool behind(const struct ingest *in)
 		const struct fragment *f = &in->fragments[i];
 
 		if (f->state == FRAGMENT_CLOSING ||
-		    (f->state != FRAGMENT_FREE &&
-		     ingest_sink_behind(&f->sink)))
+		    (f->state != FRAGMENT_FREE && ingest_sink_behind(&f->sink)))
 			return true;
 	}
 	return false;
@@ -643,8 +655,8 @@ static void writable(struct store_waiter *w)
 static void tell_boundary(struct ingest *in)
 {
 	const struct fragment *f = current(in);
-	uint64_t whole = in->block_end && in->block_simple ? in->block_end :
-							     in->block_offset;
+	uint64_t whole = in->block_end && in->block_simple ? in->block_end
+							   : in->block_offset;
 
 	if (f && f->timed && whole > in->base)
 		in->config.ops->boundary(in->config.ctx, f->place,

@@ -47,17 +47,17 @@
 struct ingest_view {
 	struct fragment_number number;
 	uint64_t server_ms;
-	uint64_t producer_ms;	/* from timed() on */
-	bool unknown_size;	/* the Cluster's */
-	const uint8_t *header;	/* valid as long as the ingest */
+	uint64_t producer_ms;  /* from timed() on */
+	bool unknown_size;     /* the Cluster's */
+	const uint8_t *header; /* valid as long as the ingest */
 	size_t header_bytes;
 };
 
 enum ingest_end {
-	INGEST_WHOLE,		/* closed: all media bytes were handed over */
-	INGEST_DROPPED,		/* open or ended, and never to be closed */
-	INGEST_COMMITTED,	/* after WHOLE: the store has it */
-	INGEST_LOST,		/* after WHOLE: the store refused it */
+	INGEST_WHOLE,	  /* closed: all media bytes were handed over */
+	INGEST_DROPPED,	  /* open or ended, and never to be closed */
+	INGEST_COMMITTED, /* after WHOLE: the store has it */
+	INGEST_LOST,	  /* after WHOLE: the store refused it */
 };
 
 /*
@@ -90,17 +90,17 @@ struct ingest_ops {
 };
 
 struct ingest_config {
-	struct store *store;	/* borrowed; NULL: live only (retention 0) */
+	struct store *store; /* borrowed; NULL: live only (retention 0) */
 	struct store_stream stream;
-	bool relative;		/* x-amzn-fragment-timecode-type */
+	bool relative;		    /* x-amzn-fragment-timecode-type */
 	uint64_t producer_start_ms; /* Unix epoch; used when relative */
 	const struct ingest_ops *ops;
 	void *ctx;
 };
 
 struct ingest_time {
-	uint64_t now_ns;	/* CLOCK_MONOTONIC */
-	uint64_t wall_ms;	/* Unix epoch */
+	uint64_t now_ns;  /* CLOCK_MONOTONIC */
+	uint64_t wall_ms; /* Unix epoch */
 };
 
 struct ingest;
@@ -155,10 +155,10 @@ uint64_t ingest_last_byte_ns(const struct ingest *in);
 
 struct ingest_counts {
 	uint64_t bytes;
-	uint64_t fragments;	/* received whole */
+	uint64_t fragments; /* received whole */
 	uint64_t persisted;
 	uint64_t frames;
-	enum ack_error error;	/* 0: none */
+	enum ack_error error; /* 0: none */
 };
 struct ingest_counts ingest_counts(const struct ingest *in);
 

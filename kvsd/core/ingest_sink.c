@@ -10,7 +10,7 @@
 void ingest_sink_init(struct ingest_sink *s, struct store *store,
 		      const struct store_stream *stream)
 {
-	*s = (struct ingest_sink){ .store = store, .stream = stream };
+	*s = (struct ingest_sink){.store = store, .stream = stream};
 	buf_init(&s->pending, INGEST_PENDING_BYTES_MAX);
 	buf_init(&s->frames, FRAME_INDEX_BYTES_MAX);
 }
@@ -116,8 +116,7 @@ bool ingest_sink_behind(const struct ingest_sink *s)
 }
 
 void ingest_sink_commit(struct ingest_sink *s,
-			const struct store_fragment *meta,
-			struct store_op *op)
+			const struct store_fragment *meta, struct store_op *op)
 {
 	struct store_writer *w = TAKE_PTR(s->writer);
 

@@ -20,8 +20,8 @@ struct ingest_sink {
 	struct store *store;
 	const struct store_stream *stream;
 	struct fragment_number number;
-	struct store_writer *writer;	/* NULL until the store gave one */
-	const uint8_t *header;		/* borrowed until the sink is done */
+	struct store_writer *writer; /* NULL until the store gave one */
+	const uint8_t *header;	     /* borrowed until the sink is done */
 	size_t header_bytes;
 	size_t header_sent;
 	struct buf pending;
@@ -56,8 +56,7 @@ bool ingest_sink_behind(const struct ingest_sink *s);
 
 /* After flush(whole) returned 1: gives the writer to the store. */
 void ingest_sink_commit(struct ingest_sink *s,
-			const struct store_fragment *meta,
-			struct store_op *op);
+			const struct store_fragment *meta, struct store_op *op);
 
 /* Forgets the fragment. */
 void ingest_sink_abort(struct ingest_sink *s);

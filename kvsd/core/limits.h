@@ -36,6 +36,7 @@
 /* --- service: memory and time per connection --- */
 #define CONNECTIONS_MAX 4096u		/* per listener thread */
 #define REQUEST_BODY_BYTES_MAX (1u << 20) /* JSON requests */
+#define BODIES_BYTES_MAX (64u << 20)	  /* of all of a thread */
 #define REQUEST_HEAD_NS_MAX (10 * NS_PER_S) /* slow loris */
 #define REQUEST_BODY_NS_MAX (30 * NS_PER_S)
 #define KEEP_ALIVE_NS_MAX (60 * NS_PER_S)

@@ -23,7 +23,7 @@ static bool starts_with(struct slice s, const char *prefix)
 enum media_tag media_tag_kind(const struct mkv_tag *tag, uint64_t name_bytes,
 			      uint64_t value_bytes)
 {
-	struct slice name = { tag->name, tag->name_len };
+	struct slice name = {tag->name, tag->name_len};
 
 	if (!name_bytes || name_bytes > TAG_NAME_BYTES_MAX ||
 	    value_bytes > TAG_VALUE_BYTES_MAX)
@@ -41,10 +41,10 @@ enum media_tag media_tag_kind(const struct mkv_tag *tag, uint64_t name_bytes,
 
 static struct mkv_tag tag_of(const char *name, struct slice value)
 {
-	return (struct mkv_tag){ .name = name,
-				 .name_len = strlen(name),
-				 .value = value.ptr,
-				 .value_len = value.len };
+	return (struct mkv_tag){.name = name,
+				.name_len = strlen(name),
+				.value = value.ptr,
+				.value_len = value.len};
 }
 
 int media_out_before(struct buf *out, const struct fragment_number *number,
@@ -106,8 +106,8 @@ static void put_element(struct buf *out, uint32_t id, const void *body,
 static void put_empty_document(struct buf *out)
 {
 	uint8_t ebml[32];
-	struct buf inner = { .data = ebml, .size = sizeof(ebml),
-			     .max = sizeof(ebml) };
+	struct buf inner = {
+		.data = ebml, .size = sizeof(ebml), .max = sizeof(ebml)};
 	uint8_t segment[5];
 	unsigned int n;
 
@@ -134,8 +134,7 @@ static int put_error(struct buf *out, struct slice number,
 	tags[n++] = tag_of(PREFIX "ERROR_CODE", slice_of(text));
 	tags[n++] = tag_of(PREFIX "ERROR_ID", slice_of(id));
 	if (exception) {
-		tags[n++] = tag_of(PREFIX "EXCEPTION_ERROR_CODE",
-				   slice_of(id));
+		tags[n++] = tag_of(PREFIX "EXCEPTION_ERROR_CODE", slice_of(id));
 		tags[n++] = tag_of(PREFIX "EXCEPTION_MESSAGE", slice_of(text));
 	}
 	put_empty_document(out);

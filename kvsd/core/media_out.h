@@ -20,7 +20,7 @@
 
 enum media_tag {
 	MEDIA_TAG_USER,
-	MEDIA_TAG_RESERVED,	/* the service's, and a producer may set it */
+	MEDIA_TAG_RESERVED, /* the service's, and a producer may set it */
 	MEDIA_TAG_END_OF_FRAGMENT,
 	/* Over a limit, or a name that readers would take for the
 	 * service's word. */

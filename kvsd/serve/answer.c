@@ -18,12 +18,13 @@
 /* Epoch seconds with three decimals: 15 digits reach past the year 9999. */
 #define JSON_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(15))
 
-/* --- log ------------------------------------------------------------------------ */
+/* --- log
+ * ------------------------------------------------------------------------ */
 
 static void log_request(const struct exchange *ex, const char *end)
 {
-	uint64_t ms = (loop_now_ns(ex->thread->loop) - ex->begin_ns) /
-		      NS_PER_MS;
+	uint64_t ms =
+		(loop_now_ns(ex->thread->loop) - ex->begin_ns) / NS_PER_MS;
 
 	log_info("serve",
 		 "%s %s %u%s%s %" PRIu64 " bytes %" PRIu64 " ms %s%s%s%s",
@@ -37,11 +38,12 @@ static void log_request(const struct exchange *ex, const char *end)
 void answer_log_cut(struct exchange *ex, int why)
 {
 	if (ex->state == EXCHANGE_RUNNING && ex->status)
-		log_request(ex, why == -ETIMEDOUT ? ", timed out" :
-						    ", cut off");
+		log_request(ex,
+			    why == -ETIMEDOUT ? ", timed out" : ", cut off");
 }
 
-/* --- heads ------------------------------------------------------------------------ */
+/* --- heads
+ * ------------------------------------------------------------------------ */
 
 static void common_fields(struct exchange *ex, struct buf *b)
 {
@@ -59,8 +61,8 @@ static int send_parts(struct exchange *ex, const void *a, size_t a_len,
 		      const void *b, size_t b_len)
 {
 	const struct iovec parts[2] = {
-		{ .iov_base = (void *)(uintptr_t)a, .iov_len = a_len },
-		{ .iov_base = (void *)(uintptr_t)b, .iov_len = b_len },
+		{.iov_base = (void *)(uintptr_t)a, .iov_len = a_len},
+		{.iov_base = (void *)(uintptr_t)b, .iov_len = b_len},
 	};
 
 	if (!ex->conn)
@@ -148,7 +150,8 @@ void exchange_internal(struct exchange *ex, int error)
 		       "The request failed because of an internal error.");
 }
 
-/* --- streamed answers ----------------------------------------------------------------- */
+/* --- streamed answers
+ * ----------------------------------------------------------------- */
 
 int exchange_begin(struct exchange *ex, const char *content_type,
 		   uint64_t length, const struct exchange_handler *handler,
@@ -190,17 +193,17 @@ int exchange_write(struct exchange *ex, const void *bytes, size_t len)
 		return send_parts(ex, bytes, len, NULL, 0);
 	if (!len)
 		return 0;
-	parts[0] = (struct iovec){ size, http_chunk_head(len, size) };
-	parts[1] = (struct iovec){ (void *)(uintptr_t)bytes, len };
-	parts[2] = (struct iovec){ (void *)(uintptr_t)HTTP_CHUNK_END, 2 };
+	parts[0] = (struct iovec){size, http_chunk_head(len, size)};
+	parts[1] = (struct iovec){(void *)(uintptr_t)bytes, len};
+	parts[2] = (struct iovec){(void *)(uintptr_t)HTTP_CHUNK_END, 2};
 	return conn_write(ex->conn, parts, ARRAY_SIZE(parts));
 }
 
 static void end_body(struct exchange *ex)
 {
 	if (ex->chunked)
-		(void)!send_parts(ex, HTTP_LAST_CHUNK,
-				  strlen(HTTP_LAST_CHUNK), NULL, 0);
+		(void)!send_parts(ex, HTTP_LAST_CHUNK, strlen(HTTP_LAST_CHUNK),
+				  NULL, 0);
 	log_request(ex, "");
 	ex->handler = NULL;
 }
@@ -254,20 +257,14 @@ void exchange_deadline(struct exchange *ex, uint64_t at_ns)
 		conn_deadline(ex->conn, at_ns);
 }
 
-int answer_parse_json(struct exchange *ex)
+json_t *answer_parse_json(const struct exchange *ex)
 {
-	json_error_t error;
+	const char *text = (const char *)ex->body.data + ex->body.start;
+	size_t len = buf_len(&ex->body);
+	json_t *root = len ? json_loadb(text, len, 0, NULL) : json_object();
 
-	if (buf_len(&ex->body))
-		ex->json = json_loadb((const char *)buf_head(&ex->body),
-				      buf_len(&ex->body), 0, &error);
-	else
-		ex->json = json_object();
-	if (json_is_object(ex->json))
-		return 0;
-	json_decref(ex->json);
-	ex->json = NULL;
-	exchange_error(ex, 400, "SerializationException",
-		       "The request body is not a JSON object.");
-	return -EINVAL;
+	if (json_is_object(root))
+		return root;
+	json_decref(root);
+	return NULL;
 }

@@ -14,10 +14,7 @@ void exchange_close(struct exchange *ex);
 /* The request's line in the log when its answer was never finished. */
 void answer_log_cut(struct exchange *ex, int why);
 
-/*
- * The body as a JSON object in ex->json. Return: 0, -EINVAL (answered: 400
- * SerializationException).
- */
-int answer_parse_json(struct exchange *ex) MUST_CHECK;
+/* The body as a JSON object; NULL when it is something else. */
+json_t *answer_parse_json(const struct exchange *ex);
 
 #endif

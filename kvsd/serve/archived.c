@@ -17,7 +17,8 @@
 
 #define LIST_RESULTS_DEFAULT 100u
 
-/* --- ListFragments -------------------------------------------------------------------- */
+/* --- ListFragments
+ * -------------------------------------------------------------------- */
 
 struct listing {
 	struct exchange *ex;
@@ -38,9 +39,9 @@ static void make_token(const struct listing *l, const struct store_fragment *f,
 	(void)snprintf(text, sizeof(text),
 		       "1 %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
 		       " %" PRIu32 " %" PRIu64 " %" PRIu64,
-		       (int)l->range.selector, l->range.from_ms,
-		       l->range.to_ms, f->number.seq, f->number.server_ms,
-		       f->number.random, f->producer_ms, f->server_ms);
+		       (int)l->range.selector, l->range.from_ms, l->range.to_ms,
+		       f->number.seq, f->number.server_ms, f->number.random,
+		       f->producer_ms, f->server_ms);
 	token_encode(text, out);
 }
 
@@ -63,12 +64,13 @@ static int read_token(struct slice token, struct listing *l)
 	if (rest.len || v[0] != 1 || v[1] > SELECT_SERVER_TIME ||
 	    v[3] > INT64_MAX || v[6] >> FRAGMENT_RANDOM_BITS)
 		return -EINVAL;
-	l->range = (struct time_range){ .selector = (enum time_selector)v[1],
-					.from_ms = v[2],
-					.to_ms = v[3] };
+	l->range = (struct time_range){.selector = (enum time_selector)v[1],
+				       .from_ms = v[2],
+				       .to_ms = v[3]};
 	l->after = (struct store_fragment){
-		.number = { .seq = v[4], .server_ms = v[5],
-			    .random = (uint32_t)v[6] },
+		.number = {.seq = v[4],
+			   .server_ms = v[5],
+			   .random = (uint32_t)v[6]},
 		.producer_ms = v[7],
 		.server_ms = v[8],
 	};
@@ -104,7 +106,8 @@ static void listed(struct store_op *op, int res)
 	json_object_set_new(root, "Fragments", rows);
 	if (res > 0 && (uint32_t)res == l->query.limit) {
 		make_token(l, &l->rows[res - 1], token);
-		json_object_set_new(root, "NextToken", json_string(token));
+		json_object_set_new(root, "NextToken",
+				    json_stringn(token, strlen(token)));
 	}
 	if (res < 0) {
 		json_decref(root);
@@ -169,9 +172,9 @@ void list_fragments_run(struct exchange *ex)
 	l->ex = ex;
 	l->op.done = listed;
 	l->query = (struct store_query){
-		.order = l->range.selector == SELECT_PRODUCER_TIME ?
-				 STORE_BY_PRODUCER_TIME :
-				 STORE_BY_SERVER_TIME,
+		.order = l->range.selector == SELECT_PRODUCER_TIME
+				 ? STORE_BY_PRODUCER_TIME
+				 : STORE_BY_SERVER_TIME,
 		.from_ms = l->range.from_ms,
 		.to_ms = l->range.to_ms,
 		.not_before_ms = operation_not_before_ms(ex),
@@ -183,17 +186,18 @@ void list_fragments_run(struct exchange *ex)
 	store_list(ex->thread->store, &l->query, l->rows, &l->op);
 }
 
-/* --- GetMediaForFragmentList -------------------------------------------------------------- */
+/* --- GetMediaForFragmentList
+ * -------------------------------------------------------------- */
 
 struct fragment_list {
 	struct exchange *ex;
 	struct stored_out out;
 	struct store_op op;
-	bool looking;			/* a list is in flight */
+	bool looking; /* a list is in flight */
 	bool ended;
 	bool pumping;
-	bool sending;			/* @out has a fragment */
-	size_t next;			/* in the request's list */
+	bool sending; /* @out has a fragment */
+	size_t next;  /* in the request's list */
 	struct fragment_number number;
 	struct store_query query;
 	struct store_fragment after;
@@ -239,8 +243,8 @@ static void list_cut(struct fragment_list *l, int why)
 static void list_fail(struct fragment_list *l, enum media_error error)
 {
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
-	struct buf out = { .data = bytes, .size = sizeof(bytes),
-			   .max = sizeof(bytes) };
+	struct buf out = {
+		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 
 	if (media_out_exception(&out, slice_of(number_text(l)), error) < 0 ||
 	    exchange_write(l->ex, buf_head(&out), buf_len(&out)) < 0)
@@ -260,8 +264,8 @@ static void found(struct store_op *op, int res)
 	}
 	if (res < 0) {
 		list_fail(l, MEDIA_ERROR_INTERNAL);
-	} else if (res == 0 || fragment_number_compare(&l->row.number,
-						       &l->number) != 0) {
+	} else if (res == 0 ||
+		   fragment_number_compare(&l->row.number, &l->number) != 0) {
 		list_fail(l, MEDIA_ERROR_NOT_FOUND);
 	} else {
 		l->sending = true;
@@ -287,10 +291,10 @@ static void look_up(struct fragment_list *l)
 	};
 	memcpy(l->query.stream_id, ex->stream.store.id, STREAM_ID_BYTES);
 	if (l->number.seq) {
-		l->after = (struct store_fragment){ .number = {
-			.seq = l->number.seq - 1,
-			.server_ms = UINT64_MAX,
-			.random = (1u << FRAGMENT_RANDOM_BITS) - 1 } };
+		l->after = (struct store_fragment){
+			.number = {.seq = l->number.seq - 1,
+				   .server_ms = UINT64_MAX,
+				   .random = (1u << FRAGMENT_RANDOM_BITS) - 1}};
 		l->query.after = &l->after;
 	}
 	l->looking = true;
@@ -323,8 +327,8 @@ static bool list_step(struct fragment_list *l)
 	if (l->out.sent)
 		list_cut(l, e);
 	else
-		list_fail(l, e == -ENOENT ? MEDIA_ERROR_NOT_FOUND :
-					    MEDIA_ERROR_INTERNAL);
+		list_fail(l, e == -ENOENT ? MEDIA_ERROR_NOT_FOUND
+					  : MEDIA_ERROR_INTERNAL);
 	return false;
 }
 

@@ -69,7 +69,8 @@ static int copy_member(struct exchange *ex, const char *name,
 	return 0;
 }
 
-/* --- CreateStream -------------------------------------------------------------------- */
+/* --- CreateStream
+ * -------------------------------------------------------------------- */
 
 static void created(struct catalog_op *op, int res)
 {
@@ -98,8 +99,7 @@ static void created(struct catalog_op *op, int res)
 static int read_retention(struct exchange *ex, uint32_t *ret_hours)
 {
 	int64_t hours = 0;
-	int r = operation_integer(ex, ex->json, "DataRetentionInHours",
-				  &hours);
+	int r = operation_integer(ex, ex->json, "DataRetentionInHours", &hours);
 
 	if (r < 0)
 		return r;
@@ -162,8 +162,7 @@ static int read_tags(struct exchange *ex, char **ret_text)
 	case 0:
 		break;
 	case -E2BIG:
-		exchange_error(ex, 400,
-			       "TagsPerResourceExceededLimitException",
+		exchange_error(ex, 400, "TagsPerResourceExceededLimitException",
 			       "A stream has at most 50 tags.");
 		return -EINVAL;
 	default:
@@ -202,23 +201,27 @@ void control_create_stream(struct exchange *ex)
 	free(tags);
 }
 
-/* --- DescribeStream ------------------------------------------------------------------ */
+/* --- DescribeStream
+ * ------------------------------------------------------------------ */
 
 static json_t *stream_info(const struct catalog_stream *s)
 {
-	json_t *o = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:o, s:I}", "StreamName", s->name,
-		"StreamARN", s->arn, "KmsKeyId", s->kms_key_id, "Version",
-		s->version, "Status", "ACTIVE", "CreationTime",
-		operation_seconds(s->created_ms), "DataRetentionInHours",
-		(json_int_t)s->retention_hours);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I}",
+			      "StreamName", s->name, "StreamARN", s->arn,
+			      "KmsKeyId", s->kms_key_id, "Version", s->version,
+			      "Status", "ACTIVE", "CreationTime",
+			      operation_seconds(s->created_ms),
+			      "DataRetentionInHours",
+			      (json_int_t)s->retention_hours);
 
 	if (o && s->device_name[0])
 		json_object_set_new(o, "DeviceName",
-				    json_string(s->device_name));
+				    json_stringn(s->device_name,
+						 strlen(s->device_name)));
 	if (o && s->media_type[0])
 		json_object_set_new(o, "MediaType",
-				    json_string(s->media_type));
+				    json_stringn(s->media_type,
+						 strlen(s->media_type)));
 	return o;
 }
 
@@ -263,7 +266,8 @@ void control_describe_stream(struct exchange *ex)
 	find(ex, described);
 }
 
-/* --- GetDataEndpoint ------------------------------------------------------------------- */
+/* --- GetDataEndpoint
+ * ------------------------------------------------------------------- */
 
 static void endpoint_found(struct catalog_op *op, int res)
 {
@@ -279,7 +283,8 @@ static void endpoint_found(struct catalog_op *op, int res)
 		else
 			(void)snprintf(text, sizeof(text), "https://%.*s",
 				       host ? (int)MIN(host->len,
-						       SERVE_TEXT_BYTES) : 0,
+						       SERVE_TEXT_BYTES)
+					    : 0,
 				       host ? host->ptr : "");
 		exchange_json(ex, 200,
 			      json_pack("{s:s}", "DataEndpoint", text));
@@ -317,7 +322,8 @@ void control_get_data_endpoint(struct exchange *ex)
 		find(ex, endpoint_found);
 }
 
-/* --- ListStreams ------------------------------------------------------------------------ */
+/* --- ListStreams
+ * ------------------------------------------------------------------------ */
 
 struct stream_list {
 	struct exchange *ex;
@@ -341,7 +347,8 @@ static void streams_listed(struct catalog_op *op, int res)
 	json_object_set_new(root, "StreamInfoList", rows);
 	if (res > 0 && (size_t)res == l->limit) {
 		token_encode(l->rows[res - 1].name, token);
-		json_object_set_new(root, "NextToken", json_string(token));
+		json_object_set_new(root, "NextToken",
+				    json_stringn(token, strlen(token)));
 	}
 	if (res < 0) {
 		json_decref(root);
@@ -417,8 +424,7 @@ void control_list_streams(struct exchange *ex)
 		exchange_internal(ex, -ENOMEM);
 		return;
 	}
-	if (read_condition(ex, l->prefix) < 0 ||
-	    read_after(ex, l->after) < 0) {
+	if (read_condition(ex, l->prefix) < 0 || read_after(ex, l->after) < 0) {
 		free(l);
 		return;
 	}
@@ -431,7 +437,8 @@ void control_list_streams(struct exchange *ex)
 		     l->after[0] ? l->after : NULL, l->rows, l->limit, &l->op);
 }
 
-/* --- DeleteStream ------------------------------------------------------------------------- */
+/* --- DeleteStream
+ * ------------------------------------------------------------------------- */
 
 /* The rows are gone too; the key, and with it the media, already was. */
 static void rows_removed(struct store_op *op, int res)
@@ -439,8 +446,10 @@ static void rows_removed(struct store_op *op, int res)
 	struct control *c = container_of(op, struct control, store_op);
 
 	if (res < 0)
-		log_warn("serve", "stream %s: its index rows stay until the "
-			 "next start: %s", c->stream.name, strerror(-res));
+		log_warn("serve",
+			 "stream %s: its index rows stay until the "
+			 "next start: %s",
+			 c->stream.name, strerror(-res));
 	exchange_json(c->ex, 200, json_object());
 	control_free(c);
 }

@@ -19,8 +19,8 @@ static bool text_ok(const char *s, size_t min, size_t max)
 
 	for (; *s; s++) {
 		uint8_t c = (uint8_t)*s;
-		bool plain = (c >= '0' && c <= '9') ||
-			     (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+			     (c >= 'A' && c <= 'Z');
 
 		if (c < 0x80 && !plain && !strchr(" _.:/=+-@", c))
 			return false;
@@ -37,7 +37,8 @@ int control_check_tags(const json_t *tags)
 	if (json_object_size(tags) > TAGS_PER_STREAM_MAX)
 		return -E2BIG;
 	/* jansson's iteration does not write through the object. */
-	json_object_foreach((json_t *)(uintptr_t)tags, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)tags, key, value)
+	{
 		if (!json_is_string(value) ||
 		    strlen(json_string_value(value)) !=
 			    json_string_length(value) ||

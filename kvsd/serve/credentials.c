@@ -11,7 +11,7 @@
 #include "proto/slice.h"
 
 #define FILE_BYTES_MAX 4096u
-#define ACCESS_KEY_RANDOM 16u	/* letters after "AKIA" */
+#define ACCESS_KEY_RANDOM 16u /* letters after "AKIA" */
 #define SECRET_CHARS 40u
 
 /* 32 letters, so that five bits of a random byte choose one without bias. */
@@ -39,7 +39,8 @@ int credentials_make(const struct sys_ops *sys, int dir, const char *name)
 	secret[i] = '\0';
 	n = snprintf(text, sizeof(text),
 		     "[default]\naws_access_key_id = AKIA%s\n"
-		     "aws_secret_access_key = %s\n", key, secret);
+		     "aws_secret_access_key = %s\n",
+		     key, secret);
 	r = sys_write_file(sys, dir, name, text, (size_t)n, 0600);
 	crypto_wipe(random, sizeof(random));
 	crypto_wipe(secret, sizeof(secret));
@@ -91,7 +92,7 @@ static void read_lines(struct slice rest, struct catalog_credential *c)
 int credentials_read(const struct sys_ops *sys, const char *path,
 		     struct catalog_credential *ret_credential)
 {
-	struct catalog_credential c = { .enabled = true };
+	struct catalog_credential c = {.enabled = true};
 	char *bytes;
 	size_t len;
 	int r = sys_read_file(sys, AT_FDCWD, path, FILE_BYTES_MAX, &bytes,
@@ -99,7 +100,7 @@ int credentials_read(const struct sys_ops *sys, const char *path,
 
 	if (r < 0)
 		return r;
-	read_lines((struct slice){ bytes, len }, &c);
+	read_lines((struct slice){bytes, len}, &c);
 	crypto_wipe(bytes, len);
 	free(bytes);
 	if (!c.access_key[0] || !c.secret[0])

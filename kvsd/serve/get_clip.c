@@ -19,23 +19,23 @@ struct clip_job {
 	struct exchange *ex;
 	struct clip *clip;
 	struct store_op op;
-	bool busy;			/* the store has @op */
+	bool busy; /* the store has @op */
 	bool ended;
-	bool answered;			/* the head is out */
+	bool answered; /* the head is out */
 	struct store_query query;
-	struct store_fragment *rows;	/* CLIP_ROWS_MAX */
+	struct store_fragment *rows; /* CLIP_ROWS_MAX */
 	size_t count;
-	size_t next;			/* row whose index is read */
-	uint8_t *parts;			/* header and index of that row */
+	size_t next;	/* row whose index is read */
+	uint8_t *parts; /* header and index of that row */
 	size_t header_got;
 	size_t frames_got;
-	struct buf head;		/* of the MP4, what is not sent of it */
+	struct buf head; /* of the MP4, what is not sent of it */
 	const struct clip_range *ranges;
 	size_t range_count;
 	size_t range_next;
-	uint32_t range_sent;		/* of that range */
-	uint64_t media_at;		/* where the next read begins */
-	uint8_t *buffer;		/* READER_BYTES */
+	uint32_t range_sent; /* of that range */
+	uint64_t media_at;   /* where the next read begins */
+	uint8_t *buffer;     /* READER_BYTES */
 };
 
 /* Rows that are looked at for CLIP_FRAGMENTS_MAX different ones. */
@@ -44,7 +44,9 @@ struct clip_job {
 static void send_more(struct clip_job *j);
 static void read_index(struct clip_job *j);
 
-/* --- life ------------------------------------------------------------------------------ */
+/* --- life
+ * ------------------------------------------------------------------------------
+ */
 
 static void job_free(struct clip_job *j)
 {
@@ -69,28 +71,25 @@ static void end_with(struct clip_job *j, enum clip_error e)
 		const char *type;
 		const char *message;
 	} words[] = {
-		[CLIP_UNSUPPORTED] = {
-			"UnsupportedStreamMediaTypeException",
-			"The tracks of the stream cannot be put into a clip." },
-		[CLIP_TRACKS_CHANGED] = {
-			"UnsupportedStreamMediaTypeException",
-			"The tracks change within the range." },
-		[CLIP_PRIVATE_MISSING] = {
-			"MissingCodecPrivateDataException",
-			"A track has no codec private data." },
-		[CLIP_PRIVATE_INVALID] = {
-			"InvalidCodecPrivateDataException",
-			"The codec private data of a track is not valid." },
-		[CLIP_PRIVATE_CHANGED] = {
-			"InvalidCodecPrivateDataException",
-			"The codec private data changes within the range." },
-		[CLIP_BAD_FRAME] = {
-			"InvalidMediaFrameException",
-			"A frame of the range cannot be put into a clip." },
-		[CLIP_TOO_LONG] = {
-			"ClientLimitExceededException",
-			"The range has too many frames." },
-		[CLIP_NO_MEMORY] = { NULL, NULL },
+		[CLIP_UNSUPPORTED] =
+			{"UnsupportedStreamMediaTypeException",
+			 "The tracks of the stream cannot be put into a clip."},
+		[CLIP_TRACKS_CHANGED] = {"UnsupportedStreamMediaTypeException",
+					 "The tracks change within the range."},
+		[CLIP_PRIVATE_MISSING] = {"MissingCodecPrivateDataException",
+					  "A track has no codec private data."},
+		[CLIP_PRIVATE_INVALID] =
+			{"InvalidCodecPrivateDataException",
+			 "The codec private data of a track is not valid."},
+		[CLIP_PRIVATE_CHANGED] =
+			{"InvalidCodecPrivateDataException",
+			 "The codec private data changes within the range."},
+		[CLIP_BAD_FRAME] =
+			{"InvalidMediaFrameException",
+			 "A frame of the range cannot be put into a clip."},
+		[CLIP_TOO_LONG] = {"ClientLimitExceededException",
+				   "The range has too many frames."},
+		[CLIP_NO_MEMORY] = {NULL, NULL},
 	};
 
 	j->ended = true;
@@ -113,7 +112,8 @@ static void store_failed(struct clip_job *j, int error)
 	}
 }
 
-/* --- the samples ------------------------------------------------------------------------ */
+/* --- the samples
+ * ------------------------------------------------------------------------ */
 
 /* Passes on what ranges have in @len bytes of fragment media at @at. */
 static int pass_on(struct clip_job *j, uint32_t fragment, uint64_t at,
@@ -148,8 +148,8 @@ static void media_read(struct store_op *op, int res)
 	j->busy = false;
 	if (exchange_alive(j->ex) && !j->ended) {
 		int r = res > 0 ? pass_on(j, j->ranges[j->range_next].fragment,
-					  j->media_at, j->buffer, (size_t)res) :
-				  res;
+					  j->media_at, j->buffer, (size_t)res)
+				: res;
 
 		if (res <= 0 || r < 0)
 			store_failed(j, r < 0 ? r : -EIO);
@@ -234,7 +234,8 @@ static void start_answer(struct clip_job *j)
 		send_more(j);
 }
 
-/* --- the indexes -------------------------------------------------------------------------- */
+/* --- the indexes
+ * -------------------------------------------------------------------------- */
 
 static void row_read(struct clip_job *j)
 {
@@ -312,7 +313,8 @@ static void read_index(struct clip_job *j)
 		   j->parts + j->header_got + j->frames_got, len, &j->op);
 }
 
-/* --- the range --------------------------------------------------------------------------- */
+/* --- the range
+ * --------------------------------------------------------------------------- */
 
 /* The first CLIP_FRAGMENTS_MAX, or as many as fit CLIP_BYTES_MAX. */
 static void choose_rows(struct clip_job *j, size_t found)
@@ -404,9 +406,9 @@ void get_clip_run(struct exchange *ex)
 		return;
 	}
 	j->query = (struct store_query){
-		.order = range.selector == SELECT_PRODUCER_TIME ?
-				 STORE_BY_PRODUCER_TIME :
-				 STORE_BY_SERVER_TIME,
+		.order = range.selector == SELECT_PRODUCER_TIME
+				 ? STORE_BY_PRODUCER_TIME
+				 : STORE_BY_SERVER_TIME,
 		.from_ms = range.from_ms,
 		.to_ms = range.to_ms,
 		.not_before_ms = operation_not_before_ms(ex),

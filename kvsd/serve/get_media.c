@@ -38,31 +38,32 @@ struct reader {
 	struct live_reader events;
 	enum reader_state state;
 	enum start_type start;
-	struct store_query query;	/* SELECTING and LISTING */
-	struct store_fragment after;	/* what query.after points to */
+	struct store_query query;    /* SELECTING and LISTING */
+	struct store_fragment after; /* what query.after points to */
 	struct store_op list_op;
 	bool listing;
 	struct store_fragment rows[READER_ROWS];
 	unsigned int row_count;
 	unsigned int row_next;
-	bool more;			/* the store may have rows */
+	bool more; /* the store may have rows */
 	bool has_cursor;
 	struct fragment_number cursor;
 	bool listed_any;
-	struct fragment_number listed;	/* committed when we listed last */
+	struct fragment_number listed; /* committed when we listed last */
 	struct stored_out out;
-	struct live_fragment *fragment;	/* LIVE */
+	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
-	uint64_t sent;			/* of its media */
-	uint64_t resume;		/* media sent before the store took
-					 * over; 0 = none */
+	uint64_t sent;	 /* of its media */
+	uint64_t resume; /* media sent before the store took
+			  * over; 0 = none */
 	bool pumping;
 	bool again;
 };
 
 static void pump(struct reader *r);
 
-/* --- life -------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------- */
 
 static void free_if_quiet(struct reader *r)
 {
@@ -99,8 +100,8 @@ static void fail(struct reader *r, const struct fragment_number *number)
 {
 	char digits[FRAGMENT_NUMBER_CHARS + 1];
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
-	struct buf out = { .data = bytes, .size = sizeof(bytes),
-			   .max = sizeof(bytes) };
+	struct buf out = {
+		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 
 	fragment_number_format(number, digits);
 	if (media_out_error(&out, slice_of(digits), MEDIA_ERROR_INTERNAL) < 0 ||
@@ -110,7 +111,8 @@ static void fail(struct reader *r, const struct fragment_number *number)
 		end(r);
 }
 
-/* --- numbers ------------------------------------------------------------------------ */
+/* --- numbers
+ * ------------------------------------------------------------------------ */
 
 static bool number_before(const struct fragment_number *a,
 			  const struct fragment_number *b)
@@ -125,8 +127,7 @@ static void set_cursor(struct reader *r, const struct fragment_number *n)
 }
 
 /* So that @n is the next one. */
-static void set_cursor_before(struct reader *r,
-			      const struct fragment_number *n)
+static void set_cursor_before(struct reader *r, const struct fragment_number *n)
 {
 	r->has_cursor = n->seq != 0;
 	r->cursor = (struct fragment_number){
@@ -142,7 +143,8 @@ static bool after_cursor(const struct reader *r,
 	return !r->has_cursor || number_before(&r->cursor, n);
 }
 
-/* --- the store ----------------------------------------------------------------------- */
+/* --- the store
+ * ----------------------------------------------------------------------- */
 
 static void set_query(struct reader *r, enum store_order order, bool descending,
 		      uint32_t limit)
@@ -188,7 +190,7 @@ static void list_rows(struct reader *r)
 {
 	set_query(r, STORE_BY_NUMBER, false, READER_ROWS);
 	if (r->has_cursor) {
-		r->after = (struct store_fragment){ .number = r->cursor };
+		r->after = (struct store_fragment){.number = r->cursor};
 		r->query.after = &r->after;
 	}
 	r->listed_any = r->live->any_committed;
@@ -206,7 +208,8 @@ static bool committed_since(const struct reader *r)
 	       (!r->listed_any || number_before(&r->listed, &s->committed));
 }
 
-/* --- choosing the next fragment ------------------------------------------------------- */
+/* --- choosing the next fragment
+ * ------------------------------------------------------- */
 
 static void start_live(struct reader *r, struct live_fragment *f)
 {
@@ -266,7 +269,9 @@ static bool look(struct reader *r)
 	return true;
 }
 
-/* --- live ------------------------------------------------------------------------------- */
+/* --- live
+ * -------------------------------------------------------------------------------
+ */
 
 static void leave_live(struct reader *r)
 {
@@ -279,8 +284,8 @@ static int send_live_head(struct reader *r)
 {
 	const struct live_fragment *f = r->fragment;
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
-	struct buf out = { .data = bytes, .size = sizeof(bytes),
-			   .max = sizeof(bytes) };
+	struct buf out = {
+		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 	int e = media_out_before(&out, &f->view.number, f->view.server_ms,
 				 f->view.producer_ms);
 
@@ -298,8 +303,8 @@ static int send_live_tail(struct reader *r)
 	uint64_t now_ms = server_wall_ms(r->ex->thread);
 	uint64_t at_ms = f->view.server_ms;
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
-	struct buf out = { .data = bytes, .size = sizeof(bytes),
-			   .max = sizeof(bytes) };
+	struct buf out = {
+		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 	int e = media_out_after(&out, &f->view.number,
 				now_ms > at_ms ? now_ms - at_ms : 0);
 
@@ -362,7 +367,8 @@ static int pump_live(struct reader *r)
 	return 1;
 }
 
-/* --- the pump -------------------------------------------------------------------------- */
+/* --- the pump
+ * -------------------------------------------------------------------------- */
 
 /* Return: 1 go on, 0 wait. */
 static int pump_stored(struct reader *r)
@@ -471,7 +477,8 @@ static const struct exchange_handler handler = {
 	.closed = on_closed,
 };
 
-/* --- the start ------------------------------------------------------------------------- */
+/* --- the start
+ * ------------------------------------------------------------------------- */
 
 static void selected(struct store_op *op, int res)
 {
@@ -485,8 +492,8 @@ static void selected(struct store_op *op, int res)
 	}
 	if (res > 0 && r->start == START_TIME && first_try) {
 		bool producer = r->query.order == STORE_BY_PRODUCER_TIME;
-		uint64_t from = producer ? r->rows[0].producer_ms :
-					   r->rows[0].server_ms;
+		uint64_t from = producer ? r->rows[0].producer_ms
+					 : r->rows[0].server_ms;
 
 		/* In a gap after it: the next one then. */
 		if (from + r->rows[0].duration_ms < r->query.to_ms)
@@ -578,7 +585,7 @@ static int read_selector(struct exchange *ex, struct selector *s)
 		r = operation_string(ex, object, "StartSelectorType", &type);
 	if (r < 0)
 		return r;
-	*s = (struct selector){ .type = START_NOW };
+	*s = (struct selector){.type = START_NOW};
 	if (r && slice_is(type, "NOW"))
 		return 0;
 	s->type = START_EARLIEST;

@@ -17,8 +17,6 @@
 
 #define SIGNED_SERVICE "kinesisvideo"
 
-static void on_arrived(struct conn *c, void *ctx);
-
 /* --- life ----------------------------------------------------------------- */
 
 void exchange_ref(struct exchange *ex)
@@ -59,6 +57,7 @@ static void leave_thread(struct exchange *ex)
 	if (!ex->counted)
 		return;
 	ex->counted = false;
+	t->body_bytes -= buf_len(&ex->body);
 	t->connection_count--;
 	server_connection_gone(t);
 }
@@ -68,7 +67,17 @@ static void join_thread(struct exchange *ex, struct server_thread *t)
 	ex->thread = t;
 	list_add_tail(&t->connections, &ex->link);
 	ex->counted = true;
+	t->body_bytes += buf_len(&ex->body);
 	t->connection_count++;
+}
+
+/* Memory is freed: idle connections keep no buffers. */
+static void drop_buffers(struct exchange *ex)
+{
+	if (ex->counted)
+		ex->thread->body_bytes -= buf_len(&ex->body);
+	buf_fini(&ex->head_bytes);
+	buf_fini(&ex->body);
 }
 
 static uint64_t in_ns(const struct exchange *ex, uint64_t ns)
@@ -92,7 +101,8 @@ static void on_closed(struct conn *c, void *ctx, int why)
 	exchange_unref(ex);
 }
 
-/* --- the next request --------------------------------------------------------- */
+/* --- the next request
+ * --------------------------------------------------------- */
 
 void exchange_next(struct exchange *ex)
 {
@@ -103,9 +113,7 @@ void exchange_next(struct exchange *ex)
 	ex->state_of_op = NULL;
 	ex->state = EXCHANGE_HEAD;
 	ex->begin_ns = 0;
-	/* Idle connections keep no buffers. */
-	buf_fini(&ex->head_bytes);
-	buf_fini(&ex->body);
+	drop_buffers(ex);
 	crypto_wipe(&ex->credential, sizeof(ex->credential));
 	crypto_wipe(&ex->stream, sizeof(ex->stream));
 	if (!ex->conn)
@@ -125,7 +133,8 @@ void exchange_close(struct exchange *ex)
 		conn_close(ex->conn);
 }
 
-/* --- signature ---------------------------------------------------------------- */
+/* --- signature
+ * ---------------------------------------------------------------- */
 
 static void refuse_signature(struct exchange *ex, enum sigv4_verdict verdict)
 {
@@ -155,8 +164,8 @@ static bool verify(struct exchange *ex, const uint8_t *body_hash)
 
 static bool verify_body(struct exchange *ex)
 {
-	struct slice part = { (const char *)buf_head(&ex->body),
-			      buf_len(&ex->body) };
+	struct slice part = {(const char *)buf_head(&ex->body),
+			     buf_len(&ex->body)};
 	uint8_t hash[CRYPTO_HASH_BYTES];
 
 	if (crypto_sha256(&part, part.len ? 1 : 0, hash) < 0) {
@@ -166,16 +175,17 @@ static bool verify_body(struct exchange *ex)
 	return verify(ex, hash);
 }
 
+static void run(struct exchange *ex);
+
 static void key_found(struct catalog_op *op, int res)
 {
 	struct exchange *ex = container_of(op, struct exchange, catalog_op);
+	bool alive = exchange_alive(ex);
 
 	ex->catalog_busy = false;
-	if (!exchange_alive(ex)) {
-		exchange_unref(ex);
-		return;
-	}
 	exchange_unref(ex);
+	if (!alive)
+		return;
 	if (res < 0 && res != -ENOENT) {
 		exchange_internal(ex, res);
 		return;
@@ -184,45 +194,36 @@ static void key_found(struct catalog_op *op, int res)
 		refuse_signature(ex, SIGV4_UNKNOWN_KEY);
 		return;
 	}
-	if (ex->op && ex->op->upload) {
-		if (!verify(ex, sigv4_empty_hash))
-			return;
-		ex->state = EXCHANGE_VERIFIED;
-	} else {
-		ex->state = EXCHANGE_BODY;
-		conn_deadline(ex->conn, in_ns(ex, REQUEST_BODY_NS_MAX));
-		if (ex->head.expect_continue && exchange_continue(ex) < 0)
-			return;
-	}
-	conn_resume(ex->conn);
+	if (ex->op && ex->op->upload ? verify(ex, sigv4_empty_hash)
+				     : verify_body(ex))
+		run(ex);
 }
 
+/* On the thread where the request will run. */
 static void look_up_key(struct exchange *ex)
 {
 	struct slice id = ex->claim.access_key_id;
-	char key[CATALOG_ACCESS_KEY_BYTES];
 
-	if (id.len >= sizeof(key)) {
+	if (id.len >= sizeof(ex->access_key)) {
 		refuse_signature(ex, SIGV4_UNKNOWN_KEY);
 		return;
 	}
-	memcpy(key, id.ptr, id.len);
-	key[id.len] = '\0';
+	memcpy(ex->access_key, id.ptr, id.len);
+	ex->access_key[id.len] = '\0';
 	ex->state = EXCHANGE_KEY;
 	ex->catalog_busy = true;
 	exchange_ref(ex);
 	ex->catalog_op.done = key_found;
-	memcpy(ex->name, key, sizeof(key));
 	catalog_credential(ex->thread->server->catalog, ex->thread->loop,
-			   ex->name, &ex->credential, &ex->catalog_op);
+			   ex->access_key, &ex->credential, &ex->catalog_op);
 }
 
-static void check_claim(struct exchange *ex)
+/* Form, scope and date: what can be told without the key. */
+static bool claim_ok(struct exchange *ex)
 {
 	const struct serve_options *o = ex->thread->server->options;
 	struct sigv4_request rq = sigv4_request_of(&ex->head);
-	struct sigv4_scope scope = { slice_of(o->region),
-				     SLICE(SIGNED_SERVICE) };
+	struct sigv4_scope scope = {slice_of(o->region), SLICE(SIGNED_SERVICE)};
 	enum sigv4_verdict verdict;
 
 	verdict = sigv4_parse(&rq, &ex->claim);
@@ -231,11 +232,11 @@ static void check_claim(struct exchange *ex)
 				      server_wall_ms(ex->thread) / 1000);
 	if (verdict != SIGV4_OK)
 		refuse_signature(ex, verdict);
-	else
-		look_up_key(ex);
+	return verdict == SIGV4_OK;
 }
 
-/* --- head --------------------------------------------------------------------- */
+/* --- head
+ * --------------------------------------------------------------------- */
 
 static void request_id_make(struct exchange *ex)
 {
@@ -272,6 +273,8 @@ static void request_begin(struct exchange *ex)
 	request_id_make(ex);
 }
 
+static void settle_on_thread(struct exchange *ex);
+
 /* The head's bytes go with the connection's buffer: keep a copy. */
 static void head_arrived(struct exchange *ex, const uint8_t *bytes, size_t len)
 {
@@ -289,15 +292,21 @@ static void head_arrived(struct exchange *ex, const uint8_t *bytes, size_t len)
 	ex->body_done = http_body_done(&ex->framing);
 	if (slice_is(ex->head.method, "POST"))
 		ex->op = operation_find(ex->head.path);
-	if (!ex->op || !ex->op->upload) {
-		if (ex->head.has_length &&
-		    ex->head.length > REQUEST_BODY_BYTES_MAX) {
-			exchange_error(ex, 413, "RequestEntityTooLarge",
-				       "The request body is too large.");
-			return;
-		}
+	if (!claim_ok(ex))
+		return;
+	if (ex->body_done || (ex->op && ex->op->upload)) {
+		settle_on_thread(ex);
+		return;
 	}
-	check_claim(ex);
+	if (ex->head.has_length && ex->head.length > REQUEST_BODY_BYTES_MAX) {
+		exchange_error(ex, 413, "RequestEntityTooLarge",
+			       "The request body is too large.");
+		return;
+	}
+	ex->state = EXCHANGE_BODY;
+	conn_deadline(ex->conn, in_ns(ex, REQUEST_BODY_NS_MAX));
+	if (ex->head.expect_continue && exchange_continue(ex) < 0)
+		return; /* closed() follows */
 }
 
 static size_t read_head(struct exchange *ex, const uint8_t *bytes, size_t len)
@@ -328,7 +337,17 @@ static size_t read_head(struct exchange *ex, const uint8_t *bytes, size_t len)
 	return skip + (size_t)n - 1;
 }
 
-/* --- JSON body ------------------------------------------------------------------ */
+/* --- JSON body
+ * ------------------------------------------------------------------ */
+
+static bool keep_body(struct exchange *ex, const uint8_t *bytes, size_t len)
+{
+	if (ex->thread->body_bytes + len > BODIES_BYTES_MAX ||
+	    buf_add(&ex->body, bytes, len) < 0)
+		return false;
+	ex->thread->body_bytes += len;
+	return true;
+}
 
 static bool take_body(struct exchange *ex, const uint8_t *bytes, size_t len,
 		      size_t *ret_used)
@@ -342,12 +361,11 @@ static bool take_body(struct exchange *ex, const uint8_t *bytes, size_t len,
 		int r = http_body_feed(&ex->framing, bytes + pos, len - pos,
 				       &used, &piece, &piece_len);
 
-		if (r < 0 || (piece_len &&
-			      buf_add(&ex->body, piece, piece_len) < 0)) {
+		if (r < 0 || (piece_len && !keep_body(ex, piece, piece_len))) {
 			ex->last = true;
 			exchange_error(ex, r < 0 ? 400 : 413,
-				       r < 0 ? "SerializationException" :
-					       "RequestEntityTooLarge",
+				       r < 0 ? "SerializationException"
+					     : "RequestEntityTooLarge",
 				       "The request body cannot be read.");
 			*ret_used = len;
 			return false;
@@ -359,8 +377,6 @@ static bool take_body(struct exchange *ex, const uint8_t *bytes, size_t len,
 	return true;
 }
 
-static void route(struct exchange *ex);
-
 static size_t read_body(struct exchange *ex, const uint8_t *bytes, size_t len)
 {
 	size_t used;
@@ -369,21 +385,17 @@ static size_t read_body(struct exchange *ex, const uint8_t *bytes, size_t len)
 		ex->held = 0;
 		return used;
 	}
-	if (!ex->body_done) {
-		/* Keep one byte behind: there is always something to hold. */
-		ex->held = 1;
-		return used - 1;
-	}
+	/* One byte stays behind: there is always something to hold. */
 	ex->held = 1;
-	conn_deadline(ex->conn, UINT64_MAX);
-	if (verify_body(ex)) {
-		ex->state = EXCHANGE_VERIFIED;
-		route(ex);
+	if (ex->body_done) {
+		conn_deadline(ex->conn, UINT64_MAX);
+		settle_on_thread(ex);
 	}
 	return used - 1;
 }
 
-/* --- to the right thread ---------------------------------------------------------- */
+/* --- to the right thread
+ * ---------------------------------------------------------- */
 
 static void stream_found(struct catalog_op *op, int res)
 {
@@ -424,9 +436,29 @@ static void run_on_stream(struct exchange *ex)
 	exchange_ref(ex);
 	ex->catalog_op.done = stream_found;
 	catalog_find(ex->thread->server->catalog, ex->thread->loop,
-		     ex->arn[0] ? NULL : ex->name,
-		     ex->arn[0] ? ex->arn : NULL, &ex->stream,
-		     &ex->catalog_op);
+		     ex->arn[0] ? NULL : ex->name, ex->arn[0] ? ex->arn : NULL,
+		     &ex->stream, &ex->catalog_op);
+}
+
+/* The signature is good. */
+static void run(struct exchange *ex)
+{
+	if (!ex->op) {
+		exchange_error(ex, 404, "UnknownOperationException",
+			       "There is no such operation.");
+		return;
+	}
+	if (!ex->op->upload && !ex->json) {
+		exchange_error(ex, 400, "SerializationException",
+			       "The request body is not a JSON object.");
+		return;
+	}
+	if (ex->op->place == PLACE_ANY) {
+		ex->state = EXCHANGE_RUNNING;
+		ex->op->run(ex);
+	} else if (operation_stream_of(ex) == 0) {
+		run_on_stream(ex);
+	}
 }
 
 static void on_arrived(struct conn *c, void *ctx)
@@ -435,20 +467,15 @@ static void on_arrived(struct conn *c, void *ctx)
 
 	(void)c;
 	join_thread(ex, ex->thread);
-	run_on_stream(ex);
+	look_up_key(ex);
 }
 
 static void move(struct exchange *ex, struct server_thread *to)
 {
-	int r = conn_move(ex->conn, to->loop, on_arrived);
-
-	if (r == -EBUSY) {
-		/* drained() comes back here. */
-		ex->state = EXCHANGE_VERIFIED;
-		return;
-	}
-	if (r < 0) {
-		exchange_internal(ex, r);
+	/* A client that pipelines may have output or input under way. */
+	if (conn_move(ex->conn, to->loop, on_arrived) < 0) {
+		exchange_error(ex, 503, "ServiceUnavailable",
+			       "Try again with one request at a time.");
 		return;
 	}
 	ex->state = EXCHANGE_MOVING;
@@ -456,36 +483,32 @@ static void move(struct exchange *ex, struct server_thread *to)
 	ex->thread = to;
 }
 
-static void route(struct exchange *ex)
+/*
+ * All that is needed to know the thread is here: go there before anything is
+ * waited for, since a connection can be moved only while it is quiet. What is
+ * wrong with the request is answered after its signature was checked.
+ */
+static void settle_on_thread(struct exchange *ex)
 {
-	struct server_thread *to;
+	struct server_thread *to = ex->thread;
+	char name[CATALOG_NAME_BYTES];
 
-	if (!ex->op) {
-		exchange_error(ex, 404, "UnknownOperationException",
-			       "There is no such operation.");
-		return;
-	}
-	if (!ex->op->upload && !ex->json && answer_parse_json(ex) < 0)
-		return;
-	if (ex->op->place == PLACE_ANY) {
-		ex->state = EXCHANGE_RUNNING;
-		ex->op->run(ex);
-		return;
-	}
-	if (operation_stream_of(ex) < 0)
-		return;
-	to = server_thread_of(ex->thread->server, ex->name);
+	if (ex->op && !ex->op->upload)
+		ex->json = answer_parse_json(ex);
+	if (ex->op && ex->op->place != PLACE_ANY &&
+	    operation_peek_name(ex, name))
+		to = server_thread_of(ex->thread->server, name);
 	if (to == ex->thread)
-		run_on_stream(ex);
+		look_up_key(ex);
 	else
 		move(ex, to);
 }
 
-/* --- streaming bodies ---------------------------------------------------------------- */
+/* --- streaming bodies
+ * ---------------------------------------------------------------- */
 
 /* Payload of an upload, framing taken off. Return: bytes dealt with. */
-static size_t read_upload(struct exchange *ex, const uint8_t *bytes,
-			  size_t len)
+static size_t read_upload(struct exchange *ex, const uint8_t *bytes, size_t len)
 {
 	size_t pos = MIN(ex->held, len);
 
@@ -529,7 +552,8 @@ static size_t read_upload(struct exchange *ex, const uint8_t *bytes,
 	return ex->state == EXCHANGE_CLOSING ? len : pos;
 }
 
-/* --- connection events --------------------------------------------------------------- */
+/* --- connection events
+ * --------------------------------------------------------------- */
 
 static size_t on_data(struct conn *c, void *ctx, const uint8_t *bytes,
 		      size_t len)
@@ -542,9 +566,6 @@ static size_t on_data(struct conn *c, void *ctx, const uint8_t *bytes,
 		return read_head(ex, bytes, len);
 	case EXCHANGE_BODY:
 		return read_body(ex, bytes, len);
-	case EXCHANGE_VERIFIED:
-		route(ex);
-		return 0;
 	case EXCHANGE_RUNNING:
 		if (ex->handler && ex->handler->data)
 			return read_upload(ex, bytes, len);
@@ -570,9 +591,8 @@ static void on_drained(struct conn *c, void *ctx)
 {
 	struct exchange *ex = ctx;
 
-	if (ex->state == EXCHANGE_VERIFIED)
-		conn_resume(c);
-	else if (ex->handler && ex->handler->drained)
+	(void)c;
+	if (ex->handler && ex->handler->drained)
 		ex->handler->drained(ex);
 }
 

@@ -3,12 +3,12 @@
  * A client connection and the one request it is about: head, signature, JSON
  * body, the thread that owns the stream, answer; then the next request.
  *
- *	HEAD -> KEY -> BODY -> VERIFIED -> (moved) -> FINDING -> RUNNING -> HEAD
+ *	HEAD -> BODY -> (moved) -> KEY -> FINDING -> RUNNING -> HEAD
  *
- * KEY looks the access key up before a byte of the body is taken, so that
- * memory is spent only on callers who name a key of ours and a fresh date.
+ * Before KEY only what any caller may cost is spent: the head, the signature's
+ * form and date, and a JSON body within BODIES_BYTES_MAX of all of a thread.
  * The last byte of what has been read stays with the connection until the
- * request may run: conn_move() and conn_resume() work from there.
+ * request runs.
  *
  * Everything runs on the loop of @thread.
  */
@@ -53,10 +53,9 @@ struct exchange_handler {
 
 enum exchange_state {
 	EXCHANGE_HEAD = 0,
-	EXCHANGE_KEY,
 	EXCHANGE_BODY,
-	EXCHANGE_VERIFIED,
 	EXCHANGE_MOVING,
+	EXCHANGE_KEY,
 	EXCHANGE_FINDING,
 	EXCHANGE_RUNNING,
 	EXCHANGE_CLOSING,
@@ -64,56 +63,57 @@ enum exchange_state {
 
 /* Where an operation runs. */
 enum operation_place {
-	PLACE_ANY,	/* needs no stream, or finds it by itself */
-	PLACE_STREAM,	/* on the stream's thread, with exchange->stream */
-	PLACE_OWNER,	/* on the stream's thread, which it finds itself */
+	PLACE_ANY,    /* needs no stream, or finds it by itself */
+	PLACE_STREAM, /* on the stream's thread, with exchange->stream */
+	PLACE_OWNER,  /* on the stream's thread, which it finds itself */
 };
 
 struct operation {
 	const char *path;
 	enum operation_place place;
-	bool upload;	/* PutMedia: no JSON, signed without its body */
+	bool upload; /* PutMedia: no JSON, signed without its body */
 	void (*run)(struct exchange *ex);
 };
 
 #define REQUEST_ID_CHARS 36u
 
 struct exchange {
-	struct conn *conn;		/* NULL once it is over */
+	struct conn *conn; /* NULL once it is over */
 	struct server_thread *thread;
-	struct list_node link;		/* thread's connections */
+	struct list_node link; /* thread's connections */
 	enum exchange_state state;
 	unsigned int refs;
-	bool counted;			/* in thread->connection_count */
+	bool counted; /* in thread->connection_count */
 
 	/* --- the request; reset for each --- */
 	struct buf head_bytes;
-	struct http_head head;		/* points into head_bytes */
+	struct http_head head; /* points into head_bytes */
 	struct http_body framing;
 	struct buf body;
-	size_t held;			/* bytes at the front of the next
-					 * data() that have been read */
-	size_t owed;			/* payload there, not yet used */
+	size_t held; /* bytes at the front of the next
+		      * data() that have been read */
+	size_t owed; /* payload there, not yet used */
 	bool body_done;
-	const struct operation *op;	/* NULL: no such path */
-	json_t *json;			/* the body's object */
+	const struct operation *op; /* NULL: no such path */
+	json_t *json;		    /* the body's object */
 	char request_id[REQUEST_ID_CHARS + 1];
 	struct sigv4_claim claim;
 	uint64_t begin_ns;
+	char access_key[CATALOG_ACCESS_KEY_BYTES];
 	/* What the request calls the stream; one of them is "". */
 	char name[CATALOG_NAME_BYTES];
 	char arn[CATALOG_ARN_BYTES];
-	struct catalog_stream stream;	/* PLACE_STREAM */
+	struct catalog_stream stream; /* PLACE_STREAM */
 	struct catalog_credential credential;
 	struct catalog_op catalog_op;
 	bool catalog_busy;
 
 	/* --- the answer --- */
-	unsigned int status;		/* 0: none yet */
-	const char *error_type;		/* for the log */
+	unsigned int status;	/* 0: none yet */
+	const char *error_type; /* for the log */
 	uint64_t sent_bytes;
 	bool chunked;
-	bool last;			/* the connection ends with it */
+	bool last; /* the connection ends with it */
 	const struct exchange_handler *handler;
 	void *state_of_op;
 };

@@ -62,7 +62,8 @@ struct live_stream *live_stream_get(struct live_table *t,
 	return s;
 }
 
-/* --- fragments ------------------------------------------------------------------ */
+/* --- fragments
+ * ------------------------------------------------------------------ */
 
 void live_fragment_ref(struct live_fragment *f)
 {
@@ -101,7 +102,8 @@ void live_stream_put(struct live_stream *s)
 	if (!s || --s->refs)
 		return;
 	/* What is left is the buffer of a stream without retention. */
-	list_for_each_safe(n, tmp, &s->fragments) {
+	list_for_each_safe(n, tmp, &s->fragments)
+	{
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
@@ -119,15 +121,15 @@ void live_stream_delete(struct live_stream *s)
 
 	s->deleted = true;
 	s->refs++;
-	list_for_each_safe(n, tmp, &s->uploads) {
-		struct live_upload *u =
-			list_entry(n, struct live_upload, link);
+	list_for_each_safe(n, tmp, &s->uploads)
+	{
+		struct live_upload *u = list_entry(n, struct live_upload, link);
 
 		u->deleted(u);
 	}
-	list_for_each_safe(n, tmp, &s->readers) {
-		struct live_reader *r =
-			list_entry(n, struct live_reader, link);
+	list_for_each_safe(n, tmp, &s->readers)
+	{
+		struct live_reader *r = list_entry(n, struct live_reader, link);
 
 		r->deleted(r);
 	}
@@ -166,8 +168,8 @@ static void insert_by_number(struct live_stream *s, struct live_fragment *f)
 		struct live_fragment *g =
 			list_entry(at, struct live_fragment, link);
 
-		if (fragment_number_compare(&g->view.number,
-					    &f->view.number) < 0)
+		if (fragment_number_compare(&g->view.number, &f->view.number) <
+		    0)
 			break;
 		at = at->prev;
 	}
@@ -205,8 +207,8 @@ static bool may_keep(const struct live_fragment *f, size_t len)
 
 	if (f->kept_bytes + len > LIVE_FRAGMENT_BYTES_MAX)
 		return false;
-	return s->stored || s->table->buffered_bytes + len <=
-				    LIVE_BUFFER_TOTAL_BYTES_MAX;
+	return s->stored ||
+	       s->table->buffered_bytes + len <= LIVE_BUFFER_TOTAL_BYTES_MAX;
 }
 
 void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len)
@@ -299,15 +301,16 @@ void live_notify(struct live_stream *s)
 	if (!s->dirty)
 		return;
 	s->dirty = false;
-	list_for_each_safe(n, tmp, &s->readers) {
-		struct live_reader *r =
-			list_entry(n, struct live_reader, link);
+	list_for_each_safe(n, tmp, &s->readers)
+	{
+		struct live_reader *r = list_entry(n, struct live_reader, link);
 
 		r->changed(r);
 	}
 }
 
-/* --- readers --------------------------------------------------------------------- */
+/* --- readers
+ * --------------------------------------------------------------------- */
 
 struct live_fragment *live_next(struct live_stream *s,
 				const struct fragment_number *after)

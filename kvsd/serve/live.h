@@ -28,7 +28,7 @@
 
 struct live_table {
 	struct list_node buckets[LIVE_BUCKETS];
-	size_t buffered_bytes;	/* of retention-0 streams */
+	size_t buffered_bytes; /* of retention-0 streams */
 };
 
 /* Embedded in a reader. */
@@ -51,16 +51,16 @@ struct live_stream {
 	struct list_node bucket;
 	uint8_t id[STREAM_ID_BYTES];
 	unsigned int refs;
-	bool stored;			/* retention is not 0 */
+	bool stored; /* retention is not 0 */
 	bool deleted;
 	struct list_node uploads;
 	struct list_node readers;
 	unsigned int reader_count;
-	struct list_node fragments;	/* by number */
-	size_t buffered_bytes;		/* !stored */
+	struct list_node fragments; /* by number */
+	size_t buffered_bytes;	    /* !stored */
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
-	bool dirty;			/* readers have not been told */
+	bool dirty;			  /* readers have not been told */
 };
 
 enum live_state { LIVE_OPEN, LIVE_WHOLE, LIVE_COMMITTED, LIVE_GONE };
@@ -71,12 +71,12 @@ struct live_fragment {
 	unsigned int refs;
 	enum live_state state;
 	bool timed;
-	bool kept;			/* bytes are here from the start */
-	bool overflow;			/* ... and end at @kept_bytes */
-	struct ingest_view view;	/* header: NULL, see below */
-	uint8_t *header;		/* own copy when kept */
+	bool kept;		 /* bytes are here from the start */
+	bool overflow;		 /* ... and end at @kept_bytes */
+	struct ingest_view view; /* header: NULL, see below */
+	uint8_t *header;	 /* own copy when kept */
 	size_t header_bytes;
-	uint64_t media_bytes;		/* so far */
+	uint64_t media_bytes; /* so far */
 	uint64_t boundary;
 	size_t kept_bytes;
 	uint8_t *chunks[LIVE_FRAGMENT_BYTES_MAX / LIVE_CHUNK_BYTES];

@@ -11,17 +11,17 @@
 #include "serve/server.h"
 
 static const struct operation operations[] = {
-	{ "/createStream", PLACE_ANY, false, control_create_stream },
-	{ "/describeStream", PLACE_ANY, false, control_describe_stream },
-	{ "/listStreams", PLACE_ANY, false, control_list_streams },
-	{ "/deleteStream", PLACE_OWNER, false, control_delete_stream },
-	{ "/getDataEndpoint", PLACE_ANY, false, control_get_data_endpoint },
-	{ "/putMedia", PLACE_STREAM, true, put_media_run },
-	{ "/getMedia", PLACE_STREAM, false, get_media_run },
-	{ "/getMediaForFragmentList", PLACE_STREAM, false,
-	  get_media_for_fragment_list_run },
-	{ "/listFragments", PLACE_STREAM, false, list_fragments_run },
-	{ "/getClip", PLACE_STREAM, false, get_clip_run },
+	{"/createStream", PLACE_ANY, false, control_create_stream},
+	{"/describeStream", PLACE_ANY, false, control_describe_stream},
+	{"/listStreams", PLACE_ANY, false, control_list_streams},
+	{"/deleteStream", PLACE_OWNER, false, control_delete_stream},
+	{"/getDataEndpoint", PLACE_ANY, false, control_get_data_endpoint},
+	{"/putMedia", PLACE_STREAM, true, put_media_run},
+	{"/getMedia", PLACE_STREAM, false, get_media_run},
+	{"/getMediaForFragmentList", PLACE_STREAM, false,
+	 get_media_for_fragment_list_run},
+	{"/listFragments", PLACE_STREAM, false, list_fragments_run},
+	{"/getClip", PLACE_STREAM, false, get_clip_run},
 };
 
 const struct operation *operation_find(struct slice path)
@@ -35,7 +35,8 @@ const struct operation *operation_find(struct slice path)
 	return NULL;
 }
 
-/* --- members ---------------------------------------------------------------------- */
+/* --- members
+ * ---------------------------------------------------------------------- */
 
 static int wrong_type(struct exchange *ex, const char *name, const char *want)
 {
@@ -62,8 +63,8 @@ int operation_string(struct exchange *ex, const json_t *object,
 		return 0;
 	if (!json_is_string(v))
 		return wrong_type(ex, name, "a string");
-	*ret_value = (struct slice){ json_string_value(v),
-				     json_string_length(v) };
+	*ret_value =
+		(struct slice){json_string_value(v), json_string_length(v)};
 	return 1;
 }
 
@@ -158,7 +159,8 @@ int operation_time_range(struct exchange *ex, const char *name,
 	return 1;
 }
 
-/* --- the stream -------------------------------------------------------------------- */
+/* --- the stream
+ * -------------------------------------------------------------------- */
 
 static int copy(char *out, size_t size, struct slice s)
 {
@@ -201,8 +203,8 @@ static int stream_by(struct exchange *ex, bool has_name, struct slice name,
 
 int operation_stream_of(struct exchange *ex)
 {
-	struct slice name = { NULL, 0 };
-	struct slice arn = { NULL, 0 };
+	struct slice name = {NULL, 0};
+	struct slice arn = {NULL, 0};
 	const struct slice *field;
 	int has_name;
 	int has_arn;
@@ -223,6 +225,36 @@ int operation_stream_of(struct exchange *ex)
 	field = http_field(&ex->head, "x-amzn-stream-arn");
 	arn = field ? *field : arn;
 	return stream_by(ex, has_name, name, has_arn, arn);
+}
+
+static struct slice peek(const struct exchange *ex, const char *field,
+			 const char *name)
+{
+	const struct slice none = {NULL, 0};
+	const json_t *v;
+
+	if (ex->op->upload) {
+		const struct slice *s = http_field(&ex->head, field);
+
+		return s ? *s : none;
+	}
+	v = json_object_get(ex->json, name);
+	if (!json_is_string(v))
+		return none;
+	return (struct slice){json_string_value(v), json_string_length(v)};
+}
+
+bool operation_peek_name(const struct exchange *ex,
+			 char out[CATALOG_NAME_BYTES])
+{
+	struct slice name = peek(ex, "x-amzn-stream-name", "StreamName");
+	struct slice arn = peek(ex, "x-amzn-stream-arn", "StreamARN");
+	struct stream_arn parts;
+
+	if (!name.len && arn.len && stream_arn_parse(arn, &parts) == 0)
+		name = parts.name;
+	return name.len && name_stream_valid(name) &&
+	       copy(out, CATALOG_NAME_BYTES, name) == 0;
 }
 
 uint64_t operation_not_before_ms(const struct exchange *ex)

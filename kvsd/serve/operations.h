@@ -19,6 +19,13 @@ const struct operation *operation_find(struct slice path);
 int operation_stream_of(struct exchange *ex) MUST_CHECK;
 
 /*
+ * The name of the stream that the request seems to be about, to find its
+ * thread; answers nothing. Return: false when there is none.
+ */
+bool operation_peek_name(const struct exchange *ex,
+			 char out[CATALOG_NAME_BYTES]);
+
+/*
  * Members of a JSON object. Each returns 1 (there), 0 (absent or null) or
  * -EINVAL (wrong type; answered with 400 SerializationException). The value
  * lives as long as the JSON.

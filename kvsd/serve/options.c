@@ -22,7 +22,7 @@ const char serve_usage[] =
 	"                      request's own host\n"
 	"  --region NAME       default us-west-2\n"
 	"  --account DIGITS    default 000000000000\n"
-	"  --threads N         default: one per processor\n"
+	"  --threads N         event loops, default 1\n"
 	"  --data-dir DIR      catalog, index and segments\n"
 	"  --cert FILE         certificate chain, PEM\n"
 	"  --key FILE          its key, PEM\n"
@@ -32,10 +32,11 @@ const char serve_usage[] =
 
 void serve_options_init(struct serve_options *o)
 {
-	*o = (struct serve_options){ .port = SERVE_PORT_DEFAULT,
-				     .address = "0.0.0.0",
-				     .region = "us-west-2",
-				     .account = "000000000000" };
+	*o = (struct serve_options){.port = SERVE_PORT_DEFAULT,
+				    .threads = 1,
+				    .address = "0.0.0.0",
+				    .region = "us-west-2",
+				    .account = "000000000000"};
 }
 
 static int copy(char *out, size_t size, const char *value)
@@ -53,8 +54,7 @@ static int set_listen(struct serve_options *o, const char *value)
 	size_t len;
 	uint64_t port;
 
-	if (!colon || parse_u64(colon + 1, strlen(colon + 1), 65535,
-				&port) < 0)
+	if (!colon || parse_u64(colon + 1, strlen(colon + 1), 65535, &port) < 0)
 		return -EINVAL;
 	len = (size_t)(colon - value);
 	if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
@@ -87,7 +87,7 @@ static int set_threads(struct serve_options *o, const char *value)
 {
 	uint64_t n;
 
-	if (parse_u64(value, strlen(value), SERVE_THREADS_MAX, &n) < 0)
+	if (parse_u64(value, strlen(value), SERVE_THREADS_MAX, &n) < 0 || !n)
 		return -EINVAL;
 	o->threads = (unsigned int)n;
 	return 0;
@@ -95,14 +95,16 @@ static int set_threads(struct serve_options *o, const char *value)
 
 static int set_region(struct serve_options *o, const char *value)
 {
-	return name_region_valid(slice_of(value)) ?
-		       copy(o->region, sizeof(o->region), value) : -EINVAL;
+	return name_region_valid(slice_of(value))
+		       ? copy(o->region, sizeof(o->region), value)
+		       : -EINVAL;
 }
 
 static int set_account(struct serve_options *o, const char *value)
 {
-	return name_account_valid(slice_of(value)) ?
-		       copy(o->account, sizeof(o->account), value) : -EINVAL;
+	return name_account_valid(slice_of(value))
+		       ? copy(o->account, sizeof(o->account), value)
+		       : -EINVAL;
 }
 
 /* Keys that are a path and nothing else. */
@@ -110,22 +112,20 @@ static const struct {
 	const char *key;
 	size_t offset;
 } paths[] = {
-	{ "data_dir", offsetof(struct serve_options, data_dir) },
-	{ "cert", offsetof(struct serve_options, cert) },
-	{ "key", offsetof(struct serve_options, key) },
-	{ "master_key", offsetof(struct serve_options, master_key) },
-	{ "credentials", offsetof(struct serve_options, credentials) },
+	{"data_dir", offsetof(struct serve_options, data_dir)},
+	{"cert", offsetof(struct serve_options, cert)},
+	{"key", offsetof(struct serve_options, key)},
+	{"master_key", offsetof(struct serve_options, master_key)},
+	{"credentials", offsetof(struct serve_options, credentials)},
 };
 
 static const struct {
 	const char *key;
 	int (*set)(struct serve_options *o, const char *value);
 } settings[] = {
-	{ "listen", set_listen },
-	{ "public_url", set_public_url },
-	{ "region", set_region },
-	{ "account", set_account },
-	{ "threads", set_threads },
+	{"listen", set_listen},	  {"public_url", set_public_url},
+	{"region", set_region},	  {"account", set_account},
+	{"threads", set_threads},
 };
 
 int serve_options_set(struct serve_options *o, const char *key,
@@ -159,8 +159,8 @@ static int file_entry(void *ctx, const char *section, const char *key,
 	r = serve_options_set(ctx, key, value);
 	if (r < 0)
 		(void)snprintf(why, why_size, "%s",
-			       r == -ENOENT ? "no such key" :
-					      "not a valid value");
+			       r == -ENOENT ? "no such key"
+					    : "not a valid value");
 	return r < 0 ? -EINVAL : 0;
 }
 

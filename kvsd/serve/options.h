@@ -15,21 +15,21 @@
 #define SERVE_PORT_DEFAULT 8443u
 
 struct serve_options {
-	bool check;			/* --check: stop before listening */
+	bool check; /* --check: stop before listening */
 	bool help;
-	char quickstart[SERVE_PATH_BYTES];	/* "" = not given */
+	char quickstart[SERVE_PATH_BYTES]; /* "" = not given */
 	char config[SERVE_PATH_BYTES];
 	char data_dir[SERVE_PATH_BYTES];
 	char cert[SERVE_PATH_BYTES];
 	char key[SERVE_PATH_BYTES];
-	char master_key[SERVE_PATH_BYTES];	/* "" = DATA_DIR/master.key */
-	char credentials[SERVE_PATH_BYTES];	/* "" = none */
-	char address[SERVE_TEXT_BYTES];	/* numeric, without brackets */
-	uint16_t port;			/* 0 = any */
-	char public_url[SERVE_TEXT_BYTES];	/* "" = https://<Host> */
+	char master_key[SERVE_PATH_BYTES];  /* "" = DATA_DIR/master.key */
+	char credentials[SERVE_PATH_BYTES]; /* "" = none */
+	char address[SERVE_TEXT_BYTES];	    /* numeric, without brackets */
+	uint16_t port;			    /* 0 = any */
+	char public_url[SERVE_TEXT_BYTES];  /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
-	unsigned int threads;		/* 0 = one per processor */
+	unsigned int threads; /* 1..SERVE_THREADS_MAX */
 };
 
 extern const char serve_usage[];

@@ -26,21 +26,22 @@ struct put_media {
 	struct live_fragment *fragments[INGEST_FRAGMENTS_MAX];
 	struct loop_timer timer;
 	uint64_t begin_ns;
-	uint64_t leave_ns;	/* a successor is there: end by then */
-	bool no_memory;		/* a fragment could not be shown to readers */
-	bool in_call;		/* inside the ingest: no end from within */
+	uint64_t leave_ns; /* a successor is there: end by then */
+	bool no_memory;	   /* a fragment could not be shown to readers */
+	bool in_call;	   /* inside the ingest: no end from within */
 };
 
 static void settle(struct put_media *pm);
 
-/* --- what the ingest wants -------------------------------------------------------- */
+/* --- what the ingest wants
+ * -------------------------------------------------------- */
 
 static void on_ack(void *ctx, const struct ack *ack)
 {
 	struct put_media *pm = ctx;
 	uint8_t text[ACK_BYTES_MAX];
-	struct buf line = { .data = text, .size = sizeof(text),
-			    .max = sizeof(text) };
+	struct buf line = {
+		.data = text, .size = sizeof(text), .max = sizeof(text)};
 
 	if (ack->event == ACK_ERROR)
 		log_warn("serve", "upload to %s: %s%s%s", pm->ex->stream.name,
@@ -136,7 +137,8 @@ static const struct ingest_ops ingest_ops = {
 	.next_seq = on_next_seq,
 };
 
-/* --- life -------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------- */
 
 static void put_media_free(struct put_media *pm)
 {
@@ -153,9 +155,11 @@ static void end_answer(struct put_media *pm)
 	struct exchange *ex = pm->ex;
 	struct ingest_counts n = ingest_counts(pm->ingest);
 
-	log_info("serve", "upload to %s: %llu bytes, %llu fragments, "
-		 "%llu persisted", ex->stream.name,
-		 (unsigned long long)n.bytes, (unsigned long long)n.fragments,
+	log_info("serve",
+		 "upload to %s: %llu bytes, %llu fragments, "
+		 "%llu persisted",
+		 ex->stream.name, (unsigned long long)n.bytes,
+		 (unsigned long long)n.fragments,
 		 (unsigned long long)n.persisted);
 	if (!exchange_alive(ex))
 		return;
@@ -183,8 +187,8 @@ static void settle(struct put_media *pm)
 	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
 	if (at == UINT64_MAX)
 		loop_timer_cancel(pm->thread->loop, &pm->timer);
-	else if (loop_timer_set(pm->thread->loop, &pm->timer, at,
-				timer_fired) < 0)
+	else if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) <
+		 0)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
 }
 
@@ -265,7 +269,8 @@ static void on_deleted(struct live_upload *u)
 	settle(pm);
 }
 
-/* --- admission ----------------------------------------------------------------------- */
+/* --- admission
+ * ----------------------------------------------------------------------- */
 
 static void displace(struct put_media *old)
 {
@@ -287,7 +292,8 @@ static bool admit(struct live_stream *live, uint64_t now_ns)
 	struct list_node *n;
 	struct list_node *tmp;
 
-	list_for_each_safe(n, tmp, &live->uploads) {
+	list_for_each_safe(n, tmp, &live->uploads)
+	{
 		struct put_media *pm =
 			list_entry(n, struct put_media, upload.link);
 
@@ -366,7 +372,7 @@ static int put_media_new(struct exchange *ex, struct ingest_config *config,
 
 void put_media_run(struct exchange *ex)
 {
-	struct ingest_config config = { .relative = false };
+	struct ingest_config config = {.relative = false};
 	struct live_stream *live;
 	struct put_media *pm;
 	int r;

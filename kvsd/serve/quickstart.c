@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "io/cert.h"
+#include "io/crypto.h"
 #include "io/data_dir.h"
 #include "serve/credentials.h"
 
@@ -57,7 +58,7 @@ static int read_pair(const struct sys_ops *sys, int dir, const char *cert,
 
 static int make_ca(const struct sys_ops *sys, int dir)
 {
-	struct cert_pair ca = { NULL, NULL };
+	struct cert_pair ca = {NULL, NULL};
 	int r = cert_new_authority("kvsd quickstart CA", &ca);
 
 	if (r == 0)
@@ -98,8 +99,8 @@ static bool public_host(const struct serve_options *o, char *out, size_t size)
 	p += 3;
 	if (*p == '[')
 		p++;
-	len = strcspn(p, o->public_url[p - o->public_url - 1] == '[' ? "]" :
-								       ":/");
+	len = strcspn(p,
+		      o->public_url[p - o->public_url - 1] == '[' ? "]" : ":/");
 	if (!len || len >= size)
 		return false;
 	memcpy(out, p, len);
@@ -107,11 +108,10 @@ static bool public_host(const struct serve_options *o, char *out, size_t size)
 	return true;
 }
 
-static int issue(const struct sys_ops *sys, int dir,
-		 const struct cert_pair *ca, const char *const *names,
-		 size_t count)
+static int issue(const struct sys_ops *sys, int dir, const struct cert_pair *ca,
+		 const char *const *names, size_t count)
 {
-	struct cert_pair made = { NULL, NULL };
+	struct cert_pair made = {NULL, NULL};
 	int r;
 
 	if (!ca->cert || !ca->key)
@@ -126,8 +126,8 @@ static int issue(const struct sys_ops *sys, int dir,
 static int make_server(const struct sys_ops *sys, int dir,
 		       const struct serve_options *o)
 {
-	struct cert_pair ca = { NULL, NULL };
-	struct cert_pair old = { NULL, NULL };
+	struct cert_pair ca = {NULL, NULL};
+	struct cert_pair old = {NULL, NULL};
 	const char *names[NAMES_MAX];
 	char host[SERVE_TEXT_BYTES] = "";
 	char pub[SERVE_TEXT_BYTES];
@@ -160,7 +160,7 @@ static bool exists(const struct sys_ops *sys, int dir, const char *name)
 static int foreign(void *ctx, const char *name)
 {
 	static const char *const ours[] = {
-		"ca.pem", "ca.key", "server.pem", "server.key",
+		"ca.pem",      "ca.key",     "server.pem", "server.key",
 		"credentials", "master.key", "data",
 	};
 	size_t i;
@@ -188,8 +188,10 @@ static int check_owner(const struct sys_ops *sys, int dir, const char *path)
 		return failed(path, "", r);
 	if (!found)
 		return 0;
-	log_error("serve", "quickstart: %s has files that are not the "
-		  "service's: give an empty directory", path);
+	log_error("serve",
+		  "quickstart: %s has files that are not the "
+		  "service's: give an empty directory",
+		  path);
 	return -EMEDIUMTYPE;
 }
 
@@ -213,6 +215,22 @@ static int set_paths(struct serve_options *o)
 	return 0;
 }
 
+/* Never beside data of an older key: that would look like a key that fits. */
+static int make_master_key(const struct sys_ops *sys, int dir)
+{
+	uint8_t key[CRYPTO_KEY_BYTES];
+	int r;
+
+	if (exists(sys, dir, "master.key") || exists(sys, dir, "data"))
+		return 0;
+	r = crypto_random(key, sizeof(key));
+	if (r == 0)
+		r = sys_write_file(sys, dir, "master.key", key, sizeof(key),
+				   0600);
+	crypto_wipe(key, sizeof(key));
+	return r;
+}
+
 static int prepare(const struct sys_ops *sys, struct serve_options *o, int dir)
 {
 	int r = check_owner(sys, dir, o->quickstart);
@@ -227,6 +245,9 @@ static int prepare(const struct sys_ops *sys, struct serve_options *o, int dir)
 	r = make_server(sys, dir, o);
 	if (r < 0)
 		return failed(o->quickstart, "server.pem", r);
+	r = make_master_key(sys, dir);
+	if (r < 0)
+		return failed(o->quickstart, "master.key", r);
 	if (!exists(sys, dir, "credentials")) {
 		r = credentials_make(sys, dir, "credentials");
 		if (r < 0)

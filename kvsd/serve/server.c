@@ -22,7 +22,8 @@
 
 #define LISTEN_BACKLOG 1024
 
-/* --- small things ------------------------------------------------------------------ */
+/* --- small things
+ * ------------------------------------------------------------------ */
 
 uint64_t server_wall_ms(const struct server_thread *t)
 {
@@ -31,8 +32,8 @@ uint64_t server_wall_ms(const struct server_thread *t)
 
 struct ingest_time server_time(const struct server_thread *t)
 {
-	return (struct ingest_time){ .now_ns = loop_now_ns(t->loop),
-				     .wall_ms = server_wall_ms(t) };
+	return (struct ingest_time){.now_ns = loop_now_ns(t->loop),
+				    .wall_ms = server_wall_ms(t)};
 }
 
 uint32_t server_random(struct server_thread *t)
@@ -71,7 +72,8 @@ void server_busy_end(struct server *s)
 	pthread_mutex_unlock(&s->mutex);
 }
 
-/* --- accepting ----------------------------------------------------------------------- */
+/* --- accepting
+ * ----------------------------------------------------------------------- */
 
 static void accepted(struct loop_op *op, int res);
 
@@ -113,7 +115,8 @@ void server_connection_gone(struct server_thread *t)
 	accept_more(t);
 }
 
-/* --- a thread ------------------------------------------------------------------------- */
+/* --- a thread
+ * ------------------------------------------------------------------------- */
 
 static void stop_run(struct loop_task *task)
 {
@@ -151,9 +154,11 @@ static int thread_open(struct server_thread *t)
 	int r = loop_uring_new(t->server->sys, LOOP_ENTRIES, &t->loop);
 
 	if (r == -ENOSYS || r == -EPERM) {
-		log_error("serve", "this system does not allow io_uring (%s): "
+		log_error("serve",
+			  "this system does not allow io_uring (%s): "
 			  "a kernel from 6.1 on is needed, and "
-			  "kernel.io_uring_disabled = 0", strerror(-r));
+			  "kernel.io_uring_disabled = 0",
+			  strerror(-r));
 		return r;
 	}
 	if (r == 0)
@@ -207,7 +212,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* --- the port --------------------------------------------------------------------------- */
+/* --- the port
+ * --------------------------------------------------------------------------- */
 
 static int bind_one(struct server *s, const struct addrinfo *a, bool shared,
 		    int *ret_fd)
@@ -239,9 +245,9 @@ static int port_of(int fd, uint16_t *ret_port)
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
 		return -errno;
-	*ret_port = ntohs(ss.ss_family == AF_INET6 ?
-				  ((struct sockaddr_in6 *)&ss)->sin6_port :
-				  ((struct sockaddr_in *)&ss)->sin_port);
+	*ret_port = ntohs(ss.ss_family == AF_INET6
+				  ? ((struct sockaddr_in6 *)&ss)->sin6_port
+				  : ((struct sockaddr_in *)&ss)->sin_port);
 	return 0;
 }
 
@@ -282,8 +288,8 @@ static int listen_all(struct server *s, struct addrinfo *a)
 static int open_port(struct server *s)
 {
 	const struct serve_options *o = s->options;
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-				  .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+				 .ai_socktype = SOCK_STREAM};
 	struct addrinfo *list;
 	char port[8];
 	int r;
@@ -298,15 +304,18 @@ static int open_port(struct server *s)
 	r = listen_all(s, list);
 	freeaddrinfo(list);
 	if (r == -EADDRINUSE)
-		log_error("serve", "port %s of %s is in use by another "
-			  "process", port, o->address);
+		log_error("serve",
+			  "port %s of %s is in use by another "
+			  "process",
+			  port, o->address);
 	else if (r < 0)
 		log_error("serve", "listening on %s port %s: %s", o->address,
 			  port, strerror(-r));
 	return r;
 }
 
-/* --- start and stop ------------------------------------------------------------------------ */
+/* --- start and stop
+ * ------------------------------------------------------------------------ */
 
 static void threads_init(struct server *s)
 {
@@ -372,8 +381,9 @@ static void post_all(struct server *s, size_t task_offset)
 		struct server_thread *t = &s->threads[i];
 
 		if (t->started && !t->gone)
-			loop_post(t->loop, (struct loop_task *)(void *)(
-						   (char *)t + task_offset));
+			loop_post(t->loop,
+				  (struct loop_task *)(void *)((char *)t +
+							       task_offset));
 	}
 	pthread_mutex_unlock(&s->mutex);
 }

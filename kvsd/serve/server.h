@@ -36,13 +36,14 @@ struct server_thread {
 	struct store *store;
 	int listen_fd;
 	struct loop_op accept_op;
-	struct loop_timer accept_timer;	/* after -EMFILE and the like */
+	struct loop_timer accept_timer; /* after -EMFILE and the like */
 	struct list_node connections;
 	size_t connection_count;
+	size_t body_bytes; /* of JSON bodies held */
 	struct live_table live;
 	struct expiry *expiry;
-	struct buf work;	/* scratch of the signature check */
-	uint32_t random[64];	/* drawn in bulk */
+	struct buf work;     /* scratch of the signature check */
+	uint32_t random[64]; /* drawn in bulk */
 	size_t random_left;
 	bool stopping;
 	struct loop_task stop_task;
@@ -50,7 +51,7 @@ struct server_thread {
 	struct loop_task end_task;
 	pthread_t thread;
 	bool started;
-	bool gone;		/* under the server's mutex: no loop any more */
+	bool gone; /* under the server's mutex: no loop any more */
 	int result;
 };
 
@@ -65,14 +66,14 @@ struct server {
 	struct tls_ctx *tls;
 	struct catalog *catalog;
 	struct store_local *store;
-	uint16_t port;		/* that we listen on */
+	uint16_t port; /* that we listen on */
 	unsigned int thread_count;
 	struct server_thread *threads;
 	/* Exchanges and expiry runs, over all threads. */
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	size_t busy;
-	unsigned int ready;	/* threads that run, or failed to */
+	unsigned int ready; /* threads that run, or failed to */
 };
 
 /* The thread that owns the stream of that name. */

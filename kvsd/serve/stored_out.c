@@ -13,8 +13,7 @@
 int stored_out_init(struct stored_out *so, struct exchange *ex, bool trailing,
 		    void (*wake)(struct stored_out *so))
 {
-	*so = (struct stored_out){ .ex = ex, .trailing = trailing,
-				   .wake = wake };
+	*so = (struct stored_out){.ex = ex, .trailing = trailing, .wake = wake};
 	so->buffer = malloc(READER_BYTES);
 	return so->buffer ? 0 : -ENOMEM;
 }
@@ -55,8 +54,8 @@ static void read_more(struct stored_out *so)
 {
 	struct exchange *ex = so->ex;
 	uint64_t header = so->row.header_bytes;
-	uint64_t end = so->offset < header ? header :
-					     header + so->row.media_bytes;
+	uint64_t end = so->offset < header ? header
+					   : header + so->row.media_bytes;
 	size_t len = (size_t)MIN(end - so->offset, (uint64_t)READER_BYTES);
 
 	so->busy = true;
@@ -68,8 +67,8 @@ static void read_more(struct stored_out *so)
 static int write_tags(struct stored_out *so, bool before)
 {
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
-	struct buf out = { .data = bytes, .size = sizeof(bytes),
-			   .max = sizeof(bytes) };
+	struct buf out = {
+		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 	uint64_t now_ms = server_wall_ms(so->ex->thread);
 	uint64_t at_ms = so->row.server_ms;
 	int r;

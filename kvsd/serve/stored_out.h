@@ -16,18 +16,18 @@ struct exchange;
 
 struct stored_out {
 	struct exchange *ex;
-	bool trailing;		/* GetMedia's tags after the fragment too */
+	bool trailing; /* GetMedia's tags after the fragment too */
 	/* A read ended: pump again. */
 	void (*wake)(struct stored_out *so);
 	/* The rest is private, save @busy and @sent. */
 	struct store_fragment row;
 	struct store_op op;
-	bool busy;		/* a read is in flight: keep the memory */
-	bool sent;		/* some of this fragment was written */
+	bool busy; /* a read is in flight: keep the memory */
+	bool sent; /* some of this fragment was written */
 	bool tags_sent;
 	int error;
 	uint64_t offset;
-	uint8_t *buffer;	/* READER_BYTES */
+	uint8_t *buffer; /* READER_BYTES */
 };
 
 /* Return: 0, -ENOMEM. */

@@ -95,7 +95,9 @@ static void writer_commit(struct store_writer *w,
 
 	m->commit_error = 0;
 	if ((size_t)meta->header_bytes + meta->media_bytes +
-		    meta->frames_bytes != w->len || !w->len)
+			    meta->frames_bytes !=
+		    w->len ||
+	    !w->len)
 		r = -EINVAL;
 	if (r == 0) {
 		assert(m->fragment_count < STORE_MEM_FRAGMENTS);
@@ -154,7 +156,7 @@ static const struct store_ops ops = {
 
 void store_mem_init(struct store_mem *m)
 {
-	*m = (struct store_mem){ .store = { &ops }, .room = SIZE_MAX };
+	*m = (struct store_mem){.store = {&ops}, .room = SIZE_MAX};
 	list_init(&m->done);
 	list_init(&m->waiters);
 }

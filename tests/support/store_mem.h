@@ -17,20 +17,20 @@
 
 struct store_mem_fragment {
 	struct store_fragment meta;
-	uint8_t *bytes;		/* header, media, frames */
+	uint8_t *bytes; /* header, media, frames */
 	size_t len;
 };
 
 struct store_mem {
-	struct store store;	/* hand out &m->store */
-	size_t room;		/* bytes taken before -EAGAIN; SIZE_MAX: all */
-	int open_error;		/* of the next writer_open(); 0: none */
-	int add_error;		/* of the next writer_add() */
-	int commit_error;	/* of the next commit */
-	unsigned int writers;	/* open now */
+	struct store store;   /* hand out &m->store */
+	size_t room;	      /* bytes taken before -EAGAIN; SIZE_MAX: all */
+	int open_error;	      /* of the next writer_open(); 0: none */
+	int add_error;	      /* of the next writer_add() */
+	int commit_error;     /* of the next commit */
+	unsigned int writers; /* open now */
 	unsigned int aborted;
 	uint64_t seq;
-	struct list_node done;	/* operations that wait to complete */
+	struct list_node done; /* operations that wait to complete */
 	struct list_node waiters;
 	size_t fragment_count;
 	struct store_mem_fragment fragments[STORE_MEM_FRAGMENTS];

@@ -27,8 +27,8 @@ struct rig {
 	struct ingest_config config;
 	struct ingest_time at;
 	char trace[4096];
-	char live[4096];	/* begin timed whole dropped committed lost */
-	uint8_t shown[65536];	/* live bytes of the fragment in progress */
+	char live[4096];      /* begin timed whole dropped committed lost */
+	uint8_t shown[65536]; /* live bytes of the fragment in progress */
 	size_t shown_len;
 	uint64_t boundary;
 	unsigned int progressed;
@@ -62,8 +62,7 @@ static void on_ack(void *ctx, const struct ack *ack)
 		note(r->trace, "E%u%s%s", ack->error_id,
 		     ack->has_timecode ? "@" : "", timecode);
 	else
-		note(r->trace, "%c%s", ack_event_name(ack->event)[0],
-		     timecode);
+		note(r->trace, "%c%s", ack_event_name(ack->event)[0], timecode);
 }
 
 static void on_begin(void *ctx, unsigned int fragment,
@@ -109,8 +108,8 @@ static void on_boundary(void *ctx, unsigned int fragment, uint64_t media)
 
 static void on_end(void *ctx, unsigned int fragment, enum ingest_end how)
 {
-	static const char *const words[] = { "whole", "dropped", "committed",
-					     "lost" };
+	static const char *const words[] = {"whole", "dropped", "committed",
+					    "lost"};
 
 	(void)fragment;
 	note(((struct rig *)ctx)->live, "%s", words[how]);
@@ -150,7 +149,7 @@ static struct rig *rig_new(bool stored, bool relative)
 
 	assert_non_null(r);
 	store_mem_init(&r->mem);
-	r->at = (struct ingest_time){ .now_ns = NS_PER_S, .wall_ms = WALL_MS };
+	r->at = (struct ingest_time){.now_ns = NS_PER_S, .wall_ms = WALL_MS};
 	r->config = (struct ingest_config){
 		.store = stored ? &r->mem.store : NULL,
 		.relative = relative,
@@ -200,7 +199,8 @@ static void settle(struct rig *r)
 	}
 }
 
-/* --- bodies --------------------------------------------------------------------------- */
+/* --- bodies
+ * --------------------------------------------------------------------------- */
 
 static void fragment(struct mkv_build *b, uint64_t timecode)
 {
@@ -237,6 +237,20 @@ static void inside_previous(struct mkv_build *b)
 {
 	one(b);
 	fragment(b, 40);
+}
+
+/* The Cluster begins with sound from before its key frame, and the reordered
+ * picture before it is later than that. */
+static void sound_first(struct mkv_build *b)
+{
+	mkv_build_header(b, 2);
+	mkv_build_cluster(b, 0);
+	mkv_build_block(b, BLOCK, 1, 0, KEY, "key frame");
+	mkv_build_block(b, BLOCK, 2, 0, KEY, "sound");
+	mkv_build_block(b, BLOCK, 1, 1010, 0, "delta");
+	mkv_build_cluster(b, 1000);
+	mkv_build_block(b, BLOCK, 2, 0, KEY, "sound");
+	mkv_build_block(b, BLOCK, 1, 50, KEY, "key frame");
 }
 
 static void undeclared_track(struct mkv_build *b)
@@ -419,42 +433,39 @@ static const struct body {
 	void (*build)(struct mkv_build *b);
 	const char *trace;
 } bodies[] = {
-	{ "nothing", nothing, "" },
-	{ "one", one, "B0 R0 P0" },
-	{ "two", two, "B0 R0 B1000 R1000 P0 P1000" },
-	{ "same timecode", same_timecode,
-	  "B0 R0 B1000 R1000 E4004@1000 P0 P1000" },
-	{ "backward", backward, "B0 R0 B1000 R1000 E4004@500 P0 P1000" },
-	{ "inside previous", inside_previous, "B0 R0 E4004@40 P0" },
-	{ "undeclared track", undeclared_track,
-	  "B0 R0 B1000 E4010@1000 P0" },
-	{ "track without frame", track_without_frame,
-	  "B0 R0 B1000 E4011@1000 P0" },
-	{ "four tracks", four_tracks, "E4012" },
-	{ "garbage after cluster", garbage_after_cluster,
-	  "B0 R0 E4006 P0" },
-	{ "garbage in cluster", garbage_in_cluster,
-	  "B0 R0 B1000 E4006@1000 P0" },
-	{ "not matroska", not_matroska, "E4006" },
-	{ "second segment", second_segment, "B0 R0 E4006 P0" },
-	{ "too long", too_long, "B0 E4002@0" },
-	{ "cut in block", cut_in_block, "B0 R0 B1000 E4006@1000 P0" },
-	{ "ten tags", ten_tags, "B0 R0 B1000 R1000 P0 P1000" },
-	{ "eleven tags before", eleven_tags_before, "B0 R0 E4009@1000 P0" },
-	{ "eleven tags ended", eleven_tags_ended, "B0 E4009@0" },
-	{ "eleven tags last", eleven_tags_last, "B0 E4009@0" },
-	{ "six and five tags", six_and_five_tags,
-	  "B0 R0 B1000 E4009@1000 P0" },
-	{ "long name", long_name, "B0 R0 E4009@1000 P0" },
-	{ "long value", long_value, "B0 R0 E4009@1000 P0" },
-	{ "forged tag", forged_tag, "B0 R0 E4009@1000 P0" },
-	{ "trigger tags", trigger_tags, "B0 R0 B1000 R1000 P0 P1000" },
-	{ "no timecode", no_timecode, "E4006" },
+	{"nothing", nothing, ""},
+	{"one", one, "B0 R0 P0"},
+	{"two", two, "B0 R0 B1000 R1000 P0 P1000"},
+	{"same timecode", same_timecode,
+	 "B0 R0 B1000 R1000 E4004@1000 P0 P1000"},
+	{"backward", backward, "B0 R0 B1000 R1000 E4004@500 P0 P1000"},
+	{"inside previous", inside_previous, "B0 R0 B40 E4004@40 P0"},
+	{"sound first", sound_first, "B0 R0 B1000 R1000 P0 P1000"},
+	{"undeclared track", undeclared_track, "B0 R0 B1000 E4010@1000 P0"},
+	{"track without frame", track_without_frame,
+	 "B0 R0 B1000 E4011@1000 P0"},
+	{"four tracks", four_tracks, "E4012"},
+	{"garbage after cluster", garbage_after_cluster, "B0 R0 E4006 P0"},
+	{"garbage in cluster", garbage_in_cluster, "B0 R0 B1000 E4006@1000 P0"},
+	{"not matroska", not_matroska, "E4006"},
+	{"second segment", second_segment, "B0 R0 E4006 P0"},
+	{"too long", too_long, "B0 E4002@0"},
+	{"cut in block", cut_in_block, "B0 R0 B1000 E4006@1000 P0"},
+	{"ten tags", ten_tags, "B0 R0 B1000 R1000 P0 P1000"},
+	{"eleven tags before", eleven_tags_before, "B0 R0 E4009@1000 P0"},
+	{"eleven tags ended", eleven_tags_ended, "B0 E4009@0"},
+	{"eleven tags last", eleven_tags_last, "B0 E4009@0"},
+	{"six and five tags", six_and_five_tags, "B0 R0 B1000 E4009@1000 P0"},
+	{"long name", long_name, "B0 R0 E4009@1000 P0"},
+	{"long value", long_value, "B0 R0 E4009@1000 P0"},
+	{"forged tag", forged_tag, "B0 R0 E4009@1000 P0"},
+	{"trigger tags", trigger_tags, "B0 R0 B1000 R1000 P0 P1000"},
+	{"no timecode", no_timecode, "E4006"},
 };
 
 static void run_body(const struct body *body, size_t piece, size_t room)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	r->mem.room = room;
@@ -492,7 +503,8 @@ static void ingest_survives_a_store_that_is_always_behind(void **state)
 	}
 }
 
-/* --- what is stored -------------------------------------------------------------------- */
+/* --- what is stored
+ * -------------------------------------------------------------------- */
 
 static void assert_stored(const struct store_mem_fragment *f,
 			  const struct mkv_build *header,
@@ -506,11 +518,11 @@ static void assert_stored(const struct store_mem_fragment *f,
 
 static void stored_verbatim(size_t piece, size_t room)
 {
-	struct mkv_build header = { .len = 0 };
-	struct mkv_build first = { .len = 0 };
-	struct mkv_build second = { .len = 0 };
-	struct mkv_build late = { .len = 0 };
-	struct mkv_build early = { .len = 0 };
+	struct mkv_build header = {.len = 0};
+	struct mkv_build first = {.len = 0};
+	struct mkv_build second = {.len = 0};
+	struct mkv_build late = {.len = 0};
+	struct mkv_build early = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	r->mem.room = room;
@@ -548,7 +560,7 @@ static void ingest_stores_header_cluster_and_tags_verbatim(void **state)
 
 static void ingest_indexes_every_frame(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 	const struct store_mem_fragment *f;
 	struct frame_index_iter it;
@@ -563,7 +575,8 @@ static void ingest_indexes_every_frame(void **state)
 	f = &r->mem.fragments[0];
 	media = f->bytes + f->meta.header_bytes;
 	assert_int_equal(frame_index_open(&it, media + f->meta.media_bytes,
-					  f->meta.frames_bytes), 0);
+					  f->meta.frames_bytes),
+			 0);
 	assert_int_equal(frame_index_next(&it, &e), 1);
 	assert_true(e.key);
 	assert_int_equal(e.bytes, 9);
@@ -578,7 +591,7 @@ static void ingest_indexes_every_frame(void **state)
 
 static void ingest_end_of_fragment_tag_closes_at_once(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	(void)state;
@@ -598,7 +611,7 @@ static void ingest_end_of_fragment_tag_closes_at_once(void **state)
 
 static void ingest_adds_the_start_when_relative(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, true);
 
 	(void)state;
@@ -613,7 +626,7 @@ static void ingest_adds_the_start_when_relative(void **state)
 
 static void ingest_stores_nothing_without_retention(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(false, false);
 
 	(void)state;
@@ -627,12 +640,13 @@ static void ingest_stores_nothing_without_retention(void **state)
 	rig_free(r);
 }
 
-/* --- live readers ----------------------------------------------------------------------- */
+/* --- live readers
+ * ----------------------------------------------------------------------- */
 
 static void ingest_shows_a_frame_before_its_fragment_ends(void **state)
 {
-	struct mkv_build header = { .len = 0 };
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build header = {.len = 0};
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	(void)state;
@@ -654,7 +668,9 @@ static void ingest_shows_a_frame_before_its_fragment_ends(void **state)
 	rig_free(r);
 }
 
-/* --- trouble ------------------------------------------------------------------------------ */
+/* --- trouble
+ * ------------------------------------------------------------------------------
+ */
 
 static void ingest_answers_5001_when_the_store_fails(void **state)
 {
@@ -662,15 +678,15 @@ static void ingest_answers_5001_when_the_store_fails(void **state)
 		int open, add, commit;
 		const char *trace;
 	} cases[] = {
-		{ -ENOSPC, 0, 0, "E5001" },
-		{ 0, -EIO, 0, "E5001" },
-		{ 0, 0, -EIO, "B0 R0 B1000 E5001@0" },
+		{-ENOSPC, 0, 0, "E5001"},
+		{0, -EIO, 0, "E5001"},
+		{0, 0, -EIO, "B0 R0 B1000 E5001@0"},
 	};
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct mkv_build b = { .len = 0 };
+		struct mkv_build b = {.len = 0};
 		struct rig *r = rig_new(true, false);
 
 		r->mem.open_error = cases[i].open;
@@ -689,7 +705,7 @@ static void ingest_answers_5001_when_the_store_fails(void **state)
 
 static void ingest_waits_when_all_places_are_taken(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 	size_t used;
 
@@ -698,8 +714,8 @@ static void ingest_waits_when_all_places_are_taken(void **state)
 	used = ingest_feed(r->in, r->at, b.bytes, b.len);
 	assert_true(used < b.len);
 	assert_true(ingest_blocked(r->in));
-	assert_int_equal(ingest_feed(r->in, r->at, b.bytes + used,
-				     b.len - used), 0);
+	assert_int_equal(
+		ingest_feed(r->in, r->at, b.bytes + used, b.len - used), 0);
 	assert_true(store_mem_complete(&r->mem, 0));
 	assert_int_equal(r->progressed, 1);
 	assert_false(ingest_blocked(r->in));
@@ -713,7 +729,7 @@ static void ingest_waits_when_all_places_are_taken(void **state)
 
 static void ingest_persists_what_was_whole_when_the_device_goes(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	(void)state;
@@ -730,7 +746,7 @@ static void ingest_persists_what_was_whole_when_the_device_goes(void **state)
 
 static void ingest_names_the_fragment_when_told_to_fail(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	(void)state;
@@ -762,7 +778,7 @@ static void feed_large(struct rig *r, uint64_t total)
 
 static void ingest_answers_4001_beyond_50_mib(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(false, false);
 
 	(void)state;
@@ -776,7 +792,9 @@ static void ingest_answers_4001_beyond_50_mib(void **state)
 	rig_free(r);
 }
 
-/* --- time ---------------------------------------------------------------------------------- */
+/* --- time
+ * ----------------------------------------------------------------------------------
+ */
 
 static void tick_to(struct rig *r, uint64_t seconds)
 {
@@ -791,7 +809,7 @@ static void tick_to(struct rig *r, uint64_t seconds)
 
 static void ingest_says_idle_and_ends_after_30_s_of_silence(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(true, false);
 
 	(void)state;
@@ -810,7 +828,7 @@ static void ingest_says_idle_and_ends_after_30_s_of_silence(void **state)
 
 static void ingest_ends_after_45_minutes(void **state)
 {
-	struct mkv_build b = { .len = 0 };
+	struct mkv_build b = {.len = 0};
 	struct rig *r = rig_new(false, false);
 	uint64_t i;
 
@@ -834,7 +852,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ingest_acks_follow_the_body_in_any_pieces),
 		cmocka_unit_test(ingest_survives_a_store_that_is_always_behind),
-		cmocka_unit_test(ingest_stores_header_cluster_and_tags_verbatim),
+		cmocka_unit_test(
+			ingest_stores_header_cluster_and_tags_verbatim),
 		cmocka_unit_test(ingest_indexes_every_frame),
 		cmocka_unit_test(ingest_end_of_fragment_tag_closes_at_once),
 		cmocka_unit_test(ingest_adds_the_start_when_relative),
