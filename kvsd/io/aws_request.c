@@ -53,6 +53,8 @@ int endpoint_parse(const char *url, struct endpoint *ret)
 		rest.len--;
 	bracketed = rest.len && rest.ptr[0] == '[';
 	if (bracketed) {
+		if (!memchr(rest.ptr, ']', rest.len))
+			return -EINVAL;
 		rest.ptr++;
 		rest.len--;
 		host = slice_cut(&rest, ']');
