@@ -81,6 +81,7 @@ struct conn {
 
 static void recv_start(struct conn *c);
 static void timer_update(struct conn *c);
+static void move_when_quiet(struct conn *c);
 static void send_start(struct conn *c);
 static void process(struct conn *c);
 static void connect_next(struct conn *c);
@@ -91,6 +92,11 @@ static void finish_if_quiet(struct conn *c)
 {
 	if (c->state != CONN_OVER || c->closed_told || c->processing)
 		return;
+	if (c->moving_to) {
+		/* Its owner has gone ahead: it hears of the end there. */
+		move_when_quiet(c);
+		return;
+	}
 	if (loop_op_busy(&c->recv_op) || loop_op_busy(&c->send_op))
 		return;
 	c->closed_told = true;
@@ -228,6 +234,8 @@ static void send_done(struct loop_op *op, int res)
 	c->stall_ns = loop_now_ns(c->loop) + SEND_STALL_NS_MAX;
 	if (buf_len(&c->sending) || buf_len(&c->out))
 		send_start(c);
+	else if (c->moving_to)
+		move_when_quiet(c);
 	else
 		flushed(c);
 }
@@ -411,11 +419,31 @@ static void discard(struct conn *c)
 		over(c, c->why);
 }
 
+/*
+ * Leaves this loop once nothing of it is in flight: an answer that the client
+ * has read may still wait for its completion here, and a receive is called
+ * back (what it got goes along).
+ */
+static void move_when_quiet(struct conn *c)
+{
+	if (loop_op_busy(&c->recv_op)) {
+		loop_cancel(c->loop, &c->recv_op);
+		return;
+	}
+	if (loop_op_busy(&c->send_op) ||
+	    (c->state == CONN_OPEN && conn_backlog(c)))
+		return;
+	c->stall_ns = UINT64_MAX;
+	loop_timer_cancel(c->loop, &c->timer);
+	loop_timer_cancel(c->loop, &c->kick);
+	loop_post(c->moving_to, &c->move_task);
+}
+
 static void process(struct conn *c)
 {
 	bool more = true;
 
-	if (c->processing)
+	if (c->processing || c->moving_to)
 		return;
 	c->processing = true;
 	if (c->state == CONN_HANDSHAKE)
@@ -429,9 +457,7 @@ static void process(struct conn *c)
 	}
 	c->processing = false;
 	if (c->moving_to) {
-		loop_timer_cancel(c->loop, &c->timer);
-		loop_timer_cancel(c->loop, &c->kick);
-		loop_post(c->moving_to, &c->move_task);
+		move_when_quiet(c);
 		return;
 	}
 	if (c->state == CONN_FLUSHING)
@@ -451,7 +477,7 @@ static void recv_done(struct loop_op *op, int res)
 		finish_if_quiet(c);
 		return;
 	}
-	if (res < 0) {
+	if (res < 0 && !(c->moving_to && res == -ECANCELED)) {
 		set_reason(c, "receiving failed");
 		over(c, c->lingering ? c->why : res);
 		return;
@@ -464,10 +490,15 @@ static void recv_done(struct loop_op *op, int res)
 			return;
 		}
 	}
-	buf_commit(&c->in, (size_t)res);
-	if ((size_t)res == c->recv_bytes)
-		c->recv_size = MIN(c->recv_size * 2, RECV_BYTES_MAX);
-	process(c);
+	if (res > 0) {
+		buf_commit(&c->in, (size_t)res);
+		if ((size_t)res == c->recv_bytes)
+			c->recv_size = MIN(c->recv_size * 2, RECV_BYTES_MAX);
+	}
+	if (c->moving_to)
+		move_when_quiet(c);
+	else
+		process(c);
 }
 
 static void recv_start(struct conn *c)
@@ -721,24 +752,25 @@ void conn_abort(struct conn *c, int why)
 static void moved(struct loop_task *task)
 {
 	struct conn *c = container_of(task, struct conn, move_task);
+	int r;
 
 	c->loop = c->moving_to;
 	c->moving_to = NULL;
-	if (timers_reserve(c) < 0) {
-		over(c, -ENOMEM);
+	r = timers_reserve(c);
+	timer_update(c);
+	c->arrived(c, c->ctx);
+	if (r < 0) {
+		over(c, r);
 		finish_if_quiet(c);
 		return;
 	}
-	timer_update(c);
-	c->arrived(c, c->ctx);
 	kick(c);
 }
 
 int conn_move(struct conn *c, struct loop *to,
 	      void (*arrived)(struct conn *c, void *ctx))
 {
-	if (loop_op_busy(&c->send_op) || loop_op_busy(&c->recv_op) ||
-	    conn_backlog(c) || !c->processing || c->state != CONN_OPEN)
+	if (!c->processing || c->state != CONN_OPEN)
 		return -EBUSY;
 	c->moving_to = to;
 	c->arrived = arrived;

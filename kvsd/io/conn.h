@@ -116,11 +116,13 @@ void conn_close(struct conn *c);
 void conn_abort(struct conn *c, int why);
 
 /**
- * conn_move() - hand a quiet connection to another loop's thread
+ * conn_move() - hand a connection to another loop's thread
  * @arrived: runs on the new thread; until then neither thread may touch it
  *
  * For use inside data(): the bytes that data() then returns as unused go
- * along. Return: 0, -EBUSY (output is still queued: answer it here).
+ * along. Output that was written before still leaves from here first. If the
+ * connection fails meanwhile, it arrives all the same and closed() follows.
+ * Return: 0, -EBUSY (not inside data(), or closing).
  */
 int conn_move(struct conn *c, struct loop *to,
 	      void (*arrived)(struct conn *c, void *ctx)) MUST_CHECK;
