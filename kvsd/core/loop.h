@@ -213,7 +213,11 @@ void loop_timers_run(struct loop *l);
 uint64_t loop_timers_next_ns(const struct loop *l);
 void loop_timers_fini(struct loop *l);
 
-/* Ends the loop; nothing may be in flight. Accepts NULL, returns NULL. */
+/*
+ * Ends the loop. What was cancelled and is still on its way ends here, so call
+ * it on the loop's thread then; nothing else may be in flight. Accepts NULL,
+ * returns NULL.
+ */
 struct loop *loop_free(struct loop *l);
 DEFINE_AUTO(loop_free, struct loop *)
 

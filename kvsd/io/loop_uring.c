@@ -322,6 +322,10 @@ static void uring_free(struct loop *l)
 {
 	struct loop_uring *u = uring(l);
 
+	while (u->in_flight > loop_op_busy(&u->wake_op)) {
+		if (uring_turn(l, NS_PER_S) < 0)
+			break;
+	}
 	/*
 	 * Only the wake-up read may be left. It ends with the ring: nobody
 	 * writes to its eventfd any more, so it touches no memory.
