@@ -53,7 +53,7 @@ def mappings(pid):
 
 
 def kb(path, names):
-    found = dict(re.findall(r"^(\w+): +(\d+) kB", pathlib.Path(path).read_text(), re.M))
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", pathlib.Path(path).read_text(), re.M))
     return {name: int(found[name]) for name in names}
 
 
@@ -75,7 +75,10 @@ def sample(pid):
 
 def stored_bytes(client):
     """Bytes of what the service has, and how many seconds of media that is."""
-    rows = client.call("listFragments", StreamName=STREAM, MaxResults=1000)["Fragments"]
+    selector = {"FragmentSelectorType": "SERVER_TIMESTAMP", "TimestampRange": {
+        "StartTimestamp": time.time() - 3600, "EndTimestamp": time.time() + 3600}}
+    rows = client.call("listFragments", StreamName=STREAM, MaxResults=1000,
+                       FragmentSelector=selector)["Fragments"]
     return (sum(r["FragmentSizeInBytes"] for r in rows),
             sum(r["FragmentLengthInMilliseconds"] for r in rows) / 1000)
 

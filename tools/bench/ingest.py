@@ -136,7 +136,8 @@ class Nginx(Side):
 class Kvsd(Side):
     def __init__(self, directory, program):
         super().__init__()
-        self.service = kvs_client.Service.start(pinned(SERVER_CPU, [program]), directory)
+        self.service = kvs_client.Service.start(pinned(SERVER_CPU, [program]), directory,
+                                                log=directory.with_suffix(".log"))
         self.process = self.service.process
         self.pid = self.process.pid
         self.client = self.service.client()
@@ -200,6 +201,8 @@ def bench(build, work):
             for side in sides:
                 side.run(load, FRAGMENTS, keep=i > 0)	# the first one warms up
         report(ours, peer)
+    except kvs_client.Failure as error:
+        raise Missing(str(error)) from error
     finally:
         for side in sides:
             side.stop()
