@@ -35,7 +35,7 @@
 #define WIDTH_OFFSET 12u
 #define HEIGHT_OFFSET 16u
 #define SIZE_OFFSET 40u
-#define FILE_BYTES_MAX (64u << 20)
+#define FILE_BYTES_MAX (256u << 20)
 #define WAIT_NS UINT64_C(2000000000)
 #define PSNR_SAME 99.0 /* printed for equal pictures */
 
