@@ -64,7 +64,7 @@ static json_t *size_json(const struct capture_size_range *s)
 
 		(void)snprintf(rate, sizeof(rate), "%u/%u", fastest->max_num,
 			       fastest->max_den);
-		(void)json_object_set_new(out, "max_rate", json_string(rate));
+		(void)json_object_set_new(out, "max_rate", json_pack("s", rate));
 	}
 	return out;
 }

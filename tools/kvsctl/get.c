@@ -198,11 +198,11 @@ static json_t *selector_json(const struct start *start)
 	switch (start->kind) {
 	case START_FRAGMENT:
 		(void)json_object_set_new(out, "AfterFragmentNumber",
-					  json_string(start->text));
+					  json_pack("s", start->text));
 		break;
 	case START_TOKEN:
 		(void)json_object_set_new(out, "ContinuationToken",
-					  json_string(start->text));
+					  json_pack("s", start->text));
 		break;
 	case START_SERVER_TIME:
 	case START_PRODUCER_TIME:

@@ -153,7 +153,7 @@ static int add_tags(json_t *rq, const struct arg_list *tags)
 		}
 		memcpy(key, text, (size_t)(equals - text));
 		key[equals - text] = '\0';
-		(void)json_object_set_new(map, key, json_string(equals + 1));
+		(void)json_object_set_new(map, key, json_pack("s", equals + 1));
 	}
 	(void)json_object_set_new(rq, "Tags", map);
 	return CTL_OK;
