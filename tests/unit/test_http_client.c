@@ -510,14 +510,18 @@ static void api_call_replaces_a_stale_connection_once(void **state)
 	assert_int_equal(b->accepted, 3);
 }
 
+#define NOT_FOUND \
+	"HTTP/1.1 404 Not Found\r\nContent-Length: 25\r\n" \
+	"x-amzn-ErrorType: ResourceNotFoundException:http://a/\r\n" \
+	"x-amzn-RequestId: 17\r\n\r\n{\"Message\":\"no such one\"} "
+#define BAD \
+	"HTTP/1.1 400 Bad\r\nContent-Length: 44\r\n\r\n" \
+	"{\"__type\":\"com.x#SomeError\",\"message\":\"why\"} "
+
 static void api_call_names_the_error(void **state)
 {
 	static const char *const script[] = {
-		"HTTP/1.1 404 Not Found\r\nContent-Length: 25\r\n"
-		"x-amzn-ErrorType: ResourceNotFoundException:http://a/\r\n"
-		"x-amzn-RequestId: 17\r\n\r\n{\"Message\":\"no such one\"} ",
-		"HTTP/1.1 400 Bad\r\nContent-Length: 44\r\n\r\n"
-		"{\"__type\":\"com.x#SomeError\",\"message\":\"why\"} ",
+		NOT_FOUND, BAD,
 		"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\n<ht>",
 	};
 	struct bench *b = *state;
