@@ -56,7 +56,8 @@ struct put {
 	struct buf frame;
 	struct kvs_producer *producer;
 
-	bool started;		/* a frame was seen */
+	bool started;		/* the clock is set */
+	bool accepted;		/* by a frame that was taken */
 	uint64_t first_ns;	/* its time in the file */
 	int64_t shift_ns;	/* from file times to producer times */
 	uint64_t began_ns;	/* CLOCK_MONOTONIC of the first frame */
@@ -336,7 +337,8 @@ static int explain_frame(struct put *p, const struct mkv_frame *frame, int r)
 					"ffmpeg -i IN -c:v libx264 -bf 0 ... "
 					"OUT.mkv",
 					p->path, track + 1));
-	case -EAGAIN:
+	case -EAGAIN: /* before all media: not what the times start with */
+		p->started = p->accepted;
 		break;
 	case -EBADMSG:
 		return stop(p, ctl_fail(CTL_LOCAL,
@@ -382,6 +384,7 @@ static int put_frame_end(void *ctx, const struct mkv_frame *frame)
 	r = kvs_producer_put_frame(p->producer, &out);
 	if (r < 0)
 		return explain_frame(p, frame, r);
+	p->accepted = true;
 	p->last_ns[frame->track_index] = frame->time_ns + 1;
 	/* A producer that takes frames is not stuck. */
 	p->moved_ns = monotonic_ns();

@@ -1,0 +1,225 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# kvsctl against a `kvsd serve` of its own: every command, its JSON, its exit
+# codes, and media that comes back frame by frame. O= names the build folder.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+o=${O:-build}
+for tool in ffmpeg ffprobe python3; do
+	if ! command -v $tool >/dev/null; then
+		echo "$tool is missing"
+		exit 77
+	fi
+done
+w=$(mktemp -d)
+serve=
+cleanup() {
+	[ -z "$serve" ] || kill "$serve" 2>/dev/null
+	rm -rf "$w"
+}
+trap cleanup EXIT
+failed=0
+
+ok() { echo "ok - $1"; }
+not_ok() {
+	echo "not ok - $1"
+	sed 's/^/#    /' "$w/out" "$w/err" | head -n 30
+	failed=1
+}
+# run CODE NAME ARGUMENT...: kvsctl must exit with CODE
+run() {
+	want=$1 name=$2
+	shift 2
+	timeout 60 "$o/kvsctl" "$@" >"$w/out" 2>"$w/err" </dev/null
+	got=$?
+	if [ $got = "$want" ]; then ok "$name"; else
+		echo "exit status $got instead of $want" >>"$w/err"
+		not_ok "$name"
+	fi
+}
+# said NAME WORDS: the last run said that on stderr
+said() { if grep -qF -- "$2" "$w/err"; then ok "$1"; else not_ok "$1"; fi; }
+# json NAME EXPRESSION: true of the last run's stdout, as `d`
+json() {
+	if python3 -c "import json, sys
+d = json.load(open(sys.argv[1]))
+sys.exit(0 if ($2) else 1)" "$w/out" 2>>"$w/err"; then ok "$1"; else not_ok "$1"; fi
+}
+frames() {
+	ffprobe -v error -count_packets -select_streams "$2" -show_entries \
+		stream=nb_read_packets -of csv=p=0 "$1" 2>>"$w/err" | head -n 1
+}
+# count NAME FILE STREAM FRAMES
+count() {
+	got=$(frames "$2" "$3")
+	if [ "$got" = "$4" ]; then ok "$1"; else
+		echo "$got frames instead of $4" >>"$w/err"
+		not_ok "$1"
+	fi
+}
+
+ffmpeg -v error -f lavfi -i testsrc2=s=320x180:r=30 -f lavfi -i sine=f=440 -t 8 \
+	-c:v libx264 -preset ultrafast -bf 0 -g 30 -pix_fmt yuv420p -c:a aac "$w/in.mkv" &&
+	ffmpeg -v error -f lavfi -i testsrc2=s=320x180:r=30 -t 2 -c:v libx264 -bf 2 \
+		-pix_fmt yuv420p "$w/b-frames.mkv" || exit 1
+
+# --- without a service
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION \
+	AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_CONFIG_FILE
+export HOME="$w" AWS_SHARED_CREDENTIALS_FILE="$w/none"
+run 0 "help" help
+run 0 "help of a command" put --help
+for topic in streams create-stream describe-stream delete-stream put get fragments clip \
+	devices help credentials times exit-codes; do
+	run 0 "help $topic" help $topic
+done
+run 2 "no command is a usage error" --json
+run 2 "an unknown command is a usage error" gte
+run 2 "an unknown option is a usage error" streams --jsno
+run 2 "a missing operand is a usage error" put front
+run 2 "a bad name is a usage error" describe-stream 'a b'
+run 0 "devices" devices --json
+json "devices prints JSON" "isinstance(d['devices'], list)"
+run 4 "no credentials" streams --endpoint-url https://127.0.0.1:9
+said "no credentials: says where they come from" AWS_SHARED_CREDENTIALS_FILE
+export AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=not-a-real-secret
+run 2 "neither endpoint nor region" streams
+run 2 "plain HTTP is refused" streams --endpoint-url http://127.0.0.1:9
+run 5 "nothing listens" streams --endpoint-url https://127.0.0.1:9
+python3 -c '
+import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' >"$w/port" &
+silent=$!
+tries=0
+until [ -s "$w/port" ] || [ $tries = 100 ]; do
+	tries=$((tries + 1))
+	sleep 0.1
+done
+run 6 "a service that does not answer" streams --timeout 300ms \
+	--endpoint-url "https://127.0.0.1:$(cat "$w/port")"
+kill $silent 2>/dev/null
+wait $silent 2>/dev/null
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+
+# --- with one
+"$o/kvsd" serve --quickstart "$w/data" --listen 127.0.0.1:0 >"$w/ready" 2>"$w/serve.log" &
+serve=$!
+tries=0
+until [ -s "$w/ready" ]; do
+	tries=$((tries + 1))
+	if [ $tries -gt 300 ] || ! kill -0 $serve 2>/dev/null; then
+		echo "not ok - the service starts"
+		cat "$w/serve.log"
+		exit 1
+	fi
+	sleep 0.1
+done
+AWS_ENDPOINT_URL=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$w/ready")
+export AWS_ENDPOINT_URL AWS_SHARED_CREDENTIALS_FILE="$w/data/credentials"
+run 5 "an unknown CA" streams
+said "an unknown CA: says what to do" --ca-bundle
+run 7 "a CA bundle that is not there" streams --ca-bundle "$w/nothing.pem"
+export AWS_CA_BUNDLE="$w/data/ca.pem"
+run 4 "an unknown profile" streams --profile nobody
+AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=x run 4 "an unknown key" streams
+key=$(sed -n 's/^aws_access_key_id *= *//p' "$w/data/credentials" | head -n 1)
+AWS_ACCESS_KEY_ID=$key AWS_SECRET_ACCESS_KEY=wrong run 4 "a wrong secret" streams
+run 4 "a wrong region" streams --region eu-south-9
+
+run 3 "a stream that is not there" describe-stream front
+said "a stream that is not there: says how to make it" "kvsctl create-stream front"
+run 3 "put into no stream" put front "$w/in.mkv"
+run 0 "create-stream" create-stream front --retention 24h --media-type video/h264,audio/aac \
+	--tag place=door --tag floor=1 --json
+json "create-stream prints the ARN" "d['StreamARN'].startswith('arn:aws:kinesisvideo:')"
+run 1 "create-stream twice" create-stream front
+run 0 "create-stream --if-not-exists" create-stream front --if-not-exists
+run 0 "describe-stream" describe-stream front --json
+json "describe-stream shows what was asked for" "d['DataRetentionInHours'] == 24 and
+	d['MediaType'] == 'video/h264,audio/aac' and d['Status'] == 'ACTIVE'"
+run 0 "streams" streams --json
+json "streams lists it" "[s['StreamName'] for s in d['StreamInfoList']] == ['front']"
+run 0 "streams --prefix" streams --prefix back --json
+json "streams --prefix leaves it out" "d['StreamInfoList'] == []"
+run 3 "clip of an empty stream" clip front -o "$w/none.mp4"
+run 3 "get --no-follow of an empty stream" get front --no-follow -o "$w/none.mkv"
+
+run 7 "put of no file" put front "$w/nothing.mkv"
+run 7 "put of no Matroska" put front "$0"
+run 7 "put of B-frames" put front "$w/b-frames.mkv"
+said "put of B-frames: says what to do" "-bf 0"
+run 0 "put" put front "$w/in.mkv" --json
+json "put: all is persisted" "d['Fragments'] == d['Persisted'] == 4 and
+	d['Unacknowledged'] == 0 and d['Errors'] == 0"
+run 0 "fragments" fragments front --json
+json "fragments: oldest first" "len(d['Fragments']) == 4 and d['Fragments'] == sorted(
+	d['Fragments'], key=lambda f: f['ProducerTimestamp'])"
+second=$(python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["Fragments"][1]["FragmentNumber"])' "$w/out")
+run 0 "fragments as a table" fragments front
+[ "$(wc -l <"$w/out")" = 5 ] && ok "fragments: a head and a line each" ||
+	not_ok "fragments: a head and a line each"
+
+run 0 "clip" clip front -o "$w/clip.mp4" --json
+count "clip: every video frame" "$w/clip.mp4" v 240
+[ ! -e "$w/clip.mp4.part" ] && ok "clip: no partial file" || not_ok "clip: no partial file"
+run 3 "clip of another time" clip front --from 2020-01-01T00:00:00Z --to 2020-01-01T01:00:00Z \
+	-o "$w/none.mp4"
+[ ! -e "$w/none.mp4" ] && ok "a failed clip leaves nothing" || not_ok "a failed clip leaves nothing"
+run 0 "get" get front --start EARLIEST --no-follow -o "$w/get.mkv" --json
+json "get: all fragments" "d['Fragments'] == 4"
+count "get: every video frame, one document" "$w/get.mkv" v 240
+run 0 "get --raw" get front --start EARLIEST --no-follow --raw -o "$w/raw.mkv"
+documents=$(python3 -c 'import sys
+print(open(sys.argv[1], "rb").read().count(b"\x1a\x45\xdf\xa3"))' "$w/raw.mkv")
+[ "$documents" = 4 ] && ok "get --raw: a document per fragment" ||
+	not_ok "get --raw: $documents documents"
+run 0 "get --count" get front --start EARLIEST --count 2 -o "$w/two.mkv"
+count "get --count: so many fragments" "$w/two.mkv" v 120
+run 0 "get --duration" get front --start EARLIEST --duration 3s -o "$w/three.mkv"
+count "get --duration: up to the fragment's end" "$w/three.mkv" v 120
+run 0 "get after a fragment" get front --start "fragment:$second" --no-follow -o "$w/rest.mkv"
+count "get after a fragment: the rest" "$w/rest.mkv" v 120
+run 0 "get after a token" get front --start "token:$second" --no-follow -o "$w/rest.mkv"
+timeout 60 "$o/kvsctl" get front --start EARLIEST 2>"$w/err" | head -c 1000 >"$w/out"
+[ "$(wc -c <"$w/out")" = 1000 ] && [ ! -s "$w/err" ] && ok "get into a pipe that closes" ||
+	not_ok "get into a pipe that closes"
+
+# What was read goes back in under its own times.
+run 0 "put --create" put back "$w/get.mkv" --create --retention 1h
+run 0 "fragments of the copy" fragments back --json
+cp "$w/out" "$w/back.json"
+run 0 "fragments of the original" fragments front --json
+python3 - "$w/out" "$w/back.json" 2>>"$w/err" <<'P' && ok "put keeps the dates of a file" || not_ok "put keeps the dates of a file"
+import json, sys
+a, b = ([f["ProducerTimestamp"] for f in json.load(open(p))["Fragments"]] for p in sys.argv[1:])
+sys.exit(0 if a == b else 1)
+P
+"$o/kvsctl" put back - --timestamps 2025-01-02T03:04:05Z <"$w/in.mkv" >"$w/out" 2>"$w/err" &&
+	ok "put of a pipe" || not_ok "put of a pipe"
+run 0 "fragments of a range" fragments back --from 2025-01-02T03:04:05Z --to 2025-01-02T03:04:06Z --json
+json "put --timestamps TIME" "[f['ProducerTimestamp'] for f in d['Fragments']] == [1735787045.0]"
+head -c 150000 "$w/in.mkv" | "$o/kvsctl" put back - >"$w/out" 2>"$w/err"
+[ $? = 7 ] && grep -q "what is whole was uploaded" "$w/err" && ok "put of a cut pipe" ||
+	not_ok "put of a cut pipe"
+
+# A reader that is there first sees what comes.
+timeout 60 "$o/kvsctl" get front --start NOW --duration 3s -o "$w/live.mkv" 2>"$w/err" &
+reader=$!
+timeout 60 "$o/kvsctl" put front "$w/in.mkv" --realtime >"$w/out" 2>>"$w/err" &&
+	ok "put --realtime" || not_ok "put --realtime"
+wait $reader && ok "get --start NOW" || not_ok "get --start NOW"
+
+run 1 "delete-stream of another version" delete-stream front --if-version 1
+run 0 "delete-stream" delete-stream front
+run 3 "a deleted stream is gone" describe-stream front
+
+secret=$(sed -n 's/^aws_secret_access_key *= *//p' "$w/data/credentials" | head -n 1)
+if grep -rqF -- "$secret" "$w/serve.log" "$w/out" "$w/err"; then
+	not_ok "the secret key is printed nowhere"
+else
+	ok "the secret key is printed nowhere"
+fi
+exit $failed
