@@ -42,6 +42,8 @@ def figure(name, value, unit, limit=None, peer=None, ok=None, **detail):
 
 
 def rounded(value):
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
