@@ -21,7 +21,7 @@ $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_stream
 unit_tests += test_catalog test_index test_segment_codec test_store_local
-unit_tests += test_ingest
+unit_tests += test_clip test_ingest test_media_out test_serve_control
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 	test_mkv_reader test_mkv_writer test_mp4
 
@@ -61,6 +61,6 @@ mkvremux_src := tests/e2e/mkvremux.c
 unit_tests += test_agent_config test_fragmenter test_http_client test_json_find test_retain_ram \
 	test_upload
 fuzz_targets += fuzz_json_find
-sim_tests += sim_upload
+sim_tests += sim_upload sim_ingest
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c

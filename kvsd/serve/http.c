@@ -472,21 +472,17 @@ static void on_arrived(struct conn *c, void *ctx)
 
 static void move(struct exchange *ex, struct server_thread *to)
 {
-	/* A client that pipelines may have output or input under way. */
-	if (conn_move(ex->conn, to->loop, on_arrived) < 0) {
-		exchange_error(ex, 503, "ServiceUnavailable",
-			       "Try again with one request at a time.");
-		return;
-	}
+	if (conn_move(ex->conn, to->loop, on_arrived) < 0)
+		return; /* it is closing: closed() follows */
 	ex->state = EXCHANGE_MOVING;
 	leave_thread(ex);
 	ex->thread = to;
 }
 
 /*
- * All that is needed to know the thread is here: go there before anything is
- * waited for, since a connection can be moved only while it is quiet. What is
- * wrong with the request is answered after its signature was checked.
+ * All that is needed to know the thread is here, and conn_move() wants to be
+ * called from data(): so the connection goes there before the key is looked
+ * up. What is wrong with the request is answered after its signature.
  */
 static void settle_on_thread(struct exchange *ex)
 {

@@ -2,7 +2,6 @@
 #include "serve/operations.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -109,8 +108,8 @@ int operation_time(struct exchange *ex, const json_t *object, const char *name,
 		exchange_bad_argument(ex, "The timestamp is out of range.");
 		return -EINVAL;
 	}
-	/* A double keeps milliseconds exact to 2^53 us: until the year 2255. */
-	*ret_ms = (uint64_t)llround(seconds * 1000.0);
+	/* Exact: a double holds milliseconds of four-digit years. */
+	*ret_ms = (uint64_t)(seconds * 1000.0 + 0.5);
 	return 1;
 }
 

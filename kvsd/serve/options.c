@@ -22,7 +22,7 @@ const char serve_usage[] =
 	"                      request's own host\n"
 	"  --region NAME       default us-west-2\n"
 	"  --account DIGITS    default 000000000000\n"
-	"  --threads N         event loops, default 1\n"
+	"  --threads N         default: one per processor\n"
 	"  --data-dir DIR      catalog, index and segments\n"
 	"  --cert FILE         certificate chain, PEM\n"
 	"  --key FILE          its key, PEM\n"

@@ -29,7 +29,7 @@ struct serve_options {
 	char public_url[SERVE_TEXT_BYTES];  /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
-	unsigned int threads; /* 1..SERVE_THREADS_MAX */
+	unsigned int threads; /* 0 = one per processor */
 };
 
 extern const char serve_usage[];

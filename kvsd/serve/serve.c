@@ -144,6 +144,13 @@ static void raise_limits(void)
 	}
 }
 
+static unsigned int thread_count(const struct serve_options *o)
+{
+	long n = o->threads ? (long)o->threads : sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : (unsigned int)MIN(n, (long)SERVE_THREADS_MAX);
+}
+
 /* The one line on stdout. Return: 0, -EIO. */
 static int tell_ready(const struct service *s)
 {
@@ -189,7 +196,7 @@ static int run(struct service *s, const sigset_t *signals)
 	s->server.tls = s->tls;
 	s->server.catalog = s->catalog;
 	s->server.store = s->store;
-	s->server.thread_count = s->options.threads;
+	s->server.thread_count = thread_count(&s->options);
 	r = server_start(&s->server);
 	if (r < 0)
 		return r;

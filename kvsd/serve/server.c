@@ -107,6 +107,8 @@ static void accepted(struct loop_op *op, int res)
 				   accept_again) < 0)
 			log_error("serve", "accepting: no memory");
 	}
+	if (t->stopping)
+		server_busy_end(t->server);
 	accept_more(t);
 }
 
@@ -126,7 +128,10 @@ static void stop_run(struct loop_task *task)
 	struct list_node *tmp;
 
 	t->stopping = true;
-	loop_cancel(t->loop, &t->accept_op);
+	if (loop_op_busy(&t->accept_op))
+		loop_cancel(t->loop, &t->accept_op);
+	else
+		server_busy_end(t->server);
 	loop_timer_cancel(t->loop, &t->accept_timer);
 	expiry_stop(t->expiry);
 	list_for_each_safe(n, tmp, &t->connections)
@@ -194,6 +199,9 @@ static void *thread_main(void *arg)
 	struct server_thread *t = arg;
 	int r = thread_open(t);
 
+	/* Accepting keeps the server busy: it ends in stop_run(). */
+	if (r == 0)
+		server_busy_begin(t->server);
 	tell_ready(t, r);
 	if (r == 0) {
 		accept_more(t);
@@ -440,6 +448,7 @@ int server_start(struct server *s)
 	if (r == 0)
 		return 0;
 	post_all(s, offsetof(struct server_thread, stop_task));
+	(void)wait_quiet(s, SERVE_STOP_NS_MAX);
 	post_all(s, offsetof(struct server_thread, end_task));
 	(void)join_all(s); /* the first error is the one to tell */
 	server_free(s);
