@@ -278,6 +278,8 @@ static int on_document(void *ctx, const struct mkv_document *doc)
 	unsigned int i;
 
 	in->doc = *doc;
+	media_out_open_segment(buf_head(&in->reader.header),
+			       buf_len(&in->reader.header));
 	in->in_document = true;
 	in->lead = 0;
 	for (i = 0; i < doc->tracks_count; i++) {

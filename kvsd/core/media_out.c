@@ -47,6 +47,34 @@ static struct mkv_tag tag_of(const char *name, struct slice value)
 				.value_len = value.len};
 }
 
+void media_out_open_segment(uint8_t *header, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		uint64_t size;
+		uint32_t id;
+		int n = ebml_read_id(header + at, len - at, &id);
+		int w;
+
+		if (n <= 0)
+			return;
+		at += (size_t)n;
+		w = ebml_read_size(header + at, len - at, &size);
+		if (w <= 0)
+			return;
+		if (id == MKV_ID_SEGMENT) {
+			(void)ebml_write_size(header + at, (unsigned int)w,
+					      EBML_SIZE_UNKNOWN);
+			return;
+		}
+		at += (size_t)w;
+		if (size > len - at)
+			return;
+		at += (size_t)size;
+	}
+}
+
 int media_out_before(struct buf *out, const struct fragment_number *number,
 		     uint64_t server_ms, uint64_t producer_ms)
 {

@@ -31,6 +31,14 @@ enum media_tag {
 enum media_tag media_tag_kind(const struct mkv_tag *tag, uint64_t name_bytes,
 			      uint64_t value_bytes);
 
+/*
+ * The Segment's size in a header becomes unknown, in as many bytes: readers
+ * get the header with one fragment at a time, so the whole file's size would
+ * be a lie. The one place where a producer's byte is changed (what the real
+ * service does, too). No-op on a header that is none.
+ */
+void media_out_open_segment(uint8_t *header, size_t len);
+
 /* Enough for any of the Tags below. */
 #define MEDIA_OUT_TAGS_BYTES_MAX 1024u
 

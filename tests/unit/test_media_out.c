@@ -113,12 +113,38 @@ static void media_out_error_names_the_fragment(void **state)
 	buf_fini(&out);
 }
 
+static void media_out_open_segment_keeps_the_width(void **state)
+{
+	/* EBML (empty), Void, then Segments of 8-, 1-byte and unknown size. */
+	uint8_t wide[] = {0x1a, 0x45, 0xdf, 0xa3, 0x80, 0x18, 0x53, 0x80,
+			  0x67, 0x01, 0,    0,    0,    0,    0,    1,
+			  0x23, 0xec};
+	uint8_t narrow[] = {0x18, 0x53, 0x80, 0x67, 0x90, 0x15};
+	uint8_t open[] = {0x18, 0x53, 0x80, 0x67, 0xff};
+	uint8_t cut[] = {0x1a, 0x45, 0xdf, 0xa3, 0x84, 0x18};
+	const uint8_t unknown[] = {0x01, 0xff, 0xff, 0xff,
+				   0xff, 0xff, 0xff, 0xff};
+
+	(void)state;
+	media_out_open_segment(wide, sizeof(wide));
+	assert_memory_equal(wide + 9, unknown, 8);
+	assert_int_equal(wide[17], 0xec);
+	media_out_open_segment(narrow, sizeof(narrow));
+	assert_int_equal(narrow[4], 0xff);
+	assert_int_equal(narrow[5], 0x15);
+	media_out_open_segment(open, sizeof(open));
+	assert_int_equal(open[4], 0xff);
+	media_out_open_segment(cut, sizeof(cut));
+	assert_int_equal(cut[5], 0x18);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(media_tag_kind_tells_reserved_names),
 		cmocka_unit_test(media_out_tags_are_what_readers_parse),
 		cmocka_unit_test(media_out_error_names_the_fragment),
+		cmocka_unit_test(media_out_open_segment_keeps_the_width),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
