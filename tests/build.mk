@@ -5,7 +5,8 @@ support_src := \
 
 support_src += tests/support/fake_v4l2.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
-	tests/support/store_fake.c tests/support/store_rig.c
+	tests/support/store_fake.c tests/support/store_rig.c \
+	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/store_mem.c
 
@@ -32,6 +33,7 @@ fault_tests += fault_capture
 
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
+sim_tests += sim_store_crash
 
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c

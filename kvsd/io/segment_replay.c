@@ -217,7 +217,13 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
 	err = segment_file_open(r->dir, number, &fd);
 	if (err < 0)
 		return err;
-	err = replay_records(r, number, fd, generation, &block);
+	/*
+	 * What a killed process wrote may be in the page cache only: rows
+	 * must not outlive it.
+	 */
+	err = r->dir->sys->fdatasync(fd);
+	if (err == 0)
+		err = replay_records(r, number, fd, generation, &block);
 	sys_close(r->dir->sys, &fd);
 	if (err < 0)
 		return err;

@@ -559,6 +559,7 @@ static bool has_pages_in(const struct store_writer *w, uint32_t number)
 	return i && w->places[i - 1].segment == number;
 }
 
+/* Writers of @list with pages in segment @number have lost them. */
 static void fail_writers(struct list_node *list, uint32_t number, int err)
 {
 	struct list_node *n;
@@ -569,6 +570,26 @@ static void fail_writers(struct list_node *list, uint32_t number, int err)
 
 		if (!w->err && has_pages_in(w, number))
 			w->err = err;
+	}
+}
+
+/*
+ * As fail_writers() for a buffer of a later segment: its commit records must
+ * not be found by a replay, which could still read lost pages from a cache.
+ */
+static void fail_commits(struct write_buffer *b, uint32_t number, int err)
+{
+	struct list_node *n;
+
+	fail_writers(&b->commits, number, err);
+	for (n = b->commits.next; n != &b->commits; n = n->next) {
+		struct store_writer *w =
+			list_entry(n, struct store_writer, link);
+
+		if (w->err)
+			segment_record_void(b->bytes +
+					    (size_t)(w->f.page - b->block) *
+						    SEGMENT_BLOCK_BYTES);
 	}
 }
 
@@ -602,13 +623,13 @@ static void poison(struct store_instance *in, struct open_segment *seg,
 		if (b->seg == seg)
 			buffer_drop(in, b, failed);
 		else
-			fail_writers(&b->commits, seg->number, err);
+			fail_commits(b, seg->number, err);
 	}
 	if (in->cur && in->cur->seg == seg) {
 		buffer_drop(in, in->cur, failed);
 		in->cur = NULL;
 	} else if (in->cur) {
-		fail_writers(&in->cur->commits, seg->number, err);
+		fail_commits(in->cur, seg->number, err);
 	}
 	fail_writers(&in->writers, seg->number, err);
 	fail_writers(&in->commits_waiting, seg->number, err);
@@ -624,6 +645,7 @@ static void write_done(struct loop_op *op, int res)
 	struct write_buffer *b = container_of(op, struct write_buffer, op);
 	struct store_instance *in = b->in;
 	bool synced = b->final || !list_empty(&b->commits);
+	bool final = b->final;
 	struct open_segment *seg = b->seg;
 	struct list_node commits;
 	int err = 0;
@@ -644,11 +666,12 @@ static void write_done(struct loop_op *op, int res)
 		if (synced)
 			seg->synced_block =
 				b->block + b->used / SEGMENT_BLOCK_BYTES;
-		if (b->final)
-			segment_retire(seg);
 	}
 	pump(in);
 	finish_commits(&commits, err);
+	/* After its last rows: closed, it is not replayed any more. */
+	if (final && !err)
+		segment_retire(seg);
 	wake(in);
 }
 

@@ -67,6 +67,15 @@ void segment_record_end(uint8_t *record, const uint8_t tag[SEGMENT_TAG_BYTES])
 	memset(record + end, 0, segment_record_bytes(payload_bytes) - end);
 }
 
+void segment_record_void(uint8_t *record)
+{
+	uint8_t tag[SEGMENT_TAG_BYTES];
+
+	memcpy(tag, record + AT_TAG, sizeof(tag));
+	record[AT_KIND] = SEGMENT_PAGE;
+	segment_record_end(record, tag);
+}
+
 static bool all_zero(const uint8_t *p, size_t len)
 {
 	while (len--)

@@ -103,6 +103,12 @@ void segment_record_begin(uint8_t out[SEGMENT_HEADER_BYTES],
 void segment_record_end(uint8_t *record,
 			const uint8_t tag[SEGMENT_TAG_BYTES]);
 
+/*
+ * Takes a COMMIT record back that was not written yet: it becomes a page that
+ * nothing lists, so that what follows it is still found.
+ */
+void segment_record_void(uint8_t *record);
+
 /**
  * segment_header_parse() - read a header without looking at its payload
  * @bytes: SEGMENT_HEADER_BYTES

@@ -1,0 +1,737 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Crashes of the store, by seed (invariants 2 and 5).
+ *
+ * A child process runs a random workload on a catalog and a store over a disk
+ * that loses power at a random call (tests/support/sys_crash.h). Between the
+ * rounds the parent does to the index what a power cut may do to it, or
+ * deletes it, or one of the catalog's two databases. The next child recovers
+ * and checks:
+ *
+ *   - what was acknowledged is there once, bit-exact, with its key
+ *   - nothing is there that was not committed, or by half
+ *   - a removed stream is gone, from catalog and index
+ *   - no sequence number is given twice
+ *
+ * SEEDS=n (argument or environment) runs n seeds, SEED=n replays one, with
+ * its log on stderr. Everything but the kernel's timing follows from the seed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "core/limits.h"
+#include "io/catalog_sqlite.h"
+#include "io/store_local.h"
+#include "support/loop_fake.h"
+#include "support/store_rig.h"
+#include "support/sys_crash.h"
+
+#define SEEDS_DEFAULT 200u
+#define ROUNDS 4u
+#define STEPS 60u
+#define WRITERS 6u
+#define NAMES 4u
+#define SLOTS_MAX 128u
+#define FRAGMENTS_MAX 4096u
+
+enum slot_state { CREATING, LIVE, REMOVING, GONE };
+
+/* One incarnation of a stream. */
+struct slot {
+	enum slot_state state;
+	char name[16];
+	char arn[CATALOG_ARN_BYTES];	/* known once it is LIVE */
+};
+
+enum fragment_state { STARTED, ACKED, EXPIRING };
+
+struct fragment {
+	enum fragment_state state;
+	unsigned int slot;
+	uint64_t seq;
+	uint64_t ms;
+	size_t bytes;
+	bool seen;
+};
+
+/* What the child tells the parent and the next child. */
+struct shared {
+	struct slot slots[SLOTS_MAX];
+	unsigned int slot_count;
+	struct fragment fragments[FRAGMENTS_MAX];
+	unsigned int fragment_count;
+	uint64_t seq_max;
+	uint64_t ms;
+	bool verified;		/* this round's recovery */
+	char failure[256];
+};
+
+static struct shared *sh;
+
+struct run {
+	struct loop *loop;
+	struct data_dir dir;
+	struct catalog *catalog;
+	struct store_local *local;
+	struct store *store;
+};
+
+static struct run run;
+
+static void fail(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(sh->failure, sizeof(sh->failure), fmt, args);
+	va_end(args);
+	_exit(1);
+}
+
+static uint64_t pick(uint64_t below)
+{
+	return loop_fake_random(run.loop, below);
+}
+
+/* --- synchronous calls --- */
+
+struct wait {
+	struct store_op store;
+	struct catalog_op catalog;
+	bool done;
+	int res;
+};
+
+static void store_done(struct store_op *op, int res)
+{
+	struct wait *w = container_of(op, struct wait, store);
+
+	w->done = true;
+	w->res = res;
+}
+
+static void catalog_done(struct catalog_op *op, int res)
+{
+	struct wait *w = container_of(op, struct wait, catalog);
+
+	w->done = true;
+	w->res = res;
+}
+
+static int wait_for(struct wait *w)
+{
+	if (loop_fake_until(run.loop, &w->done) < 0)
+		fail("an operation does not end");
+	return w->res;
+}
+
+#define WAIT { .store.done = store_done, .catalog.done = catalog_done }
+
+static int find_stream(const char *arn, struct catalog_stream *s)
+{
+	struct wait w = WAIT;
+
+	catalog_find(run.catalog, run.loop, NULL, arn, s, &w.catalog);
+	return wait_for(&w);
+}
+
+/* --- checking --- */
+
+static struct fragment *find_fragment(uint64_t seq)
+{
+	unsigned int i;
+
+	for (i = 0; i < sh->fragment_count; i++)
+		if (sh->fragments[i].seq == seq)
+			return &sh->fragments[i];
+	return NULL;
+}
+
+static void check_bytes(const struct store_stream *s,
+			const struct store_fragment *f, size_t total)
+{
+	struct wait w = WAIT;
+	uint8_t *bytes = malloc(total);
+	size_t i;
+	int r;
+
+	store_read(run.store, s, f, 0, bytes, total, &w.store);
+	r = wait_for(&w);
+	if (r != (int)total)
+		fail("fragment %llu: reading says %d",
+		     (unsigned long long)f->number.seq, r);
+	for (i = 0; i < total; i++)
+		if (bytes[i] != rig_byte(f->number.seq, i))
+			fail("fragment %llu: byte %zu differs",
+			     (unsigned long long)f->number.seq, i);
+	free(bytes);
+}
+
+static void check_row(unsigned int slot, const struct store_stream *s,
+		      const struct store_fragment *row)
+{
+	struct fragment *f = find_fragment(row->number.seq);
+	size_t total = (size_t)row->header_bytes + row->media_bytes +
+		       row->frames_bytes;
+
+	if (!f)
+		fail("fragment %llu was never committed",
+		     (unsigned long long)row->number.seq);
+	if (f->seen)
+		fail("fragment %llu is there twice",
+		     (unsigned long long)f->seq);
+	if (f->slot != slot || f->bytes != total || f->ms != row->server_ms)
+		fail("fragment %llu has changed", (unsigned long long)f->seq);
+	f->seen = true;
+	check_bytes(s, row, total);
+	/* What a recovery shows stays. */
+	if (f->state == STARTED)
+		f->state = ACKED;
+}
+
+static void check_slot(unsigned int slot, const struct catalog_stream *s)
+{
+	static struct store_fragment rows[LIST_RESULTS_MAX];
+	struct store_query q = {
+		.order = (enum store_order)pick(3),
+		.descending = pick(2),
+		.to_ms = UINT64_MAX,
+		.limit = 1 + (uint32_t)pick(LIST_RESULTS_MAX),
+	};
+	struct store_fragment after;
+	int n;
+	int i;
+
+	memcpy(q.stream_id, s->store.id, sizeof(q.stream_id));
+	do {
+		struct wait w = WAIT;
+
+		store_list(run.store, &q, rows, &w.store);
+		n = wait_for(&w);
+		if (n < 0)
+			fail("list says %d", n);
+		for (i = 0; i < n; i++)
+			check_row(slot, &s->store, &rows[i]);
+		if (n) {
+			after = rows[n - 1];
+			q.after = &after;
+		}
+	} while (n);
+}
+
+static void check_all(void)
+{
+	static struct catalog_stream s;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < sh->fragment_count; i++)
+		sh->fragments[i].seen = false;
+	for (i = 0; i < sh->slot_count; i++) {
+		struct slot *slot = &sh->slots[i];
+
+		if (slot->state == CREATING) {
+			slot->state = GONE; /* or it is found by its name */
+			continue;
+		}
+		r = find_stream(slot->arn, &s);
+		if (r == -ENOENT && slot->state == LIVE)
+			fail("stream %s is lost", slot->name);
+		if (r == 0 && slot->state == GONE && slot->arn[0])
+			fail("stream %s is back", slot->name);
+		if (r == 0 && slot->state == REMOVING)
+			slot->state = LIVE;
+		if (r == -ENOENT)
+			slot->state = GONE;
+		if (slot->state == LIVE)
+			check_slot(i, &s);
+	}
+	for (i = 0; i < sh->fragment_count; i++) {
+		struct fragment *f = &sh->fragments[i];
+
+		if (f->state == ACKED && !f->seen &&
+		    sh->slots[f->slot].state == LIVE)
+			fail("fragment %llu is lost",
+			     (unsigned long long)f->seq);
+	}
+	sh->verified = true;
+}
+
+/* --- the workload --- */
+
+static struct {
+	struct store_writer *w;
+	struct fragment *f;
+	size_t have;
+} writers[WRITERS];
+
+struct commit {
+	struct store_op op;
+	struct fragment *f;
+};
+
+static unsigned int commits_open;
+
+static void commit_done(struct store_op *op, int res)
+{
+	struct commit *c = container_of(op, struct commit, op);
+
+	if (res == 0)
+		c->f->state = ACKED;
+	commits_open--;
+	free(c);
+}
+
+static struct slot *slot_of_name(const char *name)
+{
+	unsigned int i;
+
+	for (i = sh->slot_count; i; i--)
+		if (!strcmp(sh->slots[i - 1].name, name) &&
+		    sh->slots[i - 1].state == LIVE)
+			return &sh->slots[i - 1];
+	return NULL;
+}
+
+static void create_stream(const char *name)
+{
+	static struct catalog_stream s;
+	struct wait w = WAIT;
+	struct slot *slot;
+
+	if (sh->slot_count == SLOTS_MAX)
+		return;
+	slot = &sh->slots[sh->slot_count];
+	memset(slot, 0, sizeof(*slot));
+	(void)snprintf(slot->name, sizeof(slot->name), "%s", name);
+	sh->slot_count++;
+	memset(&s, 0, sizeof(s));
+	(void)snprintf(s.name, sizeof(s.name), "%s", name);
+	catalog_create(run.catalog, run.loop, &s, NULL, &w.catalog);
+	if (wait_for(&w) == -EEXIST) {
+		/* Its creation was not acknowledged, and yet it happened. */
+		struct wait again = WAIT;
+
+		catalog_find(run.catalog, run.loop, name, NULL, &s,
+			     &again.catalog);
+		w.res = wait_for(&again);
+	}
+	if (w.res < 0) {
+		slot->state = GONE;
+		return;
+	}
+	memcpy(slot->arn, s.arn, sizeof(slot->arn));
+	slot->state = LIVE;
+}
+
+/* A live stream; most of the time one that is there. */
+static struct slot *any_slot(struct catalog_stream *s)
+{
+	char name[16];
+	struct slot *slot;
+
+	(void)snprintf(name, sizeof(name), "s%u", (unsigned int)pick(NAMES));
+	if (!slot_of_name(name))
+		create_stream(name);
+	slot = slot_of_name(name);
+	if (slot && find_stream(slot->arn, s) < 0)
+		fail("stream %s is lost while running", slot->name);
+	return slot;
+}
+
+static void step_open(unsigned int i)
+{
+	static struct catalog_stream s;
+	struct slot *slot = any_slot(&s);
+	struct fragment_number number = { .random = (uint32_t)pick(1 << 28) };
+	struct fragment *f;
+
+	if (!slot || sh->fragment_count == FRAGMENTS_MAX)
+		return;
+	number.seq = store_next_seq(run.store, s.store.id);
+	if (number.seq <= sh->seq_max)
+		fail("number %llu is given twice",
+		     (unsigned long long)number.seq);
+	sh->seq_max = number.seq;
+	number.server_ms = ++sh->ms;
+	if (store_writer_open(run.store, &s.store, &number, &writers[i].w) < 0)
+		return;
+	f = &sh->fragments[sh->fragment_count];
+	f->slot = (unsigned int)(slot - sh->slots);
+	f->seq = number.seq;
+	f->ms = sh->ms;
+	f->bytes = 1 + pick(pick(4) ? 70000 : 400000);
+	f->state = STARTED;
+	sh->fragment_count++;
+	writers[i].f = f;
+	writers[i].have = 0;
+}
+
+static void close_writer(unsigned int i)
+{
+	store_writer_abort(run.store, writers[i].w);
+	writers[i].w = NULL;
+}
+
+static void step_commit(unsigned int i)
+{
+	struct fragment *f = writers[i].f;
+	struct store_fragment meta = rig_meta(f->seq, f->bytes, f->ms);
+	struct commit *c = calloc(1, sizeof(*c));
+
+	c->op.done = commit_done;
+	c->f = f;
+	commits_open++;
+	store_writer_commit(run.store, writers[i].w, &meta, &c->op);
+	writers[i].w = NULL;
+}
+
+static void step_write(unsigned int i)
+{
+	static uint8_t bytes[100000];
+	size_t n;
+	size_t j;
+	int r;
+
+	if (!writers[i].w) {
+		step_open(i);
+		return;
+	}
+	if (!pick(20)) {
+		close_writer(i);
+		return;
+	}
+	n = MIN(writers[i].f->bytes - writers[i].have, 1 + pick(100000));
+	for (j = 0; j < n; j++)
+		bytes[j] = rig_byte(writers[i].f->seq, writers[i].have + j);
+	r = store_writer_add(writers[i].w, run.store, bytes, n);
+	if (r == -EAGAIN)
+		return;
+	if (r < 0) {
+		close_writer(i);
+		return;
+	}
+	writers[i].have += (size_t)r;
+	if (writers[i].have == writers[i].f->bytes)
+		step_commit(i);
+}
+
+static void step_remove(void)
+{
+	static struct catalog_stream s;
+	struct slot *slot = any_slot(&s);
+	struct wait w = WAIT;
+	struct wait v = WAIT;
+	unsigned int i;
+
+	if (!slot)
+		return;
+	for (i = 0; i < WRITERS; i++)
+		if (writers[i].w &&
+		    &sh->slots[writers[i].f->slot] == slot)
+			close_writer(i);
+	while (commits_open)
+		(void)loop_turn(run.loop, UINT64_MAX);
+	slot->state = REMOVING;
+	catalog_remove(run.catalog, run.loop, slot->arn, NULL, &s, &w.catalog);
+	if (wait_for(&w) < 0)
+		return;
+	slot->state = GONE;
+	store_remove_stream(run.store, s.store.id, &v.store);
+	(void)wait_for(&v);
+}
+
+static void step_expire(void)
+{
+	static struct catalog_stream s;
+	struct slot *slot = any_slot(&s);
+	struct wait w = WAIT;
+	uint64_t before = pick(sh->ms + 1);
+	unsigned int i;
+
+	if (!slot)
+		return;
+	for (i = 0; i < sh->fragment_count; i++) {
+		struct fragment *f = &sh->fragments[i];
+
+		if (&sh->slots[f->slot] == slot && f->ms < before)
+			f->state = EXPIRING;
+	}
+	store_local_expire(run.store, s.store.id, before, &w.store);
+	(void)wait_for(&w);
+}
+
+static void workload(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < STEPS; i++) {
+		uint64_t what = pick(100);
+
+		if (what < 85)
+			step_write((unsigned int)pick(WRITERS));
+		else if (what < 96)
+			(void)loop_turn(run.loop, pick(3000000));
+		else if (what < 98)
+			step_expire();
+		else
+			step_remove();
+	}
+}
+
+/* --- a round --- */
+
+static int open_all(const char *path)
+{
+	struct catalog_sqlite_config catalog = {
+		.dir = &run.dir,
+		.region = "us-west-2",
+		.account = "123456789012",
+		.no_thread = true,
+	};
+	struct store_local_config store = {
+		.sys = sys_crash(),
+		.dir = &run.dir,
+		.segment_bytes = SEGMENT_BYTES_MIN,
+		.buffered = true,
+		.no_thread = true,
+		.find_key = catalog_sqlite_find_key,
+	};
+	int r;
+
+	r = data_dir_open(sys_crash(), path, true, &run.dir);
+	if (r == 0)
+		r = catalog_sqlite_open(&catalog, &run.catalog);
+	store.find_key_ctx = run.catalog;
+	if (r == 0)
+		r = store_local_open(&store, &run.local);
+	if (r == 0)
+		r = store_local_attach(run.local, run.loop, &run.store);
+	return r;
+}
+
+static void close_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < WRITERS; i++)
+		if (writers[i].w)
+			close_writer(i);
+	run.store = store_local_detach(run.store);
+	run.local = store_local_close(run.local);
+	run.catalog = catalog_sqlite_close(run.catalog);
+	data_dir_close(&run.dir);
+	run.loop = loop_free(run.loop);
+}
+
+static void child(const char *path, uint64_t seed, unsigned int round)
+{
+	struct loop_fake_config config = {
+		.sys = sys_crash(),
+		.seed = seed * 1000 + round,
+		.delay_ns_max = 1000000,
+	};
+	bool last = round + 1 == ROUNDS;
+	unsigned long calls;
+	unsigned int fail_sync;
+	int r;
+
+	run.loop = loop_fake_new(&config);
+	calls = last ? 0 : 1 + pick(pick(2) ? 30 : 300);
+	fail_sync = !last && !pick(3) ? 30 : 0;
+	sys_crash_arm(config.seed, calls, !pick(4), fail_sync);
+	r = open_all(path);
+	if (r < 0 && !fail_sync)
+		fail("opening says %d (%s)", r, strerror(-r));
+	if (r < 0)
+		sys_crash_now();
+	check_all();
+	workload();
+	if (!last && pick(4))
+		sys_crash_now();
+	close_all();
+	/* Leaks are looked for by the unit tests. */
+	_exit(0);
+}
+
+/* --- what else a power cut does, by the parent --- */
+
+static uint64_t parent_random;
+
+static uint64_t parent_pick(uint64_t below)
+{
+	uint64_t z = (parent_random += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return (z ^ (z >> 31)) % below;
+}
+
+static void remove_db(const char *dir, const char *name)
+{
+	static const char *const tails[] = { "", "-wal", "-shm" };
+	char path[160];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s%s", dir, name,
+			       tails[i]);
+		(void)unlink(path);
+	}
+}
+
+/* The end of the log that was not synced: any length, or junk. */
+static void cut_index_log(const char *dir)
+{
+	char path[160];
+	uint8_t junk[512];
+	struct stat st;
+	off_t at;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/index.db-wal", dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && st.st_size) {
+		at = (off_t)parent_pick((uint64_t)st.st_size);
+		memset(junk, (int)parent_pick(256), sizeof(junk));
+		if (parent_pick(2) ||
+		    pwrite(fd, junk, sizeof(junk), at) < 0)
+			(void)!ftruncate(fd, at);
+	}
+	(void)close(fd);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return access(path, F_OK) == 0;
+}
+
+static void after_crash(const char *dir)
+{
+	switch (parent_pick(8)) {
+	case 0:
+		remove_db(dir, "index.db");
+		break;
+	case 1:
+	case 2:
+	case 3:
+		cut_index_log(dir);
+		break;
+	case 4:
+		/* One of the two, before the other is made again. */
+		if (exists(dir, "catalog.db") &&
+		    exists(dir, "catalog-copy.db"))
+			remove_db(dir, parent_pick(2) ? "catalog.db" :
+							"catalog-copy.db");
+		break;
+	default:
+		break;
+	}
+}
+
+static bool run_round(const char *path, uint64_t seed, unsigned int round,
+		      bool verbose)
+{
+	int status;
+	pid_t pid;
+
+	sh->verified = false;
+	pid = fork();
+	if (pid < 0)
+		abort();
+	if (!pid) {
+		if (!verbose && !freopen("/dev/null", "w", stderr))
+			abort();
+		child(path, seed, round);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		abort();
+	if (!WIFEXITED(status))
+		(void)snprintf(sh->failure, sizeof(sh->failure),
+			       "killed by signal %d", WTERMSIG(status));
+	else if (WEXITSTATUS(status) && WEXITSTATUS(status) != CRASH_EXIT &&
+		 !sh->failure[0])
+		(void)snprintf(sh->failure, sizeof(sh->failure), "exit %d",
+			       WEXITSTATUS(status));
+	if (sh->failure[0])
+		return false;
+	if (WEXITSTATUS(status) == CRASH_EXIT)
+		after_crash(path);
+	return true;
+}
+
+static bool run_seed(uint64_t seed, bool verbose)
+{
+	char path[64];
+	unsigned int round;
+	bool good = true;
+
+	memset(sh, 0, sizeof(*sh));
+	sh->ms = 1000;
+	parent_random = seed;
+	(void)snprintf(path, sizeof(path), "%s/kvsd-crash-XXXXXX",
+		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	if (!mkdtemp(path))
+		abort();
+	for (round = 0; good && round < ROUNDS; round++)
+		good = run_round(path, seed, round, verbose);
+	if (good && !sh->verified) {
+		(void)snprintf(sh->failure, sizeof(sh->failure),
+			       "the last round did not verify");
+		good = false;
+	}
+	if (!good)
+		(void)printf("SEED=%llu round %u: %s\n",
+			     (unsigned long long)seed, round - 1,
+			     sh->failure);
+	rig_remove(path);
+	return good;
+}
+
+static uint64_t number_of(const char *text, uint64_t otherwise)
+{
+	uint64_t n = otherwise;
+
+	if (text && parse_u64(text, strlen(text), UINT64_MAX / 1000, &n) < 0)
+		n = otherwise;
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seeds = number_of(argc > 1 ? argv[1] : getenv("SEEDS"),
+				   SEEDS_DEFAULT);
+	const char *one = getenv("SEED");
+	uint64_t fragments = 0;
+	uint64_t seed;
+
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sh == MAP_FAILED)
+		return 1;
+	if (one)
+		return run_seed(number_of(one, 1), true) ? 0 : 1;
+	for (seed = 1; seed <= seeds; seed++) {
+		if (!run_seed(seed, false))
+			return 1;
+		fragments += sh->fragment_count;
+	}
+	(void)printf("%llu seeds, %llu fragments\n",
+		     (unsigned long long)seeds, (unsigned long long)fragments);
+	return 0;
+}
