@@ -152,16 +152,23 @@ def upload(client, stream, data, absolute, start):
 
 
 def header_of(data):
-    """The header as documents must carry it: Segment's size unknown."""
+    """The header as documents must carry it, and the Tags between Tracks and
+    the first Cluster: those belong to the first fragment. The Segment's size
+    is unknown, whatever the producer thought it would be."""
     header, _ = mkv.split_upload(data)
-    out = b""
+    out, tags = b"", []
+    tracks = False
     for ident, start, body, end in mkv.level1(header):
         if ident == mkv.SEGMENT:
             width = body - start - 4
             out += mkv.id_bytes(ident) + mkv.unknown(width)
+        elif ident == mkv.TAGS and tracks:
+            tags.append(header[start:end])
         else:
+            assert not tags, "an element between Tags and Cluster"
             out += header[start:end]
-    return out
+        tracks |= ident == mkv.TRACKS
+    return out, tags
 
 
 def check_upload(name, data, sent, absolute, start=None):
@@ -170,12 +177,15 @@ def check_upload(name, data, sent, absolute, start=None):
     client.call("createStream", StreamName=name, DataRetentionInHours=1)
     before = time.time()
     start = before if start is None else start
-    header = header_of(data)
+    header, _ = header_of(data)
+    numbers = []
     with bench.case(f"{name}: every fragment is acknowledged PERSISTED"):
         acked = upload(client, name, data, absolute, start)
         expect([t for t, _ in acked], [s.timecode for s in sent],
                "acknowledged timecodes")
-    numbers = [n for _, n in acked]
+        numbers = [n for _, n in acked]
+    if not numbers:
+        return
     start_ms = 0 if absolute else round(start * 1000)
     docs = []
     with bench.case(f"{name}: GetMedia EARLIEST, every document"):
@@ -226,12 +236,13 @@ def check_upload(name, data, sent, absolute, start=None):
                                  time.time(), trailing=False)
             expect(got, numbers[i], "number")
             check_tools(doc, sent[i])
-    return numbers
 
 
 def of_file(data):
     """The Sents of an MKV file without tags among its clusters."""
-    return [Sent(b) for k, b in mkv.split_upload(data)[1] if k == mkv.CLUSTER]
+    sent = [Sent(b) for k, b in mkv.split_upload(data)[1] if k == mkv.CLUSTER]
+    sent[0].tags = header_of(data)[1]
+    return sent
 
 
 def test_ffmpeg_pipe():
@@ -302,41 +313,78 @@ def test_tags_at_end():
 
 
 def test_live():
-    """A reader at NOW gets frames of a Cluster that is still being sent, and
-    the whole document is what every later reader gets."""
-    client, viewer = bench.client(), bench.client()
+    """A reader gets frames of a Cluster that is still being sent; one that
+    comes in the middle of a Cluster gets it whole, once it is; and later
+    readers get the same bytes."""
+    client, viewer, late = bench.client(), bench.client(), bench.client()
     client.call("createStream", StreamName="live", DataRetentionInHours=1)
     rng = random.Random(3)
     now = int(time.time() * 1000)
-    header = mkv.header()
-    first = mkv.fragment(rng, now, 3000, known=False)
-    blocks = [mkv.simple_block(rng.randbytes(9000), i * 100)
-              for i in range(8)]
-    second = mkv.cluster(now + 1000, b"".join(blocks), known=False)
-    cut = len(second) - len(b"".join(blocks[4:]))
+    sent = [mkv.cluster(now + 1000 * i, b"".join(
+        mkv.simple_block(rng.randbytes(9000), j * 100) for j in range(8)),
+        known=False) for i in range(3)]
+    half = len(sent[1]) // 2
+    live = []
     with bench.case("live: frames arrive before their Cluster ends"):
         put = client.put_media("live")
-        put.write(header + first + second[:cut])
+        put.write(mkv.header() + sent[0] + mkv.END_OF_FRAGMENT)
         put.wait_event("PERSISTED", FragmentTimecode=now)
-        put.wait_event("BUFFERING", FragmentTimecode=now + 1000)
         media = viewer.get_media("live", StartSelectorType="NOW")
-        media.wait_bytes(lambda d: second[:cut] in d, 10)
-        put.write(second[cut:])
-        media.wait_bytes(lambda d: second in d, 10)
-        put.write(mkv.fragment(rng, now + 2000, 100, known=False))
-        body = read_body(media, 1)
-        live = documents(body)[0]
-        check_document(live, header, Sent(second), now + 1000, now / 1000,
-                       time.time())
+        put.write(sent[1][:half])
+        put.wait_event("BUFFERING", FragmentTimecode=now + 1000)
+        # Whole blocks are passed on; the last one may not be whole yet.
+        some = sent[1][:half - 9100]
+        media.wait_bytes(lambda d: some in d, 10)
+    with bench.case("live: a reader that comes late gets whole Clusters"):
+        other = late.get_media("live", StartSelectorType="NOW")
+        put.write(sent[1][half:])
+        put.write(sent[2] + mkv.END_OF_FRAGMENT)
+        put.wait_event("PERSISTED", FragmentTimecode=now + 2000)
+        body = read_body(other, 2)
+        got = [b for d in documents(body) for k, b in d if k == mkv.CLUSTER]
+        assert got in (sent[:2], sent[1:]), f"{len(got)} Clusters"
+        other.close()
+    with bench.case("live: every document has its layout"):
+        until(lambda: sent[2] in media.data or media.poll(0.1), 10)
+        body = read_body(media, bytes(media.data).count(LAST))
         media.close()
-        put.end()
-        put.wait_closed()
+        live = documents(body)
+        for doc in live:
+            cluster = next(b for k, b in doc if k == mkv.CLUSTER)
+            i = sent.index(cluster)
+            tags = [mkv.END_OF_FRAGMENT] if i != 1 else []
+            check_document(doc, mkv.header(), Sent(cluster, tags),
+                           now + 1000 * i, now / 1000, time.time())
+    put.end()
+    put.wait_closed()
     with bench.case("live: a later reader gets the same bytes"):
         media = viewer.get_media("live", StartSelectorType="EARLIEST")
-        later = documents(read_body(media, 3))[1]
+        later = documents(read_body(media, 3))
         media.close()
-        expect(b"".join(b for _, b in later[:-1]).hex(),
-               b"".join(b for _, b in live[:-1]).hex(), "document")
+        assert live
+        for doc, again in zip(live, later[-len(live):]):
+            expect(b"".join(b for _, b in doc[:-1]).hex(),
+                   b"".join(b for _, b in again[:-1]).hex(), "document")
+
+
+def test_live_only():
+    """Retention 0: the newest fragments can be read for some minutes."""
+    client = bench.client()
+    client.call("createStream", StreamName="buffer")
+    rng = random.Random(4)
+    now = int(time.time() * 1000)
+    sent = [mkv.fragment(rng, now + 1000 * i, 20000) for i in range(4)]
+    with bench.case("retention 0: GetMedia EARLIEST reads the buffer"):
+        put = client.put_media("buffer")
+        put.write(mkv.header() + b"".join(sent))
+        put.end()
+        put.wait_closed()
+        media = client.get_media("buffer", StartSelectorType="EARLIEST")
+        docs = documents(read_body(media, 4))
+        media.close()
+        for i, doc in enumerate(docs):
+            check_document(doc, mkv.header(), Sent(sent[i]), now + 1000 * i,
+                           now / 1000, time.time())
 
 
 if __name__ == "__main__":
@@ -344,7 +392,8 @@ if __name__ == "__main__":
     bench = Bench()
     bench.start()
     for test in (test_ffmpeg_pipe, test_ffmpeg_file, test_tags_before,
-                 test_tags_after, test_tags_at_end, test_live):
+                 test_tags_after, test_tags_at_end, test_live,
+                 test_live_only):
         try:
             test()
         except Exception as error:  # the other uploads are still of interest

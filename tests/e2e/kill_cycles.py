@@ -32,6 +32,7 @@ WINDOW = 6		# fragments sent and not yet PERSISTED, per producer
 PACE_S = 0.02		# between fragments at most
 FULL_CHECKS = 10	# times that everything is read again in a run
 LIST_BATCH = 50		# fragments per GetMediaForFragmentList
+DISK_SLACK = 512 << 20	# what the directory may hold beside the media
 
 
 class Producer(threading.Thread):
@@ -43,6 +44,7 @@ class Producer(threading.Thread):
         self.rng = random.Random(f"{seed}{name}")
         self.start_ms = 1700000000000
         self.next_index = 0
+        self.bytes = 0
         self.unacked = []	# [(timecode, cluster)] oldest first
         self.sent = {}		# timecode -> sha256 of the cluster
         self.persisted = {}	# number -> timecode
@@ -58,6 +60,7 @@ class Producer(threading.Thread):
         timecode = self.start_ms + 1000 * self.next_index
         self.next_index += 1
         size = int(2 ** self.rng.uniform(6, 17.5))
+        self.bytes += size
         known = self.rng.random() < 0.5
         cluster = mkv.fragment(self.rng, timecode, size, known=known)
         with self.lock:
@@ -98,7 +101,7 @@ class Producer(threading.Thread):
                     item = self.make()
                     self.unacked.append(item)
                     put.write(item[1] + mkv.END_OF_FRAGMENT, 20000)
-                    put.poll(PACE_S)
+                    time.sleep(PACE_S)
                 else:
                     put.poll(0.05)
         finally:
@@ -200,6 +203,11 @@ class Reader:
         return got, len(numbers)
 
 
+def disk_bytes(directory):
+    return sum(os.stat(os.path.join(path, name)).st_blocks * 512
+               for path, _, names in os.walk(directory) for name in names)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=50)
@@ -271,6 +279,11 @@ def main():
               f"reads, {sum(p.resent for p in producers)} repeated, slowest "
               f"restart {slowest_ms} ms, {time.monotonic() - began:.0f} s, "
               f"refusals {[p.refused for p in producers]}")
+        used, media = disk_bytes(bench.directory), sum(p.bytes
+                                                       for p in producers)
+        bench.check("restarts do not use up the disk",
+                    used <= 2 * media + DISK_SLACK,
+                    f"{used >> 20} MiB for {media >> 20} MiB of media")
         bench.check("the producers persisted something in every second cycle",
                     acked > args.cycles // 2, acked)
     except Exception as error:

@@ -29,6 +29,7 @@ import kvs_client  # noqa: E402
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(ROOT, os.environ.get("O", "build"))
 KVSD = os.path.join(BUILD, "kvsd")
+THREADS = os.environ.get("THREADS", "2")
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|"
                      r"runtime error:|Assertion .* failed")
 
@@ -80,9 +81,10 @@ class Bench:
 
     # --- the service ---
     def start(self, *options):
-        """On a free port; the same port when started again."""
+        """On a free port; the same port when started again. Two threads, so
+        that connections move between them."""
         self.service = kvs_client.Service.start(
-            [KVSD], self.directory, *options,
+            [KVSD], self.directory, "--threads", THREADS, *options,
             listen=f"127.0.0.1:{self.port}", log=self.log)
         client = self.client()
         self.port = client.port
