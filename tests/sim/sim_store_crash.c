@@ -456,7 +456,8 @@ static void step_expire(void)
 	static struct catalog_stream s;
 	struct slot *slot = any_slot(&s);
 	struct wait w = WAIT;
-	uint64_t before = pick(sh->ms + 1);
+	/* Half of the time all of it, so that segments go. */
+	uint64_t before = pick(2) ? sh->ms + 1 : pick(sh->ms + 1);
 	unsigned int i;
 
 	if (!slot)
@@ -478,9 +479,9 @@ static void workload(void)
 	for (i = 0; i < STEPS; i++) {
 		uint64_t what = pick(100);
 
-		if (what < 85)
+		if (what < 80)
 			step_write((unsigned int)pick(WRITERS));
-		else if (what < 96)
+		else if (what < 91)
 			(void)loop_turn(run.loop, pick(3000000));
 		else if (what < 98)
 			step_expire();
