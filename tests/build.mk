@@ -9,6 +9,8 @@ support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/store_mem.c
+support_src += tests/support/loop_fault.c tests/support/serve_child.c \
+	tests/support/sqlite_fault.c tests/support/upload_raw.c
 
 # Tests include what they share as "support/x.h".
 $(O)/obj/tests/%.o: ours_cpp += -Itests
@@ -30,6 +32,9 @@ unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 fault_tests :=
 
 fault_tests += fault_capture
+fault_tests += fault_store
+fault_tests += fault_serve
+$(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
 
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
