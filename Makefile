@@ -134,7 +134,7 @@ define program
 $(O)/$(1): $$(call obj,$(2)) $(patsubst %,$(O)/lib%.a,$(3))
 	@mkdir -p $$(@D)
 	@echo "  LINK    $$@"
-	@$(CC) $(ours_ld) $(LDFLAGS) -o $$@ $$(call obj,$(2)) \
+	@$(CC) $$(ours_ld) $(LDFLAGS) -o $$@ $$(call obj,$(2)) \
 		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(3)) -Wl,--end-group $(4) $(LDLIBS)
 endef
 # $(call shared,NAME,MAJOR.MINOR,SOURCES,ARCHIVES,LIBS)

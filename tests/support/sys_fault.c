@@ -30,6 +30,7 @@ static struct {
 	bool sticky;
 	bool fired;
 	bool fds[FDS_MAX];
+	bool eventfds[FDS_MAX];
 	size_t fd_count;
 	struct map_record maps[MAPS_MAX];
 	size_t map_count;
@@ -73,6 +74,16 @@ static int note_fd(int fd)
 	return fd;
 }
 
+static bool is_eventfd(int fd)
+{
+	bool is;
+
+	pthread_mutex_lock(&fault.lock);
+	is = fd >= 0 && fd < FDS_MAX && fault.eventfds[fd];
+	pthread_mutex_unlock(&fault.lock);
+	return is;
+}
+
 static int fault_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int r = enter("openat");
@@ -85,6 +96,7 @@ static int fault_close(int fd)
 	pthread_mutex_lock(&fault.lock);
 	if (fd >= 0 && fd < FDS_MAX && fault.fds[fd]) {
 		fault.fds[fd] = false;
+		fault.eventfds[fd] = false;
 		fault.fd_count--;
 	}
 	pthread_mutex_unlock(&fault.lock);
@@ -226,7 +238,7 @@ static ssize_t fault_read(int fd, void *bytes, size_t len)
 
 static ssize_t fault_write(int fd, const void *bytes, size_t len)
 {
-	int r = enter("write");
+	int r = is_eventfd(fd) ? 0 : enter("write");
 
 	return r < 0 ? r : inner()->write(fd, bytes, len);
 }
@@ -293,7 +305,13 @@ static int fault_eventfd(unsigned int value, int flags)
 {
 	int r = enter("eventfd");
 
-	return r < 0 ? r : note_fd(inner()->eventfd(value, flags));
+	if (r == 0)
+		r = note_fd(inner()->eventfd(value, flags));
+	pthread_mutex_lock(&fault.lock);
+	if (r >= 0)
+		fault.eventfds[r] = true;
+	pthread_mutex_unlock(&fault.lock);
+	return r;
 }
 
 static int fault_getrandom(void *bytes, size_t len)
@@ -407,6 +425,7 @@ void sys_fault_reset(void)
 	fault.only = NULL;
 	fault.inner = NULL;
 	memset(fault.fds, 0, sizeof(fault.fds));
+	memset(fault.eventfds, 0, sizeof(fault.eventfds));
 	fault.fd_count = 0;
 	fault.map_count = 0;
 }

@@ -16,7 +16,8 @@
  *	}
  *
  * Calls that cannot fail in practice are never failed: close and munmap
- * (the descriptor or map is gone anyway), clock_gettime. They do not count.
+ * (the descriptor or map is gone anyway), clock_gettime, writing to an eventfd.
+ * They do not count.
  * Process-wide state: ops tables have no argument to hang it on. Calls are
  * counted under a lock, so a threaded object may be swept too.
  */
