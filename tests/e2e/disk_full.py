@@ -3,6 +3,7 @@
 """A full disk: uploads are answered 5001, nothing else suffers, and when there
 is room again the service goes on by itself. Needs root for a small tmpfs."""
 
+import errno
 import os
 import random
 import subprocess
@@ -16,7 +17,7 @@ from kvs_client import ApiError, Failure  # noqa: E402
 from kvsd_server import (Bench, expect, require, run_tool, skip,  # noqa: E402
                          until)
 
-DISK_MIB = 256
+DISK_MIB = 512
 ROOM_MIB = 24		# left of it when the test begins
 FRAGMENT = 1 << 20
 
@@ -41,11 +42,18 @@ class Disk:
         return stat.f_bavail * stat.f_frsize
 
     def fill(self, leave):
+        """The service may take or give back room meanwhile."""
         with open(self.ballast, "ab") as file:
-            size = self.free() - leave
-            if size > 0:
-                os.posix_fallocate(file.fileno(),
-                                   os.fstat(file.fileno()).st_size, size)
+            for _ in range(1000):
+                size = self.free() - leave
+                if size <= 0:
+                    return
+                at = os.fstat(file.fileno()).st_size
+                try:
+                    os.posix_fallocate(file.fileno(), at, size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def make_room(self):
         os.unlink(self.ballast)
