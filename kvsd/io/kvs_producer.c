@@ -233,7 +233,7 @@ static int make_control_endpoint(struct kvs_producer *p, const char *url)
 static int make_parts(struct kvs_producer *p,
 		      const struct kvs_producer_config *c)
 {
-	uint64_t seed;
+	uint64_t seed = 0;
 	struct upload_config upload = {
 		.ops = &producer_upload_ops,
 		.ctx = p,

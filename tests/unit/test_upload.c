@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 #include <cmocka.h>
 
-#include "core/backoff.h"
 #include "core/retain_ram.h"
 #include "core/upload.h"
 
@@ -968,31 +967,6 @@ static void upload_gives_up_the_open_fragment_last(void **state)
 	assert_int_equal(stored(b), 0);
 }
 
-/* --- backoff ------------------------------------------------------------------------ */
-
-static void backoff_grows_to_its_cap_with_jitter(void **state)
-{
-	struct backoff b;
-	uint64_t sum[12] = { 0 };
-
-	(void)state;
-	for (uint64_t seed = 0; seed < 200; seed++) {
-		backoff_init(&b, seed);
-		for (unsigned int i = 0; i < 12; i++) {
-			uint64_t ns = backoff_next(&b, 10, 1000, 60000);
-
-			assert_in_range(ns, 10, i < 6 ? 1000u << i : 60000);
-			sum[i] += ns;
-		}
-	}
-	assert_in_range(sum[0] / 200, 400, 600);
-	assert_in_range(sum[4] / 200, 6500, 9500);
-	assert_in_range(sum[11] / 200, 25000, 35000);
-	backoff_reset(&b);
-	assert_in_range(backoff_next(&b, 0, 1000, 60000), 0, 1000);
-	assert_int_equal(backoff_next(&b, 500, 100, 400), 500);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1027,7 +1001,6 @@ int main(void)
 		T(upload_makes_room_with_the_oldest_whole_fragment),
 		T(upload_spares_the_fragment_on_its_way),
 		T(upload_gives_up_the_open_fragment_last),
-		cmocka_unit_test(backoff_grows_to_its_cap_with_jitter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
