@@ -87,8 +87,8 @@ struct catalog {
  *	given; id, key, arn, version and created_ms are filled in
  * @tags_json: JSON object of strings, or NULL; copied
  *
- * done(res): 0, -EEXIST (the name is taken), -ENOSPC (STREAMS_MAX or the
- * disk), -EIO.
+ * done(res): 0, -EEXIST (the name is taken), -EDQUOT (STREAMS_MAX), -ENOSPC
+ * (the disk), -EIO.
  */
 static inline void catalog_create(struct catalog *c, struct loop *l,
 				  struct catalog_stream *inout,

@@ -215,7 +215,7 @@ static int check_room(struct catalog_cache *c, const struct catalog_stream *s)
 	if (find_name(c, s->name, strlen(s->name)) || find_id(c, s->store.id))
 		return -EEXIST;
 	if (c->stream_count >= STREAMS_MAX)
-		return -ENOSPC;
+		return -EDQUOT;
 	return grow(&c->streams, c->stream_count, &c->stream_size);
 }
 

@@ -42,7 +42,7 @@ void catalog_cache_clear(struct catalog_cache *c);
  * @ret_stream: for catalog_cache_publish(), or catalog_cache_discard()
  *
  * Nobody sees it yet. Additions are made by one thread at a time.
- * Return: 0, -ENOMEM, -EEXIST (name or id), -ENOSPC (STREAMS_MAX).
+ * Return: 0, -ENOMEM, -EEXIST (name or id), -EDQUOT (STREAMS_MAX).
  */
 int catalog_cache_prepare(struct catalog_cache *c,
 			  const struct catalog_stream *s,

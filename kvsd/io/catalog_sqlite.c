@@ -269,7 +269,15 @@ static int open_both(struct catalog_sqlite *cs)
 
 static int public_error(int err)
 {
-	return err == -ENOSPC || err == -ENOMEM || err == -EEXIST ? err : -EIO;
+	switch (err) {
+	case -EDQUOT:
+	case -EEXIST:
+	case -ENOMEM:
+	case -ENOSPC:
+		return err;
+	default:
+		return -EIO;
+	}
 }
 
 /* After a failure the copy is behind: it is made again before a change. */
@@ -652,6 +660,12 @@ int catalog_sqlite_put_credential(struct catalog *c,
 	    catalog_cache_credential(&cs->cache, credential->access_key,
 				     &old) < 0)
 		return -ENOSPC;
+	/* The same again costs no write: a full disk must not stop a start. */
+	if (catalog_cache_credential(&cs->cache, credential->access_key,
+				     &old) == 0 &&
+	    strcmp(old.secret, credential->secret) == 0 &&
+	    old.enabled == credential->enabled)
+		return 0;
 	worker_call(cs->worker, &j.job);
 	return j.res;
 }

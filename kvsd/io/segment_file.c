@@ -30,6 +30,18 @@ static int reserve(const struct sys_ops *sys, int fd, uint64_t bytes)
 	return r == -EOPNOTSUPP ? sys->ftruncate(fd, (off_t)bytes) : r;
 }
 
+/* On a disk that is nearly full a smaller segment is better than none. */
+static int reserve_some(const struct sys_ops *sys, int fd, uint64_t *bytes)
+{
+	int r = reserve(sys, fd, *bytes);
+
+	while (r == -ENOSPC && *bytes / 4 >= SEGMENT_BYTES_MIN) {
+		*bytes = *bytes / 4 / SEGMENT_BLOCK_BYTES * SEGMENT_BLOCK_BYTES;
+		r = reserve(sys, fd, *bytes);
+	}
+	return r;
+}
+
 static int write_start(const struct data_dir *d, int fd, uint32_t number,
 		       const uint8_t generation[SEGMENT_ID_BYTES])
 {
@@ -72,7 +84,8 @@ static int open_new(const struct data_dir *d, const char *name, bool direct)
 
 int segment_file_create(const struct data_dir *d, uint32_t number,
 			uint64_t bytes, bool direct,
-			uint8_t ret_generation[SEGMENT_ID_BYTES], int *ret_fd)
+			uint8_t ret_generation[SEGMENT_ID_BYTES],
+			uint64_t *ret_bytes, int *ret_fd)
 {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	char temp[NAME_BYTES];
@@ -88,7 +101,7 @@ int segment_file_create(const struct data_dir *d, uint32_t number,
 	fd = open_new(d, temp, direct);
 	if (fd < 0)
 		return fd;
-	r = reserve(d->sys, fd, bytes);
+	r = reserve_some(d->sys, fd, &bytes);
 	if (r == 0)
 		r = write_start(d, fd, number, generation);
 	if (r == 0)
@@ -98,6 +111,7 @@ int segment_file_create(const struct data_dir *d, uint32_t number,
 		r = d->sys->fsync(d->segments_fd);
 		if (r == 0) {
 			memcpy(ret_generation, generation, sizeof(generation));
+			*ret_bytes = bytes;
 			*ret_fd = fd;
 			return 0;
 		}

@@ -19,6 +19,8 @@
 
 /**
  * segment_file_create() - make a segment and reserve its space
+ * @bytes: wanted; where the disk has less room, a quarter of it, and so on
+ *	down to SEGMENT_BYTES_MIN
  * @direct: try O_DIRECT; quietly without where the filesystem refuses
  * @ret_fd: for writing; the caller closes it
  *
@@ -27,7 +29,7 @@
 int segment_file_create(const struct data_dir *d, uint32_t number,
 			uint64_t bytes, bool direct,
 			uint8_t ret_generation[SEGMENT_ID_BYTES],
-			int *ret_fd) MUST_CHECK;
+			uint64_t *ret_bytes, int *ret_fd) MUST_CHECK;
 /* For reading through the page cache. */
 int segment_file_open(const struct data_dir *d, uint32_t number,
 		      int *ret_fd) MUST_CHECK;

@@ -70,6 +70,7 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 	AUTO(segment_free)
 	struct open_segment *seg = calloc(1, sizeof(*seg));
 	struct segment_change *add;
+	uint64_t bytes;
 	int r;
 
 	if (!seg)
@@ -79,8 +80,6 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 	seg->number = sl->next_number;
 	seg->next_block = SEGMENT_FIRST_BLOCK;
 	seg->synced_block = SEGMENT_FIRST_BLOCK;
-	seg->end_block =
-		(uint32_t)(sl->segment_bytes / SEGMENT_BLOCK_BYTES) - 1;
 	seg->change = change_new(seg->number);
 	add = change_new(seg->number);
 	if (!seg->change || !add) {
@@ -89,8 +88,9 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 	}
 	r = segment_file_create(sl->dir, seg->number, sl->segment_bytes,
 				!sl->config.buffered, seg->generation,
-				&seg->fd);
+				&bytes, &seg->fd);
 	if (r == 0) {
+		seg->end_block = (uint32_t)(bytes / SEGMENT_BLOCK_BYTES) - 1;
 		r = segment_table_add(&sl->table, seg->number,
 				      seg->generation, true);
 		/* Else the next start finds it empty and removes it. */

@@ -86,7 +86,7 @@ static void created(struct catalog_op *op, int res)
 		exchange_error(ex, 400, "ResourceInUseException",
 			       "A stream of that name exists already.");
 		break;
-	case -ENOSPC:
+	case -EDQUOT:
 		exchange_error(ex, 400, "AccountStreamLimitExceededException",
 			       "There is no room for another stream.");
 		break;

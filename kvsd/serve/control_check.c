@@ -36,6 +36,8 @@ int control_check_tags(const json_t *tags)
 
 	if (json_object_size(tags) > TAGS_PER_STREAM_MAX)
 		return -E2BIG;
+	if (!json_object_size(tags))
+		return -EINVAL; /* the model: 1 to 50 entries */
 	/* jansson's iteration does not write through the object. */
 	json_object_foreach((json_t *)(uintptr_t)tags, key, value)
 	{

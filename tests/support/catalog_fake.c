@@ -173,7 +173,7 @@ static void fake_create(struct catalog *c, struct loop *l,
 	else if (find(f, inout->name, NULL, &place) == 0)
 		(void)complete_later(f, l, op, -EEXIST);
 	else if (f->stream_count >= STREAMS_MAX)
-		(void)complete_later(f, l, op, -ENOSPC);
+		(void)complete_later(f, l, op, -EDQUOT);
 	else
 		complete_with(f, l, op, insert(f, inout), inout);
 }
