@@ -751,7 +751,7 @@ enum sigv4_verdict sigv4_verify(const struct sigv4_claim *claim,
 	if (r == 0)
 		r = signature_of(hash, cred->secret, timestamp, claim->scope,
 				 work, hex);
-	if (r < 0)
+	if (r != 0)
 		return SIGV4_FAILED;
 	if (!equal_secret(claim->signature,
 			  (struct slice){ hex, SIGV4_HEX_CHARS }))

@@ -164,7 +164,7 @@ int clip_command(struct ctl *ctl, int argc, char **argv)
 		{ "by", 0, NULL, &by, NULL },
 		{ NULL, 0, NULL, NULL, NULL },
 	};
-	struct range range;
+	struct range range = { 0 };
 	struct args args;
 	bool over;
 	int code;

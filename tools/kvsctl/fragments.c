@@ -215,7 +215,7 @@ int fragments_command(struct ctl *ctl, int argc, char **argv)
 		{ NULL, 0, NULL, NULL, NULL },
 	};
 	json_t *all = NULL;
-	struct range range;
+	struct range range = { 0 };
 	struct args args;
 	bool over;
 	int code;

@@ -227,7 +227,6 @@ static int create(struct ctl *ctl, const char *stream,
 					"stream '%s' exists already; "
 					"--if-not-exists accepts it",
 					stream);
-		code = CTL_OK;
 	} else if (code != CTL_OK) {
 		return reply.status ? service_complain(&reply, stream) : code;
 	}
