@@ -88,7 +88,7 @@ struct run {
 
 static struct run run;
 
-static void fail(const char *fmt, ...)
+static void PRINTF(1, 2) fail(const char *fmt, ...)
 {
 	va_list args;
 
