@@ -9,4 +9,4 @@ if ! command -v node >/dev/null; then
 	exit 77
 fi
 make O="$o" "$o/tests/http_probe" >/dev/null || exit 1
-node tests/conformance/http_differential.js "$o/tests/http_probe" "$@"
+node tests/conformance/http_differential.cjs "$o/tests/http_probe" "$@"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our HTTP parser at the end of a pipe, for http_differential.js.
+ * Our HTTP parser at the end of a pipe, for http_differential.cjs.
  *
  * Each record on stdin: 4 bytes big-endian length, 'q' (request) or 's'
  * (response), and what came over a connection. Each answer is a line:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// http_differential.js PROBE [CASES [SEED]]: our HTTP parser against llhttp,
+// http_differential.cjs PROBE [CASES [SEED]]: our HTTP parser against llhttp,
 // which is node's own. Whatever we accept llhttp must accept too, with the
 // same fields, payload and end; two readers that see different messages in the
 // same bytes let a request be smuggled past one of them. We may refuse more.
@@ -200,7 +200,7 @@ function disagreement(line, seen, bytes) {
 function main() {
   const [probe, count, seed] = process.argv.slice(2);
   if (!probe) {
-    console.error('usage: http_differential.js PROBE [CASES [SEED]]');
+    console.error('usage: http_differential.cjs PROBE [CASES [SEED]]');
     process.exit(2);
   }
   state = Number(seed || 1);
