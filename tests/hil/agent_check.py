@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""agent_check.py openh264|m2m|slow-acks DIR: what came back from the service against what went in.
+"""agent_check.py openh264|m2m|slow-acks|refusals DIR: what came back from the service against what went in.
 
 DIR is what test_agent.sh collected: tap/raw and tap/frames (the agent's own record), media.mkv
 (GetMedia), clip.mp4 (GetClip), report.json. Independent of the product's parsers.
@@ -198,13 +198,29 @@ def check_slow_acks(directory):
           report["persisted_latency_ms_p50"] > 50000, report)
 
 
+def check_refusals(directory):
+    said = {}
+    for line in open(os.path.join(directory, "refusals")):
+        name, code, text = line.rstrip("\n").split("\t")
+        said[name] = (int(code), text)
+    for name, code, parts in (
+            ("size", 1, ("641x361", "640x360")), ("format", 1, ("ABCD", "YUYV")),
+            ("missing", 1, ("/dev/video9", "No such file", "/dev/video0")),
+            ("no camera", 1, ("/dev/null", "/dev/video0")), ("encoder", 1, ("no M2M encoder",)),
+            ("key", 2, ("agent.conf:7", "[camera] bogus")), ("busy", 1, ("/dev/video0", "in use"))):
+        got = said.get(name, (None, ""))
+        check(f"{name}: refused, and said why and what there is",
+              got[0] == code and all(part in got[1] for part in parts), got)
+
+
 def main():
     case, where = sys.argv[1:3]
     if case == "fwht":
         for _, _, payload in media_frames(where)[0]:
             sys.stdout.buffer.write(payload)
         return 0
-    {"openh264": check_h264, "m2m": check_m2m, "slow-acks": check_slow_acks}[case](where)
+    {"openh264": check_h264, "m2m": check_m2m, "slow-acks": check_slow_acks,
+     "refusals": check_refusals}[case](where)
     return 1 if failures else 0
 
 

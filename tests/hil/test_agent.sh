@@ -23,6 +23,32 @@ if [ "${1:-}" = inside ]; then
 			sleep 0.1
 		done
 	}
+	if [ "$case" = refusals ]; then
+		# What the agent says when it cannot work; the host compares.
+		printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secretsecret\n' \
+			>"$work/credentials"
+		try() { # NAME LINES-OF-[camera]...
+			name=$1
+			shift
+			printf '%s\n' "[service]" "endpoint = https://127.0.0.1:9" "credentials = $work/credentials" \
+				"[stream]" "name = cam" "[camera]" "$@" >"$work/agent.conf"
+			if kvsd agent --config "$work/agent.conf" --duration 2s 2>"$work/said" >/dev/null; then r=0; else r=$?; fi
+			printf '%s\t%s\t%s\n' "$name" "$r" "$(tr '\n' ' ' <"$work/said")" >>/out/refusals
+		}
+		try size "size = 641x361"
+		try format "format = ABCD"
+		try missing "device = /dev/video9"
+		try "no camera" "device = /dev/null"
+		try encoder "rate = 30" "[encoder]" "kind = m2m"
+		try key "bogus = 1"
+		printf '%s\n' "[service]" "endpoint = https://127.0.0.1:9" "credentials = $work/credentials" \
+			"[stream]" "name = cam" "[camera]" "size = 640x360" "[agent]" "stop_timeout = 1s" >"$work/busy.conf"
+		kvsd agent --config "$work/busy.conf" --duration 6s >"$work/started" 2>/dev/null &
+		ready "$work/started"
+		try busy "size = 640x360"
+		wait
+		exit 0
+	fi
 	if [ "$case" = slow-acks ]; then
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x \
 			-keyout "$work/key.pem" -out "$work/cert.pem" \
@@ -66,11 +92,12 @@ export O
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 failed=0
-for case in ${CASES:-openh264 m2m slow-acks}; do
+for case in ${CASES:-openh264 m2m slow-acks refusals}; do
 	echo "== vivid, $case"
 	mkdir -p "$out/$case"
-	if tests/hil/guest run --engine uml --mem 768M --timeout 300 --out "$out/$case" \
-		--modules "vivid n_devs=1 node_types=0x1,vicodec" \
+	modules="vivid n_devs=1 node_types=0x1"
+	[ $case = refusals ] || modules=$modules,vicodec
+	if tests/hil/guest run --engine uml --mem 768M --timeout 300 --out "$out/$case" --modules "$modules" \
 		--env "PATH=$O/tests:$O:$PATH" -- sh tests/hil/test_agent.sh inside $case >"$out/$case/log" 2>&1; then
 		python3 tests/hil/agent_check.py $case "$out/$case" || failed=1
 	else

@@ -449,9 +449,16 @@ def main():
                    help='N:ID: error ID for the N-th fragment')
     a.add_argument('--refuse', action='append', default=[],
                    help='PATH:STATUS:TYPE:TIMES')
+    a.add_argument('--tls', choices=('1.1', '1.2', '1.3'),
+                   help='speak this version only')
     args = a.parse_args()
     state = State(args)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if args.tls:
+        version = ssl.TLSVersion['TLSv' + args.tls.replace('.', '_')]
+        context.minimum_version = context.maximum_version = version
+        # OpenSSL offers 1.1 on its lowest level only.
+        context.set_ciphers('ALL:@SECLEVEL=0')
     context.load_cert_chain(args.cert, args.key)
     listener = socket.create_server(('127.0.0.1', args.port))
     state.port = listener.getsockname()[1]
