@@ -192,7 +192,6 @@ $(foreach t,$(fault_tests),$(eval $(call program,tests/$(t),tests/fault/$(t).c,$
 $(foreach t,$(sim_tests),$(eval $(call program,tests/$(t),tests/sim/$(t).c,$(test_archives),$(test_libs))))
 $(foreach t,$(fuzz_targets),$(eval $(call program,tests/$(t),tests/fuzz/$(t).c tests/fuzz/replay_main.c,$(test_archives),$(test_libs))))
 $(foreach t,$(test_programs),$(eval $(call program,tests/$(t),$($(t)_src),$(test_archives),$(test_libs))))
-all: tests-build
 endif
 $(foreach t,$(bench_programs),$(eval $(call program,bench/$(t),$($(t)_src),$(bench_archives),$(libs_io))))
 tests-build: $(patsubst %,$(O)/tests/%,$(unit_tests) $(fault_tests) $(sim_tests) $(fuzz_targets) $(test_programs))
