@@ -1,0 +1,153 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# kvsd agent when things are missing, busy, stuck or unplugged, with vivid in a guest. O=build: where
+# the programs are.
+set -u
+
+if [ "${1:-}" != inside ]; then
+	cd "$(dirname "$0")/../.." || exit 1
+	O=$(cd "${O:-build}" && pwd)
+	exec tests/hil/guest run --engine uml --mem 512M --timeout 240 \
+		--modules "vivid n_devs=2 node_types=0x1,0x1" \
+		--env "PATH=$O/tests:$O:$PATH" -- sh tests/hil/test_agent_faults.sh inside
+fi
+
+work=$(mktemp -d)
+failed=0
+check() { # WHAT CONDITION...
+	what=$1
+	shift
+	if "$@"; then
+		echo "ok - $what"
+	else
+		echo "not ok - $what"
+		tail -n 5 "$work/log"
+		failed=1
+	fi
+}
+said() {
+	grep -q "$1" "$work/log"
+}
+config() { # "SECTION KEY=VALUE"...: on top of what always holds
+	printf '%s\n' "[service]" "endpoint = https://localhost:$port" "ca_bundle = $work/cert.pem" \
+		"credentials = $work/credentials" "[stream]" "name = cam" "fragment = 1s" "[agent]" \
+		"stop_timeout = 10s" "[encoder]" "kind = openh264" "[camera]" "$@" >"$work/agent.conf"
+}
+agent() { # EXIT-CODE OPTIONS...
+	want=$1
+	shift
+	kvsd agent --config "$work/agent.conf" --report "$work/report.json" "$@" >"$work/log" 2>&1
+	[ $? = "$want" ]
+}
+serve() {
+	python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" --port "$1" \
+		--out "$work" >"$work/service" 2>&1 &
+	service=$!
+	tries=0
+	until grep -q listening "$work/service" || [ $tries = 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/service" | head -n 1)
+}
+field() { # NAME: of the report
+	sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p" "$work/report.json"
+}
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+	-keyout "$work/key.pem" -out "$work/cert.pem" -addext "subjectAltName=DNS:localhost" 2>/dev/null
+printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secretsecret\n' >"$work/credentials"
+serve 0
+
+config "device = /dev/video9"
+check "a missing camera: exit 1" agent 1
+check "and it says what there is" said "/dev/video9: .*there is /dev/video0 'vivid'"
+config "match = no-such-thing"
+check "no camera that matches: exit 1" agent 1
+check "and it says what there is" said "'no-such-thing'; there is /dev/video0"
+config "format = H264"
+check "a format that the camera has not: exit 1" agent 1
+check "and it says which it has" said "no format H264; it has .*YUYV"
+config "size = 123x457"
+check "a size that the camera has not: exit 1" agent 1
+check "and it says which it has" said "not in 123x457; .*640x360"
+
+v4l2-ctl -d /dev/video0 --stream-mmap --stream-count=400 --stream-to=/dev/null >/dev/null 2>&1 &
+busy=$!
+sleep 2
+config "device = /dev/video0"
+check "a camera in use: exit 1" agent 1
+check "and it says so" said "/dev/video0 'vivid': in use by another program"
+kill $busy
+wait $busy 2>/dev/null
+
+config "size = 320x180" "rate = 30"
+kvsd agent --config "$work/agent.conf" --report "$work/report.json" >"$work/log" 2>&1 &
+pid=$!
+sleep 5
+kill -TERM $pid
+wait $pid
+check "SIGTERM: all is acknowledged, exit 0" [ $? = 0 ]
+check "and reported" [ "$(field fragments_left)" = 0 ]
+check "with fragments" [ "$(field fragments_persisted)" -gt 1 ]
+
+kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 20s >"$work/log" 2>&1 &
+pid=$!
+sleep 5
+v4l2-ctl -d /dev/video0 --set-ctrl disconnect=1 >/dev/null
+wait $pid
+check "unplugged and plugged in again: exit 0" [ $? = 0 ]
+check "the loss was told" said "camera: gone\|camera: No such device"
+check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
+check "it was opened again" [ "$(field reopened)" = 1 ]
+check "nothing was lost on the way" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
+
+rm -f "$work"/*.frames
+kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 12s >"$work/log" 2>&1 &
+pid=$!
+sleep 4
+date -s "$(date -d '+1 hour' '+%F %T')" >/dev/null
+sleep 3
+date -s "$(date -d '-2 hours' '+%F %T')" >/dev/null
+wait $pid
+check "the wall clock steps forward and back: exit 0" [ $? = 0 ]
+check "three epochs" [ "$(field clock_epochs)" = 3 ]
+check "the steps were told" [ "$(grep -c 'the wall clock was stepped' "$work/log")" = 2 ]
+check "no frame was refused" [ "$(field frames_put)" = "$(field frames_encoded)" ]
+check "timecodes never go back, and jump once" python3 - "$work" <<'PY'
+import json, os, sys
+last, jumps = 0, 0
+for line in open(sys.argv[1] + '/service'):  # in order of arrival
+    event = json.loads(line)
+    if event['event'] != 'fragment':
+        continue
+    path = '%s/%d-%d.frames' % (sys.argv[1], event['session'], event['timecode'])
+    if not os.path.exists(path):
+        continue  # of a run before
+    data = open(path, 'rb').read()
+    while data:
+        head, _, data = data.partition(b'\n')
+        _, ms, _, size = map(int, head.split())
+        data = data[size:]
+        jumps += last and ms - last > 3500000
+        assert ms >= last, (last, ms)
+        last = ms
+sys.exit(jumps != 1)
+PY
+date -s "$(date -d '+1 hour' '+%F %T')" >/dev/null
+
+kill $service
+kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 15s >"$work/log" 2>&1 &
+pid=$!
+sleep 6
+serve "$port"
+wait $pid
+check "the service came later: exit 0" [ $? = 0 ]
+check "nothing was lost" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
+kill $service
+
+config "size = 320x180" "rate = 30"
+sed -i 's/stop_timeout = 10s/stop_timeout = 1s/' "$work/agent.conf"
+check "no service at all: exit 3" agent 3 --duration 4s
+check "and it says how much is lost" said "fragments were not acknowledged"
+exit $failed
