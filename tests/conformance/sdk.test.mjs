@@ -555,17 +555,16 @@ await test("GetClip without retention: NoDataRetentionException", async () => {
 });
 
 await test("data APIs on a stream that is not there", async () => {
-	for (const promise of [
-		new media.KinesisVideoMediaClient({}).send(new media.GetMediaCommand(
-			{ StreamName: "absent",
-				StartSelector: { StartSelectorType: "NOW" } })),
-		new archive.KinesisVideoArchivedMediaClient({}).send(
-			new archive.ListFragmentsCommand({ StreamName: "absent",
-				FragmentSelector: { FragmentSelectorType: "SERVER_TIMESTAMP",
-					TimestampRange: { StartTimestamp: new Date(0),
-						EndTimestamp: new Date() } } })),
-	])
-		await refused(promise, "ResourceNotFoundException", 404);
+	await refused(new media.KinesisVideoMediaClient({}).send(
+		new media.GetMediaCommand({ StreamName: "absent",
+			StartSelector: { StartSelectorType: "NOW" } })),
+	"ResourceNotFoundException", 404);
+	await refused(new archive.KinesisVideoArchivedMediaClient({}).send(
+		new archive.ListFragmentsCommand({ StreamName: "absent",
+			FragmentSelector: { FragmentSelectorType: "SERVER_TIMESTAMP",
+				TimestampRange: { StartTimestamp: new Date(0),
+					EndTimestamp: new Date() } } })),
+	"ResourceNotFoundException", 404);
 });
 
 process.exit(failed ? 1 : 0);
