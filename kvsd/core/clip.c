@@ -316,14 +316,14 @@ static enum clip_error add_range(struct clip *c, uint32_t track,
 	ok = ok &&
 	     grow(&chunks, &c->chunk_size, c->chunk_count, sizeof(*c->chunks));
 	c->chunks = chunks;
-	if (!ok)
+	if (!ok || !c->chunks)
 		return CLIP_NO_MEMORY;
 	c->ranges[c->range_count++] = (struct clip_range){
 		.fragment = c->fragments,
 		.offset = (uint32_t)e->offset,
 		.bytes = e->bytes,
 	};
-	last = c->chunk_count ? &c->chunks[c->chunk_count - 1] : NULL;
+	last = c->chunk_count ? c->chunks + c->chunk_count - 1 : NULL;
 	if (last && last->track == track)
 		last->samples++;
 	else

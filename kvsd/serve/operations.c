@@ -163,7 +163,7 @@ int operation_time_range(struct exchange *ex, const char *name,
 
 static int copy(char *out, size_t size, struct slice s)
 {
-	if (s.len >= size)
+	if (!s.len || s.len >= size)
 		return -EINVAL;
 	memcpy(out, s.ptr, s.len);
 	out[s.len] = '\0';

@@ -248,7 +248,7 @@ static int bind_one(struct server *s, const struct addrinfo *a, bool shared,
 
 static int port_of(int fd, uint16_t *ret_port)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
