@@ -248,9 +248,10 @@ static int bind_one(struct server *s, const struct addrinfo *a, bool shared,
 
 static int port_of(int fd, uint16_t *ret_port)
 {
-	struct sockaddr_storage ss = { 0 };
+	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 
+	memset(&ss, 0, sizeof(ss));
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
 		return -errno;
 	*ret_port = ntohs(ss.ss_family == AF_INET6
