@@ -23,7 +23,7 @@ struct queue {
 	struct waiting *ring;	/* INTERLEAVE_FRAMES_MAX */
 	size_t first;
 	size_t count;
-	uint64_t last_ns;	/* time of the last frame put */
+	uint64_t last_ns;	/* order of the last frame put */
 	bool any;		/* last_ns is set */
 };
 
@@ -259,10 +259,15 @@ void fragmenter_restart(struct fragmenter *f)
 		f->floor_ns = MAX(f->floor_ns, f->queues[i].last_ns);
 }
 
+static uint64_t order_of(const struct fragmenter_frame *frame)
+{
+	return frame->order_ns ? frame->order_ns : frame->time_ns;
+}
+
 /* --- frames in ----------------------------------------------------------- */
 
 int fragmenter_check(const struct fragmenter *f, uint32_t track, bool key,
-		     uint64_t time_ns, size_t bytes)
+		     uint64_t order_ns, size_t bytes)
 {
 	const struct queue *q;
 
@@ -271,7 +276,7 @@ int fragmenter_check(const struct fragmenter *f, uint32_t track, bool key,
 	q = &f->queues[track];
 	if (bytes + FRAME_HEADER_BYTES_MAX > FRAGMENT_CUT_BYTES_MAX)
 		return -EMSGSIZE;
-	if ((q->any && time_ns < q->last_ns) || time_ns < f->floor_ns)
+	if ((q->any && order_ns < q->last_ns) || order_ns < f->floor_ns)
 		return -ERANGE;
 	if (!f->started && (track != f->lead || (f->lead_is_video && !key)))
 		return -EAGAIN;
@@ -289,13 +294,13 @@ void fragmenter_put(struct fragmenter *f, const struct fragmenter_frame *frame,
 	assert(q->count < INTERLEAVE_FRAMES_MAX);
 	if (!f->started) {
 		f->started = true;
-		f->floor_ns = frame->time_ns;
+		f->floor_ns = order_of(frame);
 	}
 	w = &q->ring[(q->first + q->count++) % INTERLEAVE_FRAMES_MAX];
 	w->frame = *frame;
 	w->arrived_ns = now_ns;
 	w->setup = f->setup;
-	q->last_ns = frame->time_ns;
+	q->last_ns = order_of(frame);
 	q->any = true;
 	f->tracks_put |= (uint8_t)(1u << frame->track);
 	f->newest_arrival_ns = now_ns;
@@ -317,8 +322,8 @@ static size_t earliest(const struct fragmenter *f)
 		const struct waiting *w = head_of(&f->queues[i]);
 
 		if (w && (best == f->track_count ||
-			  w->frame.time_ns <
-				  head_of(&f->queues[best])->frame.time_ns))
+			  order_of(&w->frame) <
+			  order_of(&head_of(&f->queues[best])->frame)))
 			best = i;
 	}
 	return best;
@@ -341,7 +346,7 @@ static bool must_wait(const struct fragmenter *f, size_t track)
 
 		if (i == track || q->count || !(expected >> i & 1))
 			continue;
-		if (!q->any || q->last_ns < w->frame.time_ns)
+		if (!q->any || q->last_ns < order_of(&w->frame))
 			return true;
 	}
 	return false;
@@ -416,7 +421,7 @@ static void open_fragment(struct fragmenter *f, const struct waiting *w,
 	f->open_setup = w->setup;
 	f->end_ms = ms;
 	f->end_known = true;
-	f->floor_ns = MAX(f->floor_ns, w->frame.time_ns);
+	f->floor_ns = MAX(f->floor_ns, order_of(&w->frame));
 	b->opens = true;
 	b->head.timecode_ms = ms;
 	b->head.setup = w->setup;

@@ -51,7 +51,8 @@ struct fragmenter_config {
 struct fragmenter_frame {
 	uint32_t track;
 	bool key;
-	uint64_t time_ns;	/* Unix epoch */
+	uint64_t time_ns;	/* Unix epoch, when it is shown */
+	uint64_t order_ns;	/* when it is decoded; 0 = time_ns */
 	size_t bytes;		/* payload as stored */
 	uint64_t held;		/* the store's name for it */
 };
@@ -91,13 +92,14 @@ int fragmenter_private(struct fragmenter *f, uint32_t track,
 
 /**
  * fragmenter_check() - may this frame come now?
+ * @order_ns: when it is decoded; with B-frames that is not when it is shown
  *
  * Return: 0, -EINVAL (track), -EAGAIN (before the first key frame of the lead
- * track), -ERANGE (time goes back on its track, or before the last cut),
+ * track), -ERANGE (order goes back on its track, or before the last cut),
  * -EBADMSG (a key frame, and its codec private is not known yet), -EMSGSIZE.
  */
 int fragmenter_check(const struct fragmenter *f, uint32_t track, bool key,
-		     uint64_t time_ns, size_t bytes) MUST_CHECK;
+		     uint64_t order_ns, size_t bytes) MUST_CHECK;
 
 /*
  * Takes a frame that fragmenter_check() allows. Call fragmenter_next() after

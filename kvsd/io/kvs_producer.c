@@ -513,7 +513,9 @@ static int prepare(struct kvs_producer *p, const struct kvs_frame *frame)
 static int check(struct kvs_producer *p, const struct kvs_frame *frame)
 {
 	return fragmenter_check(p->fragmenter, frame->track, p->au.key,
-				frame->time_ns, p->au.bytes);
+				frame->decode_ns ? frame->decode_ns :
+						   frame->time_ns,
+				p->au.bytes);
 }
 
 static int put_locked(struct kvs_producer *p, const struct kvs_frame *frame)
@@ -521,6 +523,7 @@ static int put_locked(struct kvs_producer *p, const struct kvs_frame *frame)
 	struct fragmenter_frame in = {
 		.track = frame->track,
 		.time_ns = frame->time_ns,
+		.order_ns = frame->decode_ns,
 	};
 	int r;
 

@@ -252,7 +252,7 @@ static int next_char(struct scan *s, char out[4], size_t *ret_len)
 	return 0;
 }
 
-int json_string(struct slice value, char *out, size_t size)
+int json_text(struct slice value, char *out, size_t size)
 {
 	struct scan s;
 	size_t len = 0;
@@ -285,7 +285,7 @@ int json_find_string(struct slice doc, const char *path, char *out, size_t size)
 	struct slice value;
 	int r = json_find(doc, path, &value);
 
-	return r < 0 ? r : json_string(value, out, size);
+	return r < 0 ? r : json_text(value, out, size);
 }
 
 int json_find_u64(struct slice doc, const char *path, uint64_t *ret_value)

@@ -27,14 +27,14 @@ int json_find(struct slice doc, const char *path,
 	      struct slice *ret_value) MUST_CHECK;
 
 /**
- * json_string() - decode a string's value into @out, NUL-terminated
+ * json_text() - decode a string's value into @out, NUL-terminated
  *
  * Return: its length, -EINVAL (not a string, a bad escape, U+0000),
  * -ENOBUFS.
  */
-int json_string(struct slice value, char *out, size_t size) MUST_CHECK;
+int json_text(struct slice value, char *out, size_t size) MUST_CHECK;
 
-/* json_find() and json_string() in one. */
+/* json_find() and json_text() in one. */
 int json_find_string(struct slice doc, const char *path, char *out,
 		     size_t size) MUST_CHECK;
 

@@ -148,8 +148,17 @@ run 3 "get --no-follow of an empty stream" get front --no-follow -o "$w/none.mkv
 
 run 7 "put of no file" put front "$w/nothing.mkv"
 run 7 "put of no Matroska" put front "$0"
-run 7 "put of B-frames" put front "$w/b-frames.mkv"
-said "put of B-frames: says what to do" "-bf 0"
+run 0 "create-stream for B-frames" create-stream reordered --retention 1h
+run 0 "put of B-frames" put reordered "$w/b-frames.mkv" --json
+json "put of B-frames: every frame" "d['Frames'] == 60 and d['Persisted'] == d['Fragments']"
+run 0 "clip of B-frames" clip reordered -o "$w/b-frames.mp4"
+pictures() { ffmpeg -v error -i "$1" -map 0:v -f framemd5 - </dev/null | sed -n 's/.*, //p' | md5sum; }
+if [ "$(pictures "$w/b-frames.mkv")" = "$(pictures "$w/b-frames.mp4")" ]; then
+	ok "B-frames come back in their order"
+else
+	not_ok "B-frames come back in their order"
+fi
+run 0 "delete-stream of B-frames" delete-stream reordered
 run 0 "put" put front "$w/in.mkv" --json
 json "put: all is persisted" "d['Fragments'] == d['Persisted'] == 4 and
 	d['Unacknowledged'] == 0 and d['Errors'] == 0"

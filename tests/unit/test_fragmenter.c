@@ -118,6 +118,42 @@ static struct out *new_out(void)
 	return o;
 }
 
+/* I0 P3 B1 B2 | I4 P7 B5 B6: shown in another order than they are put. */
+static void fragmenter_keeps_the_order_of_b_frames(void **state)
+{
+	static const uint64_t shown[] = { 0, 3, 1, 2, 4, 7, 5, 6 };
+	struct fragmenter *f = make(&video, NULL, NULL, 1000);
+	struct out *o = new_out();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
+		struct fragmenter_frame frame = {
+			.key = i % 4 == 0,
+			.time_ns = (BASE_MS + shown[i] * 300) * MS,
+			.order_ns = (BASE_MS + i * 300) * MS,
+			.bytes = 1000,
+			.held = i + 1,
+		};
+
+		assert_int_equal(fragmenter_check(f, 0, frame.key,
+						  frame.order_ns, 1000), 0);
+		fragmenter_put(f, &frame, i * MS);
+		take(f, i * MS, o);
+	}
+	assert_int_equal(o->count, ARRAY_SIZE(shown));
+	assert_int_equal(opens(o), 2);
+	for (size_t i = 0; i < o->count; i++) {
+		assert_int_equal(o->blocks[i].held, i + 1);
+		assert_int_equal(o->blocks[i].opens, i % 4 == 0);
+	}
+	/* What goes back in decoding order is refused all the same. */
+	assert_int_equal(fragmenter_check(f, 0, false,
+					  (BASE_MS + 6 * 300) * MS, 1000),
+			 -ERANGE);
+	free(o);
+	(void)fragmenter_free(f);
+}
+
 static void fragmenter_starts_with_a_key_frame(void **state)
 {
 	struct fragmenter *f = make(&video, &audio, NULL, 2000);
@@ -604,6 +640,7 @@ static void au_refuses_what_is_no_access_unit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fragmenter_keeps_the_order_of_b_frames),
 		cmocka_unit_test(fragmenter_starts_with_a_key_frame),
 		cmocka_unit_test(fragmenter_cuts_at_key_frames_once_old_enough),
 		cmocka_unit_test(fragmenter_takes_a_key_frame_that_jitters_early),

@@ -58,7 +58,7 @@ static void json_string_decodes_escapes(void **state)
 	assert_true(json_find_string(slice_of(reply), "DataEndpoint", text,
 				     sizeof(text)) > 0);
 	assert_string_equal(text, "https://h\xc3\xa9\xf0\x9f\x98\x80:1");
-	assert_int_equal(json_string(SLICE("\"\\t\\n\\\\\""), text, 64), 3);
+	assert_int_equal(json_text(SLICE("\"\\t\\n\\\\\""), text, 64), 3);
 	assert_string_equal(text, "\t\n\\");
 }
 
@@ -72,11 +72,11 @@ static void json_string_refuses_what_does_not_fit_or_decode(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(json_string(slice_of(bad[i]), text, 8),
+		assert_int_equal(json_text(slice_of(bad[i]), text, 8),
 				 -EINVAL);
-	assert_int_equal(json_string(SLICE("\"12345678\""), text, 8), -ENOBUFS);
-	assert_int_equal(json_string(SLICE("\"1234567\""), text, 8), 7);
-	assert_int_equal(json_string(SLICE("\"\""), text, 0), -ENOBUFS);
+	assert_int_equal(json_text(SLICE("\"12345678\""), text, 8), -ENOBUFS);
+	assert_int_equal(json_text(SLICE("\"1234567\""), text, 8), 7);
+	assert_int_equal(json_text(SLICE("\"\""), text, 0), -ENOBUFS);
 }
 
 static void json_find_refuses_what_is_not_json(void **state)

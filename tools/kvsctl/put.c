@@ -61,7 +61,7 @@ struct put {
 	uint64_t first_ns;	/* its time in the file */
 	int64_t shift_ns;	/* from file times to producer times */
 	uint64_t began_ns;	/* CLOCK_MONOTONIC of the first frame */
-	uint64_t last_ns[MKV_TRACKS_MAX]; /* file times + 1, 0 = none */
+	uint64_t decode_ns[MKV_TRACKS_MAX]; /* file time, 0 = none */
 	uint64_t frames;
 	uint64_t skipped;	/* before the first key frame, or too late */
 	bool truncated;		/* the file ends inside an element */
@@ -327,16 +327,8 @@ static int explain_frame(struct put *p, const struct mkv_frame *frame, int r)
 	switch (r) {
 	case -EPIPE: /* the watcher ended it; put() says why */
 		return stop(p, CTL_OK);
-	case -ERANGE:
-		if (frame->time_ns + 1 >= p->last_ns[track])
-			break;
-		return stop(p, ctl_fail(CTL_LOCAL,
-					"%s: track %u is not stored in the "
-					"order in which it is shown "
-					"(B-frames); encode without them: "
-					"ffmpeg -i IN -c:v libx264 -bf 0 ... "
-					"OUT.mkv",
-					p->path, track + 1));
+	case -ERANGE: /* of a track that is far behind the others */
+		break;
 	case -EAGAIN: /* before all media: not what the times start with */
 		p->started = p->accepted;
 		break;
@@ -366,6 +358,7 @@ static int put_frame_end(void *ctx, const struct mkv_frame *frame)
 		.bytes = buf_len(&p->frame),
 		.key = frame->key || track->type != MKV_TRACK_VIDEO,
 	};
+	uint64_t *decode_ns = &p->decode_ns[frame->track_index];
 	int r;
 
 	if (!out.bytes)
@@ -375,6 +368,9 @@ static int put_frame_end(void *ctx, const struct mkv_frame *frame)
 	if (p->realtime)
 		pace(p, frame->time_ns);
 	out.time_ns = (uint64_t)((int64_t)frame->time_ns + p->shift_ns);
+	/* Matroska has no decode times, but its frames are in that order. */
+	*decode_ns = MAX(*decode_ns, frame->time_ns);
+	out.decode_ns = (uint64_t)((int64_t)*decode_ns + p->shift_ns);
 	out.duration_ns = track->default_duration_ns;
 	if (frame->duration_ticks)
 		out.duration_ns = frame->duration_ticks *
@@ -385,7 +381,6 @@ static int put_frame_end(void *ctx, const struct mkv_frame *frame)
 	if (r < 0)
 		return explain_frame(p, frame, r);
 	p->accepted = true;
-	p->last_ns[frame->track_index] = frame->time_ns + 1;
 	/* A producer that takes frames is not stuck. */
 	p->moved_ns = monotonic_ns();
 	return 0;

@@ -68,6 +68,12 @@ struct kvs_frame {
 	const uint8_t *data;	/* borrowed for the call */
 	size_t bytes;
 	uint64_t time_ns;	/* Unix epoch: the frame's aligned time */
+	/*
+	 * When the frame is decoded, on the same clock: frames of a track are
+	 * put in this order. 0 = time_ns, right for all streams without
+	 * B-frames.
+	 */
+	uint64_t decode_ns;
 	uint64_t duration_ns;	/* 0 = unknown */
 	bool key;		/* opaque payloads; else found in the bits */
 	/* Carried with the frame (H.264/H.265: in a SEI). */
@@ -159,9 +165,9 @@ KVS_API const char *kvs_config_error(void);
  * kvs_producer_put_frame() - hand over one encoded frame
  *
  * The payload is copied once, into the store. Frames of one track must come
- * in order of time; a frame that goes back is refused.
+ * in order of decode_ns; a frame that goes back is refused.
  * Return: 0; -EAGAIN (dropped: still waiting for the first key frame);
- * -ERANGE (time goes back on its track, or lies before what was cut);
+ * -ERANGE (decode_ns goes back on its track, or lies before what was cut);
  * -EBADMSG (an Annex-B track without parameter sets or start codes);
  * -EMSGSIZE (larger than a fragment may be); -EINVAL; -ENOMEM; -EPIPE (after
  * finish). Under KVS_FULL_DROP_OLDEST a full store is not an error: the
