@@ -88,7 +88,8 @@ def run_cli(bench):
         expect(put.events("ERROR"), [], "errors")
         end = aws("kinesisvideo", "get-data-endpoint", "--stream-name", "cli",
                   "--api-name", "GET_CLIP")["DataEndpoint"]
-        now = time.time()
+        time.sleep(1.1)    # the CLI sends whole seconds
+        now = int(time.time())
         span = {"StartTimestamp": now - 60, "EndTimestamp": now}
         found = aws("kinesis-video-archived-media", "list-fragments",
                     "--endpoint-url", end, "--stream-name", "cli",
