@@ -238,16 +238,18 @@ int cert_issue_server(const struct cert_pair *authority,
 	return r;
 }
 
-bool cert_serves(const char *pem, const struct cert_pair *authority,
+bool cert_serves(const struct cert_pair *pair, const struct cert_pair *authority,
 		 const char *const *names, size_t count)
 {
-	AUTO(X509_free) X509 *cert = cert_parse(pem);
+	AUTO(X509_free) X509 *cert = cert_parse(pair->cert);
+	AUTO(EVP_PKEY_free) EVP_PKEY *key = key_parse(pair->key);
 	AUTO(X509_free) X509 *issuer = cert_parse(authority->cert);
 	time_t later = time(NULL) + RENEW_S;
-	bool ok = cert && issuer;
+	bool ok = cert && key && issuer;
 	size_t i;
 
-	ok = ok && X509_verify(cert, X509_get0_pubkey(issuer)) == 1 &&
+	ok = ok && X509_check_private_key(cert, key) == 1 &&
+	     X509_verify(cert, X509_get0_pubkey(issuer)) == 1 &&
 	     X509_cmp_time(X509_get0_notAfter(cert), &later) > 0;
 	for (i = 0; ok && i < count; i++)
 		ok = is_address(names[i]) ?

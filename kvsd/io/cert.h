@@ -45,10 +45,10 @@ int cert_issue_server(const struct cert_pair *authority,
 		      struct cert_pair *ret_pair) MUST_CHECK;
 
 /*
- * The first certificate of @pem carries each of @names, was signed by
- * @authority and is valid for another 30 days.
+ * The first certificate of @pair belongs to its key, carries each of @names,
+ * was signed by @authority and is valid for another 30 days.
  */
-bool cert_serves(const char *pem, const struct cert_pair *authority,
+bool cert_serves(const struct cert_pair *pair, const struct cert_pair *authority,
 		 const char *const *names, size_t count);
 
 #endif

@@ -140,21 +140,30 @@ static int make_server(const struct sys_ops *sys, int dir,
 	if (r == 0)
 		r = read_pair(sys, dir, "server.pem", "server.key", &old);
 	if (r == 0 && !(old.cert && old.key && ca.cert &&
-			cert_serves(old.cert, &ca, names, count)))
+			cert_serves(&old, &ca, names, count)))
 		r = issue(sys, dir, &ca, names, count);
 	cert_pair_fini(&ca);
 	cert_pair_fini(&old);
 	return r;
 }
 
-static bool exists(const struct sys_ops *sys, int dir, const char *name)
+/*
+ * Return: 1, 0, or -errno when it cannot be told. What may exist must not be
+ * made again, and what may be missing must not be passed over: a master key
+ * skipped here makes a data directory that never opens.
+ */
+static int exists(const struct sys_ops *sys, int dir, const char *name)
 {
 	int fd = sys->openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 
+	if (fd == -ENOENT)
+		return 0;
+	if (fd == -ELOOP)
+		return 1; /* a symbolic link, wherever it leads */
 	if (fd < 0)
-		return fd != -ENOENT;
+		return fd;
 	sys_close(sys, &fd);
-	return true;
+	return 1;
 }
 
 static int foreign(void *ctx, const char *name)
@@ -179,14 +188,13 @@ static int foreign(void *ctx, const char *name)
 static int check_owner(const struct sys_ops *sys, int dir, const char *path)
 {
 	char found = 0;
-	int r;
+	int r = exists(sys, dir, "ca.pem");
 
-	if (exists(sys, dir, "ca.pem"))
-		return 0;
-	r = data_dir_list(sys, dir, foreign, &found);
+	if (r == 0)
+		r = data_dir_list(sys, dir, foreign, &found);
 	if (r < 0)
 		return failed(path, "", r);
-	if (!found)
+	if (r == 1 || !found)
 		return 0;
 	log_error("serve",
 		  "quickstart: %s has files that are not the "
@@ -219,10 +227,12 @@ static int set_paths(struct serve_options *o)
 static int make_master_key(const struct sys_ops *sys, int dir)
 {
 	uint8_t key[CRYPTO_KEY_BYTES];
-	int r;
+	int r = exists(sys, dir, "master.key");
 
-	if (exists(sys, dir, "master.key") || exists(sys, dir, "data"))
-		return 0;
+	if (r == 0)
+		r = exists(sys, dir, "data");
+	if (r)
+		return MIN(r, 0);
 	r = crypto_random(key, sizeof(key));
 	if (r == 0)
 		r = sys_write_file(sys, dir, "master.key", key, sizeof(key),
@@ -237,22 +247,22 @@ static int prepare(const struct sys_ops *sys, struct serve_options *o, int dir)
 
 	if (r < 0)
 		return r;
-	if (!exists(sys, dir, "ca.pem")) {
+	r = exists(sys, dir, "ca.pem");
+	if (r == 0)
 		r = make_ca(sys, dir);
-		if (r < 0)
-			return failed(o->quickstart, "ca.pem", r);
-	}
+	if (r < 0)
+		return failed(o->quickstart, "ca.pem", r);
 	r = make_server(sys, dir, o);
 	if (r < 0)
 		return failed(o->quickstart, "server.pem", r);
 	r = make_master_key(sys, dir);
 	if (r < 0)
 		return failed(o->quickstart, "master.key", r);
-	if (!exists(sys, dir, "credentials")) {
+	r = exists(sys, dir, "credentials");
+	if (r == 0)
 		r = credentials_make(sys, dir, "credentials");
-		if (r < 0)
-			return failed(o->quickstart, "credentials", r);
-	}
+	if (r < 0)
+		return failed(o->quickstart, "credentials", r);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  * FULL=1: every call. Else a part of them, spread evenly.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +27,8 @@
 
 #include "base/buf.h"
 #include "base/macros.h"
+#include "base/sys.h"
+#include "io/cert.h"
 #include "support/loop_fault.h"
 #include "support/mkv_build.h"
 #include "support/serve_child.h"
@@ -33,7 +36,7 @@
 #include "support/sys_fault.h"
 #include "support/upload_raw.h"
 
-#define RUNS_SHORT 36u	/* of a sweep, unless FULL=1 */
+#define RUNS_SHORT 12u	/* of a sweep, unless FULL=1 */
 #define FRAGMENTS 3u	/* of an upload */
 #define PAYLOAD_CHARS 700u
 #define REPLY_BYTES_MAX (1u << 20)
@@ -246,6 +249,60 @@ static void check_answers(struct client *c)
 	assert_int_equal(r, 200);
 }
 
+/* --- directories ---------------------------------------------------------------------- */
+
+static void shell(const char *fmt, ...) PRINTF(1, 2);
+
+static void shell(const char *fmt, ...)
+{
+	char command[512];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(command, sizeof(command), fmt, args);
+	va_end(args);
+	assert_int_equal(system(command), 0);
+}
+
+enum start {
+	NEW,		/* nothing is there */
+	AGAIN,		/* fragments of an earlier run */
+	RENEW,		/* ... and a certificate that lacks a name */
+};
+
+static void narrow_certificate(void)
+{
+	static const char *const names[] = { "elsewhere.example" };
+	const struct sys_ops *sys = sys_posix();
+	struct cert_pair ca;
+	struct cert_pair server;
+	size_t len;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(sys_read_file(sys, fd, "ca.pem", 65536, &ca.cert,
+				       &len), 0);
+	assert_int_equal(sys_read_file(sys, fd, "ca.key", 65536, &ca.key,
+				       &len), 0);
+	assert_int_equal(cert_issue_server(&ca, names, 1, &server), 0);
+	assert_int_equal(sys_write_file(sys, fd, "server.pem", server.cert,
+					strlen(server.cert), 0600), 0);
+	assert_int_equal(sys_write_file(sys, fd, "server.key", server.key,
+					strlen(server.key), 0600), 0);
+	cert_pair_fini(&server);
+	cert_pair_fini(&ca);
+	(void)close(fd);
+}
+
+static void make_dir(enum start how)
+{
+	shell("rm -rf %s %s", dir, log_path);
+	if (how != NEW)
+		shell("cp -a --sparse=always %s %s", prepared, dir);
+	if (how == RENEW)
+		narrow_certificate();
+}
+
 /* --- injection ---------------------------------------------------------------------- */
 
 struct fault {
@@ -318,19 +375,6 @@ static void after(void *ctx, struct serve_report *r)
 
 /* --- one run ------------------------------------------------------------------------ */
 
-static void shell(const char *fmt, ...) PRINTF(1, 2);
-
-static void shell(const char *fmt, ...)
-{
-	char command[512];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(command, sizeof(command), fmt, args);
-	va_end(args);
-	assert_int_equal(system(command), 0);
-}
-
 static bool start(struct serve_child *c, struct fault *f)
 {
 	const struct serve_setup setup = {
@@ -397,7 +441,7 @@ static void check_promises(struct promised *p)
 static struct fault running;
 
 /* Return: the fault took place. */
-static bool run(struct fault *f, bool fresh, unsigned long *ret_calls)
+static bool run(struct fault *f, enum start how, unsigned long *ret_calls)
 {
 	struct promised p = { .count = 0 };
 	struct serve_child child;
@@ -405,11 +449,9 @@ static bool run(struct fault *f, bool fresh, unsigned long *ret_calls)
 	bool fired;
 
 	running = *f;
-	shell("rm -rf %s %s", dir, log_path);
-	if (!fresh) {
-		shell("cp -a --sparse=always %s %s", prepared, dir);
+	make_dir(how);
+	if (how != NEW)
 		p = before_copy;
-	}
 	if (start(&child, f)) {
 		client_open(&c, &child);
 		session(&c, &p);
@@ -427,7 +469,7 @@ static bool run(struct fault *f, bool fresh, unsigned long *ret_calls)
 		assert_int_equal(WEXITSTATUS(child.status), 0);
 	if (!fired)
 		assert_int_equal(p.count, FRAGMENTS +
-				 (fresh ? 0 : before_copy.count));
+				 (how == NEW ? 0 : before_copy.count));
 	*ret_calls = child.report->calls;
 	serve_child_fini(&child);
 	check_promises(&p);
@@ -436,27 +478,30 @@ static bool run(struct fault *f, bool fresh, unsigned long *ret_calls)
 
 /* --- sweeps ------------------------------------------------------------------------- */
 
-static void sweep(struct fault *f, bool fresh)
+static void sweep(struct fault *f, enum start how)
 {
 	unsigned long total;
 	unsigned long calls;
 	unsigned long stride;
+	const char *env = getenv("FULL");
+	bool full = env && env[0];
 	static unsigned int shift;
 
 	f->n = 0;
-	assert_false(run(f, fresh, &total));
+	assert_false(run(f, how, &total));
 	assert_true(total > 0);
-	stride = getenv("FULL") ? 1 : total / RUNS_SHORT + 1;
+	stride = full ? 1 : total / RUNS_SHORT + 1;
 	for (f->n = 1 + shift++ % stride; f->n <= total; f->n += stride)
-		(void)run(f, fresh, &calls);
+		(void)run(f, how, &calls);
 	printf("%s, %s: %lu of %lu calls\n", f->name, strerror(-f->err),
 	       (total + stride - 1) / stride, total);
 }
 
-static void told(struct fault *f, bool fresh, int err)
+static void told(struct fault *f, enum start how, int err)
 {
 	f->err = err;
-	sweep(f, fresh);
+	sweep(f, how);
+	running.name = NULL;
 }
 
 static void serve_survives_a_failed_call_on_a_new_directory(void **state)
@@ -465,8 +510,8 @@ static void serve_survives_a_failed_call_on_a_new_directory(void **state)
 			   .tell = tell_sys };
 
 	(void)state;
-	told(&f, true, -EIO);
-	told(&f, true, -EMFILE);
+	told(&f, NEW, -EIO);
+	told(&f, NEW, -EMFILE);
 }
 
 static void serve_survives_a_failed_call(void **state)
@@ -474,8 +519,18 @@ static void serve_survives_a_failed_call(void **state)
 	struct fault f = { .name = "call", .arm = arm_sys, .tell = tell_sys };
 
 	(void)state;
-	told(&f, false, -ENOSPC);
-	told(&f, false, -ENOMEM);
+	told(&f, AGAIN, -ENOSPC);
+	told(&f, AGAIN, -ENOMEM);
+}
+
+static void serve_survives_a_failed_call_when_its_certificate_is_renewed(
+	void **state)
+{
+	struct fault f = { .name = "call, new certificate", .arm = arm_sys,
+			   .tell = tell_sys };
+
+	(void)state;
+	told(&f, RENEW, -EIO);
 }
 
 static void serve_survives_a_failed_completion(void **state)
@@ -484,8 +539,8 @@ static void serve_survives_a_failed_completion(void **state)
 			   .tell = tell_loop };
 
 	(void)state;
-	told(&f, false, -EIO);
-	told(&f, false, -ENOMEM);
+	told(&f, AGAIN, -EIO);
+	told(&f, AGAIN, -ENOMEM);
 }
 
 static void serve_survives_a_completion_that_fails_late(void **state)
@@ -494,7 +549,7 @@ static void serve_survives_a_completion_that_fails_late(void **state)
 			   .tell = tell_loop };
 
 	(void)state;
-	told(&f, false, -EIO);
+	told(&f, AGAIN, -EIO);
 }
 
 static void serve_survives_a_failed_call_of_sqlite(void **state)
@@ -503,8 +558,8 @@ static void serve_survives_a_failed_call_of_sqlite(void **state)
 			   .tell = tell_sqlite };
 
 	(void)state;
-	told(&f, false, -EIO);
-	told(&f, false, -ENOSPC);
+	told(&f, AGAIN, -EIO);
+	told(&f, AGAIN, -ENOSPC);
 }
 
 static void serve_survives_a_failed_call_of_sqlite_on_a_new_directory(
@@ -514,7 +569,7 @@ static void serve_survives_a_failed_call_of_sqlite_on_a_new_directory(
 			   .arm = arm_sqlite, .tell = tell_sqlite };
 
 	(void)state;
-	told(&f, true, -EIO);
+	told(&f, NEW, -EIO);
 }
 
 /* --- frame -------------------------------------------------------------------------- */
@@ -540,7 +595,7 @@ static int prepare(void **state)
 	struct client c;
 
 	(void)state;
-	(void)snprintf(base, sizeof(base), "/tmp/fault_serve.XXXXXX");
+	(void)snprintf(base, sizeof(base), "%s/fault_serve.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(base))
 		return -1;
 	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
@@ -572,6 +627,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWEEP(serve_survives_a_failed_call_on_a_new_directory),
 		SWEEP(serve_survives_a_failed_call),
+		SWEEP(serve_survives_a_failed_call_when_its_certificate_is_renewed),
 		SWEEP(serve_survives_a_failed_completion),
 		SWEEP(serve_survives_a_completion_that_fails_late),
 		SWEEP(serve_survives_a_failed_call_of_sqlite),

@@ -17,15 +17,22 @@ static void cert_of_own_authority_serves_its_names(void **state)
 	struct cert_pair ca;
 	struct cert_pair ca2;
 	struct cert_pair server;
+	struct cert_pair mixed;
+	char garbage[] = "garbage";
 
 	(void)state;
 	assert_int_equal(cert_new_authority("test authority", &ca), 0);
 	assert_int_equal(cert_new_authority("test authority", &ca2), 0);
 	assert_int_equal(cert_issue_server(&ca, names, 3, &server), 0);
-	assert_true(cert_serves(server.cert, &ca, names, 3));
-	assert_false(cert_serves(server.cert, &ca, other, 2));
-	assert_false(cert_serves(server.cert, &ca2, names, 3));
-	assert_false(cert_serves("garbage", &ca, names, 3));
+	assert_true(cert_serves(&server, &ca, names, 3));
+	assert_false(cert_serves(&server, &ca, other, 2));
+	assert_false(cert_serves(&server, &ca2, names, 3));
+	mixed = (struct cert_pair){ garbage, server.key };
+	assert_false(cert_serves(&mixed, &ca, names, 3));
+	mixed = (struct cert_pair){ server.cert, garbage };
+	assert_false(cert_serves(&mixed, &ca, names, 3));
+	mixed = (struct cert_pair){ server.cert, ca.key };
+	assert_false(cert_serves(&mixed, &ca, names, 3));
 	assert_non_null(strstr(server.key, "PRIVATE KEY"));
 	cert_pair_fini(&ca);
 	cert_pair_fini(&ca2);
