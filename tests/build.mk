@@ -33,8 +33,8 @@ fault_tests :=
 
 fault_tests += fault_capture
 fault_tests += fault_store
-fault_tests += fault_serve
-$(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
+fault_tests += fault_producer fault_serve
+$(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
 
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=

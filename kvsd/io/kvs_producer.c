@@ -282,8 +282,8 @@ static int start_thread(struct kvs_producer *p)
 	return -e;
 }
 
-int kvs_producer_new(const struct kvs_producer_config *config,
-		     struct kvs_producer **ret_producer)
+int producer_new(const struct kvs_producer_config *config,
+		 const struct sys_ops *sys, struct kvs_producer **ret_producer)
 {
 	AUTO(kvs_producer_free) struct kvs_producer *p = NULL;
 	int r;
@@ -295,7 +295,7 @@ int kvs_producer_new(const struct kvs_producer_config *config,
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->sys = sys_posix();
+	p->sys = sys;
 	p->store_fd = -EBADF;
 	(void)snprintf(p->stream, sizeof(p->stream), "%s", config->stream_name);
 	p->retention_hours = config->retention_hours;
@@ -311,6 +311,12 @@ int kvs_producer_new(const struct kvs_producer_config *config,
 		return r;
 	*ret_producer = TAKE_PTR(p);
 	return 0;
+}
+
+int kvs_producer_new(const struct kvs_producer_config *config,
+		     struct kvs_producer **ret_producer)
+{
+	return producer_new(config, sys_posix(), ret_producer);
 }
 
 struct kvs_producer *kvs_producer_free(struct kvs_producer *p)

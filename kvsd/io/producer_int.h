@@ -102,6 +102,11 @@ struct kvs_producer {
 	size_t event_count;
 };
 
+/* kvs_producer_new() with another struct sys_ops, which must outlive it. */
+int producer_new(const struct kvs_producer_config *config,
+		 const struct sys_ops *sys,
+		 struct kvs_producer **ret_producer) MUST_CHECK;
+
 /* Lock held. Blocks of the fragmenter to the store; seals an idle fragment. */
 void producer_drain(struct kvs_producer *p);
 /* Lock held. */
