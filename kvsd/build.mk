@@ -33,7 +33,7 @@ io_src := $(addprefix kvsd/io/, \
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
 	catalog_cache.c catalog_db.c catalog_sqlite.c cert.c data_dir.c \
-	db_sqlite.c index_sqlite.c key_cache.c kms_local.c segment_file.c \
+	db_sqlite.c disk_reserve.c index_sqlite.c key_cache.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
 	store_local.c store_local_index.c store_local_read.c \
 	store_local_recover.c store_local_segment.c store_local_write.c \

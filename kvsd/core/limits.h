@@ -139,6 +139,8 @@
 #define INDEX_ROWS_PER_COMMIT_MAX 1000u
 #define INDEX_ROWS_PER_DELETE 500u	/* between two other requests */
 #define INDEX_RETRY_NS NS_PER_S		/* a full or broken disk */
+#define INDEX_RESERVE_BYTES_MAX (8u << 20) /* given up on a full disk */
+#define INDEX_RESERVE_BYTES_MIN (1u << 20)
 #define INDEX_CHECK_BYTES_MAX (256u << 20) /* integrity checked at start */
 #define SEQUENCE_RESERVE (1ull << 32)	/* numbers per durable reservation */
 #define CREDENTIALS_MAX 10000u

@@ -653,19 +653,22 @@ int catalog_sqlite_put_credential(struct catalog *c,
 		.credential = credential,
 	};
 	struct catalog_credential old;
+	bool known;
+	bool same;
 
 	if (!credential->access_key[0] || !credential->secret[0])
 		return -EINVAL;
-	if (catalog_cache_credential_count(&cs->cache) >= CREDENTIALS_MAX &&
-	    catalog_cache_credential(&cs->cache, credential->access_key,
-				     &old) < 0)
-		return -ENOSPC;
+	known = catalog_cache_credential(&cs->cache, credential->access_key,
+					 &old) == 0;
+	same = known && strcmp(old.secret, credential->secret) == 0 &&
+	       old.enabled == credential->enabled;
+	crypto_wipe(&old, sizeof(old));
 	/* The same again costs no write: a full disk must not stop a start. */
-	if (catalog_cache_credential(&cs->cache, credential->access_key,
-				     &old) == 0 &&
-	    strcmp(old.secret, credential->secret) == 0 &&
-	    old.enabled == credential->enabled)
+	if (same)
 		return 0;
+	if (!known && catalog_cache_credential_count(&cs->cache) >=
+			      CREDENTIALS_MAX)
+		return -ENOSPC;
 	worker_call(cs->worker, &j.job);
 	return j.res;
 }

@@ -37,7 +37,10 @@ static int reserve_some(const struct sys_ops *sys, int fd, uint64_t *bytes)
 
 	while (r == -ENOSPC && *bytes / 4 >= SEGMENT_BYTES_MIN) {
 		*bytes = *bytes / 4 / SEGMENT_BLOCK_BYTES * SEGMENT_BLOCK_BYTES;
-		r = reserve(sys, fd, *bytes);
+		/* What the attempt took is given back first. */
+		r = sys->ftruncate(fd, 0);
+		if (r == 0)
+			r = reserve(sys, fd, *bytes);
 	}
 	return r;
 }
@@ -133,6 +136,22 @@ int segment_file_open(const struct data_dir *d, uint32_t number, int *ret_fd)
 		return fd;
 	*ret_fd = fd;
 	return 0;
+}
+
+int segment_file_truncate(const struct data_dir *d, uint32_t number,
+			  uint64_t bytes)
+{
+	char name[NAME_BYTES];
+	int fd;
+	int r;
+
+	file_name(name, number, TAIL);
+	fd = d->sys->openat(d->segments_fd, name, O_RDWR | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	r = d->sys->ftruncate(fd, (off_t)bytes);
+	sys_close(d->sys, &fd);
+	return r;
 }
 
 int segment_file_unlink(const struct data_dir *d, uint32_t number)

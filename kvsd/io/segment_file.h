@@ -33,6 +33,9 @@ int segment_file_create(const struct data_dir *d, uint32_t number,
 /* For reading through the page cache. */
 int segment_file_open(const struct data_dir *d, uint32_t number,
 		      int *ret_fd) MUST_CHECK;
+/* Gives what is reserved from @bytes on back. */
+int segment_file_truncate(const struct data_dir *d, uint32_t number,
+			  uint64_t bytes) MUST_CHECK;
 /* Durably gone; 0 also when it was gone before. */
 int segment_file_unlink(const struct data_dir *d, uint32_t number) MUST_CHECK;
 

@@ -203,10 +203,40 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 	}
 }
 
+/* Headers of the segment after its end: they are not used, only seen. */
+static int look_behind(struct segment_replay *r, int fd,
+		       const uint8_t *generation, uint32_t block,
+		       bool *ret_torn)
+{
+	struct segment_record rec;
+	size_t len = 0;
+	size_t at;
+	int err;
+
+	for (;; block += SEGMENT_RECORD_BYTES_MAX / SEGMENT_BLOCK_BYTES) {
+		err = segment_file_read(r->dir, fd, r->record,
+					SEGMENT_RECORD_BYTES_MAX,
+					(uint64_t)block * SEGMENT_BLOCK_BYTES,
+					&len);
+		if (err < 0 || !len)
+			return err;
+		for (at = 0; at + SEGMENT_HEADER_BYTES <= len;
+		     at += SEGMENT_BLOCK_BYTES) {
+			if (segment_header_parse(r->record + at, &rec) < 0 ||
+			    memcmp(rec.generation, generation,
+				   SEGMENT_ID_BYTES))
+				continue;
+			*ret_torn = true;
+			return 0;
+		}
+	}
+}
+
 int segment_replay_run(struct segment_replay *r, uint32_t number,
-		       uint32_t mark, uint32_t *ret_end)
+		       uint32_t mark, uint32_t *ret_end, bool *ret_torn)
 {
 	uint8_t generation[SEGMENT_ID_BYTES];
+	bool torn = false;
 	uint32_t block = MAX(mark, SEGMENT_FIRST_BLOCK);
 	int fd;
 	int err;
@@ -224,9 +254,12 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
 	err = r->dir->sys->fdatasync(fd);
 	if (err == 0)
 		err = replay_records(r, number, fd, generation, &block);
+	if (err == 0)
+		err = look_behind(r, fd, generation, block, &torn);
 	sys_close(r->dir->sys, &fd);
 	if (err < 0)
 		return err;
 	*ret_end = block;
+	*ret_torn = torn;
 	return 0;
 }

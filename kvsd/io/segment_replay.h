@@ -54,11 +54,14 @@ void segment_replay_fini(struct segment_replay *r);
  * segment_replay_run() - replay one segment
  * @mark: the block to begin at
  * @ret_end: the block after the last record that belongs to the segment
+ * @ret_torn: whether records of the segment follow after a gap, from writes
+ *	that a power cut left behind in part, or because something is damaged
  *
  * Return: 0; an error of a callback or a system call (then nothing is known
  * about the rest of the segment).
  */
 int segment_replay_run(struct segment_replay *r, uint32_t number,
-		       uint32_t mark, uint32_t *ret_end) MUST_CHECK;
+		       uint32_t mark, uint32_t *ret_end,
+		       bool *ret_torn) MUST_CHECK;
 
 #endif

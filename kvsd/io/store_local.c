@@ -107,15 +107,22 @@ static int open_index(struct store_local *sl)
 	return r < 0 ? r : index_open(path, sl->dir->id, &sl->index, &made);
 }
 
-int store_local_open(const struct store_local_config *config,
-		     struct store_local **ret_store)
+/* Return: as store_local_open(). May be called again after a failure. */
+static int open_and_recover(struct store_local *sl)
 {
-	AUTO(store_local_close)
-	struct store_local *sl = calloc(1, sizeof(*sl));
 	int r;
 
-	if (!sl)
-		return -ENOMEM;
+	sl->index = index_close(sl->index);
+	segment_table_fini(&sl->table);
+	segment_table_init(&sl->table);
+	sl->recovered = 0;
+	r = open_index(sl);
+	return r < 0 ? r : store_recover(sl);
+}
+
+static void store_init(struct store_local *sl,
+		       const struct store_local_config *config)
+{
 	sl->config = *config;
 	sl->sys = config->sys;
 	sl->dir = config->dir;
@@ -126,17 +133,30 @@ int store_local_open(const struct store_local_config *config,
 	(void)pthread_mutex_init(&sl->lock, NULL);
 	atomic_flag_clear(&sl->seq_reserving);
 	sl->seq_job.run = seq_run;
+	disk_reserve_init(&sl->reserve, config->dir);
+}
+
+int store_local_open(const struct store_local_config *config,
+		     struct store_local **ret_store)
+{
+	AUTO(store_local_close)
+	struct store_local *sl = calloc(1, sizeof(*sl));
+	int r;
+
+	if (!sl)
+		return -ENOMEM;
+	store_init(sl, config);
 	r = check_config(config, &sl->segment_bytes);
-	if (r == 0)
-		r = open_index(sl);
 	if (r < 0)
 		return r;
-	r = store_recover(sl);
-	if (r == 0) {
-		sweep_segments(sl);
-		r = worker_new(!config->no_thread, changes_end_batch, sl,
-			       &sl->worker);
-	}
+	r = open_and_recover(sl);
+	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
+		r = open_and_recover(sl);
+	if (r < 0)
+		return r;
+	/* Makes the reserve, too, before segments take the room. */
+	sweep_segments(sl);
+	r = worker_new(!config->no_thread, changes_end_batch, sl, &sl->worker);
 	if (r < 0)
 		return r;
 	*ret_store = TAKE_PTR(sl);

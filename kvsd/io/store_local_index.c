@@ -11,6 +11,7 @@
  */
 #include "io/store_local_int.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -33,7 +34,10 @@ static void set_broken(struct store_local *sl, int err)
 					    "start it: it is made again" :
 					    "tried again");
 	sl->broken = err;
-	sl->retry_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) + INDEX_RETRY_NS;
+	sl->retry_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
+	/* With the reserve's room it may go well at once. */
+	if (err != -ENOSPC || !disk_reserve_release(&sl->reserve))
+		sl->retry_ns += INDEX_RETRY_NS;
 }
 
 /* Nothing of the open transaction is left: all of it is backlog again. */
@@ -118,8 +122,10 @@ uint64_t changes_end_batch(void *ctx)
 			return sl->retry_ns - now_ns;
 		retry_backlog(sl);
 	}
-	if (sl->broken)
-		return INDEX_RETRY_NS;
+	if (sl->broken) {
+		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
+		return now_ns < sl->retry_ns ? sl->retry_ns - now_ns : 0;
+	}
 	if (sl->sweep_wanted)
 		sweep_segments(sl);
 	return UINT64_MAX;
@@ -238,24 +244,33 @@ struct delete_job {
 	struct store_op *op;
 };
 
-/* Committed on its own: its result is an answer. */
-static int delete_slice(struct delete_job *j)
+static int delete_and_commit(struct delete_job *j)
 {
 	struct store_local *sl = j->sl;
 	int count;
 	int err;
 
-	if (sl->broken)
-		return -EIO;
-	err = commit_changes(sl);
-	if (err < 0)
-		return err;
 	count = index_delete(sl->index, j->id, j->before_ms,
 			     INDEX_ROWS_PER_DELETE);
 	err = count < 0 ? count : index_commit(sl->index);
 	if (err < 0)
 		index_rollback(sl->index);
 	return err < 0 ? err : count;
+}
+
+/* Committed on its own: its result is an answer. */
+static int delete_slice(struct delete_job *j)
+{
+	struct store_local *sl = j->sl;
+	int err;
+
+	/* What waits may need the room that the deletion makes. */
+	if (!sl->broken)
+		(void)commit_changes(sl);
+	err = delete_and_commit(j);
+	if (err == -ENOSPC && disk_reserve_release(&sl->reserve))
+		err = delete_and_commit(j);
+	return err;
 }
 
 static void delete_run(struct worker_job *job)
@@ -374,9 +389,9 @@ void sweep_segments(struct store_local *sl)
 	struct dead_list *d;
 	int err = 0;
 
+	/* Or index_sync() would commit them without telling. */
+	assert(list_empty(&sl->changes));
 	sl->sweep_wanted = false;
-	if (commit_changes(sl) < 0)
-		return;
 	d = malloc(sizeof(*d));
 	if (!d)
 		return; /* the next deletion comes here again */
@@ -391,4 +406,5 @@ void sweep_segments(struct store_local *sl)
 	if (err < 0)
 		log_warn("store", "removing segments: %s", strerror(-err));
 	free(d);
+	disk_reserve_make(&sl->reserve);
 }

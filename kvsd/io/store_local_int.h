@@ -21,6 +21,7 @@
 #include "core/limits.h"
 #include "core/loop.h"
 #include "core/store.h"
+#include "io/disk_reserve.h"
 #include "io/index_sqlite.h"
 #include "io/key_cache.h"
 #include "io/segment_table.h"
@@ -77,6 +78,7 @@ struct store_local {
 
 	/* Worker only. */
 	struct index_db *index;
+	struct disk_reserve reserve;
 	uint32_t next_number;		/* of a segment */
 	struct list_node changes;	/* applied, not committed */
 	unsigned int change_count;

@@ -192,6 +192,28 @@ static int found(void *ctx, const struct store_fragment *f,
 	return index_commit(r->sl->index);
 }
 
+static int replay_one(struct recovery *r, struct segment_replay *replay,
+		      const struct index_segment *s)
+{
+	uint32_t end = 0;
+	bool torn = false;
+	int err;
+
+	err = segment_replay_run(replay, s->number, s->mark, &end, &torn);
+	if (err < 0)
+		return err;
+	/*
+	 * Or each crash would cost what was reserved. A torn end is kept: if
+	 * it is damage and no power cut, what follows is of use to repair.
+	 */
+	if (!torn &&
+	    segment_file_truncate(r->sl->dir, s->number,
+				  (uint64_t)end * SEGMENT_BLOCK_BYTES) < 0)
+		log_debug("store", "segment %u stays as long as it is",
+			  s->number);
+	return index_segment_close(r->sl->index, s->number, end);
+}
+
 static int replay_all(struct recovery *r)
 {
 	struct store_local *sl = r->sl;
@@ -203,20 +225,14 @@ static int replay_all(struct recovery *r)
 		.found = found,
 		.ctx = r,
 	};
-	uint32_t end = 0;
 	size_t i;
 	int err;
 
 	err = segment_replay_init(&replay);
 	if (err < 0)
 		return err;
-	for (i = 0; i < r->todo_count && err == 0; i++) {
-		err = segment_replay_run(&replay, r->todo[i].number,
-					 r->todo[i].mark, &end);
-		if (err == 0)
-			err = index_segment_close(sl->index,
-						  r->todo[i].number, end);
-	}
+	for (i = 0; i < r->todo_count && err == 0; i++)
+		err = replay_one(r, &replay, &r->todo[i]);
 	segment_replay_fini(&replay);
 	if (sl->recovered || replay.dropped)
 		log_info("store", "replayed %zu segments: %" PRIu64

@@ -145,8 +145,8 @@ static void run_here(struct worker *w)
 	w->running = true;
 	while (!list_empty(&w->queue)) {
 		drain(w);
-		if (list_empty(&w->queue))
-			(void)end_batch(w);
+		while (list_empty(&w->queue) && !end_batch(w))
+			; /* again at once */
 	}
 	w->running = false;
 }
