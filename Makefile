@@ -112,7 +112,8 @@ include tests/build.mk
 obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 
 # Objects depend on this file, which changes only when the command line does.
-flags_now := $(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) $(ours_ld) $(LDFLAGS)
+flags_now := $(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) $(ours_ld) $(LDFLAGS) \
+	$(filter agent serve,$(PARTS))
 ifneq ($(building),)
 $(shell mkdir -p $(O); printf '%s\n' '$(flags_now)' | cmp -s - $(O)/flags || \
 	printf '%s\n' '$(flags_now)' > $(O)/flags)
@@ -166,6 +167,12 @@ ifneq ($(call has,producer),)
 all: $(O)/libkvsproducer.a $(O)/libkvsproducer.so.$(producer_version)
 $(eval $(call shared,kvsproducer,$(producer_version),$(producer_src),core io proto base,$(libs_io)))
 endif
+
+# Installed archives stand alone: everything under the public face is in them.
+$(O)/static/libcapture.a: $(call obj,$(capture_src) $(base_src))
+	@mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+$(O)/static/libkvsproducer.a: $(call obj,$(producer_src) $(io_src) $(core_src) $(proto_src) $(base_src))
+	@mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
 
 # `kvsd` has the roles that are built in; asked for another, it says so.
 roles := $(call has,agent) $(call has,serve)
@@ -246,10 +253,11 @@ clean:
 	@rm -rf $(O)
 .PHONY: help deps check check-fault check-san test soak demo bench lint format fuzz clean install
 
-install: all
+install: all $(if $(call has,capture),$(O)/static/libcapture.a) \
+	$(if $(call has,producer),$(O)/static/libkvsproducer.a)
 ifneq ($(call has,capture),)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/capture
-	$(INSTALL) -m 644 $(O)/libcapture.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(O)/static/libcapture.a $(DESTDIR)$(LIBDIR)
 	$(INSTALL) -m 755 $(O)/libcapture.so.$(capture_version) $(DESTDIR)$(LIBDIR)
 	ln -sf libcapture.so.$(capture_version) $(DESTDIR)$(LIBDIR)/libcapture.so.$(capture_major)
 	ln -sf libcapture.so.$(capture_major) $(DESTDIR)$(LIBDIR)/libcapture.so
@@ -259,7 +267,7 @@ ifneq ($(call has,capture),)
 endif
 ifneq ($(call has,producer),)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/kvs
-	$(INSTALL) -m 644 $(O)/libkvsproducer.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(O)/static/libkvsproducer.a $(DESTDIR)$(LIBDIR)
 	$(INSTALL) -m 755 $(O)/libkvsproducer.so.$(producer_version) $(DESTDIR)$(LIBDIR)
 	ln -sf libkvsproducer.so.$(producer_version) $(DESTDIR)$(LIBDIR)/libkvsproducer.so.$(producer_major)
 	ln -sf libkvsproducer.so.$(producer_major) $(DESTDIR)$(LIBDIR)/libkvsproducer.so

@@ -130,8 +130,7 @@ static void over(struct conn *c, int why)
 	c->state = CONN_OVER;
 	c->why = why;
 	if (c->resolve && c->resolve->owner) {
-		/* The look-up goes on by itself and frees its own memory. */
-		c->resolve->owner = NULL;
+		resolve_cancel(c->resolve);
 		c->resolve = NULL;
 	}
 	loop_cancel(c->loop, &c->recv_op);

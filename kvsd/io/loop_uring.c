@@ -312,16 +312,20 @@ static void uring_post(struct loop *l, struct loop_task *task)
 	list_add_tail(&u->posted, &task->link);
 	wake = !u->waking;
 	u->waking = true;
-	(void)pthread_mutex_unlock(&u->lock);
-	/* An eventfd takes this write unless its counter is near 2^64. */
+	/*
+	 * Under the lock: the task may be what ends the loop. An eventfd takes
+	 * this write unless its counter is near 2^64.
+	 */
 	if (wake && u->sys->write(u->wake_fd, &one, sizeof(one)) < 0)
 		abort();
+	(void)pthread_mutex_unlock(&u->lock);
 }
 
 static void uring_free(struct loop *l)
 {
 	struct loop_uring *u = uring(l);
 
+	run_posted(u);
 	while (u->in_flight > loop_op_busy(&u->wake_op)) {
 		if (uring_turn(l, NS_PER_S) < 0)
 			break;

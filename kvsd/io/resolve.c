@@ -12,6 +12,11 @@
 
 #define RESOLVE_STACK_BYTES (256u << 10)
 
+enum { STAGE_RUNNING, STAGE_POSTED, STAGE_ORPHAN };
+
+/* Held for moments only; one for all look-ups. */
+static pthread_mutex_t stage_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static bool resolve_numeric(struct resolve *r)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&r->addrs[0].addr;
@@ -39,6 +44,7 @@ static void *resolve_thread(void *arg)
 	struct addrinfo *list = NULL;
 	struct addrinfo *ai;
 	char port[8];
+	bool orphan;
 	int e;
 
 	(void)snprintf(port, sizeof(port), "%u", r->port);
@@ -56,7 +62,15 @@ static void *resolve_thread(void *arg)
 	}
 	if (list)
 		freeaddrinfo(list);
-	loop_post(r->loop, &r->task);
+	(void)pthread_mutex_lock(&stage_lock);
+	orphan = r->stage == STAGE_ORPHAN;
+	if (!orphan) {
+		r->stage = STAGE_POSTED;
+		loop_post(r->loop, &r->task);
+	}
+	(void)pthread_mutex_unlock(&stage_lock);
+	if (orphan)
+		free(r);
 	return NULL;
 }
 
@@ -101,10 +115,12 @@ int resolve_start(struct loop *l, const char *host, uint16_t port,
 	r->port = port;
 	r->task.run = resolve_posted;
 	(void)snprintf(r->host, sizeof(r->host), "%s", host);
-	if (resolve_numeric(r))
+	if (resolve_numeric(r)) {
+		r->stage = STAGE_POSTED;
 		loop_post(l, &r->task);
-	else
+	} else {
 		e = resolve_spawn(r);
+	}
 	if (e < 0) {
 		free(r);
 		return e;
@@ -116,4 +132,14 @@ int resolve_start(struct loop *l, const char *host, uint16_t port,
 void resolve_free(struct resolve *r)
 {
 	free(r);
+}
+
+void resolve_cancel(struct resolve *r)
+{
+	(void)pthread_mutex_lock(&stage_lock);
+	if (r->stage == STAGE_RUNNING)
+		r->stage = STAGE_ORPHAN;
+	else
+		r->owner = NULL;
+	(void)pthread_mutex_unlock(&stage_lock);
 }

@@ -25,13 +25,14 @@ struct resolve {
 	struct loop_task task;
 	struct loop *loop;
 	void (*done)(struct resolve *r);
-	void *owner;		/* NULL once the owner lost interest */
+	void *owner;		/* NULL after resolve_cancel() */
 	char host[RESOLVE_HOST_BYTES];
 	uint16_t port;
 	/* result */
 	struct resolve_addr addrs[RESOLVE_ADDRS_MAX];
 	unsigned int count;	/* 0 = the name does not resolve */
 	const char *reason;	/* static words when count is 0 */
+	int stage;		/* the thread's and the owner's, under a lock */
 };
 
 /**
@@ -43,5 +44,12 @@ int resolve_start(struct loop *l, const char *host, uint16_t port,
 		  void (*done)(struct resolve *r), void *owner,
 		  struct resolve **ret_resolve) MUST_CHECK;
 void resolve_free(struct resolve *r);
+
+/*
+ * The owner lost interest: the look-up frees itself when it ends, which may be
+ * after the loop is gone (then done() does not run), or done() runs with
+ * owner = NULL.
+ */
+void resolve_cancel(struct resolve *r);
 
 #endif

@@ -26,13 +26,18 @@ int main(void)
 	return kvs_producer_new(&c, &p) < 0 ? 0 : 1;
 }
 C
-export PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d
+export PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d
 for std in c11 c17; do
 	# shellcheck disable=SC2046
 	gcc -std=$std -pedantic -Wall -Wextra -Werror $(pkg-config --cflags libkvsproducer libcapture) "$d/t.c" \
 		-o "$d/t" $(pkg-config --libs libkvsproducer libcapture)
 done
 LD_LIBRARY_PATH=$d/usr/lib "$d/t" && echo "ok - a program builds and runs against the installed libraries"
+# shellcheck disable=SC2046
+gcc $(pkg-config --cflags libkvsproducer libcapture) "$d/t.c" -o "$d/t-static" "$d/usr/lib/libkvsproducer.a" \
+	"$d/usr/lib/libcapture.a" $(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs liburing libssl libcrypto) \
+	$(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs openh264 2>/dev/null) -pthread
+"$d/t-static" && echo "ok - a program links statically with the installed archives"
 for lib in capture kvsproducer; do
 	prefix=$([ $lib = capture ] && echo capture_ || echo kvs_)
 	others=$(nm -D --defined-only "$d/usr/lib/lib$lib.so" | awk '$2 != "A" {print $3}' | grep -v "^$prefix" || true)
