@@ -62,8 +62,8 @@ static void crc32c_matches_rfc3720_vectors(void **state)
 	for (i = 0; i < sizeof(counting); i++)
 		counting[i] = (uint8_t)(i * 7);
 	for (i = 0; i < 64; i++)
-		assert_int_equal(crc32c(5, counting + i, 900 + i),
-				 crc32c_table(5, counting + i, 900 + i));
+		assert_int_equal(crc32c(5, counting + i, 930 - i),
+				 crc32c_table(5, counting + i, 930 - i));
 }
 
 static void parse_refuses_what_is_not_a_whole_number(void **state)

@@ -116,7 +116,9 @@ static void side_closed(struct conn *c, void *ctx, int why)
 	s->closed++;
 	s->why = why;
 	(void)snprintf(s->reason, sizeof(s->reason), "%s", conn_reason(c));
-	s->conn = conn_free(c);
+	(void)conn_free(c);
+	/* A test may watch for it from another thread. */
+	__atomic_store_n(&s->conn, NULL, __ATOMIC_RELEASE);
 }
 
 static const struct conn_handler handler = {

@@ -166,13 +166,16 @@ static void commit_comes_back(void **state)
 		.page_count = 2,
 	};
 	uint8_t payload[64];
+	uint8_t again[64];
 	struct segment_commit d;
 	size_t len = segment_commit_bytes(2);
 
 	(void)state;
 	segment_commit_encode(payload, &c, places);
 	assert_int_equal(segment_commit_parse(payload, len, &d), 0);
-	assert_memory_equal(&c, &d, sizeof(c));
+	/* By its bytes: the structure has padding. */
+	segment_commit_encode(again, &d, places);
+	assert_memory_equal(payload, again, len);
 	assert_int_equal(segment_commit_place(payload, 1).block, 4000000000u);
 	/* Sizes that do not fit the pages, times that cannot be ordered. */
 	assert_int_equal(segment_commit_parse(payload, len - 1, &d), -EINVAL);
