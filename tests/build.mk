@@ -33,7 +33,7 @@ fault_tests :=
 
 fault_tests += fault_capture
 fault_tests += fault_store
-fault_tests += fault_producer fault_serve
+fault_tests += fault_agent fault_producer fault_serve
 $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
 
 # tests/sim/<name>.c: seeded simulations

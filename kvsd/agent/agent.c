@@ -451,8 +451,8 @@ static int write_report(struct agent *a, const struct report *r)
 	return e;
 }
 
-/* Return: an exit code. */
-static int finish(struct agent *a)
+/* @why: 0, or the error that ends it untimely. Return: an exit code. */
+static int finish(struct agent *a, int why)
 {
 	struct report r = {
 		.info = a->info,
@@ -476,7 +476,7 @@ static int finish(struct agent *a)
 	e = write_report(a, &r);
 	if (r.left)
 		return AGENT_EXIT_LEFT;
-	return e < 0 ? AGENT_EXIT_FAILED : AGENT_EXIT_OK;
+	return e < 0 || why < 0 ? AGENT_EXIT_FAILED : AGENT_EXIT_OK;
 }
 
 static int catch_signals(struct agent *a)
@@ -529,7 +529,7 @@ static int run(struct agent *a)
 	while (r > 0);
 	if (r < 0)
 		log_error("agent", "poll: %s", strerror(-r));
-	return finish(a);
+	return finish(a, r);
 }
 
 /* --- command line -------------------------------------------------------------------- */

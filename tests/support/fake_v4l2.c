@@ -619,6 +619,9 @@ static void write_packet(struct device *d, const struct fake_buffer *in,
 		   (d->pub.gop && d->sequence % d->pub.gop == 0);
 
 	d->force_key = false;
+	store_be32(packet + 8, 3); /* version */
+	store_be32(packet + 12, d->out.width);
+	store_be32(packet + 16, d->out.height);
 	store_be32(packet + 20, key ? 1u << 10 : 0);
 	store_be32(packet + 44, crc_of(&d->out, in));
 	if (pwrite(b->mem_fd[0], packet, sizeof(packet), b->mem_offset[0]) !=
@@ -897,16 +900,25 @@ static short events_of(struct device *d)
 	return events;
 }
 
+/* Other descriptors are asked for what they have now: time is the fake's. */
 static int fake_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
 {
-	struct device *d = count == 1 ? device_of(fds[0].fd) : NULL;
+	unsigned int ready = 0;
+	unsigned int i;
 
-	if (!d)
-		return sys_posix()->poll(fds, count, timeout_ms);
-	fds[0].revents = events_of(d) &
-			 (short)(fds[0].events | POLLERR | POLLHUP);
-	if (fds[0].revents)
-		return 1;
+	for (i = 0; i < count; i++) {
+		struct device *d = device_of(fds[i].fd);
+
+		if (!d)
+			(void)sys_posix()->poll(&fds[i], 1, 0);
+		else
+			fds[i].revents = events_of(d) &
+					 (short)(fds[i].events | POLLERR |
+						 POLLHUP);
+		ready += fds[i].revents != 0;
+	}
+	if (ready)
+		return (int)ready;
 	if (timeout_ms < 0)
 		abort(); /* a wait without a deadline */
 	fake.now_ns += (uint64_t)timeout_ms * 1000000u;

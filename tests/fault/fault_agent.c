@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `kvsd agent` with one call failing: a fake camera and a fake M2M encoder
+ * (tests/support/fake_v4l2.h) on the agent's side, a service that is well on
+ * the other. Each run is a fresh process. Whatever fails: the agent says no,
+ * or opens again and goes on; it ends, leaves nothing open, and what it
+ * reports as persisted is there.
+ *
+ * Time on the agent's side is the fake's, so waits are not waited for.
+ * FULL=1: every call. Else a part of them, spread evenly.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <kvs/client.h>
+
+#include "agent/agent.h"
+#include "base/buf.h"
+#include "base/macros.h"
+#include "base/sys.h"
+#include "core/limits.h"
+#include "proto/json_find.h"
+#include "support/fake_v4l2.h"
+#include "support/serve_child.h"
+#include "support/sys_fault.h"
+
+#define DURATION "4"
+#define RUNS_SHORT 40u
+#define RUN_S_MAX 30u	/* then it hangs */
+#define REPLY_BYTES_MAX (1u << 20)
+#define REPORT_BYTES_MAX 8192u
+
+static char base[64];
+static char config_path[96];
+static char report_path[96];
+static char log_path[96];
+static struct serve_child service;
+static struct kvs_client *client;
+static struct buf reply;
+
+/* Shared with the agent's process. */
+struct outcome {
+	bool ended;
+	bool fired;
+	char where[32];
+	unsigned long calls;
+	size_t fds;
+	size_t maps;
+	unsigned int opens;
+	int fds_before;
+	int fds_after;
+};
+
+static struct outcome *outcome;
+
+struct fault {
+	const char *name;
+	const char *only;	/* a call's name, or NULL */
+	bool sticky;
+	int err;
+	unsigned long n;
+};
+
+static struct fault running;
+
+/* --- the agent's process ------------------------------------------------------------ */
+
+static uint64_t wall_ns;	/* at the fake's zero */
+static struct sys_ops ops;
+
+/* The fake has one clock; the service wants a date. */
+static int agent_clock(clockid_t clock, struct timespec *ret_ts)
+{
+	uint64_t ns;
+
+	(void)fake_v4l2_ops()->clock_gettime(clock, ret_ts);
+	if (clock != CLOCK_REALTIME)
+		return 0;
+	ns = wall_ns + (uint64_t)ret_ts->tv_sec * NS_PER_S +
+	     (uint64_t)ret_ts->tv_nsec;
+	ret_ts->tv_sec = (time_t)(ns / NS_PER_S);
+	ret_ts->tv_nsec = (long)(ns % NS_PER_S);
+	return 0;
+}
+
+static void run_agent(const struct fault *f)
+{
+	const char *const args[] = { "agent", "--config", config_path,
+				     "--duration", DURATION "s", "--report",
+				     report_path, NULL };
+	int log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+		       0600);
+	struct fake_v4l2 *camera;
+	struct fake_v4l2 *encoder;
+	int r;
+
+	(void)dup2(log, STDOUT_FILENO);
+	(void)dup2(log, STDERR_FILENO);
+	(void)close(log);
+	(void)alarm(RUN_S_MAX);
+	outcome->fds_before = serve_child_count_fds();
+	fake_v4l2_reset();
+	camera = fake_v4l2_add(FAKE_CAMERA);
+	encoder = fake_v4l2_add(FAKE_ENCODER);
+	encoder->gop = 30;
+	wall_ns = sys_now_ns(sys_posix(), CLOCK_REALTIME);
+	ops = *fake_v4l2_ops();
+	ops.clock_gettime = agent_clock;
+	sys_fault_reset();
+	sys_fault_wrap(&ops);
+	sys_fault_only(f->only);
+	if (f->sticky)
+		sys_fault_arm_sticky(f->n, f->err);
+	else
+		sys_fault_arm(f->n, f->err);
+	r = agent_main((int)ARRAY_SIZE(args) - 1, (char **)(uintptr_t)args,
+		       sys_fault());
+	outcome->fired = sys_fault_fired();
+	(void)snprintf(outcome->where, sizeof(outcome->where), "%s",
+		       sys_fault_where());
+	outcome->calls = sys_fault_calls();
+	outcome->fds = sys_fault_open_fds();
+	outcome->maps = sys_fault_open_maps();
+	outcome->opens = camera->opens + encoder->opens;
+	outcome->fds_after = serve_child_count_fds();
+	outcome->ended = true;
+	exit(r);
+}
+
+static void write_config(const char *stream)
+{
+	FILE *f = fopen(config_path, "we");
+
+	assert_non_null(f);
+	(void)fprintf(f, "[service]\nendpoint = %s\nregion = us-west-2\n"
+		      "ca_bundle = %s\ncredentials = %s/dir/credentials\n"
+		      "[stream]\nname = %s\nfragment = 1s\n"
+		      "[encoder]\nkind = m2m\n"
+		      "[agent]\nstop_timeout = 20s\n",
+		      service.endpoint, service.ca, base, stream);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* --- the service's side ------------------------------------------------------------- */
+
+static int collect(void *ctx, const uint8_t *bytes, size_t len)
+{
+	(void)ctx;
+	return buf_add(&reply, bytes, len);
+}
+
+/* Fragments that the service has of @stream. */
+static uint64_t count_stored(const char *stream)
+{
+	static const char name[] = "\"FragmentNumber\"";
+	struct kvs_reply r;
+	const char *at;
+	char json[512];
+	uint64_t n = 0;
+
+	(void)snprintf(json, sizeof(json),
+		       "{\"StreamName\":\"%s\",\"FragmentSelector\":{"
+		       "\"FragmentSelectorType\":\"SERVER_TIMESTAMP\","
+		       "\"TimestampRange\":{\"StartTimestamp\":1,"
+		       "\"EndTimestamp\":9999999999}}}", stream);
+	buf_reset(&reply);
+	assert_int_equal(kvs_client_call(client, NULL, "/listFragments", json,
+					 strlen(json), collect, NULL, &r), 0);
+	if (r.status == 404)
+		return 0;
+	assert_int_equal(r.status, 200);
+	assert_int_equal(buf_add(&reply, "", 1), 0);
+	for (at = (const char *)buf_head(&reply); (at = strstr(at, name));
+	     at += sizeof(name) - 1)
+		n++;
+	return n;
+}
+
+static uint64_t reported(const struct slice *report, const char *name)
+{
+	uint64_t n = 0;
+
+	assert_int_equal(json_find_u64(*report, name, &n), 0);
+	return n;
+}
+
+static void check_report(const struct fault *f, const char *stream)
+{
+	static char text[REPORT_BYTES_MAX];
+	FILE *in = fopen(report_path, "re");
+	struct slice report = { text, 0 };
+	uint64_t persisted;
+
+	assert_non_null(in);
+	report.len = fread(text, 1, sizeof(text) - 1, in);
+	(void)fclose(in);
+	text[report.len] = '\0';
+	/* Success is to the end of --duration. */
+	assert_non_null(strstr(text, "\"duration_s\":" DURATION "."));
+	persisted = reported(&report, "fragments_persisted");
+	assert_int_equal(count_stored(stream), persisted);
+	assert_int_equal(reported(&report, "fragments_left"), 0);
+	assert_int_equal(reported(&report, "fragments_dropped"), 0);
+	assert_int_equal(reported(&report, "fragments_sealed"), persisted);
+	/* One fault costs at most one opening of the camera. */
+	if (!f->sticky) {
+		assert_true(reported(&report, "reopened") <= 1);
+		assert_true(persisted >= 1);
+	}
+}
+
+/* --- sweeps --------------------------------------------------------------------------- */
+
+/* Return: the exit code. */
+static int run(const struct fault *f)
+{
+	static unsigned int count;
+	char stream[32];
+	pid_t pid;
+	int status;
+
+	running = *f;
+	memset(outcome, 0, sizeof(*outcome));
+	(void)snprintf(stream, sizeof(stream), "agent-%u", count++);
+	write_config(stream);
+	(void)fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		run_agent(f);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (getenv("VERBOSE"))
+		fprintf(stderr, "%s %lu %s: %s, status %x\n", f->name, f->n,
+			strerror(-f->err), outcome->where, (unsigned)status);
+	assert_true(WIFEXITED(status));
+	assert_true(outcome->ended);
+	assert_int_equal(outcome->fds, 0);
+	assert_int_equal(outcome->maps, 0);
+	assert_int_equal(outcome->opens, 0);
+	assert_int_equal(outcome->fds_after, outcome->fds_before);
+	if (!outcome->fired)
+		assert_int_equal(WEXITSTATUS(status), AGENT_EXIT_OK);
+	/* Never "media was lost": the service was well. */
+	assert_in_range(WEXITSTATUS(status), AGENT_EXIT_OK, AGENT_EXIT_USAGE);
+	if (WEXITSTATUS(status) == AGENT_EXIT_OK)
+		check_report(f, stream);
+	return WEXITSTATUS(status);
+}
+
+static void sweep(struct fault *f)
+{
+	static unsigned int shift;
+	const char *env = getenv("FULL");
+	unsigned long stride = 1;
+	unsigned long total;
+	unsigned long survived = 0;
+	unsigned long runs = 0;
+
+	f->n = 0;
+	assert_int_equal(run(f), AGENT_EXIT_OK);
+	total = outcome->calls;
+	assert_true(total > 0);
+	if (!env || !env[0])
+		stride = total / RUNS_SHORT + 1;
+	for (f->n = 1 + shift++ % stride; f->n <= total; f->n += stride) {
+		survived += run(f) == AGENT_EXIT_OK;
+		runs++;
+	}
+	printf("%s, %s: %lu of %lu calls, went on after %lu\n", f->name,
+	       strerror(-f->err), runs, total, survived);
+	running.name = NULL;
+}
+
+static void agent_survives_a_failed_call(void **state)
+{
+	static const int errors[] = { -EIO, -ENOMEM, -EMFILE, -ENODEV };
+	struct fault f = { .name = "call" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(errors); i++) {
+		f.err = errors[i];
+		sweep(&f);
+	}
+}
+
+static void agent_survives_devices_that_die(void **state)
+{
+	struct fault f = { .name = "ioctl from here on", .only = "ioctl",
+			   .sticky = true, .err = -ENODEV };
+
+	(void)state;
+	sweep(&f);
+}
+
+static int explain(void **state)
+{
+	char command[256];
+
+	(void)state;
+	if (!running.name)
+		return 0;
+	fprintf(stderr, "last: %s %lu %s\n", running.name, running.n,
+		strerror(-running.err));
+	(void)snprintf(command, sizeof(command), "tail -n 20 %s >&2", log_path);
+	running.name = NULL;
+	return system(command) ? -1 : 0;
+}
+
+static int prepare(void **state)
+{
+	struct kvs_client_config config;
+	struct serve_setup setup = { .sys = sys_posix() };
+	char dir[96];
+	char log[96];
+
+	(void)state;
+	(void)snprintf(base, sizeof(base), "%s/fault_agent.XXXXXX",
+		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	if (!mkdtemp(base))
+		return -1;
+	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
+	(void)snprintf(log, sizeof(log), "%s/serve.log", base);
+	(void)snprintf(config_path, sizeof(config_path), "%s/conf", base);
+	(void)snprintf(report_path, sizeof(report_path), "%s/report", base);
+	(void)snprintf(log_path, sizeof(log_path), "%s/log", base);
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	setup.dir = dir;
+	setup.log = log;
+	if (outcome == MAP_FAILED || !serve_child_start(&service, &setup))
+		return -1;
+	serve_child_client(&service, &config);
+	buf_init(&reply, REPLY_BYTES_MAX);
+	return kvs_client_new(&config, &client);
+}
+
+static int clean_up(void **state)
+{
+	char command[128];
+
+	(void)state;
+	(void)kvs_client_free(client);
+	buf_fini(&reply);
+	serve_child_stop(&service);
+	serve_child_fini(&service);
+	(void)munmap(outcome, sizeof(*outcome));
+	(void)snprintf(command, sizeof(command), "rm -rf %s", base);
+	return system(command) ? -1 : 0;
+}
+
+int main(void)
+{
+#define SWEEP(f) cmocka_unit_test_teardown(f, explain)
+	const struct CMUnitTest tests[] = {
+		SWEEP(agent_survives_a_failed_call),
+		SWEEP(agent_survives_devices_that_die),
+	};
+
+	return cmocka_run_group_tests(tests, prepare, clean_up);
+}
