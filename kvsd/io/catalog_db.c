@@ -131,7 +131,7 @@ int catalog_db_create(const struct data_dir *d, const char *name,
 		r = unlink_new(d, temp);
 	if (r == 0)
 		r = db_open(path, DB_CATALOG, true, &db);
-	if (r < 0)
+	if (r)
 		return r;
 	r = write_schema(db, d, check, check_len);
 	(void)db_close(db);
@@ -153,7 +153,7 @@ int catalog_db_copy(const struct data_dir *d, struct catalog_db *from,
 		r = unlink_new(d, temp);
 	if (r == 0)
 		r = db_prepare(from->db, "VACUUM INTO ?1", &s);
-	if (r < 0)
+	if (r)
 		return r;
 	db_bind_text(s, 1, path);
 	r = db_run(s);

@@ -170,6 +170,7 @@ static int nonce_next(struct store_instance *in,
 static int record_init(struct store_writer *w, enum segment_kind kind,
 		       uint32_t payload_bytes, struct segment_record *r)
 {
+	assert(w->in->seg); /* record_room() saw to it */
 	memset(r, 0, sizeof(*r));
 	r->kind = kind;
 	memcpy(r->generation, w->in->seg->generation, SEGMENT_ID_BYTES);
