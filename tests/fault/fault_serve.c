@@ -623,15 +623,16 @@ static int clean_up(void **state)
 
 int main(void)
 {
-#define SWEEP(f) cmocka_unit_test_teardown(f, explain)
+#define SWEEP(what) \
+	cmocka_unit_test_teardown(serve_survives_##what, explain)
 	const struct CMUnitTest tests[] = {
-		SWEEP(serve_survives_a_failed_call_on_a_new_directory),
-		SWEEP(serve_survives_a_failed_call),
-		SWEEP(serve_survives_a_failed_call_when_its_certificate_is_renewed),
-		SWEEP(serve_survives_a_failed_completion),
-		SWEEP(serve_survives_a_completion_that_fails_late),
-		SWEEP(serve_survives_a_failed_call_of_sqlite),
-		SWEEP(serve_survives_a_failed_call_of_sqlite_on_a_new_directory),
+		SWEEP(a_failed_call_on_a_new_directory),
+		SWEEP(a_failed_call),
+		SWEEP(a_failed_call_when_its_certificate_is_renewed),
+		SWEEP(a_failed_completion),
+		SWEEP(a_completion_that_fails_late),
+		SWEEP(a_failed_call_of_sqlite),
+		SWEEP(a_failed_call_of_sqlite_on_a_new_directory),
 	};
 
 	return cmocka_run_group_tests(tests, prepare, clean_up);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/upload_raw.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,6 @@
 struct run {
 	struct upload_raw *up;
 	struct http_client *client;
-	const struct kvs_client_config *config;
 	const char *stream;
 	struct endpoint endpoint;
 	struct aws_identity id;
@@ -136,7 +134,7 @@ void upload_raw(const struct kvs_client_config *config, const char *stream,
 		uint64_t start_ms, const uint8_t *bytes, size_t len,
 		struct upload_raw *ret_upload)
 {
-	struct run u = { .up = ret_upload, .config = config, .stream = stream,
+	struct run u = { .up = ret_upload, .stream = stream,
 			 .start_ms = start_ms, .body = bytes, .len = len };
 	struct tls_ctx *tls;
 	struct loop *l;
