@@ -591,11 +591,13 @@ static int explain(void **state)
 
 static int prepare(void **state)
 {
+	const char *tmp = getenv("TMPDIR");
 	struct serve_child child;
 	struct client c;
 
 	(void)state;
-	(void)snprintf(base, sizeof(base), "%s/fault_serve.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	(void)snprintf(base, sizeof(base), "%s/fault_serve.XXXXXX",
+		       tmp ? tmp : "/tmp");
 	if (!mkdtemp(base))
 		return -1;
 	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
