@@ -400,7 +400,6 @@ def test_muxers():
     expect(status, 0, f"mkvmerge {err}")
     with open(out, "rb") as file:
         accepted("mkvmerge", file.read())
-    test_file_tags(raw, out)
     if not shutil.which("gst-launch-1.0"):
         print("# no gst-launch-1.0: matroskamux not tried")
         return
@@ -415,32 +414,6 @@ def test_muxers():
         return
     with open(out, "rb") as file:
         accepted("GStreamer matroskamux", file.read())
-
-
-def test_file_tags(raw, out):
-    """Tags that say something about the file or its tracks are not fragment
-    metadata, however many there are: muxers write them unasked."""
-    xml = os.path.join(bench.temp, "tags.xml")
-    with open(xml, "w") as file:
-        file.write("<Tags><Tag>" + "".join(
-            f"<Simple><Name>KEY{i}</Name><String>{i}</String></Simple>"
-            for i in range(12)) + "</Tag></Tags>")
-    status, _, err = run_tool(["mkvmerge", "-q", "-o", out, "--global-tags",
-                               xml, "--cluster-length", "2000ms", raw])
-    expect(status, 0, f"mkvmerge {err}")
-    with open(out, "rb") as file:
-        accepted("mkvmerge, a dozen tags of the file", file.read())
-    movie = os.path.join(bench.temp, "movie.mp4")
-    many = [a for i in range(12) for a in ("-metadata", f"key{i}=value {i}")]
-    status, _, err = run_tool(["ffmpeg", "-v", "error", "-y", "-i", raw, "-c",
-                               "copy", *many, "-movflags",
-                               "use_metadata_tags", movie])
-    expect(status, 0, f"ffmpeg {err}")
-    status, _, err = run_tool(["ffmpeg", "-v", "error", "-y", "-i", movie,
-                               "-c", "copy", out])
-    expect(status, 0, f"ffmpeg {err}")
-    with open(out, "rb") as file:
-        accepted("ffmpeg, a dozen tags of the file", file.read())
 
 
 def test_forms():

@@ -976,8 +976,7 @@ int main(void)
 		T(upload_does_not_create_when_it_may_not),
 		T(upload_connects_only_when_there_is_media),
 		T(upload_sends_a_fragment_while_it_grows),
-		T(upload_stops_sending_when_the_connection_is_behind),
-		T(upload_trims_on_persisted),
+		T(upload_stops_sending_when_the_connection_is_behind), T(upload_trims_on_persisted),
 		T(upload_trims_on_received_when_nothing_is_retained),
 		T(upload_repeats_only_what_was_not_acknowledged),
 		T(upload_drops_a_fragment_that_the_service_never_takes),
@@ -992,15 +991,13 @@ int main(void)
 		T(upload_finishes_when_all_is_acknowledged),
 		T(upload_waits_a_minute_for_acknowledgements_but_not_for_ever),
 		T(upload_gives_up_a_connection_that_takes_nothing),
-		T(upload_never_retries_a_refusal_tightly),
-		T(upload_retries_a_busy_service_sooner),
+		T(upload_never_retries_a_refusal_tightly), T(upload_retries_a_busy_service_sooner),
 		T(upload_corrects_a_wrong_clock_once),
 		T(upload_asks_for_the_endpoint_again_after_failures),
 		T(upload_drops_a_fragment_whose_codec_private_is_gone),
 		T(upload_reconnects_when_it_cannot_send),
 		T(upload_makes_room_with_the_oldest_whole_fragment),
-		T(upload_spares_the_fragment_on_its_way),
-		T(upload_gives_up_the_open_fragment_last),
+		T(upload_spares_the_fragment_on_its_way), T(upload_gives_up_the_open_fragment_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
