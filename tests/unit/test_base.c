@@ -66,6 +66,29 @@ static void crc32c_matches_rfc3720_vectors(void **state)
 				 crc32c_table(5, counting + i, 930 - i));
 }
 
+static void crc32c_is_the_same_by_lanes_and_by_table(void **state)
+{
+	static uint8_t bytes[100000];
+	uint32_t rng = 1;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bytes); i++) {
+		rng = rng * 1664525u + 1013904223u;
+		bytes[i] = (uint8_t)(rng >> 24);
+	}
+	/* Around whole turns of the three lanes, at odd places. */
+	for (i = 0; i < 40; i++) {
+		size_t len = 12288 * (1 + i % 4) + i * 7 - 20;
+		const uint8_t *p = bytes + i * 3;
+
+		assert_int_equal(crc32c((uint32_t)i, p, len),
+				 crc32c_table((uint32_t)i, p, len));
+	}
+	assert_int_equal(crc32c(0, bytes, sizeof(bytes)),
+			 crc32c_table(0, bytes, sizeof(bytes)));
+}
+
 static void parse_refuses_what_is_not_a_whole_number(void **state)
 {
 	uint64_t v = 77;
@@ -135,6 +158,7 @@ int main(void)
 		cmocka_unit_test(buf_keeps_its_limit),
 		cmocka_unit_test(buf_printf_appends_without_its_nul),
 		cmocka_unit_test(crc32c_matches_rfc3720_vectors),
+		cmocka_unit_test(crc32c_is_the_same_by_lanes_and_by_table),
 		cmocka_unit_test(parse_refuses_what_is_not_a_whole_number),
 		cmocka_unit_test(list_survives_double_removal),
 		cmocka_unit_test(write_file_replaces_whole_content),

@@ -118,15 +118,10 @@ static void fake_report(void *ctx, const struct upload_report *r)
 }
 
 static const struct upload_ops fake_ops = {
-	.call = fake_call,
-	.connect = fake_connect,
-	.open = fake_open,
-	.header = fake_header,
-	.send = fake_send,
-	.end = fake_end,
-	.close = fake_close,
-	.backlog = fake_backlog,
-	.timer = fake_timer,
+	.call = fake_call, .connect = fake_connect,
+	.open = fake_open, .close = fake_close,
+	.header = fake_header, .send = fake_send, .end = fake_end,
+	.backlog = fake_backlog, .timer = fake_timer,
 	.report = fake_report,
 };
 
