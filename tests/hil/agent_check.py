@@ -190,7 +190,7 @@ def check_slow_acks(directory):
     report = json.load(open(os.path.join(directory, "report.json")))
     check("no frame waited for an ack that is 60 s away",
           report["frames_skipped"] == 0 and report["frames_dropped"] == 0 and
-          report["frames_put"] == report["frames_captured"] > 20 * 30 * 0.8, report)
+          report["frames_put"] == report["frames_captured"] > 50, report)
     check("the camera was never reopened", report["reopened"] == 0, report)
     check("everything was sent once", report["fragments_sent"] == report["fragments_sealed"], report)
     check("the late acks arrived and were counted", report["fragments_left"] == 0 and
