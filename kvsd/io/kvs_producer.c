@@ -154,7 +154,7 @@ static int make_fragmenter(struct kvs_producer *p,
 	return fragmenter_new(&config, &p->fragmenter);
 }
 
-/* Pages of the store that are free for now go back to the system. */
+/* Pages of the store that hold nothing go back to the system. */
 static void give_back(void *ctx, size_t offset, size_t len)
 {
 	struct kvs_producer *p = ctx;
