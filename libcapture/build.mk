@@ -8,4 +8,4 @@ base_src := $(addprefix libcapture/base/, \
 capture_src := $(addprefix libcapture/src/, \
 	api.c arena.c device.c encoder.c encoder_m2m.c encoder_openh264.c \
 	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
-	stream.c v4l2.c)
+	source.c source_v4l2.c v4l2.c)

@@ -35,7 +35,7 @@ size_t devices_formats(const struct sys_ops *sys,
 		       const struct agent_config *config,
 		       uint32_t fourccs[DEVICES_FORMATS_MAX]);
 
-/* Words for a failed capture_stream_open() or _start(). */
+/* Words for a failed capture_source_open() or _start(). */
 void devices_explain_camera(const struct capture_device *camera,
 			    const struct agent_config *config, int result,
 			    char *error, size_t error_size);

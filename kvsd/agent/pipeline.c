@@ -8,7 +8,7 @@
 
 #include <capture/encoder.h>
 #include <capture/frame.h>
-#include <capture/stream.h>
+#include <capture/source.h>
 
 #include "agent/devices.h"
 #include "core/limits.h"
@@ -20,7 +20,7 @@ struct pipeline {
 	const struct sys_ops *sys;
 	const struct pipeline_calls *calls;
 	void *ctx;
-	struct capture_stream *stream;
+	struct capture_source *stream;
 	struct capture_encoder *encoder;	/* NULL: the camera compresses */
 	struct pipeline_info info;
 	uint64_t camera_timeout_ns;
@@ -49,7 +49,7 @@ static int open_stream(struct pipeline *p, const struct agent_config *c,
 		       const struct capture_device *camera, char *error)
 {
 	uint32_t fourccs[DEVICES_FORMATS_MAX];
-	struct capture_stream_config config = {
+	struct capture_source_config config = {
 		.path = camera->path,
 		.fourccs = fourccs,
 		.width = c->width,
@@ -60,13 +60,13 @@ static int open_stream(struct pipeline *p, const struct agent_config *c,
 	int r;
 
 	config.fourcc_count = devices_formats(p->sys, c, fourccs);
-	r = capture_stream_open(p->sys, &config, &p->stream);
+	r = capture_source_open(p->sys, &config, &p->stream);
 	if (r < 0) {
 		devices_explain_camera(camera, c, r, error,
 				       PIPELINE_ERROR_CHARS);
 		return r;
 	}
-	p->info.format = *capture_stream_format(p->stream);
+	p->info.format = *capture_source_format(p->stream);
 	return 0;
 }
 
@@ -91,11 +91,11 @@ static int open_encoder(struct pipeline *p, const struct agent_config *c,
 		[AGENT_ENCODER_OPENH264] = CAPTURE_BACKEND_SOFTWARE,
 		[AGENT_ENCODER_NONE] = CAPTURE_BACKEND_AUTO,
 	};
-	struct capture_stream_stats camera;
+	struct capture_source_stats camera;
 	struct capture_encoder_config config;
 	int r;
 
-	capture_stream_stats(p->stream, &camera);
+	capture_source_stats(p->stream, &camera);
 	capture_encoder_config_init(&config);
 	config.backend = backends[c->encoder];
 	config.path = c->encoder_device[0] ? c->encoder_device : NULL;
@@ -115,12 +115,12 @@ static int open_encoder(struct pipeline *p, const struct agent_config *c,
 static void fill_info(struct pipeline *p, const struct capture_device *camera)
 {
 	struct pipeline_info *i = &p->info;
-	struct capture_stream_stats stream;
+	struct capture_source_stats stream;
 	struct capture_encoder_stats encoder;
 
 	(void)snprintf(i->path, sizeof(i->path), "%s", camera->path);
 	(void)snprintf(i->card, sizeof(i->card), "%s", camera->card);
-	capture_stream_stats(p->stream, &stream);
+	capture_source_stats(p->stream, &stream);
 	i->camera_rung = stream.rung;
 	i->memory_bytes = stream.memory_bytes;
 	i->codec = i->format.fourcc;
@@ -147,7 +147,7 @@ static int open_parts(struct pipeline *p, const struct agent_config *config,
 	if (r < 0)
 		return r;
 	fill_info(p, camera);
-	r = capture_stream_start(p->stream);
+	r = capture_source_start(p->stream);
 	if (r < 0)
 		devices_explain_camera(camera, config, r, error,
 				       PIPELINE_ERROR_CHARS);
@@ -189,7 +189,7 @@ struct pipeline *pipeline_close(struct pipeline *p)
 		return NULL;
 	/* The encoder first: it may hold frames of the camera. */
 	(void)capture_encoder_close(p->encoder);
-	(void)capture_stream_close(p->stream);
+	(void)capture_source_close(p->stream);
 	free(p);
 	return NULL;
 }
@@ -201,10 +201,10 @@ const struct pipeline_info *pipeline_info(const struct pipeline *p)
 
 void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 {
-	struct capture_stream_stats stream;
+	struct capture_source_stats stream;
 	struct capture_encoder_stats encoder;
 
-	capture_stream_stats(p->stream, &stream);
+	capture_source_stats(p->stream, &stream);
 	*ret = (struct pipeline_stats){
 		.frames = stream.frames,
 		.frames_lost = stream.frames_lost,
@@ -226,7 +226,7 @@ size_t pipeline_fds(const struct pipeline *p,
 		    struct pollfd fds[PIPELINE_FDS_MAX])
 {
 	size_t count = 0;
-	int fd = capture_stream_fd(p->stream);
+	int fd = capture_source_fd(p->stream);
 
 	fds[count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
 	fd = p->encoder ? capture_encoder_fd(p->encoder) : -1;
@@ -339,7 +339,7 @@ static int dequeue(struct pipeline *p, uint64_t now_ns, char *error)
 {
 	for (unsigned int i = 0; i < FRAMES_PER_RUN_MAX; i++) {
 		struct capture_frame *frame;
-		int r = capture_stream_dequeue(p->stream, 0, &frame);
+		int r = capture_source_dequeue(p->stream, 0, &frame);
 
 		if (r == -EAGAIN || r == -ENOBUFS)
 			return 0;

@@ -68,7 +68,7 @@ struct pipeline_stats {
  * @error: PIPELINE_ERROR_CHARS; on failure what is wrong and what there is
  *
  * Context: blocks in open(2) of the devices.
- * Return: 0, or the error of what failed (see capture/stream.h, encoder.h).
+ * Return: 0, or the error of what failed (see capture/source.h, encoder.h).
  */
 int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
 		  const struct pipeline_calls *calls, void *ctx,

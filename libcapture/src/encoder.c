@@ -208,6 +208,9 @@ void packet_origin_init(struct packet_origin *origin, uint64_t key,
 	origin->sequence = frame->sequence;
 	origin->clock = frame->clock;
 	origin->point = frame->point;
+	origin->epoch = frame->epoch;
+	origin->device_ticks = frame->device_ticks;
+	origin->device_hz = frame->device_hz;
 }
 
 struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
@@ -231,6 +234,9 @@ struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
 	packet->stamp_ns = origin->stamp_ns;
 	packet->clock = origin->clock;
 	packet->point = origin->point;
+	packet->epoch = origin->epoch;
+	packet->device_ticks = origin->device_ticks;
+	packet->device_hz = origin->device_hz;
 	packet->encode_ns = now_ns - origin->submit_ns;
 	encoder->stats.packets_out++;
 	encoder->stats.bytes_out += bytes;

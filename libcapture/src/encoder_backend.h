@@ -53,6 +53,9 @@ struct packet_origin {
 	uint32_t sequence;
 	enum capture_clock clock;
 	enum capture_point point;
+	uint32_t epoch;
+	uint64_t device_ticks;
+	uint64_t device_hz;
 };
 
 void packet_origin_init(struct packet_origin *origin, uint64_t key,

@@ -11,7 +11,7 @@ make -s O="$o" DESTDIR="$d" PREFIX=/usr install >/dev/null
 check() {
 	if [ -e "$d/$1" ]; then echo "ok - installed $1"; else echo "not ok - $1 is not installed"; exit 1; fi
 }
-for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capture/stream.h \
+for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capture/source.h \
 	usr/lib/pkgconfig/libkvsproducer.pc usr/lib/pkgconfig/libcapture.pc usr/lib/libcapture.so \
 	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules usr/share/doc/kvsd/agent.conf.example; do
 	check "$f"

@@ -14,7 +14,7 @@
 
 #include <capture/device.h>
 #include <capture/encoder.h>
-#include <capture/stream.h>
+#include <capture/source.h>
 
 #include "base/macros.h"
 #include "support/fake_v4l2.h"
@@ -25,8 +25,7 @@
 /* Failed turns in a row after which a run gives its object up. */
 #define TRIES_MAX 20
 
-static const int errors[] = { -EIO, -ENOMEM, -EMFILE, -ENODEV, -EINVAL,
-			      -EBUSY };
+static const int errors[] = {-EIO, -ENOMEM, -EMFILE, -ENODEV, -EINVAL, -EBUSY};
 
 static struct fake_v4l2 *camera;
 static struct fake_v4l2 *device;
@@ -36,10 +35,10 @@ static uint64_t soon(void)
 	return sys_now_ns(sys_fault(), CLOCK_MONOTONIC) + 1000000000;
 }
 
-static int open_stream(struct capture_stream **ret)
+static int open_stream(struct capture_source **ret)
 {
-	static const uint32_t fourccs[] = { CAPTURE_FORMAT_YU12 };
-	struct capture_stream_config config = {
+	static const uint32_t fourccs[] = {CAPTURE_FORMAT_YU12};
+	struct capture_source_config config = {
 		.path = "/dev/video0",
 		.fourccs = fourccs,
 		.fourcc_count = 1,
@@ -49,11 +48,11 @@ static int open_stream(struct capture_stream **ret)
 		.rate_den = 1,
 	};
 
-	return capture_stream_open(sys_fault(), &config, ret);
+	return capture_source_open(sys_fault(), &config, ret);
 }
 
 /* Five frames, started again after every trouble that allows it. */
-static int run_stream(struct capture_stream *s)
+static int run_stream(struct capture_source *s)
 {
 	struct capture_frame *f;
 	int frames = 0;
@@ -61,24 +60,24 @@ static int run_stream(struct capture_stream *s)
 	int r = -EIO;
 
 	while (frames < 5 && tries++ < TRIES_MAX) {
-		r = capture_stream_start(s);
+		r = capture_source_start(s);
 		if (r < 0)
 			continue;
 		while (frames < 5) {
-			r = capture_stream_dequeue(s, soon(), &f);
+			r = capture_source_dequeue(s, soon(), &f);
 			if (r < 0)
 				break;
 			frames++;
 			(void)capture_frame_unref(f);
 		}
-		(void)capture_stream_stop(s);
+		(void)capture_source_stop(s);
 	}
 	return frames == 5 ? 0 : r;
 }
 
 static int stream_operation(void)
 {
-	struct capture_stream *s;
+	struct capture_source *s;
 	int r;
 
 	r = open_stream(&s);
@@ -87,7 +86,7 @@ static int stream_operation(void)
 	r = run_stream(s);
 	/* One fault was put in: the second start must have worked. */
 	assert_int_equal(r, 0);
-	(void)capture_stream_close(s);
+	(void)capture_source_close(s);
 	return r;
 }
 
@@ -122,7 +121,7 @@ static int receive_all(struct capture_encoder *e, int *packets)
 	}
 }
 
-static int encode_frames(struct capture_stream *s, struct capture_encoder *e)
+static int encode_frames(struct capture_source *s, struct capture_encoder *e)
 {
 	struct capture_frame *f;
 	int packets = 0;
@@ -130,7 +129,7 @@ static int encode_frames(struct capture_stream *s, struct capture_encoder *e)
 	int r;
 
 	for (i = 0; i < 5; i++) {
-		r = capture_stream_dequeue(s, soon(), &f);
+		r = capture_source_dequeue(s, soon(), &f);
 		if (r < 0)
 			return r;
 		r = capture_encoder_submit(e, f);
@@ -151,7 +150,7 @@ static int encode_operation(enum capture_backend backend)
 {
 	struct capture_encoder_config config;
 	struct capture_encoder *e = NULL;
-	struct capture_stream *s;
+	struct capture_source *s;
 	int r;
 
 	r = open_stream(&s);
@@ -160,16 +159,16 @@ static int encode_operation(enum capture_backend backend)
 	capture_encoder_config_init(&config);
 	config.backend = backend;
 	config.path = backend == CAPTURE_BACKEND_M2M ? "/dev/video1" : NULL;
-	config.source = capture_stream_format(s);
+	config.source = capture_source_format(s);
 	config.source_dmabuf = true;
 	config.controls.bitrate = 500000;
 	r = capture_encoder_open(sys_fault(), &config, &e);
 	if (r == 0)
-		r = capture_stream_start(s);
+		r = capture_source_start(s);
 	if (r == 0)
 		r = encode_frames(s, e);
 	(void)capture_encoder_close(e);
-	(void)capture_stream_close(s);
+	(void)capture_source_close(s);
 	return r;
 }
 
@@ -214,8 +213,7 @@ static void world_plain(void)
 	device->no_stop = true;
 }
 
-static void (*const worlds[])(void) = { world_best, world_exported,
-					world_plain };
+static void (*const worlds[])(void) = {world_best, world_exported, world_plain};
 
 static void sweep_one(int (*operation)(void), void (*world)(void), int err)
 {
@@ -285,7 +283,7 @@ static void software_survives_any_failed_call(void **state)
 /* Everything fails from the n-th call on: a device that dies. */
 static void stream_survives_a_device_that_dies(void **state)
 {
-	struct capture_stream *s;
+	struct capture_source *s;
 	unsigned long n;
 
 	(void)state;
@@ -294,7 +292,7 @@ static void stream_survives_a_device_that_dies(void **state)
 		sys_fault_arm_sticky(n, -ENODEV);
 		if (open_stream(&s) == 0) {
 			(void)run_stream(s);
-			(void)capture_stream_close(s);
+			(void)capture_source_close(s);
 		}
 		check_nothing_left();
 		if (!sys_fault_fired())

@@ -31,7 +31,7 @@
 
 #include <capture/device.h>
 #include <capture/encoder.h>
-#include <capture/stream.h>
+#include <capture/source.h>
 
 #include "base/macros.h"
 #include "base/parse.h"
@@ -82,6 +82,10 @@ static const char *clock_text(enum capture_clock clock)
 		return "monotonic";
 	case CAPTURE_CLOCK_COPY:
 		return "copy";
+	case CAPTURE_CLOCK_REALTIME:
+		return "realtime";
+	case CAPTURE_CLOCK_BOOTTIME:
+		return "boottime";
 	case CAPTURE_CLOCK_UNKNOWN:
 		break;
 	}
@@ -176,9 +180,9 @@ static int find_camera(struct options *o)
 /* --- capture ------------------------------------------------------------ */
 
 static int open_stream(const struct options *o, enum capture_rung rung,
-		       struct capture_stream **ret)
+		       struct capture_source **ret)
 {
-	struct capture_stream_config config = {
+	struct capture_source_config config = {
 		.path = o->device,
 		.fourccs = &o->fourcc,
 		.fourcc_count = 1,
@@ -189,14 +193,14 @@ static int open_stream(const struct options *o, enum capture_rung rung,
 		.rung = rung,
 	};
 
-	return capture_stream_open(NULL, &config, ret);
+	return capture_source_open(NULL, &config, ret);
 }
 
 static int capture_one(const struct options *o, enum capture_rung rung)
 {
-	struct capture_stream_stats stats;
+	struct capture_source_stats stats;
 	struct capture_frame *frame;
-	struct capture_stream *s;
+	struct capture_source *s;
 	uint64_t first_ns = 0;
 	uint64_t last_ns = 0;
 	const char *clock = "";
@@ -213,9 +217,9 @@ static int capture_one(const struct options *o, enum capture_rung rung)
 	}
 	if (r < 0)
 		return failed("open", r);
-	r = capture_stream_start(s);
+	r = capture_source_start(s);
 	for (i = 0; r == 0 && i < o->frames; i++) {
-		r = capture_stream_dequeue(s, now_ns() + WAIT_NS, &frame);
+		r = capture_source_dequeue(s, now_ns() + WAIT_NS, &frame);
 		if (r < 0)
 			break;
 		last_ns = now_ns();
@@ -225,8 +229,8 @@ static int capture_one(const struct options *o, enum capture_rung rung)
 		dmabuf = frame->planes[0].dmabuf_fd >= 0;
 		(void)capture_frame_unref(frame);
 	}
-	capture_stream_stats(s, &stats);
-	(void)capture_stream_close(s);
+	capture_source_stats(s, &stats);
+	(void)capture_source_close(s);
 	if (r < 0)
 		return failed("capture", r);
 	printf("{\"asked\": \"%s\", \"rung\": \"%s\", \"frames\": %llu, "
@@ -265,7 +269,7 @@ static int capture(const struct options *o)
 /* --- encode ------------------------------------------------------------- */
 
 struct run {
-	struct capture_stream *stream;
+	struct capture_source *stream;
 	struct capture_encoder *encoder;
 	FILE *raw;
 	FILE *out;
@@ -309,7 +313,7 @@ static int feed(struct run *run)
 	int r;
 
 	for (i = 0; i < run->wanted; i++) {
-		r = capture_stream_dequeue(run->stream, now_ns() + WAIT_NS,
+		r = capture_source_dequeue(run->stream, now_ns() + WAIT_NS,
 					   &f);
 		if (r < 0)
 			return failed("dequeue", r);
@@ -336,12 +340,12 @@ static void report(const struct run *run, uint64_t took_ns)
 {
 	static const char *const backends[] = { "auto", "m2m", "software" };
 	struct capture_encoder_stats e;
-	struct capture_stream_stats s;
+	struct capture_source_stats s;
 	double frames;
 	char text[FOURCC_TEXT_BYTES];
 
 	capture_encoder_stats(run->encoder, &e);
-	capture_stream_stats(run->stream, &s);
+	capture_source_stats(run->stream, &s);
 	frames = e.frames_in ? (double)e.frames_in : 1.0;
 	printf("{\"source_rung\": \"%s\", \"backend\": \"%s\", \"codec\": "
 	       "\"%s\", \"imported\": %s, \"coded_rung\": \"%s\", "
@@ -385,7 +389,7 @@ static int encode(const struct options *o)
 	capture_encoder_config_init(&config);
 	config.backend = o->backend;
 	config.path = o->encoder;
-	config.source = capture_stream_format(run.stream);
+	config.source = capture_source_format(run.stream);
 	config.source_dmabuf = !o->copy && o->rung != CAPTURE_RUNG_S5;
 	config.rung = o->coded_rung;
 	config.controls.gop_frames = o->gop;
@@ -395,7 +399,7 @@ static int encode(const struct options *o)
 		run.raw = o->raw ? fopen(o->raw, "wb") : NULL;
 		run.out = o->out ? fopen(o->out, "wb") : NULL;
 		start_ns = now_ns();
-		r = capture_stream_start(run.stream);
+		r = capture_source_start(run.stream);
 		r = r < 0 ? failed("start", r) : feed(&run);
 		report(&run, now_ns() - start_ns);
 	} else {
@@ -406,7 +410,7 @@ static int encode(const struct options *o)
 	if (run.out && fclose(run.out))
 		r = 1;
 	(void)capture_encoder_close(run.encoder);
-	(void)capture_stream_close(run.stream);
+	(void)capture_source_close(run.stream);
 	return r || (run.received != o->frames) || !run.paired;
 }
 

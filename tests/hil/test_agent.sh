@@ -9,9 +9,9 @@ if [ "${1:-}" = inside ]; then
 	case=$2
 	work=$(mktemp -d)
 	mkdir -p /out/tap
-	config() { # KIND SIZE ENDPOINT CA CREDENTIALS
+	config() { # KIND SIZE ENDPOINT CA CREDENTIALS [DEVICE]
 		printf '%s\n' "[service]" "endpoint = $3" "ca_bundle = $4" "credentials = $5" \
-			"[stream]" "name = cam" "[camera]" "size = $2" "rate = 30" \
+			"[stream]" "name = cam" "[camera]" "device = ${6:-/dev/video0}" "size = $2" "rate = 30" \
 			"[encoder]" "kind = $1" "bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
 		kvsd agent --check --config "$work/agent.conf" >/dev/null
 	}
@@ -53,16 +53,36 @@ if [ "${1:-}" = inside ]; then
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x \
 			-keyout "$work/key.pem" -out "$work/cert.pem" \
 			-addext "subjectAltName=IP:127.0.0.1,DNS:localhost" 2>/dev/null
-		python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" \
-			--ack-delay 60 >"$work/ready" 2>&1 &
-		service=$!
-		ready "$work/ready"
-		port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/ready" | head -n 1)
 		printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secretsecret\n' \
 			>"$work/credentials"
-		config m2m 640x480 "https://localhost:$port" "$work/cert.pem" "$work/credentials"
-		kvsd agent --config "$work/agent.conf" --duration 20s --report /out/report.json
-		kill $service
+		# Two cameras at the same time, so that a busy host slows both alike: the acks differ.
+		services=
+		for run in prompt slow; do
+			delay=0 device=/dev/video0
+			[ $run = prompt ] || delay=60 device=/dev/video1
+			python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" \
+				--ack-delay $delay >"$work/$run.ready" 2>&1 &
+			services="$services $!"
+			ready "$work/$run.ready"
+			port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/$run.ready" | head -n 1)
+			config m2m 320x180 "https://localhost:$port" "$work/cert.pem" "$work/credentials" $device
+			mv "$work/agent.conf" "$work/$run.conf"
+			# The frames' times are wanted, not the frames.
+			mkdir -p /out/$run "$work/$run"
+			ln -s /dev/null "$work/$run/raw"
+		done
+		kvsd agent --config "$work/prompt.conf" --duration 20s --report /out/prompt/report.json \
+			--tap "$work/prompt" &
+		prompt=$!
+		kvsd agent --config "$work/slow.conf" --duration 20s --report /out/slow/report.json \
+			--tap "$work/slow"
+		wait $prompt
+		for run in prompt slow; do
+			mkdir -p /out/$run/tap
+			cp "$work/$run/frames" /out/$run/tap/
+		done
+		# shellcheck disable=SC2086 # two ids
+		kill $services
 		exit 0
 	fi
 	kvsd serve --quickstart "$work/service" --listen 127.0.0.1:0 >"$work/ready" &
@@ -96,6 +116,7 @@ for case in ${CASES:-openh264 m2m slow-acks refusals}; do
 	echo "== vivid, $case"
 	mkdir -p "$out/$case"
 	modules="vivid n_devs=1 node_types=0x1"
+	[ $case != slow-acks ] || modules="vivid n_devs=2 node_types=0x1,0x1"
 	[ $case = refusals ] || modules=$modules,vicodec
 	if tests/hil/guest run --engine uml --mem 768M --timeout 300 --out "$out/$case" --modules "$modules" \
 		--env "PATH=$O/tests:$O:$PATH" -- sh tests/hil/test_agent.sh inside $case >"$out/$case/log" 2>&1; then

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include <capture/stream.h>
+#include <capture/source.h>
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -21,7 +21,7 @@
 
 static struct fake_v4l2 *camera;
 static struct fake_v4l2 *device;
-static struct capture_stream *stream;
+static struct capture_source *stream;
 static struct capture_encoder *encoder;
 
 static int setup(void **state)
@@ -42,9 +42,9 @@ static int teardown(void **state)
 {
 	(void)state;
 	encoder = capture_encoder_close(encoder);
-	stream = capture_stream_close(stream);
-	return sys_fault_open_fds() || sys_fault_open_maps() ||
-	       camera->opens || device->opens;
+	stream = capture_source_close(stream);
+	return sys_fault_open_fds() || sys_fault_open_maps() || camera->opens ||
+	       device->opens;
 }
 
 static uint64_t now(void)
@@ -54,7 +54,7 @@ static uint64_t now(void)
 
 static void start_camera(uint32_t fourcc)
 {
-	struct capture_stream_config config = {
+	struct capture_source_config config = {
 		.path = "/dev/video0",
 		.fourccs = &fourcc,
 		.fourcc_count = 1,
@@ -63,9 +63,8 @@ static void start_camera(uint32_t fourcc)
 		.track_id = 7,
 	};
 
-	assert_int_equal(capture_stream_open(sys_fault(), &config, &stream),
-			 0);
-	assert_int_equal(capture_stream_start(stream), 0);
+	assert_int_equal(capture_source_open(sys_fault(), &config, &stream), 0);
+	assert_int_equal(capture_source_start(stream), 0);
 }
 
 static struct capture_encoder_config config_of(enum capture_backend backend)
@@ -74,7 +73,7 @@ static struct capture_encoder_config config_of(enum capture_backend backend)
 
 	capture_encoder_config_init(&config);
 	config.backend = backend;
-	config.source = capture_stream_format(stream);
+	config.source = capture_source_format(stream);
 	config.source_dmabuf = true;
 	config.timeout_ns = 500000000;
 	return config;
@@ -98,8 +97,8 @@ static struct capture_frame *next_frame(void)
 {
 	struct capture_frame *f;
 
-	assert_int_equal(capture_stream_dequeue(stream, now() + 1000000000,
-						&f), 0);
+	assert_int_equal(capture_source_dequeue(stream, now() + 1000000000, &f),
+			 0);
 	return f;
 }
 
@@ -120,8 +119,8 @@ static struct capture_packet *receive_one(void)
 {
 	struct capture_packet *p;
 
-	assert_int_equal(capture_encoder_receive(encoder, now() + 100000000,
-						 &p), 0);
+	assert_int_equal(
+		capture_encoder_receive(encoder, now() + 100000000, &p), 0);
 	return p;
 }
 
@@ -191,7 +190,7 @@ static void encoder_says_why_it_cannot_open(void **state)
 	source.fourcc = CAPTURE_FORMAT_UYVY;
 	config.source = &source;
 	assert_int_equal(refused(&config), -EPROTONOSUPPORT);
-	source = *capture_stream_format(stream);
+	source = *capture_source_format(stream);
 	source.width = 66;
 	assert_int_equal(refused(&config), -ERANGE);
 	source.width = 0;
@@ -391,8 +390,7 @@ static void m2m_finds_key_frames_in_the_bitstream(void **state)
 	device->gop = 3;
 	for (i = 0; i < 7; i++) {
 		if (i == 5)
-			assert_int_equal(capture_encoder_force_key(encoder),
-					 0);
+			assert_int_equal(capture_encoder_force_key(encoder), 0);
 		submit_one(NULL);
 		p = receive_one();
 		assert_int_equal(!!(p->flags & CAPTURE_PACKET_KEY),
@@ -469,8 +467,7 @@ static void m2m_packet_is_a_span_of_the_arena(void **state)
 	assert_int_equal(p->span.length, p->bytes);
 	assert_ptr_equal(capture_packet_ref(p), p);
 	(void)capture_packet_unref(p);
-	assert_int_equal(fake_v4l2_queued(device),
-			 CAPTURE_ENCODER_BUFFERS - 1);
+	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS - 1);
 	(void)capture_packet_unref(p);
 	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
 }
@@ -504,7 +501,8 @@ static void m2m_says_when_all_packets_are_out(void **state)
 	}
 	submit_one(NULL);
 	assert_int_equal(capture_encoder_receive(encoder, now() + 10000000000,
-						 &extra), -ENOBUFS);
+						 &extra),
+			 -ENOBUFS);
 	/* It was not the encoder that was slow. */
 	assert_int_equal(capture_encoder_deadline_ns(encoder), UINT64_MAX);
 	for (i = 0; i < CAPTURE_ENCODER_BUFFERS; i++)
@@ -529,7 +527,8 @@ static void m2m_stuck_encoder_is_an_error_after_its_timeout(void **state)
 	assert_int_equal(capture_encoder_deadline_ns(encoder),
 			 start_ns + 500000000);
 	assert_int_equal(capture_encoder_receive(encoder, start_ns + 1000000,
-						 &p), -EAGAIN);
+						 &p),
+			 -EAGAIN);
 	assert_int_equal(capture_encoder_receive(encoder, UINT64_MAX, &p),
 			 -ETIMEDOUT);
 	assert_true(now() - start_ns < 600000000);
@@ -634,7 +633,7 @@ static void m2m_says_when_it_is_unplugged(void **state)
 #if HAVE_OPENH264
 static void software_encodes_planar_frames_as_they_lie(void **state)
 {
-	static const uint8_t start_code[4] = { 0, 0, 0, 1 };
+	static const uint8_t start_code[4] = {0, 0, 0, 1};
 	struct capture_packet *p;
 	uint64_t stamp_ns;
 	int i;

@@ -47,6 +47,24 @@
 #define CAPTURE_FORMAT_JPEG CAPTURE_FOURCC('J', 'P', 'E', 'G')
 #define CAPTURE_FORMAT_FWHT CAPTURE_FOURCC('F', 'W', 'H', 'T')
 
+/* Thermal and depth: 16 bits of grey, little and big endian; 14 in 16. */
+#define CAPTURE_FORMAT_GREY CAPTURE_FOURCC('G', 'R', 'E', 'Y')
+#define CAPTURE_FORMAT_Y14 CAPTURE_FOURCC('Y', '1', '4', ' ')
+#define CAPTURE_FORMAT_Y16 CAPTURE_FOURCC('Y', '1', '6', ' ')
+#define CAPTURE_FORMAT_Y16_BE (CAPTURE_FORMAT_Y16 | UINT32_C(1) << 31)
+#define CAPTURE_FORMAT_VP8 CAPTURE_FOURCC('V', 'P', '8', '0')
+/* V4L2 has no names for these; they are the library's own. */
+#define CAPTURE_FORMAT_FFV1 CAPTURE_FOURCC('F', 'F', 'V', '1')
+/* Interleaved samples, 16 bits, signed, little endian. */
+#define CAPTURE_FORMAT_S16 CAPTURE_FOURCC('S', '1', '6', 'L')
+#define CAPTURE_FORMAT_ALAW CAPTURE_FOURCC('A', 'L', 'A', 'W')
+#define CAPTURE_FORMAT_ULAW CAPTURE_FOURCC('U', 'L', 'A', 'W')
+#define CAPTURE_FORMAT_AAC CAPTURE_FOURCC('M', 'P', '4', 'A')
+/* Scans of an IIO buffer, as its scan elements say. */
+#define CAPTURE_FORMAT_IIO CAPTURE_FOURCC('I', 'I', 'O', ' ')
+/* One record of capture/record.h, its header included. */
+#define CAPTURE_FORMAT_RECORD CAPTURE_FOURCC('K', 'V', 'S', 'R')
+
 /* Most memory planes that one frame may have. */
 #define CAPTURE_PLANES_MAX 4
 
@@ -71,14 +89,21 @@ enum capture_rung {
 /* "S1" ...; "auto" for CAPTURE_RUNG_AUTO and "?" for any other value. */
 CAPTURE_API const char *capture_rung_name(enum capture_rung rung);
 
+enum capture_media {
+	CAPTURE_MEDIA_PICTURE = 0,	/* one picture a frame, raw or not */
+	CAPTURE_MEDIA_SAMPLES,		/* a run of samples: audio, SDR, IIO */
+	CAPTURE_MEDIA_RECORD		/* opaque bytes: metadata, RADAR */
+};
+
 /**
- * struct capture_format - what a queue was set to
+ * struct capture_format - what a source gives, or a queue was set to
  *
- * Filled by the library from the driver's answer to S_FMT and S_PARM.
+ * Of a driver: filled in from its answer to S_FMT and S_PARM.
  */
 struct capture_format {
 	uint32_t fourcc;
-	uint32_t width;		/* pixels */
+	enum capture_media media;
+	uint32_t width;		/* pixels; 0: no picture */
 	uint32_t height;
 	uint32_t plane_count;	/* memory planes, 1..CAPTURE_PLANES_MAX */
 	uint32_t stride[CAPTURE_PLANES_MAX];	/* bytes per line */
@@ -91,6 +116,10 @@ struct capture_format {
 	uint32_t xfer_func;
 	uint32_t ycbcr_enc;
 	uint32_t quantization;
+	/* Of CAPTURE_MEDIA_SAMPLES: one sample is of all channels at once. */
+	uint32_t sample_rate;	/* samples per second, nominal */
+	uint32_t sample_bytes;
+	uint32_t channels;
 };
 
 #endif

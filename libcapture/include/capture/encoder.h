@@ -71,7 +71,7 @@ capture_encoder_config_init(struct capture_encoder_config *config);
  * Ownership as of struct capture_frame: the last capture_packet_unref() gives
  * the buffer back to the encoder, and a packet may outlive its encoder.
  * Release it as soon as the bytes were stored and sent: it never waits for
- * the network. The fields from @track_id to @point are those of the input
+ * the network. The fields from @track_id to @device_hz are those of the input
  * frame.
  */
 struct capture_packet {
@@ -86,6 +86,9 @@ struct capture_packet {
 	uint64_t stamp_ns;
 	enum capture_clock clock;
 	enum capture_point point;
+	uint32_t epoch;
+	uint64_t device_ticks;
+	uint64_t device_hz;
 	uint64_t encode_ns;	/* from submit to receive, CLOCK_MONOTONIC */
 };
 

@@ -10,13 +10,17 @@
 enum capture_clock {
 	CAPTURE_CLOCK_UNKNOWN = 0,
 	CAPTURE_CLOCK_MONOTONIC,	/* CLOCK_MONOTONIC */
-	CAPTURE_CLOCK_COPY		/* copied from the OUTPUT queue */
+	CAPTURE_CLOCK_COPY,		/* copied from the OUTPUT queue */
+	CAPTURE_CLOCK_REALTIME,		/* CLOCK_REALTIME */
+	CAPTURE_CLOCK_BOOTTIME		/* CLOCK_BOOTTIME */
 };
 
 /* What instant a stamp means, as the driver declares it. */
 enum capture_point {
 	CAPTURE_POINT_END_OF_FRAME = 0,
-	CAPTURE_POINT_START_OF_EXPOSURE
+	CAPTURE_POINT_START_OF_EXPOSURE,
+	CAPTURE_POINT_FIRST_SAMPLE,	/* of CAPTURE_MEDIA_SAMPLES */
+	CAPTURE_POINT_ARRIVAL	/* when this library read the last byte */
 };
 
 #define CAPTURE_FRAME_KEY 0x1u		/* the driver calls it a key frame */
@@ -40,19 +44,20 @@ struct capture_plane {
 /**
  * struct capture_frame - a raw frame, in the memory the driver wrote it to
  *
- * Ownership: the frame is made by capture_stream_dequeue(), which gives its
+ * Also a run of samples or a record, in planes[0]: see capture_format.media.
+ * Ownership: the frame is made by capture_source_dequeue(), which gives its
  * caller one reference. Each holder takes a reference of its own with
  * capture_frame_ref() and gives it up with capture_frame_unref(); the last
  * one gives the buffer back to the driver. Every buffer that was queued comes
  * back exactly once: done (a frame), error (returned to the queue and
- * counted) or cancelled (stop). A frame may outlive its stream: its memory
+ * counted) or cancelled (stop). A frame may outlive its source: its memory
  * goes with the last reference. Holding frames for long starves the camera.
  *
  * All fields are complete before the frame is handed out; treat them as
- * constant. On the stream's thread only.
+ * constant. On the source's thread only.
  */
 struct capture_frame {
-	uint32_t track_id;	/* from capture_stream_config */
+	uint32_t track_id;	/* from capture_source_config */
 	uint32_t fourcc;
 	uint32_t width;		/* pixels */
 	uint32_t height;
@@ -61,6 +66,18 @@ struct capture_frame {
 	uint64_t stamp_ns;	/* as the kernel gave it, of @clock */
 	enum capture_clock clock;
 	enum capture_point point;
+	/*
+	 * Raised by each start of the source after a trouble (replugged,
+	 * restarted): sequence, stamps and counters of two epochs do not
+	 * compare.
+	 */
+	uint32_t epoch;
+	/*
+	 * The sensor's own clock at the same instant (samples since the
+	 * start, ticks), and its nominal rate; rate 0: it has none.
+	 */
+	uint64_t device_ticks;
+	uint64_t device_hz;
 	uint32_t plane_count;
 	struct capture_plane planes[CAPTURE_PLANES_MAX];
 };
@@ -74,8 +91,8 @@ capture_frame_ref(struct capture_frame *frame);
  * @frame: may be NULL
  *
  * The last one queues the buffer to the driver again. If that fails (the
- * camera was unplugged, the stream was stopped) the buffer stays out of the
- * queue, and the next capture_stream_dequeue() tells why.
+ * camera was unplugged, the source was stopped) the buffer stays out of the
+ * queue, and the next capture_source_dequeue() tells why.
  *
  * Return: NULL.
  */

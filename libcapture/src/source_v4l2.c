@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A camera. One queue, and a frame holder for each of its buffers.
+ * A V4L2 capture node. One queue, and a frame holder for each of its buffers.
  *
  * The structure lives while the owner has it or a frame is out: a closed
  * stream keeps its maps and descriptors (not the node) until then.
@@ -10,7 +10,7 @@
  *	 ^-- stop ------'                |  any ----> CLOSED
  *	 ^------------- stop ------------'
  */
-#include "src/stream.h"
+#include "src/source_backend.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,66 +29,63 @@ enum stream_state { STREAM_OFF = 0, STREAM_ON, STREAM_FAILED, STREAM_CLOSED };
 
 struct stream_frame {
 	struct frame_holder holder;
-	struct capture_stream *stream;
+	struct source_v4l2 *stream;
 	uint32_t index;
 };
 
-struct capture_stream {
-	const struct sys_ops *sys;
+struct source_v4l2 {
+	struct capture_source base;
 	int fd;
 	enum stream_state state;
-	struct capture_format format;
 	struct queue queue;
 	struct stream_frame frames[CAPTURE_BUFFERS_MAX];
 	/* Fewest payload bytes of a whole picture, per plane; 1: any. */
 	size_t whole_bytes[CAPTURE_PLANES_MAX];
 	bool sequence_known;
-	uint32_t sequence;	/* of the last buffer seen */
-	struct capture_stream_stats stats;
+	uint32_t sequence; /* of the last buffer seen */
+	struct capture_source_stats stats;
 };
 
-static void set_state(struct capture_stream *s, enum stream_state next)
+static const struct source_ops v4l2_ops;
+static int v4l2_stop(struct capture_source *source);
+
+static struct source_v4l2 *self(struct capture_source *source)
+{
+	return container_of(source, struct source_v4l2, base);
+}
+
+static const struct source_v4l2 *self_const(const struct capture_source *source)
+{
+	return container_of(source, const struct source_v4l2, base);
+}
+
+static void set_state(struct source_v4l2 *s, enum stream_state next)
 {
 	assert(s->state != STREAM_CLOSED);
 	assert(next != STREAM_ON || s->state == STREAM_OFF);
 	s->state = next;
 }
 
-static void stream_destroy(struct capture_stream *s)
+static void stream_destroy(struct source_v4l2 *s)
 {
 	queue_fini(&s->queue);
-	sys_close(s->sys, &s->fd);
+	sys_close(s->base.sys, &s->fd);
 	free(s);
 }
 
 /* --- open --------------------------------------------------------------- */
 
-static int check_config(const struct capture_stream_config *config)
-{
-	if (!config->path)
-		return -EINVAL;
-	if (config->fourcc_count && !config->fourccs)
-		return -EINVAL;
-	if (!config->width != !config->height ||
-	    config->width > CAPTURE_SIDE_MAX ||
-	    config->height > CAPTURE_SIDE_MAX)
-		return -EINVAL;
-	if (!config->rate_num != !config->rate_den)
-		return -EINVAL;
-	return config->buffer_count > CAPTURE_BUFFERS_MAX ? -EINVAL : 0;
-}
-
 /* Tries one fourcc: 0, -EPROTONOSUPPORT, -ERANGE, or the errno. */
-static int try_format(struct capture_stream *s, uint32_t type,
-		      const struct capture_stream_config *config,
+static int try_format(struct source_v4l2 *s, uint32_t type,
+		      const struct capture_source_config *config,
 		      uint32_t fourcc)
 {
-	struct capture_format f = s->format;
+	struct capture_format f = s->base.format;
 	uint32_t width = config->width ? config->width : f.width;
 	uint32_t height = config->height ? config->height : f.height;
 	int r;
 
-	r = v4l2_has_format(s->sys, s->fd, type, fourcc);
+	r = v4l2_has_format(s->base.sys, s->fd, type, fourcc);
 	if (r <= 0)
 		return r < 0 ? r : -EPROTONOSUPPORT;
 	f.fourcc = fourcc;
@@ -96,29 +93,29 @@ static int try_format(struct capture_stream *s, uint32_t type,
 	f.height = height;
 	memset(f.stride, 0, sizeof(f.stride));
 	memset(f.size, 0, sizeof(f.size));
-	r = v4l2_set_format(s->sys, s->fd, type, &f);
+	r = v4l2_set_format(s->base.sys, s->fd, type, &f);
 	if (r < 0)
 		return r;
 	if (f.fourcc != fourcc)
 		return -EPROTONOSUPPORT;
 	if (f.width != width || f.height != height)
 		return -ERANGE;
-	s->format = f;
+	s->base.format = f;
 	return 0;
 }
 
-static int negotiate(struct capture_stream *s, uint32_t type,
-		     const struct capture_stream_config *config)
+static int negotiate(struct source_v4l2 *s, uint32_t type,
+		     const struct capture_source_config *config)
 {
 	int worst = -EPROTONOSUPPORT;
 	size_t i;
 	int r;
 
-	r = v4l2_get_format(s->sys, s->fd, type, &s->format);
+	r = v4l2_get_format(s->base.sys, s->fd, type, &s->base.format);
 	if (r < 0)
 		return r;
 	if (!config->fourcc_count)
-		return try_format(s, type, config, s->format.fourcc);
+		return try_format(s, type, config, s->base.format.fourcc);
 	for (i = 0; i < config->fourcc_count; i++) {
 		r = try_format(s, type, config, config->fourccs[i]);
 		if (r == -ERANGE)
@@ -129,21 +126,21 @@ static int negotiate(struct capture_stream *s, uint32_t type,
 	return worst;
 }
 
-static void init_whole_bytes(struct capture_stream *s)
+static void init_whole_bytes(struct source_v4l2 *s)
 {
 	struct pix_layout layout;
 	uint32_t p;
 	int r;
 
-	r = pix_layout_init(&s->format, &layout);
-	for (p = 0; p < s->format.plane_count; p++)
+	r = pix_layout_init(&s->base.format, &layout);
+	for (p = 0; p < s->base.format.plane_count; p++)
 		s->whole_bytes[p] = r < 0 ? 1
 					  : pix_layout_plane_bytes(&layout, p);
 }
 
 static void frame_release(struct frame_holder *holder);
 
-static void init_frames(struct capture_stream *s, uint32_t track_id)
+static void init_frames(struct source_v4l2 *s, uint32_t track_id)
 {
 	uint32_t i;
 	uint32_t p;
@@ -156,46 +153,47 @@ static void init_frames(struct capture_stream *s, uint32_t track_id)
 		sf->index = i;
 		sf->holder.release = frame_release;
 		frame->track_id = track_id;
-		frame->fourcc = s->format.fourcc;
-		frame->width = s->format.width;
-		frame->height = s->format.height;
-		frame->plane_count = s->format.plane_count;
-		for (p = 0; p < s->format.plane_count; p++) {
+		frame->fourcc = s->base.format.fourcc;
+		frame->width = s->base.format.width;
+		frame->height = s->base.format.height;
+		frame->plane_count = s->base.format.plane_count;
+		for (p = 0; p < s->base.format.plane_count; p++) {
 			const struct queue_plane *from =
 				&s->queue.buffers[i].planes[p];
 			struct capture_plane *to = &frame->planes[p];
 
 			to->dmabuf_fd = from->dmabuf_fd;
 			to->length = from->length;
-			to->stride = s->format.stride[p];
+			to->stride = s->base.format.stride[p];
 			to->map = from->map;
 		}
 	}
 }
 
-static int stream_setup(struct capture_stream *s,
-			const struct capture_stream_config *config)
+static int stream_setup(struct source_v4l2 *s,
+			const struct capture_source_config *config)
 {
 	uint32_t count = config->buffer_count ? config->buffer_count
-					      : CAPTURE_STREAM_BUFFERS;
+					      : CAPTURE_SOURCE_BUFFERS;
 	struct v4l2_node node;
 	int r;
 
-	r = v4l2_open(s->sys, config->path, &s->fd, &node);
+	r = v4l2_open(s->base.sys, config->path, &s->fd, &node);
 	if (r < 0)
 		return r;
 	if (node.output_type)
 		return -ENODEV; /* an M2M device is no camera */
-	queue_init(&s->queue, s->sys, s->fd, node.capture_type);
+	queue_init(&s->queue, s->base.sys, s->fd, node.capture_type);
 	r = negotiate(s, node.capture_type, config);
 	if (r < 0)
 		return r;
-	s->format.rate_num = config->rate_num;
-	s->format.rate_den = config->rate_den;
-	r = v4l2_set_rate(s->sys, s->fd, node.capture_type, &s->format);
+	s->base.format.rate_num = config->rate_num;
+	s->base.format.rate_den = config->rate_den;
+	r = v4l2_set_rate(s->base.sys, s->fd, node.capture_type,
+			  &s->base.format);
 	if (r < 0)
 		return r;
-	r = queue_alloc(&s->queue, &s->format, count, config->rung);
+	r = queue_alloc(&s->queue, &s->base.format, count, config->rung);
 	if (r < 0)
 		return r;
 	init_whole_bytes(s);
@@ -203,48 +201,47 @@ static int stream_setup(struct capture_stream *s,
 	return 0;
 }
 
-int capture_stream_open(const struct sys_ops *sys,
-			const struct capture_stream_config *config,
-			struct capture_stream **ret_stream)
+int source_v4l2_open(const struct sys_ops *sys,
+		     const struct capture_source_config *config,
+		     struct capture_source **ret_source)
 {
-	struct capture_stream *s;
+	struct source_v4l2 *s;
 	int r;
 
-	r = check_config(config);
-	if (r < 0)
-		return r;
+	if (!config->path)
+		return -EINVAL;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->sys = sys ? sys : sys_posix();
+	s->base.ops = &v4l2_ops;
+	s->base.sys = sys;
 	s->fd = -EBADF;
-	queue_init(&s->queue, s->sys, -EBADF, 0);
+	queue_init(&s->queue, sys, -EBADF, 0);
 	r = stream_setup(s, config);
 	if (r < 0) {
 		stream_destroy(s);
 		return r;
 	}
-	*ret_stream = s;
+	*ret_source = &s->base;
 	return 0;
 }
 
-struct capture_stream *capture_stream_close(struct capture_stream *s)
+static void v4l2_close(struct capture_source *source)
 {
-	if (!s)
-		return NULL;
-	(void)capture_stream_stop(s); /* closing the node stops it too */
+	struct source_v4l2 *s = self(source);
+
+	(void)v4l2_stop(source); /* closing the node stops it too */
 	set_state(s, STREAM_CLOSED);
 	/* The frames' memory outlives the node: maps and dma-bufs hold it. */
-	sys_close(s->sys, &s->fd);
+	sys_close(s->base.sys, &s->fd);
 	if (!s->queue.out)
 		stream_destroy(s);
-	return NULL;
 }
 
 /* --- buffers ------------------------------------------------------------ */
 
 /* Queues every free buffer; the errno of the first that was refused. */
-static int give_all_free(struct capture_stream *s)
+static int give_all_free(struct source_v4l2 *s)
 {
 	uint32_t i;
 	int r = 0;
@@ -256,7 +253,7 @@ static int give_all_free(struct capture_stream *s)
 	return r;
 }
 
-static void give_back(struct capture_stream *s, uint32_t index)
+static void give_back(struct source_v4l2 *s, uint32_t index)
 {
 	queue_return(&s->queue, index);
 	if (s->state != STREAM_ON)
@@ -270,15 +267,16 @@ static void frame_release(struct frame_holder *holder)
 {
 	struct stream_frame *sf =
 		container_of(holder, struct stream_frame, holder);
-	struct capture_stream *s = sf->stream;
+	struct source_v4l2 *s = sf->stream;
 
 	give_back(s, sf->index);
 	if (s->state == STREAM_CLOSED && !s->queue.out)
 		stream_destroy(s);
 }
 
-int capture_stream_start(struct capture_stream *s)
+static int v4l2_start(struct capture_source *source)
 {
+	struct source_v4l2 *s = self(source);
 	int r;
 
 	if (s->state != STREAM_OFF)
@@ -295,8 +293,10 @@ int capture_stream_start(struct capture_stream *s)
 	return 0;
 }
 
-int capture_stream_stop(struct capture_stream *s)
+static int v4l2_stop(struct capture_source *source)
 {
+	struct source_v4l2 *s = self(source);
+
 	if (s->state == STREAM_OFF)
 		return 0;
 	set_state(s, STREAM_OFF);
@@ -305,7 +305,7 @@ int capture_stream_stop(struct capture_stream *s)
 
 /* --- frames ------------------------------------------------------------- */
 
-static void count_lost(struct capture_stream *s, uint32_t sequence)
+static void count_lost(struct source_v4l2 *s, uint32_t sequence)
 {
 	/* Unsigned, so that a wrap is a step of one. */
 	uint32_t gap = sequence - s->sequence - 1;
@@ -317,12 +317,11 @@ static void count_lost(struct capture_stream *s, uint32_t sequence)
 	s->sequence_known = true;
 }
 
-static bool is_short(const struct capture_stream *s,
-		     const struct queue_done *done)
+static bool is_short(const struct source_v4l2 *s, const struct queue_done *done)
 {
 	uint32_t p;
 
-	for (p = 0; p < s->format.plane_count; p++) {
+	for (p = 0; p < s->base.format.plane_count; p++) {
 		if (done->bytesused[p] < s->whole_bytes[p])
 			return true;
 	}
@@ -341,7 +340,7 @@ static enum capture_clock clock_of(uint32_t flags)
 	}
 }
 
-static struct capture_frame *fill_frame(struct capture_stream *s,
+static struct capture_frame *fill_frame(struct source_v4l2 *s,
 					const struct queue_done *done)
 {
 	struct frame_holder *holder = &s->frames[done->index].holder;
@@ -370,7 +369,7 @@ static struct capture_frame *fill_frame(struct capture_stream *s,
  * One DQBUF: 0 and a frame, 0 and NULL (a useless buffer, queued again), or
  * the errno.
  */
-static int take_one(struct capture_stream *s, struct capture_frame **ret_frame)
+static int take_one(struct source_v4l2 *s, struct capture_frame **ret_frame)
 {
 	struct queue_done done;
 	int r;
@@ -393,8 +392,7 @@ static int take_one(struct capture_stream *s, struct capture_frame **ret_frame)
 }
 
 /* Takes until there is a frame or nothing; at most once round the queue. */
-static int take_frame(struct capture_stream *s,
-		      struct capture_frame **ret_frame)
+static int take_frame(struct source_v4l2 *s, struct capture_frame **ret_frame)
 {
 	struct capture_frame *frame = NULL;
 	uint32_t i;
@@ -413,7 +411,7 @@ static int take_frame(struct capture_stream *s,
 }
 
 /* What a stream with nothing queued can still hope for. */
-static int check_queued(struct capture_stream *s)
+static int check_queued(struct source_v4l2 *s)
 {
 	int r = 0;
 
@@ -424,9 +422,9 @@ static int check_queued(struct capture_stream *s)
 	return s->queue.out ? -ENOBUFS : r;
 }
 
-static int wait_frame(struct capture_stream *s, uint64_t deadline_ns)
+static int wait_frame(struct source_v4l2 *s, uint64_t deadline_ns)
 {
-	int r = queue_wait(s->sys, s->fd, POLLIN, deadline_ns);
+	int r = queue_wait(s->base.sys, s->fd, POLLIN, deadline_ns);
 
 	if (r < 0)
 		return r;
@@ -440,7 +438,7 @@ static int wait_frame(struct capture_stream *s, uint64_t deadline_ns)
 	return -ETIMEDOUT;
 }
 
-static int next_frame(struct capture_stream *s, uint64_t deadline_ns,
+static int next_frame(struct source_v4l2 *s, uint64_t deadline_ns,
 		      struct capture_frame **ret_frame)
 {
 	int r;
@@ -452,7 +450,7 @@ static int next_frame(struct capture_stream *s, uint64_t deadline_ns,
 		r = take_frame(s, ret_frame);
 		if (r != -EAGAIN || !deadline_ns)
 			return r;
-		if (sys_now_ns(s->sys, CLOCK_MONOTONIC) >= deadline_ns)
+		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
 			return -ETIMEDOUT;
 		r = wait_frame(s, deadline_ns);
 		if (r < 0)
@@ -460,9 +458,10 @@ static int next_frame(struct capture_stream *s, uint64_t deadline_ns,
 	}
 }
 
-int capture_stream_dequeue(struct capture_stream *s, uint64_t deadline_ns,
-			   struct capture_frame **ret_frame)
+static int v4l2_dequeue(struct capture_source *source, uint64_t deadline_ns,
+			struct capture_frame **ret_frame)
 {
+	struct source_v4l2 *s = self(source);
 	int r;
 
 	if (s->state == STREAM_FAILED)
@@ -478,28 +477,34 @@ int capture_stream_dequeue(struct capture_stream *s, uint64_t deadline_ns,
 
 /* --- the rest ----------------------------------------------------------- */
 
-const struct capture_format *
-capture_stream_format(const struct capture_stream *s)
+static struct capture_arena *v4l2_arena(const struct capture_source *source)
 {
-	return &s->format;
+	return self_const(source)->queue.arena;
 }
 
-struct capture_arena *capture_stream_arena(const struct capture_stream *s)
+static int v4l2_fd(const struct capture_source *source)
 {
-	return s->queue.arena;
+	return self_const(source)->fd;
 }
 
-int capture_stream_fd(const struct capture_stream *s)
+static void v4l2_stats(const struct capture_source *source,
+		       struct capture_source_stats *ret_stats)
 {
-	return s->fd;
-}
+	const struct source_v4l2 *s = self_const(source);
 
-void capture_stream_stats(const struct capture_stream *s,
-			  struct capture_stream_stats *ret_stats)
-{
 	*ret_stats = s->stats;
 	ret_stats->rung = s->queue.rung;
 	ret_stats->buffer_count = s->queue.count;
 	ret_stats->memory_bytes = s->queue.memory_bytes;
 	ret_stats->map_read_bytes_per_s = s->queue.map_read_bytes_per_s;
 }
+
+static const struct source_ops v4l2_ops = {
+	.close = v4l2_close,
+	.start = v4l2_start,
+	.stop = v4l2_stop,
+	.dequeue = v4l2_dequeue,
+	.fd = v4l2_fd,
+	.stats = v4l2_stats,
+	.arena = v4l2_arena,
+};

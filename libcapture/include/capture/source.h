@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One face for whatever gives frames: cameras, thermal cores, RADARs,
+ * microphones. Open, start, poll, dequeue; a frame is a picture, a run of
+ * samples or a record, always in the memory that the device wrote it to where
+ * the kernel allows that.
+ */
+#ifndef CAPTURE_SOURCE_H
+#define CAPTURE_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <capture/api.h>
+#include <capture/frame.h>
+
+struct capture_arena;
+struct capture_source;
+
+/* Where frames come from; what is not built in is -EOPNOTSUPP at open. */
+enum capture_source_kind {
+	CAPTURE_SOURCE_V4L2 = 0, /* camera, thermal, SDR, metadata nodes */
+	CAPTURE_SOURCE_LIBCAMERA, /* raw sensors that need an ISP */
+	CAPTURE_SOURCE_ALSA,	/* audio */
+	CAPTURE_SOURCE_IIO,	/* a buffer of an industrial I/O device */
+	CAPTURE_SOURCE_RECORDS,	/* capture/record.h: tty, SPI, UDP, pipe */
+	CAPTURE_SOURCE_SYNTHETIC /* made up here, for tests */
+};
+
+/*
+ * Whether a signal is at a receiver's input (V4L2_IN_ST_*, DV timings).
+ * UNKNOWN: the device cannot tell, as most sensors.
+ */
+enum capture_signal {
+	CAPTURE_SIGNAL_UNKNOWN = 0,
+	CAPTURE_SIGNAL_OK,
+	CAPTURE_SIGNAL_NO_CABLE, /* no power or nothing plugged in */
+	CAPTURE_SIGNAL_NONE,	/* a cable, but nothing on it */
+	CAPTURE_SIGNAL_NO_LOCK	/* something that cannot be locked to */
+};
+
+struct capture_settings;
+
+struct capture_source_config {
+	enum capture_source_kind kind;
+	/*
+	 * V4L2: "/dev/video0" or a link to it. ALSA: a PCM ("hw:0,0"). IIO: a
+	 * device's name or "iio:device0". RECORDS: see capture/record.h.
+	 * LIBCAMERA: a camera's id, or NULL: the first. SYNTHETIC: "bars",
+	 * "thermal", "radar" or "tone".
+	 */
+	const char *path;
+	/*
+	 * Formats that will do, best first; none: what the node is set to.
+	 * Put what the encoder takes first (YU12 for the software encoder):
+	 * the conversion then costs nothing.
+	 */
+	const uint32_t *fourccs;
+	size_t fourcc_count;
+	/* Pixels; 0 x 0: what the node is set to. */
+	uint32_t width;
+	uint32_t height;
+	/* Frames per second as a fraction; 0/0: what the node is set to. */
+	uint32_t rate_num;
+	uint32_t rate_den;
+	/* Audio, SDR and IIO: samples per second and channels; 0: as set. */
+	uint32_t sample_rate;
+	uint32_t channels;
+	/* Samples of one frame; 0: what the device or its kind has. */
+	uint32_t frame_samples;
+	/* Buffers to ask for; 0: CAPTURE_SOURCE_BUFFERS. */
+	uint32_t buffer_count;
+	/*
+	 * Frames that may be out before one is handed out as a copy, so that
+	 * a slow user never starves the device; 0: all but two.
+	 */
+	uint32_t borrow_max;
+	/* Frames to leave out after each start (cameras that begin dark). */
+	uint32_t skip_first;
+	/* Controls, crop, timings, links: NULL changes nothing. Copied. */
+	const struct capture_settings *settings;
+	/* CAPTURE_RUNG_AUTO, or the only one that will do (tests, benches). */
+	enum capture_rung rung;
+	uint32_t track_id;	/* given to each frame */
+};
+
+#define CAPTURE_SOURCE_BUFFERS 4
+
+/*
+ * Counters since open. A source copies no frame but those that it hands out
+ * beyond borrow_max; what the encoder must touch because of the rung, it
+ * counts.
+ */
+struct capture_source_stats {
+	enum capture_rung rung;	/* the one taken */
+	uint32_t buffer_count;
+	uint64_t memory_bytes;	/* of all buffers */
+	/* Read rate of the driver's own memory, measured; 0 on S1 and S2. */
+	uint64_t map_read_bytes_per_s;
+	uint64_t frames;	/* handed out */
+	uint64_t frames_error;	/* flagged by the driver, queued again */
+	uint64_t frames_short;	/* no payload in them, queued again */
+	uint64_t frames_lost;	/* gaps in the driver's sequence */
+	uint64_t frames_skipped; /* the first after a start, left out */
+	uint64_t copies;	/* handed out as copies, see borrow_max */
+	uint64_t bytes_touched;	/* by those: read + written */
+	uint64_t requeue_errors; /* buffers that the driver did not take back */
+};
+
+/**
+ * capture_source_open() - open a device, set its format, get its memory
+ * @sys: system calls, or NULL
+ * @config: copied
+ * @ret_source: owned by the caller
+ *
+ * The size is exact or refused; the rate is the nearest that the driver
+ * has (see capture_source_format()). The memory ladder is probed here: at
+ * the end of it all buffers exist and are mapped.
+ *
+ * Context: blocks in open(2), and up to a few ms to measure a map.
+ * Return: 0, or
+ *  -ENODEV           no such device, or one that cannot stream
+ *  -EBUSY            another program streams from it
+ *  -EPROTONOSUPPORT  none of the fourccs is there (capture_device_query()
+ *                    tells what is)
+ *  -ERANGE           a fourcc is there but not in this size
+ *  -EOPNOTSUPP       the one rung asked for cannot be had, or the kind
+ *                    is not built in
+ *  -EINVAL           the configuration contradicts itself
+ *  -EPROTO           the driver answered with nonsense
+ *  -ENOMEM, or the errno of open: -ENOENT, -EACCES, -EMFILE.
+ */
+CAPTURE_API int
+capture_source_open(const struct sys_ops *sys,
+		    const struct capture_source_config *config,
+		    struct capture_source **ret_source) CAPTURE_MUST_CHECK;
+
+/*
+ * Stops and closes; takes NULL; returns NULL. Frames that are still out stay
+ * valid until their last unref.
+ */
+CAPTURE_API struct capture_source *
+capture_source_close(struct capture_source *source);
+
+/* What was agreed with the driver. Borrowed. */
+CAPTURE_API const struct capture_format *
+capture_source_format(const struct capture_source *source);
+
+/* The memory of rungs S1 and S2, for io_uring; NULL on others. Borrowed. */
+CAPTURE_API struct capture_arena *
+capture_source_arena(const struct capture_source *source);
+
+/* Readable (POLLIN) when a frame waits; POLLERR on trouble: dequeue tells. */
+CAPTURE_API int capture_source_fd(const struct capture_source *source);
+
+/**
+ * capture_source_start() - queue every buffer and switch on
+ *
+ * Buffers whose frames are still out from before a stop join when they are
+ * unreferenced.
+ *
+ * Return: 0, -EBUSY (already on, or the driver has no bandwidth), -ENODEV,
+ * -ENOLINK (no signal), or the errno of QBUF or STREAMON. On failure it is
+ * off and may be started again.
+ */
+CAPTURE_API int capture_source_start(struct capture_source *source)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_source_stop() - switch off; queued buffers come back cancelled
+ *
+ * Return: 0 (also when it was off), or the errno of STREAMOFF: the source is
+ * then off for us and should be closed.
+ */
+CAPTURE_API int capture_source_stop(struct capture_source *source);
+
+/**
+ * capture_source_dequeue() - the next frame
+ * @deadline_ns: wait until then; 0: do not wait
+ * @ret_frame: one reference
+ *
+ * Frames with the driver's error flag and empty ones go back to the queue,
+ * are counted and do not count as frames. A lost frame shows in the sequence
+ * and in the counters.
+ *
+ * Return: 0, or
+ *  -EAGAIN     @deadline_ns is 0 and no frame waits
+ *  -ETIMEDOUT  none came by the deadline: the camera may be stuck
+ *  -ENOBUFS    all frames are out: unref some
+ *  -EBUSY      the source is not on
+ *  -ENODEV     unplugged: close it
+ *  -ENOLINK    the signal is gone: capture_source_signal() says how. Stop,
+ *              and start again when it is back
+ *  -ESTALE     the signal has another format now: close and open again
+ *  -EIO        the driver gave up: close and open again
+ *  -EPROTO     the driver answered with nonsense (an unknown buffer)
+ *  or the errno of DQBUF.
+ */
+CAPTURE_API int capture_source_dequeue(struct capture_source *source,
+				       uint64_t deadline_ns,
+				       struct capture_frame **ret_frame)
+	CAPTURE_MUST_CHECK;
+
+/**
+ * capture_source_signal() - is there a signal at the input, by the device
+ *
+ * Asks the device; may be called at any time.
+ */
+CAPTURE_API enum capture_signal
+capture_source_signal(struct capture_source *source);
+
+/* "ok", "no cable", "no signal", "no lock"; "unknown" for any other. */
+CAPTURE_API const char *capture_signal_name(enum capture_signal signal);
+
+CAPTURE_API void
+capture_source_stats(const struct capture_source *source,
+		     struct capture_source_stats *ret_stats);
+
+#endif

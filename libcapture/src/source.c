@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/source_backend.h"
+
+#include <errno.h>
+
+#include "base/sys.h"
+#include "src/limits.h"
+
+static source_open_fn *const openers[] = {
+	[CAPTURE_SOURCE_V4L2] = source_v4l2_open,
+};
+
+static int check_config(const struct capture_source_config *config)
+{
+	if (config->fourcc_count && !config->fourccs)
+		return -EINVAL;
+	if (!config->width != !config->height ||
+	    config->width > CAPTURE_SIDE_MAX ||
+	    config->height > CAPTURE_SIDE_MAX)
+		return -EINVAL;
+	if (!config->rate_num != !config->rate_den)
+		return -EINVAL;
+	return config->buffer_count > CAPTURE_BUFFERS_MAX ? -EINVAL : 0;
+}
+
+int capture_source_open(const struct sys_ops *sys,
+			const struct capture_source_config *config,
+			struct capture_source **ret_source)
+{
+	size_t kind = (size_t)config->kind;
+	int r;
+
+	r = check_config(config);
+	if (r < 0)
+		return r;
+	if (kind > CAPTURE_SOURCE_SYNTHETIC)
+		return -EINVAL;
+	if (kind >= ARRAY_SIZE(openers) || !openers[kind])
+		return -EOPNOTSUPP;
+	return openers[kind](sys ? sys : sys_posix(), config, ret_source);
+}
+
+struct capture_source *capture_source_close(struct capture_source *source)
+{
+	if (source)
+		source->ops->close(source);
+	return NULL;
+}
+
+const struct capture_format *
+capture_source_format(const struct capture_source *source)
+{
+	return &source->format;
+}
+
+struct capture_arena *capture_source_arena(const struct capture_source *source)
+{
+	return source->ops->arena ? source->ops->arena(source) : NULL;
+}
+
+int capture_source_fd(const struct capture_source *source)
+{
+	return source->ops->fd(source);
+}
+
+int capture_source_start(struct capture_source *source)
+{
+	return source->ops->start(source);
+}
+
+int capture_source_stop(struct capture_source *source)
+{
+	return source->ops->stop(source);
+}
+
+int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
+			   struct capture_frame **ret_frame)
+{
+	return source->ops->dequeue(source, deadline_ns, ret_frame);
+}
+
+enum capture_signal capture_source_signal(struct capture_source *source)
+{
+	return source->ops->signal ? source->ops->signal(source)
+				   : CAPTURE_SIGNAL_UNKNOWN;
+}
+
+const char *capture_signal_name(enum capture_signal signal)
+{
+	static const char *const names[] = {
+		[CAPTURE_SIGNAL_OK] = "ok",
+		[CAPTURE_SIGNAL_NO_CABLE] = "no cable",
+		[CAPTURE_SIGNAL_NONE] = "no signal",
+		[CAPTURE_SIGNAL_NO_LOCK] = "no lock",
+	};
+	size_t i = (size_t)signal;
+
+	return i < ARRAY_SIZE(names) && names[i] ? names[i] : "unknown";
+}
+
+void capture_source_stats(const struct capture_source *source,
+			  struct capture_source_stats *ret_stats)
+{
+	source->ops->stats(source, ret_stats);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a source is under its public face: a base and an ops table. A backend
+ * embeds the base first, a frame_holder (src/frame.h) in each of its frames,
+ * and fills in the base's format before its open returns.
+ */
+#ifndef CAPTURE_SRC_SOURCE_BACKEND_H
+#define CAPTURE_SRC_SOURCE_BACKEND_H
+
+#include <capture/source.h>
+
+#include "base/macros.h"
+
+DEFINE_AUTO(capture_source_close, struct capture_source *)
+
+struct source_ops {
+	/* Each as the function of its name in capture/source.h. */
+	void (*close)(struct capture_source *source);
+	int (*start)(struct capture_source *source);
+	int (*stop)(struct capture_source *source);
+	int (*dequeue)(struct capture_source *source, uint64_t deadline_ns,
+		       struct capture_frame **ret_frame);
+	int (*fd)(const struct capture_source *source);
+	void (*stats)(const struct capture_source *source,
+		      struct capture_source_stats *ret_stats);
+	/* NULL: no arena. */
+	struct capture_arena *(*arena)(const struct capture_source *source);
+	/* NULL: CAPTURE_SIGNAL_UNKNOWN. */
+	enum capture_signal (*signal)(struct capture_source *source);
+};
+
+struct capture_source {
+	const struct source_ops *ops;
+	const struct sys_ops *sys;
+	struct capture_format format;
+};
+
+/* Each as capture_source_open(), of one kind; @config was checked. */
+typedef int source_open_fn(const struct sys_ops *sys,
+			   const struct capture_source_config *config,
+			   struct capture_source **ret_source);
+
+source_open_fn source_v4l2_open;
+
+#endif
