@@ -20,6 +20,8 @@
 
 #include "base/macros.h"
 
+struct epoll_event;
+struct itimerspec;
 struct sockaddr;
 
 struct sys_ops {
@@ -55,6 +57,12 @@ struct sys_ops {
 	int (*setsockopt)(int fd, int level, int name, const void *value,
 			  unsigned int len);
 	int (*eventfd)(unsigned int value, int flags);
+	int (*timerfd_create)(clockid_t clock, int flags);
+	/* What was set before is not given back. */
+	int (*timerfd_settime)(int fd, int flags,
+			       const struct itimerspec *value);
+	int (*epoll_create1)(int flags);
+	int (*epoll_ctl)(int epfd, int op, int fd, struct epoll_event *event);
 	/* Fills all of @bytes from the kernel's CSPRNG, or fails. */
 	int (*getrandom)(void *bytes, size_t len);
 	int (*clock_gettime)(clockid_t clock, struct timespec *ret_ts);

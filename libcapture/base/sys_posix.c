@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -166,6 +168,31 @@ static int posix_eventfd(unsigned int value, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+static int posix_timerfd_create(clockid_t clock, int flags)
+{
+	int fd = timerfd_create(clock, flags | TFD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int posix_timerfd_settime(int fd, int flags,
+				 const struct itimerspec *value)
+{
+	return timerfd_settime(fd, flags, value, NULL) < 0 ? -errno : 0;
+}
+
+static int posix_epoll_create1(int flags)
+{
+	int fd = epoll_create1(flags | EPOLL_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int posix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return epoll_ctl(epfd, op, fd, event) < 0 ? -errno : 0;
+}
+
 static int posix_getrandom(void *bytes, size_t len)
 {
 	char *p = bytes;
@@ -215,6 +242,10 @@ const struct sys_ops *sys_posix(void)
 		.listen = posix_listen,
 		.setsockopt = posix_setsockopt,
 		.eventfd = posix_eventfd,
+		.timerfd_create = posix_timerfd_create,
+		.timerfd_settime = posix_timerfd_settime,
+		.epoll_create1 = posix_epoll_create1,
+		.epoll_ctl = posix_epoll_ctl,
 		.getrandom = posix_getrandom,
 		.clock_gettime = posix_clock_gettime,
 	};

@@ -314,6 +314,36 @@ static int fault_eventfd(unsigned int value, int flags)
 	return r;
 }
 
+static int fault_timerfd_create(clockid_t clock, int flags)
+{
+	int r = enter("timerfd_create");
+
+	return r < 0 ? r : note_fd(inner()->timerfd_create(clock, flags));
+}
+
+static int fault_timerfd_settime(int fd, int flags,
+				 const struct itimerspec *value)
+{
+	int r = enter("timerfd_settime");
+
+	return r < 0 ? r : inner()->timerfd_settime(fd, flags, value);
+}
+
+static int fault_epoll_create1(int flags)
+{
+	int r = enter("epoll_create1");
+
+	return r < 0 ? r : note_fd(inner()->epoll_create1(flags));
+}
+
+static int fault_epoll_ctl(int epfd, int op, int fd,
+			   struct epoll_event *event)
+{
+	int r = enter("epoll_ctl");
+
+	return r < 0 ? r : inner()->epoll_ctl(epfd, op, fd, event);
+}
+
 static int fault_getrandom(void *bytes, size_t len)
 {
 	int r = enter("getrandom");
@@ -353,6 +383,10 @@ static const struct sys_ops fault_ops = {
 	.listen = fault_listen,
 	.setsockopt = fault_setsockopt,
 	.eventfd = fault_eventfd,
+	.timerfd_create = fault_timerfd_create,
+	.timerfd_settime = fault_timerfd_settime,
+	.epoll_create1 = fault_epoll_create1,
+	.epoll_ctl = fault_epoll_ctl,
 	.getrandom = fault_getrandom,
 	.clock_gettime = fault_clock_gettime,
 };

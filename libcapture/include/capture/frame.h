@@ -25,6 +25,7 @@ enum capture_point {
 
 #define CAPTURE_FRAME_KEY 0x1u		/* the driver calls it a key frame */
 #define CAPTURE_FRAME_ERROR 0x2u	/* the data may be damaged */
+#define CAPTURE_FRAME_BLANK 0x4u	/* made up: see capture/supervisor.h */
 
 /**
  * struct capture_plane - one piece of memory of a frame
