@@ -24,6 +24,8 @@
 #   PARTS="..."    what to build (default: all that the libraries allow):
 #                  capture producer agent serve tools tests
 #   OPENH264=0     leave the software H.264 encoder out
+#   TURBOJPEG=0    leave the software JPEG encoder out
+#   AVCODEC=0      leave libavcodec's encoders (FFV1, AAC) out
 
 MAKEFLAGS += -rR --no-print-directory
 .DELETE_ON_ERROR:
@@ -81,8 +83,15 @@ pkg_ok = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1)
 need = $(if $(call pkg_ok,$(1)),,$(error package $(1) was not found by \
 	$(PKG_CONFIG); on Debian: sh tools/dev/deps build))
 OPENH264 ?= $(or $(call pkg_ok,openh264),0)
-ours_cpp += -DHAVE_OPENH264=$(OPENH264)
-libs_capture := $(if $(filter 1,$(OPENH264)),$(shell $(PKG_CONFIG) --libs openh264))
+TURBOJPEG ?= $(or $(call pkg_ok,libturbojpeg),0)
+AVCODEC ?= $(or $(call pkg_ok,libavcodec libavutil),0)
+ours_cpp += -DHAVE_OPENH264=$(OPENH264) -DHAVE_TURBOJPEG=$(TURBOJPEG) -DHAVE_AVCODEC=$(AVCODEC)
+packages_capture := $(if $(filter 1,$(OPENH264)),openh264) \
+	$(if $(filter 1,$(TURBOJPEG)),libturbojpeg) \
+	$(if $(filter 1,$(AVCODEC)),libavcodec libavutil)
+libs_capture := $(if $(strip $(packages_capture)),$(shell $(PKG_CONFIG) --libs $(packages_capture)))
+# What `make` says of them at its end.
+switches := OPENH264 TURBOJPEG AVCODEC
 ifneq ($(call has,producer agent serve),)
 $(call need,liburing libssl libcrypto)
 libs_io := $(shell $(PKG_CONFIG) --libs liburing libssl libcrypto)
@@ -167,6 +176,12 @@ ifneq ($(call has,producer),)
 all: $(O)/libkvsproducer.a $(O)/libkvsproducer.so.$(producer_version)
 $(eval $(call shared,kvsproducer,$(producer_version),$(producer_src),core io proto base,$(libs_io)))
 endif
+
+# Which optional libraries went in, so that none is left out unseen.
+parts:
+	@echo "  PARTS   $(PARTS); $(foreach s,$(switches),$(s)=$($(s)))"
+.PHONY: parts
+all: parts
 
 # Installed archives stand alone: everything under the public face is in them.
 $(O)/static/libcapture.a: $(call obj,$(capture_src) $(base_src))

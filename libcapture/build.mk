@@ -6,6 +6,9 @@ base_src := $(addprefix libcapture/base/, \
 	buf.c crc32c.c log.c parse.c sys.c sys_posix.c)
 
 capture_src := $(addprefix libcapture/src/, \
-	api.c arena.c device.c encoder.c encoder_m2m.c encoder_openh264.c \
+	api.c arena.c device.c encoder.c encoder_m2m.c encoder_soft.c \
 	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
+# Each file of an optional library, by its switch (see the Makefile).
+capture_src += $(addprefix libcapture/src/, \
+	$(if $(filter 1,$(OPENH264)),encoder_openh264.c))

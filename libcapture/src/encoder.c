@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/encoder_backend.h"
+#include "src/encoder_soft.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,6 +17,7 @@ void capture_encoder_config_init(struct capture_encoder_config *config)
 	config->controls.bitrate = -1;
 	config->controls.gop_frames = -1;
 	config->controls.qp = -1;
+	config->controls.quality = -1;
 }
 
 /* --- opening ------------------------------------------------------------ */
@@ -26,23 +27,51 @@ static bool control_ok(int64_t value)
 	return value >= -1 && value <= INT32_MAX;
 }
 
+static int check_controls(const struct capture_encoder_controls *c)
+{
+	if (!control_ok(c->bitrate) || !control_ok(c->gop_frames) ||
+	    !control_ok(c->qp))
+		return -EINVAL;
+	if (c->quality != -1 &&
+	    (c->quality < 1 || c->quality > CAPTURE_QUALITY_MAX))
+		return -EINVAL;
+	return 0;
+}
+
+static bool picture_ok(const struct capture_format *f)
+{
+	return f->width && f->width <= CAPTURE_SIDE_MAX && f->height &&
+	       f->height <= CAPTURE_SIDE_MAX && f->plane_count &&
+	       f->plane_count <= CAPTURE_PLANES_MAX;
+}
+
+static bool samples_ok(const struct capture_format *f)
+{
+	return f->plane_count == 1 && f->sample_rate &&
+	       f->sample_rate <= CAPTURE_SAMPLE_RATE_MAX && f->channels &&
+	       f->channels <= CAPTURE_CHANNELS_MAX && f->sample_bytes &&
+	       f->sample_bytes <= CAPTURE_SAMPLE_BYTES_MAX;
+}
+
 static int check_config(const struct capture_encoder_config *config)
 {
 	const struct capture_format *source = config->source;
 
-	if (!source || !source->width || !source->height ||
-	    source->width > CAPTURE_SIDE_MAX ||
-	    source->height > CAPTURE_SIDE_MAX)
+	if (!source || config->buffer_count > CAPTURE_BUFFERS_MAX)
 		return -EINVAL;
-	if (!source->plane_count || source->plane_count > CAPTURE_PLANES_MAX)
+	switch (source->media) {
+	case CAPTURE_MEDIA_PICTURE:
+		if (!picture_ok(source))
+			return -EINVAL;
+		break;
+	case CAPTURE_MEDIA_SAMPLES:
+		if (!samples_ok(source))
+			return -EINVAL;
+		break;
+	default:
 		return -EINVAL;
-	if (config->buffer_count > CAPTURE_BUFFERS_MAX)
-		return -EINVAL;
-	if (!control_ok(config->controls.bitrate) ||
-	    !control_ok(config->controls.gop_frames) ||
-	    !control_ok(config->controls.qp))
-		return -EINVAL;
-	return 0;
+	}
+	return check_controls(&config->controls);
 }
 
 void encoder_base_init(struct capture_encoder *encoder,
@@ -73,6 +102,18 @@ static int telling(int a, int b)
 	return a;
 }
 
+static int m2m_open(const struct sys_ops *sys,
+		    const struct capture_encoder_config *config,
+		    const char *path, uint32_t codec,
+		    struct capture_encoder **ret_encoder)
+{
+	int r = encoder_m2m_open(sys, config, path, codec, ret_encoder);
+
+	if (r == 0)
+		(*ret_encoder)->stats.name = "m2m";
+	return r;
+}
+
 /* Every node in turn. Most are not there: -ENOENT tells nothing. */
 static int m2m_find(const struct sys_ops *sys,
 		    const struct capture_encoder_config *config,
@@ -83,13 +124,12 @@ static int m2m_find(const struct sys_ops *sys,
 	int r;
 
 	if (config->path)
-		return encoder_m2m_open(sys, config, config->path, codec,
-					ret_encoder);
+		return m2m_open(sys, config, config->path, codec, ret_encoder);
 	for (i = 0; i < CAPTURE_NODES_MAX; i++) {
 		char path[DEVICE_NODE_PATH_BYTES];
 
 		device_node_path(i, path);
-		r = encoder_m2m_open(sys, config, path, codec, ret_encoder);
+		r = m2m_open(sys, config, path, codec, ret_encoder);
 		if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
 			return r;
 		if (r != -ENOENT)
@@ -109,8 +149,8 @@ static int open_auto(const struct sys_ops *sys,
 	why = m2m_find(sys, config, codec, ret_encoder);
 	if (why == 0)
 		return 0;
-	if (codec == CAPTURE_FORMAT_H264 && !config->path) {
-		r = encoder_software_open(sys, config, ret_encoder);
+	if (!config->path) {
+		r = encoder_soft_open(sys, config, ret_encoder);
 		if (r == 0)
 			return 0;
 		why = telling(why, r);
@@ -119,6 +159,26 @@ static int open_auto(const struct sys_ops *sys,
 		return why;
 	r = m2m_find(sys, config, 0, ret_encoder);
 	return r == 0 ? 0 : telling(why, r);
+}
+
+/* Codecs that no V4L2 device has: their nodes need not be asked. */
+static bool software_only(const struct capture_encoder_config *config)
+{
+	return config->source->media != CAPTURE_MEDIA_PICTURE ||
+	       config->codec == CAPTURE_FORMAT_FFV1 ||
+	       config->codec == CAPTURE_FORMAT_Y16;
+}
+
+static int open_m2m(const struct sys_ops *sys,
+		    const struct capture_encoder_config *config,
+		    struct capture_encoder **ret_encoder)
+{
+	int r;
+
+	if (config->codec)
+		return m2m_find(sys, config, config->codec, ret_encoder);
+	r = m2m_find(sys, config, CAPTURE_FORMAT_H264, ret_encoder);
+	return r == 0 ? 0 : m2m_find(sys, config, 0, ret_encoder);
 }
 
 int capture_encoder_open(const struct sys_ops *sys,
@@ -134,19 +194,15 @@ int capture_encoder_open(const struct sys_ops *sys,
 		sys = sys_posix();
 	switch (config->backend) {
 	case CAPTURE_BACKEND_AUTO:
-		return open_auto(sys, config, ret_encoder);
+		if (!software_only(config))
+			return open_auto(sys, config, ret_encoder);
+		return encoder_soft_open(sys, config, ret_encoder);
 	case CAPTURE_BACKEND_M2M:
-		if (config->codec)
-			return m2m_find(sys, config, config->codec,
-					ret_encoder);
-		r = m2m_find(sys, config, CAPTURE_FORMAT_H264, ret_encoder);
-		if (r == 0)
-			return 0;
-		return m2m_find(sys, config, 0, ret_encoder);
-	case CAPTURE_BACKEND_SOFTWARE:
-		if (config->codec && config->codec != CAPTURE_FORMAT_H264)
+		if (software_only(config))
 			return -EPROTONOSUPPORT;
-		return encoder_software_open(sys, config, ret_encoder);
+		return open_m2m(sys, config, ret_encoder);
+	case CAPTURE_BACKEND_SOFTWARE:
+		return encoder_soft_open(sys, config, ret_encoder);
 	}
 	return -EINVAL;
 }
@@ -160,12 +216,33 @@ struct capture_encoder *capture_encoder_close(struct capture_encoder *encoder)
 
 /* --- frames and packets ------------------------------------------------- */
 
+static bool plane_lies_inside(const struct capture_plane *plane)
+{
+	return plane->offset <= plane->length &&
+	       plane->bytesused <= plane->length - plane->offset;
+}
+
+/* A run of whole samples, as many as may be. */
+static bool is_run_of_source(const struct capture_encoder *encoder,
+			     const struct capture_frame *frame)
+{
+	const struct capture_format *source = &encoder->source;
+	const struct capture_plane *plane = &frame->planes[0];
+
+	return frame->fourcc == source->fourcc && frame->plane_count == 1 &&
+	       plane_lies_inside(plane) && plane->bytesused &&
+	       plane->bytesused <= source->size[0] &&
+	       plane->bytesused % source->sample_bytes == 0;
+}
+
 static bool is_of_source(const struct capture_encoder *encoder,
 			 const struct capture_frame *frame)
 {
 	const struct capture_format *source = &encoder->source;
 	uint32_t p;
 
+	if (source->media == CAPTURE_MEDIA_SAMPLES)
+		return is_run_of_source(encoder, frame);
 	if (frame->fourcc != source->fourcc ||
 	    frame->width != source->width || frame->height != source->height ||
 	    frame->plane_count != source->plane_count)
@@ -174,8 +251,7 @@ static bool is_of_source(const struct capture_encoder *encoder,
 		const struct capture_plane *plane = &frame->planes[p];
 
 		if (plane->stride != source->stride[p] ||
-		    plane->offset > plane->length ||
-		    plane->bytesused > plane->length - plane->offset)
+		    !plane_lies_inside(plane))
 			return false;
 		if (encoder->layout.count &&
 		    plane->bytesused <
@@ -311,6 +387,14 @@ void frame_end_read(const struct sys_ops *sys,
 uint32_t capture_encoder_codec(const struct capture_encoder *encoder)
 {
 	return encoder->codec;
+}
+
+int capture_encoder_codec_private(const struct capture_encoder *encoder,
+				  const uint8_t **ret_data, size_t *ret_bytes)
+{
+	*ret_data = encoder->codec_private;
+	*ret_bytes = encoder->codec_private_bytes;
+	return 0;
 }
 
 struct capture_arena *

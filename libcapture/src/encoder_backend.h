@@ -34,6 +34,9 @@ struct capture_encoder {
 	struct capture_format source;
 	struct pix_layout layout;	/* of @source; count 0: not known */
 	uint32_t codec;
+	/* Matroska's CodecPrivate; the backend's memory. 0 bytes: none. */
+	const uint8_t *codec_private;
+	size_t codec_private_bytes;
 	struct capture_encoder_stats stats;
 };
 
@@ -85,13 +88,10 @@ void encoder_base_init(struct capture_encoder *encoder,
 		       const struct sys_ops *sys,
 		       const struct capture_encoder_config *config);
 
-/* Each as capture_encoder_open(), of one kind (and one node). */
+/* As capture_encoder_open(), of one node. */
 int encoder_m2m_open(const struct sys_ops *sys,
 		     const struct capture_encoder_config *config,
 		     const char *path, uint32_t codec,
 		     struct capture_encoder **ret_encoder) MUST_CHECK;
-int encoder_software_open(const struct sys_ops *sys,
-			  const struct capture_encoder_config *config,
-			  struct capture_encoder **ret_encoder) MUST_CHECK;
 
 #endif

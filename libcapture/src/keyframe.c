@@ -18,6 +18,9 @@
 #define FWHT_FLAGS_OFFSET 20u
 #define FWHT_FLAG_I_FRAME (1u << 10)
 
+/* Half of the range coder's first range, 0xff00. */
+#define FFV1_KEY_WORD_MIN 0x7f80u
+
 /* The first byte after the next start code, or NULL. */
 static const uint8_t *next_nal(const uint8_t *p, const uint8_t *end)
 {
@@ -75,6 +78,15 @@ static bool fwht_find(const uint8_t *bytes, size_t len)
 	return load_be32(bytes + FWHT_FLAGS_OFFSET) & FWHT_FLAG_I_FRAME;
 }
 
+/*
+ * The first symbol of a frame is its key flag, range coded (RFC 9043, 3.8.1)
+ * with even odds: one if the first word lies in the upper half.
+ */
+static bool ffv1_find(const uint8_t *bytes, size_t len)
+{
+	return len >= 2 && load_be16(bytes) >= FFV1_KEY_WORD_MIN;
+}
+
 bool keyframe_find(uint32_t fourcc, const uint8_t *bytes, size_t len)
 {
 	switch (fourcc) {
@@ -84,9 +96,15 @@ bool keyframe_find(uint32_t fourcc, const uint8_t *bytes, size_t len)
 		return annexb_find(bytes, len, hevc_kind);
 	case CAPTURE_FORMAT_FWHT:
 		return fwht_find(bytes, len);
+	case CAPTURE_FORMAT_FFV1:
+		return ffv1_find(bytes, len);
 	case CAPTURE_FORMAT_MJPG:
 	case CAPTURE_FORMAT_JPEG:
-		return true;
+	case CAPTURE_FORMAT_Y16:
+	case CAPTURE_FORMAT_ALAW:
+	case CAPTURE_FORMAT_ULAW:
+	case CAPTURE_FORMAT_AAC:
+		return len != 0;
 	default:
 		return false;
 	}

@@ -9,7 +9,8 @@
 
 /*
  * H.264: an IDR slice; HEVC: an IRAP picture (both Annex B); FWHT: the I
- * frame flag of its header; JPEG: always. Damaged or unknown: false.
+ * frame flag of its header; FFV1: the key flag; JPEG, raw pictures, audio:
+ * always. Damaged, empty or unknown: false.
  */
 bool keyframe_find(uint32_t fourcc, const uint8_t *bytes, size_t len);
 

@@ -8,15 +8,30 @@
 #define CAPTURE_SIZES_MAX 256	/* per format */
 #define CAPTURE_RATES_MAX 64	/* per size */
 
+/* Media controller: many times the largest graphs of real boards. */
+#define CAPTURE_MEDIA_NODES_MAX 64	/* /dev/media0..63 */
+#define CAPTURE_MEDIA_ENTITIES_MAX 512
+#define CAPTURE_MEDIA_PADS_MAX 4096
+#define CAPTURE_MEDIA_LINKS_MAX 8192	/* interface links included */
+#define CAPTURE_MEDIA_TRIES_MAX 4	/* at a graph that keeps changing */
+#define CAPTURE_MEDIA_SETTINGS_MAX 64	/* links, and formats, of a setup */
+#define CAPTURE_MEDIA_TEXT_BYTES_MAX 8192
+#define CAPTURE_MEDIA_SAVED_PADS_MAX 256
+
 /* Buffers of one queue: VIDEO_MAX_FRAME of videodev2.h. */
 #define CAPTURE_BUFFERS_MAX 32
 /* Raw buffers of an encoder's input queue. */
 #define CAPTURE_ENCODER_INPUTS 4
 /* Frames that an encoder may hold or reorder before it gives a packet. */
 #define CAPTURE_PENDING_MAX 64
-/* Compressed buffers of the software encoder, each of a byte per pixel. */
+/* Compressed buffers of a software encoder; H.264: a byte per pixel each. */
 #define CAPTURE_SOFTWARE_SLOTS 4
 #define CAPTURE_SOFTWARE_SLOT_BYTES_MIN 65536u
+
+/* Runs of samples, as an encoder takes them. */
+#define CAPTURE_SAMPLE_RATE_MAX 768000u
+#define CAPTURE_CHANNELS_MAX 32u
+#define CAPTURE_SAMPLE_BYTES_MAX 256u
 
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u

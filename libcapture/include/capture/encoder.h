@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One face for encoders: a stateful V4L2 M2M device, or openh264 in software.
+ * One face for encoders: a stateful V4L2 M2M device, or a library in software
+ * (openh264: H264; libavcodec: FFV1, AAC; TurboJPEG: JPEG; own code: Y16,
+ * ALAW, ULAW).
  * Frames go in with capture_encoder_submit() and come out, compressed, of
  * capture_encoder_receive(), each paired with its input by a key that the
  * driver copies (V4L2_BUF_FLAG_TIMESTAMP_COPY), never by buffer index.
@@ -21,7 +23,7 @@ struct capture_encoder;
 enum capture_backend {
 	CAPTURE_BACKEND_AUTO = 0,	/* M2M if there is one, else software */
 	CAPTURE_BACKEND_M2M,
-	CAPTURE_BACKEND_SOFTWARE	/* openh264; may not be built in */
+	CAPTURE_BACKEND_SOFTWARE	/* its library may not be built in */
 };
 
 /* Each: -1 leaves the driver's value, and so does a control it lacks. */
@@ -29,7 +31,10 @@ struct capture_encoder_controls {
 	int64_t bitrate;	/* bits per second */
 	int64_t gop_frames;	/* from key frame to key frame */
 	int64_t qp;		/* constant quantiser, of drivers without a rate */
+	int64_t quality;	/* of JPEG: 1..CAPTURE_QUALITY_MAX */
 };
+
+#define CAPTURE_QUALITY_MAX 100
 
 struct capture_encoder_config {
 	enum capture_backend backend;
@@ -37,10 +42,14 @@ struct capture_encoder_config {
 	const char *path;
 	/*
 	 * Fourcc. 0: H264 of an M2M device, else H264 in software, else
-	 * whatever an M2M device has.
+	 * whatever an M2M device has. Samples need one.
 	 */
 	uint32_t codec;
-	const struct capture_format *source; /* of the frames; copied */
+	/*
+	 * Of the frames; copied. Of samples, size[0] bounds a frame: it may
+	 * be any run of whole samples up to that.
+	 */
+	const struct capture_format *source;
 	/*
 	 * The frames have dma-buf descriptors: import them, touch no pixel.
 	 * A device that refuses them is given copies, which are counted.
@@ -68,6 +77,9 @@ capture_encoder_config_init(struct capture_encoder_config *config);
 /**
  * struct capture_packet - one compressed frame, where the encoder wrote it
  *
+ * Of samples: one packet may cover several frames or a part of one. Its stamp
+ * is that of its own first sample, reckoned from the stamp of the frame that
+ * the sample came in by the nominal sample rate.
  * Ownership as of struct capture_frame: the last capture_packet_unref() gives
  * the buffer back to the encoder, and a packet may outlive its encoder.
  * Release it as soon as the bytes were stored and sent: it never waits for
@@ -100,6 +112,7 @@ capture_packet_unref(struct capture_packet *packet);
 /* Counters since open; copies and bytes are counted, not assumed. */
 struct capture_encoder_stats {
 	enum capture_backend backend;	/* the one taken */
+	const char *name;	/* of it: "m2m", "openh264", "ffv1"; static */
 	bool source_imported;	/* raw frames enter as dma-bufs */
 	/* Of the compressed side; S5 in software, which has ordinary memory. */
 	enum capture_rung rung;
@@ -124,10 +137,11 @@ struct capture_encoder_stats {
  *
  * Context: blocks in open(2).
  * Return: 0, or
- *  -ENODEV           no such encoder (or the node at @path is none)
+ *  -ENODEV           no such encoder (or the node at @path is none, or the
+ *                    library is not built in)
  *  -EBUSY            in use
  *  -EPROTONOSUPPORT  it does not take the source's fourcc, or does not give
- *                    the codec
+ *                    the codec (from this media)
  *  -ERANGE           not in this size
  *  -EOPNOTSUPP       the one rung asked for cannot be had
  *  -EINVAL           the configuration contradicts itself
@@ -149,6 +163,17 @@ capture_encoder_close(struct capture_encoder *encoder);
 /* The fourcc of the packets. */
 CAPTURE_API uint32_t
 capture_encoder_codec(const struct capture_encoder *encoder);
+/**
+ * capture_encoder_codec_private() - what a decoder needs before any packet
+ * @ret_data: Matroska's CodecPrivate of the codec; the encoder's memory
+ * @ret_bytes: 0: the codec has none, or its packets carry it (H264, HEVC)
+ *
+ * Known, and the same, from open to close.
+ * Return: 0.
+ */
+CAPTURE_API int
+capture_encoder_codec_private(const struct capture_encoder *encoder,
+			      const uint8_t **ret_data, size_t *ret_bytes);
 /* Where packets live, for io_uring; NULL if not in an arena. Borrowed. */
 CAPTURE_API struct capture_arena *
 capture_encoder_arena(const struct capture_encoder *encoder);
@@ -212,7 +237,9 @@ CAPTURE_API int capture_encoder_receive(struct capture_encoder *encoder,
  *
  * Then receive until -EPIPE.
  *
- * Return: 0 (also when already draining), or the errno of ENCODER_CMD.
+ * Return: 0 (also when already draining), -EAGAIN (no room for what is kept
+ * back: receive and unref packets first), -EIO (failed before), or the errno
+ * of ENCODER_CMD.
  */
 CAPTURE_API int capture_encoder_drain(struct capture_encoder *encoder)
 	CAPTURE_MUST_CHECK;
