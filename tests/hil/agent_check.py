@@ -4,6 +4,7 @@
 
 DIR is what test_agent.sh collected: tap/raw and tap/frames (the agent's own record), media.mkv
 (GetMedia), clip.mp4 (GetClip), report.json. Independent of the product's parsers.
+For slow-acks: prompt/ and slow/ with tap/frames and report.json of two agents that ran side by side.
 `agent_check.py fwht FILE` writes the frames of a GetMedia body to stdout.
 """
 import json

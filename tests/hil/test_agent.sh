@@ -65,7 +65,7 @@ if [ "${1:-}" = inside ]; then
 			services="$services $!"
 			ready "$work/$run.ready"
 			port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/$run.ready" | head -n 1)
-			config m2m 320x180 "https://localhost:$port" "$work/cert.pem" "$work/credentials" $device
+			config m2m 640x480 "https://localhost:$port" "$work/cert.pem" "$work/credentials" $device
 			mv "$work/agent.conf" "$work/$run.conf"
 			# The frames' times are wanted, not the frames.
 			mkdir -p /out/$run "$work/$run"
