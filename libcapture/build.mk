@@ -9,6 +9,8 @@ capture_src := $(addprefix libcapture/src/, \
 	api.c arena.c device.c encoder.c encoder_m2m.c encoder_soft.c \
 	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
+capture_src += $(addprefix libcapture/src/, \
+	frame_pool.c pattern.c record.c source_synthetic.c)
 # Each file of an optional library, by its switch (see the Makefile).
 capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c))

@@ -35,6 +35,8 @@
 
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u
+/* Samples of one frame. */
+#define CAPTURE_FRAME_SAMPLES_MAX (1u << 20)
 #define CAPTURE_ARENA_BYTES_MAX (1ull << 30)
 #define CAPTURE_HUGE_PAGE_BYTES (2u << 20)
 

@@ -41,5 +41,6 @@ typedef int source_open_fn(const struct sys_ops *sys,
 			   struct capture_source **ret_source);
 
 source_open_fn source_v4l2_open;
+source_open_fn source_synthetic_open;
 
 #endif
