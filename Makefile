@@ -13,6 +13,7 @@
 #   make bench        figures as JSON lines: ours, the peer's, the ratio
 #   make lint         layers, headers, banned calls, clang-tidy, cppcheck
 #   make format       rewrite the sources with clang-format
+#   make man          man pages of the libraries, from their headers
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean        remove build/
 #   make help         this text
@@ -37,6 +38,7 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
 UDEVDIR ?= /lib/udev/rules.d
 INSTALL ?= install
 
@@ -147,12 +149,12 @@ $(O)/$(1): $$(call obj,$(2)) $(patsubst %,$(O)/lib%.a,$(3))
 	@$(CC) $$(ours_ld) $(LDFLAGS) -o $$@ $$(call obj,$(2)) \
 		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(3)) -Wl,--end-group $(4) $(LDLIBS)
 endef
-# $(call shared,NAME,MAJOR.MINOR,SOURCES,ARCHIVES,LIBS)
+# $(call shared,NAME,MAJOR.MINOR,SOURCES,ARCHIVES,LIBS,SYMBOL_VERSIONS)
 define shared
-$(O)/lib$(1).so.$(2): $$(call obj,$(3)) $(patsubst %,$(O)/lib%.a,$(4))
+$(O)/lib$(1).so.$(2): $$(call obj,$(3)) $(patsubst %,$(O)/lib%.a,$(4)) $(6)
 	@echo "  LINK    $$@"
 	@$(CC) -shared $(ours_ld) $(LDFLAGS) -Wl,-soname,lib$(1).so.$(firstword $(subst ., ,$(2))) \
-		-Wl,-z,defs -Wl,--exclude-libs,ALL -o $$@ $$(call obj,$(3)) \
+		-Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--version-script=$(6) -o $$@ $$(call obj,$(3)) \
 		-Wl,--start-group $(patsubst %,$(O)/lib%.a,$(4)) -Wl,--end-group $(5) $(LDLIBS)
 endef
 
@@ -170,11 +172,11 @@ $(eval $(call archive,support,$(support_src)))
 
 ifneq ($(call has,capture),)
 all: $(O)/libcapture.a $(O)/libcapture.so.$(capture_version)
-$(eval $(call shared,capture,$(capture_version),$(capture_src),base,$(libs_capture)))
+$(eval $(call shared,capture,$(capture_version),$(capture_src),base,$(libs_capture),libcapture/libcapture.map))
 endif
 ifneq ($(call has,producer),)
 all: $(O)/libkvsproducer.a $(O)/libkvsproducer.so.$(producer_version)
-$(eval $(call shared,kvsproducer,$(producer_version),$(producer_src),core io proto base,$(libs_io)))
+$(eval $(call shared,kvsproducer,$(producer_version),$(producer_src),core io proto base,$(libs_io),kvsd/libkvsproducer.map))
 endif
 
 # Which optional libraries went in, so that none is left out unseen.
@@ -266,9 +268,20 @@ print-fuzz-targets:
 .PHONY: fuzz-objects print-fuzz-targets
 clean:
 	@rm -rf $(O)
-.PHONY: help deps check check-fault check-san test soak demo bench lint format fuzz clean install
+.PHONY: help deps check check-fault check-san test soak demo bench lint format fuzz clean install man
 
-install: all $(if $(call has,capture),$(O)/static/libcapture.a) \
+# Man pages are made from the public headers; without python3 they are left out.
+python3 := $(if $(filter install man,$(goals)),$(shell command -v python3))
+man_headers := $(if $(call has,capture),$(wildcard libcapture/include/capture/*.h)) \
+	$(if $(call has,producer),$(wildcard kvsd/include/kvs/*.h))
+$(O)/man/done: tools/dev/man $(man_headers)
+	@echo "  MAN     $(@D)"
+	@rm -rf $(@D)
+	@$(python3) tools/dev/man $(@D) $(capture_version) $(man_headers)
+	@touch $@
+man: $(if $(python3),$(O)/man/done)
+
+install: all man $(if $(call has,capture),$(O)/static/libcapture.a) \
 	$(if $(call has,producer),$(O)/static/libkvsproducer.a)
 ifneq ($(call has,capture),)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/capture
@@ -289,6 +302,12 @@ ifneq ($(call has,producer),)
 	$(INSTALL) -m 644 kvsd/include/kvs/*.h $(DESTDIR)$(INCLUDEDIR)/kvs
 	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(producer_version)|' \
 		kvsd/libkvsproducer.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libkvsproducer.pc
+endif
+ifneq ($(python3),)
+	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man3
+	$(INSTALL) -m 644 $(O)/man/*.3 $(DESTDIR)$(MANDIR)/man3
+else
+	@echo "  no python3: installed without man pages"
 endif
 ifneq ($(strip $(roles)),)
 	$(INSTALL) -D -m 755 $(O)/kvsd $(DESTDIR)$(BINDIR)/kvsd

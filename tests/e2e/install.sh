@@ -38,6 +38,15 @@ gcc $(pkg-config --cflags libkvsproducer libcapture) "$d/t.c" -o "$d/t-static" "
 	"$d/usr/lib/libcapture.a" $(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs liburing libssl libcrypto) \
 	$(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs openh264 2>/dev/null) -pthread
 "$d/t-static" && echo "ok - a program links statically with the installed archives"
+without=0
+for lib in capture kvsproducer; do
+	for symbol in $(nm -D --defined-only "$d/usr/lib/lib$lib.so" | awk '$2 == "T" {sub("@.*", "", $3); print $3}'); do
+		[ -e "$d/usr/share/man/man3/$symbol.3" ] || { echo "# no man page: $symbol"; without=1; }
+	done
+done
+[ $without = 0 ] && echo "ok - every public function has a man page" || { echo "not ok - man pages"; exit 1; }
+warnings=$(cd "$d/usr/share/man" && for f in man3/*.3; do groff -man -Tutf8 -ww "$f" 2>&1 >/dev/null; done)
+if [ -z "$warnings" ]; then echo "ok - groff has nothing to say about them"; else echo "not ok - $warnings"; exit 1; fi
 for lib in capture kvsproducer; do
 	prefix=$([ $lib = capture ] && echo capture_ || echo kvs_)
 	others=$(nm -D --defined-only "$d/usr/lib/lib$lib.so" | awk '$2 != "A" {print $3}' | grep -v "^$prefix" || true)

@@ -36,7 +36,17 @@ enum kvs_payload {
 	KVS_PAYLOAD_OPAQUE,	/* stored as they are */
 	KVS_PAYLOAD_H264_ANNEXB, /* start codes -> lengths; avcC from SPS/PPS */
 	KVS_PAYLOAD_H265_ANNEXB,
+	/*
+	 * Opaque, with KVS_TIME_BYTES in front that say when it was taken, to
+	 * the ns: for data that has no place of its own for that. Big
+	 * endian: u64 time_ns, u32
+	 * sigma_ns (all ones: unknown), u32 epoch, u64 raw_stamp_ns, u8
+	 * raw_clock, u8 meaning, 14 zero bytes.
+	 */
+	KVS_PAYLOAD_TIMED,
 };
+
+#define KVS_TIME_BYTES 40
 
 struct kvs_track {
 	enum kvs_track_kind kind;
@@ -51,8 +61,10 @@ struct kvs_track {
 	size_t codec_private_bytes;
 	uint32_t width;		/* video */
 	uint32_t height;
+	uint32_t fourcc;	/* V_UNCOMPRESSED: of the pixels; else 0 */
 	uint32_t sample_rate;	/* audio */
 	uint32_t channels;
+	uint32_t sample_bits;	/* audio; 0: not said */
 };
 
 enum kvs_stamp_meaning {	/* what a frame's raw stamp marks */
@@ -61,6 +73,8 @@ enum kvs_stamp_meaning {	/* what a frame's raw stamp marks */
 	KVS_STAMP_END_OF_FRAME,
 	KVS_STAMP_START_OF_FRAME,
 	KVS_STAMP_MID_EXPOSURE,
+	KVS_STAMP_FIRST_SAMPLE,	/* of a run of samples */
+	KVS_STAMP_ARRIVAL,	/* when the last byte was read */
 };
 
 struct kvs_frame {
@@ -76,7 +90,7 @@ struct kvs_frame {
 	uint64_t decode_ns;
 	uint64_t duration_ns;	/* 0 = unknown */
 	bool key;		/* opaque payloads; else found in the bits */
-	/* Carried with the frame (H.264/H.265: in a SEI). */
+	/* Carried with the frame: H.264/H.265 in a SEI, and TIMED. */
 	uint64_t raw_stamp_ns;
 	uint32_t raw_clock;	/* clockid_t of raw_stamp_ns */
 	uint32_t sigma_ns;	/* uncertainty of time_ns, 0 = unknown */
@@ -185,6 +199,7 @@ KVS_API int kvs_producer_put_frame(struct kvs_producer *p,
  */
 KVS_API int kvs_producer_finish(struct kvs_producer *p, uint64_t timeout_ms);
 
+/* The counters at this moment, all of the same one. */
 KVS_API void kvs_producer_stats(struct kvs_producer *p,
 				struct kvs_producer_stats *ret_stats);
 

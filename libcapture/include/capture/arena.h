@@ -56,6 +56,7 @@ capture_arena_unref(struct capture_arena *arena);
 
 /* The first byte; stays in place for the arena's whole life. */
 CAPTURE_API uint8_t *capture_arena_map(const struct capture_arena *arena);
+/* How much memory it has. */
 CAPTURE_API size_t capture_arena_bytes(const struct capture_arena *arena);
 /* The memfd; borrowed. */
 CAPTURE_API int capture_arena_fd(const struct capture_arena *arena);
@@ -79,6 +80,7 @@ CAPTURE_API int capture_arena_export(struct capture_arena *arena,
 CAPTURE_API int capture_span_init(struct capture_span *span,
 				  struct capture_arena *arena, size_t offset,
 				  size_t length) CAPTURE_MUST_CHECK;
+/* A second reference on the same bytes. */
 CAPTURE_API struct capture_span
 capture_span_dup(const struct capture_span *span);
 /* Leaves the empty span. */

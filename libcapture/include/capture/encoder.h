@@ -104,6 +104,10 @@ struct capture_packet {
 	uint64_t encode_ns;	/* from submit to receive, CLOCK_MONOTONIC */
 };
 
+/*
+ * One more reference, one less. ref returns @packet; unref takes NULL and
+ * returns NULL.
+ */
 CAPTURE_API struct capture_packet *
 capture_packet_ref(struct capture_packet *packet);
 CAPTURE_API struct capture_packet *
@@ -263,6 +267,7 @@ CAPTURE_API int capture_encoder_set_bitrate(struct capture_encoder *encoder,
 					    uint32_t bitrate)
 	CAPTURE_MUST_CHECK;
 
+/* Always works, also after a failure. */
 CAPTURE_API void
 capture_encoder_stats(const struct capture_encoder *encoder,
 		      struct capture_encoder_stats *ret_stats);

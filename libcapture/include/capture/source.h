@@ -212,6 +212,7 @@ capture_source_signal(struct capture_source *source);
 /* "ok", "no cable", "no signal", "no lock"; "unknown" for any other. */
 CAPTURE_API const char *capture_signal_name(enum capture_signal signal);
 
+/* Always works, also after a failure. */
 CAPTURE_API void
 capture_source_stats(const struct capture_source *source,
 		     struct capture_source_stats *ret_stats);
