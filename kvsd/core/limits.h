@@ -50,10 +50,11 @@
 #define READER_ROWS 16u			/* rows listed ahead */
 #define LIVE_CHUNK_BYTES (64u << 10)
 #define LIVE_BUCKETS 1024u		/* hash table of streams, per thread */
-/* Retention 0: whole fragments kept for readers, per stream. Amazon's host
- * buffer is at most 5 min and 200 MB; this is what a small machine affords. */
+/* Retention 0: whole fragments kept for readers, per stream: that long after
+ * they were received. Amazon's host buffer is at most 5 min and 200 MB; this
+ * is what a small machine affords. Bytes are those of memory. */
 #define LIVE_BUFFER_BYTES_MAX (16u << 20)
-#define LIVE_BUFFER_MS_MAX (5u * 60 * 1000)
+#define LIVE_BUFFER_NS_MAX (300 * NS_PER_S)
 #define LIVE_BUFFER_TOTAL_BYTES_MAX (256u << 20) /* per thread */
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */

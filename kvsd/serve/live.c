@@ -7,13 +7,14 @@
 
 #include "base/bytes.h"
 
-void live_table_init(struct live_table *t)
+void live_table_init(struct live_table *t, struct loop *loop)
 {
 	size_t i;
 
+	*t = (struct live_table){.loop = loop};
 	for (i = 0; i < LIVE_BUCKETS; i++)
 		list_init(&t->buckets[i]);
-	t->buffered_bytes = 0;
+	list_init(&t->buffered);
 }
 
 /* Ids are random: any four bytes are a hash. */
@@ -38,30 +39,6 @@ struct live_stream *live_stream_find(struct live_table *t,
 	return NULL;
 }
 
-struct live_stream *live_stream_get(struct live_table *t,
-				    const uint8_t id[STREAM_ID_BYTES],
-				    bool stored)
-{
-	struct live_stream *s = live_stream_find(t, id);
-
-	if (s) {
-		s->refs++;
-		return s;
-	}
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return NULL;
-	s->table = t;
-	s->refs = 1;
-	s->stored = stored;
-	memcpy(s->id, id, STREAM_ID_BYTES);
-	list_init(&s->uploads);
-	list_init(&s->readers);
-	list_init(&s->fragments);
-	list_add_tail(bucket_of(t, id), &s->bucket);
-	return s;
-}
-
 /* --- fragments
  * ------------------------------------------------------------------ */
 
@@ -82,36 +59,211 @@ void live_fragment_put(struct live_fragment *f)
 	free(f);
 }
 
+static void charge(struct live_fragment *f, size_t bytes)
+{
+	if (f->stream->stored)
+		return;
+	f->charged_bytes += bytes;
+	f->stream->buffered_bytes += bytes;
+	f->stream->table->buffered_bytes += bytes;
+}
+
+static void uncharge(struct live_fragment *f, size_t bytes)
+{
+	f->charged_bytes -= bytes;
+	f->stream->buffered_bytes -= bytes;
+	f->stream->table->buffered_bytes -= bytes;
+}
+
 /* Out of the list; readers in the middle of it hold references. */
 static void unlist(struct live_fragment *f)
 {
-	if (list_empty(&f->link))
-		return;
 	list_del(&f->link);
-	if (!f->stream->stored) {
-		f->stream->buffered_bytes -= f->kept_bytes;
-		f->stream->table->buffered_bytes -= f->kept_bytes;
-	}
+	uncharge(f, f->charged_bytes);
 }
 
 void live_stream_put(struct live_stream *s)
 {
+	if (!s || --s->refs)
+		return;
+	assert(list_empty(&s->fragments));
+	list_del(&s->bucket);
+	free(s);
+}
+
+/* --- the buffer of streams without retention
+ * ------------------------------------------------------------------ */
+
+/* The stream may be gone afterwards. */
+static void drop_buffered(struct live_fragment *f)
+{
+	struct live_stream *s = f->stream;
+
+	f->state = LIVE_COMMITTED;
+	list_del(&f->buffered);
+	unlist(f);
+	live_fragment_put(f);
+	live_stream_put(s);
+}
+
+static struct live_fragment *oldest_buffered(struct live_table *t)
+{
+	if (list_empty(&t->buffered))
+		return NULL;
+	return list_entry(t->buffered.next, struct live_fragment, buffered);
+}
+
+static void buffer_timer_fired(struct loop_timer *timer);
+
+/* Return: 0, or -ENOMEM when the timer was idle before. */
+static int arm(struct live_table *t)
+{
+	struct live_fragment *f = oldest_buffered(t);
+
+	if (f)
+		return loop_timer_set(t->loop, &t->timer,
+				      f->whole_ns + LIVE_BUFFER_NS_MAX,
+				      buffer_timer_fired);
+	loop_timer_cancel(t->loop, &t->timer);
+	return 0;
+}
+
+static void drop_old(struct live_table *t)
+{
+	uint64_t now_ns = loop_now_ns(t->loop);
+	struct live_fragment *f;
+
+	while ((f = oldest_buffered(t)) &&
+	       f->whole_ns + LIVE_BUFFER_NS_MAX <= now_ns)
+		drop_buffered(f);
+}
+
+static void drop_all(struct live_table *t)
+{
+	struct live_fragment *f;
+
+	while ((f = oldest_buffered(t)))
+		drop_buffered(f);
+}
+
+static void buffer_timer_fired(struct loop_timer *timer)
+{
+	struct live_table *t = container_of(timer, struct live_table, timer);
+
+	drop_old(t);
+	if (arm(t) < 0)
+		drop_all(t); /* nothing would end them */
+}
+
+void live_table_fini(struct live_table *t)
+{
+	drop_all(t);
+	loop_timer_cancel(t->loop, &t->timer);
+}
+
+/* The caller has a reference to the stream. */
+static void drop_of_stream(struct live_stream *s, size_t bytes_left)
+{
 	struct list_node *n;
 	struct list_node *tmp;
 
-	if (!s || --s->refs)
-		return;
-	/* What is left is the buffer of a stream without retention. */
 	list_for_each_safe(n, tmp, &s->fragments)
 	{
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
-		unlist(f);
-		live_fragment_put(f);
+		if (bytes_left && s->buffered_bytes <= bytes_left)
+			return;
+		if (!list_empty(&f->buffered))
+			drop_buffered(f);
 	}
-	list_del(&s->bucket);
-	free(s);
+}
+
+/* There is nothing to add to the last chunk any more. */
+static void give_slack_back(struct live_fragment *f)
+{
+	size_t used = f->kept_bytes % LIVE_CHUNK_BYTES;
+	size_t i = f->kept_bytes / LIVE_CHUNK_BYTES;
+	uint8_t *chunk;
+
+	if (!used)
+		return;
+	chunk = realloc(f->chunks[i], used);
+	if (!chunk)
+		return;
+	f->chunks[i] = chunk;
+	uncharge(f, LIVE_CHUNK_BYTES - used);
+}
+
+/* A whole fragment that no store has; takes over the upload's reference. */
+static void buffer_add(struct live_fragment *f)
+{
+	struct live_stream *s = f->stream;
+	struct live_table *t = s->table;
+
+	s->refs++;
+	f->whole_ns = loop_now_ns(t->loop);
+	list_add_tail(&t->buffered, &f->buffered);
+	if (!f->kept || f->overflow || s->deleted) {
+		drop_buffered(f); /* nobody can read it */
+		return;
+	}
+	give_slack_back(f);
+	drop_old(t);
+	drop_of_stream(s, LIVE_BUFFER_BYTES_MAX);
+	if (arm(t) < 0)
+		drop_all(t);
+}
+
+/* Return: one more chunk may be had, the oldest of all having given way. */
+static bool make_room(struct live_table *t)
+{
+	struct live_fragment *f;
+
+	while (t->buffered_bytes + LIVE_CHUNK_BYTES >
+		       LIVE_BUFFER_TOTAL_BYTES_MAX &&
+	       (f = oldest_buffered(t)))
+		drop_buffered(f);
+	return t->buffered_bytes + LIVE_CHUNK_BYTES <=
+	       LIVE_BUFFER_TOTAL_BYTES_MAX;
+}
+
+/* --- streams
+ * ------------------------------------------------------------------ */
+
+static struct live_stream *
+stream_new(struct live_table *t, const uint8_t id[STREAM_ID_BYTES], bool stored)
+{
+	struct live_stream *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->table = t;
+	s->refs = 1;
+	s->stored = stored;
+	memcpy(s->id, id, STREAM_ID_BYTES);
+	list_init(&s->uploads);
+	list_init(&s->readers);
+	list_init(&s->fragments);
+	list_add_tail(bucket_of(t, id), &s->bucket);
+	return s;
+}
+
+struct live_stream *live_stream_get(struct live_table *t,
+				    const uint8_t id[STREAM_ID_BYTES],
+				    bool stored)
+{
+	struct live_stream *s = live_stream_find(t, id);
+
+	if (!s)
+		return stream_new(t, id, stored);
+	s->refs++;
+	/* Retention was changed: what comes now must go by the new one. */
+	if (s->stored != stored && list_empty(&s->uploads)) {
+		drop_of_stream(s, 0);
+		s->stored = stored;
+	}
+	return s;
 }
 
 void live_stream_delete(struct live_stream *s)
@@ -133,6 +285,7 @@ void live_stream_delete(struct live_stream *s)
 
 		r->deleted(r);
 	}
+	drop_of_stream(s, 0);
 	live_stream_put(s);
 }
 
@@ -186,8 +339,10 @@ struct live_fragment *live_begin(struct live_stream *s,
 	f->refs = 1;
 	f->stream = s;
 	f->view = *view;
+	list_init(&f->buffered);
 	if (s->reader_count || !s->stored)
 		f->kept = keep_header(f);
+	charge(f, sizeof(*f) + f->header_bytes);
 	f->view.header = NULL;
 	insert_by_number(s, f);
 	s->dirty = true;
@@ -201,14 +356,15 @@ void live_timed(struct live_fragment *f, const struct ingest_view *view)
 	f->stream->dirty = true;
 }
 
-static bool may_keep(const struct live_fragment *f, size_t len)
+static bool add_chunk(struct live_fragment *f, size_t i)
 {
-	const struct live_stream *s = f->stream;
-
-	if (f->kept_bytes + len > LIVE_FRAGMENT_BYTES_MAX)
+	if (!f->stream->stored && !make_room(f->stream->table))
 		return false;
-	return s->stored ||
-	       s->table->buffered_bytes + len <= LIVE_BUFFER_TOTAL_BYTES_MAX;
+	f->chunks[i] = malloc(LIVE_CHUNK_BYTES);
+	if (!f->chunks[i])
+		return false;
+	charge(f, LIVE_CHUNK_BYTES);
+	return true;
 }
 
 void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len)
@@ -217,7 +373,7 @@ void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len)
 	f->stream->dirty = true;
 	if (!f->kept || f->overflow)
 		return;
-	if (!may_keep(f, len)) {
+	if (f->kept_bytes + len > LIVE_FRAGMENT_BYTES_MAX) {
 		f->overflow = true;
 		return;
 	}
@@ -226,18 +382,12 @@ void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len)
 		size_t at = f->kept_bytes % LIVE_CHUNK_BYTES;
 		size_t n = MIN(len, LIVE_CHUNK_BYTES - at);
 
-		if (!f->chunks[i])
-			f->chunks[i] = malloc(LIVE_CHUNK_BYTES);
-		if (!f->chunks[i]) {
+		if (!f->chunks[i] && !add_chunk(f, i)) {
 			f->overflow = true;
 			return;
 		}
 		memcpy(f->chunks[i] + at, bytes, n);
 		f->kept_bytes += n;
-		if (!f->stream->stored) {
-			f->stream->buffered_bytes += n;
-			f->stream->table->buffered_bytes += n;
-		}
 		bytes += n;
 		len -= n;
 	}
@@ -248,24 +398,7 @@ void live_boundary(struct live_fragment *f, uint64_t media)
 	f->boundary = media;
 }
 
-/* Retention 0: the oldest make room. */
-static void trim(struct live_stream *s, uint64_t now_ms)
-{
-	while (!list_empty(&s->fragments)) {
-		struct live_fragment *f = list_entry(
-			s->fragments.next, struct live_fragment, link);
-		bool old = f->view.server_ms + LIVE_BUFFER_MS_MAX < now_ms;
-
-		if (f->state != LIVE_WHOLE ||
-		    (!old && s->buffered_bytes <= LIVE_BUFFER_BYTES_MAX))
-			return;
-		f->state = LIVE_COMMITTED;
-		unlist(f);
-		live_fragment_put(f);
-	}
-}
-
-void live_end(struct live_fragment *f, enum ingest_end how, uint64_t now_ms)
+void live_end(struct live_fragment *f, enum ingest_end how)
 {
 	struct live_stream *s = f->stream;
 
@@ -275,7 +408,7 @@ void live_end(struct live_fragment *f, enum ingest_end how, uint64_t now_ms)
 		f->state = LIVE_WHOLE;
 		f->boundary = f->media_bytes;
 		if (!s->stored)
-			trim(s, now_ms); /* the list has the reference now */
+			buffer_add(f);
 		return;
 	case INGEST_COMMITTED:
 		f->state = LIVE_COMMITTED;

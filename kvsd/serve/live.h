@@ -10,8 +10,10 @@
  * the stream as it begins, up to LIVE_FRAGMENT_BYTES_MAX; a reader that needs
  * more waits for the commit and goes on from the store, at the same offset.
  *
- * A stream with retention 0 has no store: whole fragments stay in the list,
- * newest LIVE_BUFFER_BYTES_MAX and LIVE_BUFFER_MS_MAX of them.
+ * A stream with retention 0 has no store: whole fragments stay in the list for
+ * LIVE_BUFFER_NS_MAX, also when nobody uploads or reads any more; each holds a
+ * reference to its stream. The oldest give way earlier when the stream has
+ * more than LIVE_BUFFER_BYTES_MAX or the thread LIVE_BUFFER_TOTAL_BYTES_MAX.
  */
 #ifndef SERVE_LIVE_H
 #define SERVE_LIVE_H
@@ -24,11 +26,16 @@
 #include "base/macros.h"
 #include "core/ingest.h"
 #include "core/limits.h"
+#include "core/loop.h"
 #include "core/store.h"
 
 struct live_table {
+	struct loop *loop;
 	struct list_node buckets[LIVE_BUCKETS];
-	size_t buffered_bytes; /* of retention-0 streams */
+	/* Of retention-0 streams: */
+	struct list_node buffered; /* whole fragments, oldest first */
+	struct loop_timer timer;   /* the first one's end; none: idle */
+	size_t buffered_bytes;	   /* of these and of those still growing */
 };
 
 /* Embedded in a reader. */
@@ -57,7 +64,7 @@ struct live_stream {
 	struct list_node readers;
 	unsigned int reader_count;
 	struct list_node fragments; /* by number */
-	size_t buffered_bytes;	    /* !stored */
+	size_t buffered_bytes;	    /* !stored: memory of the above */
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
 	bool dirty;			  /* readers have not been told */
@@ -68,6 +75,9 @@ enum live_state { LIVE_OPEN, LIVE_WHOLE, LIVE_COMMITTED, LIVE_GONE };
 struct live_fragment {
 	struct live_stream *stream;
 	struct list_node link;
+	struct list_node buffered; /* live_table's; on it: holds @stream */
+	uint64_t whole_ns;	   /* CLOCK_MONOTONIC, when on it */
+	size_t charged_bytes;	   /* in buffered_bytes */
 	unsigned int refs;
 	enum live_state state;
 	bool timed;
@@ -82,9 +92,16 @@ struct live_fragment {
 	uint8_t *chunks[LIVE_FRAGMENT_BYTES_MAX / LIVE_CHUNK_BYTES];
 };
 
-void live_table_init(struct live_table *t);
+/* @loop: borrowed, for time and a timer; must outlive the table. */
+void live_table_init(struct live_table *t, struct loop *loop);
+/* Drops what is buffered. Uploads and readers are gone. */
+void live_table_fini(struct live_table *t);
 
-/* Return: with a reference, or NULL (no memory). */
+/*
+ * @stored: what the stream's retention says now. It holds for a stream that
+ * is known already as soon as it has no upload; its buffer is dropped then.
+ * Return: with a reference, or NULL (no memory).
+ */
 struct live_stream *live_stream_get(struct live_table *t,
 				    const uint8_t id[STREAM_ID_BYTES],
 				    bool stored);
@@ -93,7 +110,7 @@ struct live_stream *live_stream_find(struct live_table *t,
 				     const uint8_t id[STREAM_ID_BYTES]);
 void live_stream_put(struct live_stream *s);
 
-/* Tells uploads and readers that the stream is gone. */
+/* Tells uploads and readers that the stream is gone; drops its buffer. */
 void live_stream_delete(struct live_stream *s);
 
 void live_reader_add(struct live_stream *s, struct live_reader *r);
@@ -108,7 +125,7 @@ void live_timed(struct live_fragment *f, const struct ingest_view *view);
 void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len);
 void live_boundary(struct live_fragment *f, uint64_t media);
 /* Gives the upload's reference back unless @how is WHOLE and stored. */
-void live_end(struct live_fragment *f, enum ingest_end how, uint64_t now_ms);
+void live_end(struct live_fragment *f, enum ingest_end how);
 /* Tells the readers, once for all that happened since the last time. */
 void live_notify(struct live_stream *s);
 

@@ -99,7 +99,7 @@ static void on_end(void *ctx, unsigned int fragment, enum ingest_end how)
 		return;
 	if (how != INGEST_WHOLE || !pm->live->stored)
 		pm->fragments[fragment] = NULL;
-	live_end(f, how, server_wall_ms(pm->thread));
+	live_end(f, how);
 }
 
 static void on_progress(void *ctx)

@@ -158,6 +158,7 @@ static int thread_open(struct server_thread *t)
 {
 	int r = loop_uring_new(t->server->sys, LOOP_ENTRIES, &t->loop);
 
+	live_table_init(&t->live, t->loop);
 	if (r == -ENOSYS || r == -EPERM) {
 		log_error("serve",
 			  "this system does not allow io_uring (%s): "
@@ -177,6 +178,7 @@ static int thread_open(struct server_thread *t)
 
 static void thread_close(struct server_thread *t)
 {
+	live_table_fini(&t->live);
 	t->expiry = expiry_free(t->expiry);
 	t->store = store_local_detach(t->store);
 	t->loop = loop_free(t->loop);
@@ -340,7 +342,6 @@ static void threads_init(struct server *s)
 		t->abort_task.run = abort_run;
 		t->end_task.run = end_run;
 		list_init(&t->connections);
-		live_table_init(&t->live);
 		buf_init(&t->work, SIGV4_CANONICAL_BYTES_MAX);
 	}
 }

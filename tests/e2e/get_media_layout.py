@@ -367,12 +367,36 @@ def test_live():
                    b"".join(b for _, b in again[:-1]).hex(), "document")
 
 
+def test_live_only():
+    """Retention 0: the newest fragments can be read for some minutes, also
+    after the upload, when no other connection is left."""
+    client = bench.client()
+    client.call("createStream", StreamName="buffer")
+    rng = random.Random(4)
+    now = int(time.time() * 1000)
+    sent = [mkv.fragment(rng, now + 1000 * i, 20000) for i in range(4)]
+    put = client.put_media("buffer")
+    put.write(mkv.header() + b"".join(sent))
+    put.end()
+    put.wait_closed()
+    for reader in ("a reader", "another one, later"):
+        with bench.case(f"retention 0: {reader} gets the buffer, EARLIEST"):
+            media = bench.client().get_media("buffer",
+                                             StartSelectorType="EARLIEST")
+            docs = documents(read_body(media, 4))
+            media.close()
+            for i, doc in enumerate(docs):
+                check_document(doc, mkv.header(), Sent(sent[i]),
+                               now + 1000 * i, now / 1000, time.time())
+
+
 if __name__ == "__main__":
     require("ffmpeg", "ffprobe", "mkvinfo", "mkvmerge")
     bench = Bench()
     bench.start()
     for test in (test_ffmpeg_pipe, test_ffmpeg_file, test_tags_before,
-                 test_tags_after, test_tags_at_end, test_live):
+                 test_tags_after, test_tags_at_end, test_live,
+                 test_live_only):
         try:
             test()
         except Exception as error:  # the other uploads are still of interest

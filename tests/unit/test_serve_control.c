@@ -10,7 +10,6 @@
 
 #include "base/sys.h"
 #include "serve/control_check.h"
-#include "serve/live.h"
 #include "serve/options.h"
 #include "serve/token.h"
 
@@ -124,125 +123,6 @@ static void options_refuse_what_cannot_be(void **state)
 	assert_int_equal(serve_options_set(&o, "cert", ""), -EINVAL);
 }
 
-/* --- live state
- * ------------------------------------------------------------------------ */
-
-static const uint8_t id[STREAM_ID_BYTES] = {1, 2, 3};
-static struct live_table table;
-
-static void no_news(struct live_reader *r)
-{
-	(void)r;
-}
-
-static struct live_fragment *begin(struct live_stream *s, uint64_t seq)
-{
-	const struct ingest_view view = {
-		.number = {.seq = seq},
-		.server_ms = 1000,
-		.header = (const uint8_t *)"header",
-		.header_bytes = 6,
-	};
-
-	return live_begin(s, &view);
-}
-
-static void live_hands_out_whole_elements_only(void **state)
-{
-	struct live_reader reader = {.changed = no_news};
-	struct live_stream *s;
-	struct live_fragment *f;
-	const uint8_t *bytes;
-
-	(void)state;
-	live_table_init(&table);
-	s = live_stream_get(&table, id, true);
-	list_init(&reader.link);
-	live_reader_add(s, &reader);
-	f = begin(s, 1);
-	assert_true(f->kept);
-	live_bytes(f, (const uint8_t *)"0123456789", 10);
-	assert_int_equal(live_peek(f, 0, &bytes), 0);
-	live_boundary(f, 7);
-	assert_int_equal(live_peek(f, 2, &bytes), 5);
-	assert_memory_equal(bytes, "23456", 5);
-	assert_int_equal(live_peek(f, 7, &bytes), 0);
-	live_end(f, INGEST_WHOLE, 1000);
-	assert_int_equal(live_peek(f, 7, &bytes), 3);
-	live_end(f, INGEST_COMMITTED, 1000);
-	assert_null(live_next(s, NULL));
-	assert_int_equal(s->committed.seq, 1);
-	live_reader_remove(s, &reader);
-	live_stream_put(s);
-	assert_null(live_stream_find(&table, id));
-}
-
-static void live_keeps_no_bytes_without_readers(void **state)
-{
-	struct live_stream *s;
-	struct live_fragment *f;
-
-	(void)state;
-	live_table_init(&table);
-	s = live_stream_get(&table, id, true);
-	f = begin(s, 1);
-	live_bytes(f, (const uint8_t *)"0123456789", 10);
-	assert_int_equal(f->kept_bytes, 0);
-	/* Readers see that it is on its way all the same. */
-	assert_ptr_equal(live_next(s, NULL), f);
-	assert_null(live_newest(s));
-	live_end(f, INGEST_DROPPED, 1000);
-	live_stream_put(s);
-}
-
-static void live_stops_keeping_at_its_bound(void **state)
-{
-	static uint8_t chunk[1 << 20];
-	struct live_reader reader = {.changed = no_news};
-	struct live_stream *s;
-	struct live_fragment *f;
-	int i;
-
-	(void)state;
-	live_table_init(&table);
-	s = live_stream_get(&table, id, true);
-	list_init(&reader.link);
-	live_reader_add(s, &reader);
-	f = begin(s, 1);
-	for (i = 0; i < 9; i++)
-		live_bytes(f, chunk, sizeof(chunk));
-	assert_true(f->overflow);
-	assert_int_equal(f->kept_bytes, LIVE_FRAGMENT_BYTES_MAX);
-	assert_int_equal(f->media_bytes, 9 * sizeof(chunk));
-	live_end(f, INGEST_DROPPED, 1000);
-	live_reader_remove(s, &reader);
-	live_stream_put(s);
-}
-
-static void live_buffers_a_stream_without_retention(void **state)
-{
-	static uint8_t chunk[1 << 20];
-	struct live_stream *s;
-	struct live_fragment *f;
-	uint64_t seq;
-
-	(void)state;
-	live_table_init(&table);
-	s = live_stream_get(&table, id, false);
-	for (seq = 1; seq <= 40; seq++) {
-		f = begin(s, seq);
-		live_bytes(f, chunk, sizeof(chunk));
-		live_end(f, INGEST_WHOLE, 1000);
-	}
-	assert_int_equal(table.buffered_bytes, LIVE_BUFFER_BYTES_MAX);
-	assert_int_equal(live_next(s, NULL)->view.number.seq, 25);
-	assert_int_equal(live_newest(s)->view.number.seq, 40);
-	f = begin(s, 41);
-	live_end(f, INGEST_WHOLE, 1001 + LIVE_BUFFER_MS_MAX);
-	assert_int_equal(table.buffered_bytes, 0);
-	live_stream_put(s);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,10 +130,6 @@ int main(void)
 		cmocka_unit_test(tags_follow_the_model),
 		cmocka_unit_test(options_take_addresses),
 		cmocka_unit_test(options_refuse_what_cannot_be),
-		cmocka_unit_test(live_hands_out_whole_elements_only),
-		cmocka_unit_test(live_keeps_no_bytes_without_readers),
-		cmocka_unit_test(live_stops_keeping_at_its_bound),
-		cmocka_unit_test(live_buffers_a_stream_without_retention),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

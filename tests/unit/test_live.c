@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/live.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/loop_fake.h"
+
+static const uint8_t id[STREAM_ID_BYTES] = {1, 2, 3};
+static const uint8_t other_id[STREAM_ID_BYTES] = {4, 5, 6};
+static struct live_table table;
+static struct loop *loop;
+
+static int setup(void **state)
+{
+	struct loop_fake_config config = {.seed = 1, .start_ns = NS_PER_S};
+
+	(void)state;
+	loop = loop_fake_new(&config);
+	live_table_init(&table, loop);
+	return 0;
+}
+
+/* Nothing may be left: what a test holds it gives back. */
+static int teardown(void **state)
+{
+	size_t i;
+
+	(void)state;
+	live_table_fini(&table);
+	assert_int_equal(table.buffered_bytes, 0);
+	assert_false(loop_timer_armed(&table.timer));
+	for (i = 0; i < LIVE_BUCKETS; i++)
+		assert_true(list_empty(&table.buckets[i]));
+	loop = loop_free(loop);
+	return 0;
+}
+
+static void no_news(struct live_reader *r)
+{
+	(void)r;
+}
+
+static struct live_fragment *begin(struct live_stream *s, uint64_t seq)
+{
+	const struct ingest_view view = {
+		.number = {.seq = seq},
+		.server_ms = 1000,
+		.header = (const uint8_t *)"header",
+		.header_bytes = 6,
+	};
+
+	return live_begin(s, &view);
+}
+
+static void live_hands_out_whole_elements_only(void **state)
+{
+	struct live_reader reader = {.changed = no_news};
+	struct live_stream *s;
+	struct live_fragment *f;
+	const uint8_t *bytes;
+
+	(void)state;
+	s = live_stream_get(&table, id, true);
+	list_init(&reader.link);
+	live_reader_add(s, &reader);
+	f = begin(s, 1);
+	assert_true(f->kept);
+	live_bytes(f, (const uint8_t *)"0123456789", 10);
+	assert_int_equal(live_peek(f, 0, &bytes), 0);
+	live_boundary(f, 7);
+	assert_int_equal(live_peek(f, 2, &bytes), 5);
+	assert_memory_equal(bytes, "23456", 5);
+	assert_int_equal(live_peek(f, 7, &bytes), 0);
+	live_end(f, INGEST_WHOLE);
+	assert_int_equal(live_peek(f, 7, &bytes), 3);
+	live_end(f, INGEST_COMMITTED);
+	assert_null(live_next(s, NULL));
+	assert_int_equal(s->committed.seq, 1);
+	live_reader_remove(s, &reader);
+	live_stream_put(s);
+	assert_null(live_stream_find(&table, id));
+}
+
+static void live_keeps_no_bytes_without_readers(void **state)
+{
+	struct live_stream *s;
+	struct live_fragment *f;
+
+	(void)state;
+	s = live_stream_get(&table, id, true);
+	f = begin(s, 1);
+	live_bytes(f, (const uint8_t *)"0123456789", 10);
+	assert_int_equal(f->kept_bytes, 0);
+	/* Readers see that it is on its way all the same. */
+	assert_ptr_equal(live_next(s, NULL), f);
+	assert_null(live_newest(s));
+	live_end(f, INGEST_DROPPED);
+	live_stream_put(s);
+}
+
+static void live_stops_keeping_at_its_bound(void **state)
+{
+	static uint8_t chunk[1 << 20];
+	struct live_reader reader = {.changed = no_news};
+	struct live_stream *s;
+	struct live_fragment *f;
+	int i;
+
+	(void)state;
+	s = live_stream_get(&table, id, true);
+	list_init(&reader.link);
+	live_reader_add(s, &reader);
+	f = begin(s, 1);
+	for (i = 0; i < 9; i++)
+		live_bytes(f, chunk, sizeof(chunk));
+	assert_true(f->overflow);
+	assert_int_equal(f->kept_bytes, LIVE_FRAGMENT_BYTES_MAX);
+	assert_int_equal(f->media_bytes, 9 * sizeof(chunk));
+	live_end(f, INGEST_DROPPED);
+	live_reader_remove(s, &reader);
+	live_stream_put(s);
+}
+
+/* --- retention 0
+ * ------------------------------------------------------------------ */
+
+/* The clock goes on by @ns; what is due runs. */
+static void pass(uint64_t ns)
+{
+	loop_fake_advance(loop, ns);
+	assert_int_equal(loop_turn(loop, 0), 0);
+	assert_int_equal(loop_turn(loop, 0), 0);
+}
+
+static void upload(const uint8_t *stream, uint64_t seq, size_t len)
+{
+	static uint8_t bytes[1 << 20];
+	struct live_stream *s = live_stream_get(&table, stream, false);
+	struct live_fragment *f = begin(s, seq);
+
+	while (len) {
+		size_t n = MIN(len, sizeof(bytes));
+
+		live_bytes(f, bytes, n);
+		len -= n;
+	}
+	live_end(f, INGEST_WHOLE);
+	live_stream_put(s);
+}
+
+static unsigned int buffered(const uint8_t *stream)
+{
+	struct live_stream *s = live_stream_find(&table, stream);
+	struct live_fragment *f;
+	unsigned int n = 0;
+
+	for (f = s ? live_next(s, NULL) : NULL; f;
+	     f = live_next(s, &f->view.number))
+		n++;
+	return n;
+}
+
+static void live_buffer_outlives_the_upload(void **state)
+{
+	(void)state;
+	upload(id, 1, 10);
+	pass(100 * NS_PER_S);
+	upload(id, 2, 10);
+	assert_int_equal(buffered(id), 2);
+	/* Each fragment has the whole time, whatever came before and after. */
+	pass(LIVE_BUFFER_NS_MAX - 100 * NS_PER_S - 1);
+	assert_int_equal(buffered(id), 2);
+	pass(1);
+	assert_int_equal(buffered(id), 1);
+	assert_int_equal(
+		live_newest(live_stream_find(&table, id))->view.number.seq, 2);
+	pass(100 * NS_PER_S);
+	assert_null(live_stream_find(&table, id));
+	assert_int_equal(table.buffered_bytes, 0);
+	assert_false(loop_timer_armed(&table.timer));
+}
+
+static void live_buffer_ends_during_the_upload_too(void **state)
+{
+	struct live_stream *s = live_stream_get(&table, id, false);
+	struct live_fragment *open = begin(s, 1);
+	struct live_fragment *f = begin(s, 2);
+
+	(void)state;
+	live_bytes(f, (const uint8_t *)"0123456789", 10);
+	live_end(f, INGEST_WHOLE);
+	pass(LIVE_BUFFER_NS_MAX);
+	/* One that is still growing neither ends nor keeps others. */
+	assert_int_equal(buffered(id), 1);
+	assert_ptr_equal(live_next(s, NULL), open);
+	live_end(open, INGEST_DROPPED);
+	live_stream_put(s);
+	assert_null(live_stream_find(&table, id));
+}
+
+static void live_buffer_drops_the_oldest_of_a_stream(void **state)
+{
+	uint64_t seq;
+
+	(void)state;
+	for (seq = 1; seq <= 40; seq++)
+		upload(id, seq, 1 << 20);
+	assert_in_range(table.buffered_bytes, LIVE_BUFFER_BYTES_MAX - (2 << 20),
+			LIVE_BUFFER_BYTES_MAX);
+	assert_int_equal(buffered(id), 15); /* and their bookkeeping */
+	assert_int_equal(
+		live_newest(live_stream_find(&table, id))->view.number.seq, 40);
+}
+
+static void live_buffer_counts_what_small_fragments_take(void **state)
+{
+	uint64_t seq;
+
+	(void)state;
+	for (seq = 1; seq <= 1000; seq++)
+		upload(id, seq, 1);
+	/* Not a chunk each. */
+	assert_int_equal(buffered(id), 1000);
+	assert_true(table.buffered_bytes >=
+		    1000 * sizeof(struct live_fragment));
+	for (; seq <= 20000; seq++)
+		upload(id, seq, 1);
+	assert_true(buffered(id) <
+		    LIVE_BUFFER_BYTES_MAX / sizeof(struct live_fragment));
+}
+
+static void live_buffer_of_others_makes_room(void **state)
+{
+	uint8_t stream[STREAM_ID_BYTES] = {0};
+	unsigned int streams =
+		2 * LIVE_BUFFER_TOTAL_BYTES_MAX / LIVE_FRAGMENT_BYTES_MAX;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < streams; i++) {
+		stream[0] = (uint8_t)i;
+		upload(stream, 1, LIVE_FRAGMENT_BYTES_MAX);
+		assert_int_equal(buffered(stream), 1);
+		assert_true(table.buffered_bytes <=
+			    LIVE_BUFFER_TOTAL_BYTES_MAX +
+				    sizeof(struct live_fragment));
+	}
+	stream[0] = 0;
+	assert_null(live_stream_find(&table, stream));
+}
+
+static void live_buffer_goes_with_its_stream(void **state)
+{
+	struct live_stream *s;
+
+	(void)state;
+	upload(id, 1, 10);
+	upload(other_id, 1, 10);
+	s = live_stream_find(&table, id);
+	live_stream_delete(s);
+	assert_null(live_stream_find(&table, id));
+	assert_int_equal(buffered(other_id), 1);
+	/* What ends afterwards is not kept either. */
+	s = live_stream_get(&table, id, false);
+	live_stream_delete(s);
+	live_end(begin(s, 2), INGEST_WHOLE);
+	live_stream_put(s);
+	assert_null(live_stream_find(&table, id));
+}
+
+static void live_buffer_is_not_in_the_way_of_new_retention(void **state)
+{
+	struct live_stream *s;
+	struct live_upload u;
+
+	(void)state;
+	upload(id, 1, 10);
+	s = live_stream_get(&table, id, true);
+	assert_true(s->stored);
+	assert_int_equal(buffered(id), 0);
+	/* Not under an upload's feet. */
+	list_add_tail(&s->uploads, &u.link);
+	assert_ptr_equal(live_stream_get(&table, id, false), s);
+	assert_true(s->stored);
+	live_stream_put(s);
+	list_del(&u.link);
+	live_stream_put(s);
+}
+
+static void live_buffer_lets_a_reader_finish(void **state)
+{
+	struct live_stream *s;
+	struct live_fragment *f;
+	const uint8_t *bytes;
+
+	(void)state;
+	upload(id, 1, 10);
+	s = live_stream_get(&table, id, false);
+	f = live_next(s, NULL);
+	live_fragment_ref(f);
+	pass(LIVE_BUFFER_NS_MAX);
+	assert_null(live_next(s, NULL));
+	assert_int_equal(f->state, LIVE_COMMITTED);
+	assert_int_equal(live_peek(f, 0, &bytes), 10);
+	live_fragment_put(f);
+	live_stream_put(s);
+}
+
+static void live_buffer_keeps_nothing_unreadable(void **state)
+{
+	(void)state;
+	upload(id, 1, LIVE_FRAGMENT_BYTES_MAX + 1);
+	assert_null(live_stream_find(&table, id));
+	assert_int_equal(table.buffered_bytes, 0);
+}
+
+#define LIVE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LIVE_TEST(live_hands_out_whole_elements_only),
+		LIVE_TEST(live_keeps_no_bytes_without_readers),
+		LIVE_TEST(live_stops_keeping_at_its_bound),
+		LIVE_TEST(live_buffer_outlives_the_upload),
+		LIVE_TEST(live_buffer_ends_during_the_upload_too),
+		LIVE_TEST(live_buffer_drops_the_oldest_of_a_stream),
+		LIVE_TEST(live_buffer_counts_what_small_fragments_take),
+		LIVE_TEST(live_buffer_of_others_makes_room),
+		LIVE_TEST(live_buffer_goes_with_its_stream),
+		LIVE_TEST(live_buffer_is_not_in_the_way_of_new_retention),
+		LIVE_TEST(live_buffer_lets_a_reader_finish),
+		LIVE_TEST(live_buffer_keeps_nothing_unreadable),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
