@@ -78,6 +78,11 @@ struct ingest {
 	uint64_t base;	       /* reader offset of the current Cluster */
 	uint32_t current;      /* open or ended fragment, or NONE */
 	struct tag_run tags;   /* since the last Cluster */
+	struct {
+		unsigned int count;
+		bool end_of_fragment;
+		bool too_long;
+	} tag; /* the one being read: metadata if its Targets allow */
 	struct frame_probe probe;
 	uint64_t block_offset; /* of the latest block */
 	uint64_t block_end;    /* of its payload; 0 while it is open */
@@ -513,17 +518,34 @@ static int on_tag(void *ctx, const struct mkv_tag_event *tag)
 		return 0;
 	switch (media_tag_kind(&tag->tag, tag->name_bytes, tag->value_bytes)) {
 	case MEDIA_TAG_USER:
-		in->tags.count++;
+		in->tag.count++;
 		break;
 	case MEDIA_TAG_END_OF_FRAGMENT:
-		in->tags.end_of_fragment = true;
+		in->tag.end_of_fragment = true;
 		break;
 	case MEDIA_TAG_RESERVED:
 		break;
-	case MEDIA_TAG_REFUSED:
+	case MEDIA_TAG_FORGED:
+		/* Readers look at the name, not at Targets. */
 		in->tags.bad = true;
 		break;
+	case MEDIA_TAG_TOO_LONG:
+		in->tag.too_long = true;
+		break;
 	}
+	return 0;
+}
+
+static int on_tag_end(void *ctx, bool targeted)
+{
+	struct ingest *in = ctx;
+
+	if (!targeted) {
+		in->tags.count += in->tag.count;
+		in->tags.end_of_fragment |= in->tag.end_of_fragment;
+		in->tags.bad |= in->tag.too_long;
+	}
+	memset(&in->tag, 0, sizeof(in->tag));
 	return 0;
 }
 
@@ -577,6 +599,7 @@ static const struct mkv_reader_ops reader_ops = {
 	.frame_end = on_frame_end,
 	.cluster_end = on_cluster_end,
 	.tag = on_tag,
+	.tag_end = on_tag_end,
 	.tags_end = on_tags_end,
 };
 

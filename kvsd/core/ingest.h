@@ -17,7 +17,10 @@
  * Tags between clusters are kept until it is known whose they are: the ended
  * fragment's when END_OF_FRAGMENT is among them (which closes it at once) or
  * when the body ends there; else the next fragment's. Either way they are
- * stored after the cluster.
+ * stored after the cluster. A Tag whose Targets name a track, an edition, a
+ * chapter or an attachment describes that and not the fragment (muxers write
+ * a dozen per track): stored like the others, but it is no fragment metadata,
+ * so it neither counts nor ends a fragment.
  *
  * The session:
  *

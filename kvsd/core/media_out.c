@@ -24,19 +24,19 @@ enum media_tag media_tag_kind(const struct mkv_tag *tag, uint64_t name_bytes,
 			      uint64_t value_bytes)
 {
 	struct slice name = {tag->name, tag->name_len};
+	bool ours = starts_with(name, "AWS");
+	bool end = slice_is(name, PREFIX "END_OF_FRAGMENT");
 
+	if (ours && !end && !slice_is(name, PREFIX "IMAGE_GENERATION") &&
+	    !slice_is(name, PREFIX "IMAGE_PREFIX") &&
+	    !slice_is(name, PREFIX "NOTIFICATION"))
+		return MEDIA_TAG_FORGED;
 	if (!name_bytes || name_bytes > TAG_NAME_BYTES_MAX ||
 	    value_bytes > TAG_VALUE_BYTES_MAX)
-		return MEDIA_TAG_REFUSED;
-	if (!starts_with(name, "AWS"))
-		return MEDIA_TAG_USER;
-	if (slice_is(name, PREFIX "END_OF_FRAGMENT"))
+		return MEDIA_TAG_TOO_LONG;
+	if (end)
 		return MEDIA_TAG_END_OF_FRAGMENT;
-	if (slice_is(name, PREFIX "IMAGE_GENERATION") ||
-	    slice_is(name, PREFIX "IMAGE_PREFIX") ||
-	    slice_is(name, PREFIX "NOTIFICATION"))
-		return MEDIA_TAG_RESERVED;
-	return MEDIA_TAG_REFUSED;
+	return ours ? MEDIA_TAG_RESERVED : MEDIA_TAG_USER;
 }
 
 static struct mkv_tag tag_of(const char *name, struct slice value)

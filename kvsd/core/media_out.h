@@ -22,9 +22,8 @@ enum media_tag {
 	MEDIA_TAG_USER,
 	MEDIA_TAG_RESERVED, /* the service's, and a producer may set it */
 	MEDIA_TAG_END_OF_FRAGMENT,
-	/* Over a limit, or a name that readers would take for the
-	 * service's word. */
-	MEDIA_TAG_REFUSED,
+	MEDIA_TAG_FORGED,   /* readers would take it for the service's word */
+	MEDIA_TAG_TOO_LONG, /* or without a name */
 };
 
 /* @name_bytes, @value_bytes: as in the body; @tag may hold less. */

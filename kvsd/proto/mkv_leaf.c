@@ -189,6 +189,12 @@ int mkv_begin_skip(struct mkv_reader *r, uint32_t id, uint64_t size)
 	case MKV_ID_TAG_BINARY:
 		r->tag.value_bytes = size;
 		return 0;
+	case MKV_ID_TAG_TRACK_UID:
+	case MKV_ID_TAG_EDITION_UID:
+	case MKV_ID_TAG_CHAPTER_UID:
+	case MKV_ID_TAG_ATTACHMENT_UID:
+		r->targeted = true;
+		return 0;
 	default:
 		return 0;
 	}

@@ -19,6 +19,11 @@ static const struct mkv_element elements[] = {
 	{MKV_ID_TIMECODE, MKV_ID_CLUSTER, KIND_UINT},
 	{MKV_ID_TAGS, MKV_ID_SEGMENT, KIND_MASTER},
 	{MKV_ID_TAG, MKV_ID_TAGS, KIND_MASTER},
+	{MKV_ID_TARGETS, MKV_ID_TAG, KIND_MASTER},
+	{MKV_ID_TAG_TRACK_UID, MKV_ID_TARGETS, KIND_SKIP},
+	{MKV_ID_TAG_EDITION_UID, MKV_ID_TARGETS, KIND_SKIP},
+	{MKV_ID_TAG_CHAPTER_UID, MKV_ID_TARGETS, KIND_SKIP},
+	{MKV_ID_TAG_ATTACHMENT_UID, MKV_ID_TARGETS, KIND_SKIP},
 	{MKV_ID_SIMPLE_TAG, MKV_ID_TAG, KIND_MASTER},
 	{MKV_ID_TAG_NAME, MKV_ID_SIMPLE_TAG, KIND_TEXT},
 	{MKV_ID_TAG_STRING, MKV_ID_SIMPLE_TAG, KIND_TEXT},
@@ -299,6 +304,8 @@ static int pop_level(struct mkv_reader *r, uint64_t at)
 		return end_cluster(r, at);
 	case MKV_ID_TAGS:
 		return end_tags(r, at);
+	case MKV_ID_TAG:
+		return MKV_EMIT(r, tag_end, r->targeted);
 	case MKV_ID_SIMPLE_TAG:
 		return end_simple_tag(r, at);
 	case MKV_ID_BLOCK_GROUP:
@@ -484,6 +491,9 @@ static int begin_master(struct mkv_reader *r, uint32_t id, uint64_t size)
 		return begin_cluster(r, size);
 	case MKV_ID_TAGS:
 		return begin_tags(r);
+	case MKV_ID_TAG:
+		r->targeted = false;
+		return 0;
 	case MKV_ID_SIMPLE_TAG:
 		r->tag = (struct mkv_tag_event){.begin = r->head_begin};
 		return 0;

@@ -10,7 +10,7 @@
  *	bytes(HEADER)...			EBML header up to here
  *	document()				at the first Cluster, or the first
  *						Tags after both Info and Tracks
- *	tags_begin() bytes(TAGS)... tag()... tags_end()
+ *	tags_begin() bytes(TAGS)... tag()... tag_end()... tags_end()
  *	cluster_begin() bytes(CLUSTER)...
  *		cluster_timecode()
  *		frame_begin() frame_payload()... frame_end()
@@ -18,7 +18,9 @@
  *	document_end()
  *
  * tag() comes when its SimpleTag ends, so possibly before the bytes() of it;
- * frame events likewise run ahead of bytes(CLUSTER). What is certain is that
+ * tag_end() when the Tag around one or more of them ends, since only then it
+ * is known what they are about: Targets may come last.
+ * Frame events likewise run ahead of bytes(CLUSTER). What is certain is that
  * all bytes of a region lie between its begin and its end event. Void, Cues,
  * SeekHead between clusters are bytes(OTHER).
  *
@@ -135,6 +137,8 @@ struct mkv_reader_ops {
 	int (*cluster_end)(void *ctx, uint64_t offset);
 	int (*tags_begin)(void *ctx, uint64_t offset);
 	int (*tag)(void *ctx, const struct mkv_tag_event *tag);
+	/* @targeted: about a track, edition, chapter or attachment by UID */
+	int (*tag_end)(void *ctx, bool targeted);
 	int (*tags_end)(void *ctx, uint64_t offset);
 	int (*document_end)(void *ctx, uint64_t offset);
 };
@@ -203,6 +207,7 @@ struct mkv_reader {
 	uint64_t lace_sum;
 	uint32_t laces[MKV_LACE_FRAMES_MAX];
 
+	bool targeted; /* the Tag being read has a UID in its Targets */
 	struct mkv_tag_event tag;
 	char tag_name[MKV_TAG_NAME_BYTES_MAX];
 	char tag_value[MKV_TAG_VALUE_BYTES_MAX];

@@ -400,6 +400,7 @@ def test_muxers():
     expect(status, 0, f"mkvmerge {err}")
     with open(out, "rb") as file:
         accepted("mkvmerge", file.read())
+    test_file_tags(raw)
     if not shutil.which("gst-launch-1.0"):
         print("# no gst-launch-1.0: matroskamux not tried")
         return
@@ -414,6 +415,72 @@ def test_muxers():
         return
     with open(out, "rb") as file:
         accepted("GStreamer matroskamux", file.read())
+
+
+def merge(raw, kind, tags):
+    """The file that mkvmerge makes of raw with tags of that kind."""
+    xml = os.path.join(bench.temp, "tags.xml")
+    out = os.path.join(bench.temp, "tagged.mkv")
+    with open(xml, "w") as file:
+        file.write("<Tags><Tag>" + "".join(
+            f"<Simple><Name>{name}</Name><String>{value}</String></Simple>"
+            for name, value in tags) + "</Tag></Tags>")
+    option = ["--global-tags", xml] if kind == "global" else \
+        ["--tags", f"0:{xml}"]
+    status, _, err = run_tool(["mkvmerge", "-q", "-o", out, *option,
+                               "--cluster-length", "2000ms",
+                               "--no-global-tags", raw])
+    expect(status, 0, f"mkvmerge {err}")
+    with open(out, "rb") as file:
+        return file.read()
+
+
+def remux(raw, *options):
+    out = os.path.join(bench.temp, "tagged.mkv")
+    status, _, err = run_tool(["ffmpeg", "-v", "error", "-y", "-i", raw,
+                               "-c", "copy", *options, out])
+    expect(status, 0, f"ffmpeg {err}")
+    with open(out, "rb") as file:
+        return file.read()
+
+
+def refused_tags(name, data):
+    """The fragment whose metadata it is gets 4009."""
+    stream = "tags-" + name.replace(" ", "-").replace(",", "")
+    client = bench.client()
+    with bench.case(f"{name}: 4009"):
+        client.call("createStream", StreamName=stream, DataRetentionInHours=1)
+        put = client.put_media(stream, absolute=False)
+        put.write(data)
+        try:
+            put.end()
+        except (Failure, OSError):
+            pass
+        put.wait_closed()
+        expect([e["ErrorId"] for e in put.events("ERROR")], [4009],
+               "ErrorIds")
+
+
+def test_file_tags(raw):
+    """What Targets say is about a track is not fragment metadata, however
+    much there is: muxers write it unasked. Tags without are, wherever they
+    come from."""
+    many = [(f"KEY{i}", str(i)) for i in range(12)]
+    data = merge(raw, "track", many)
+    names = [n for ident, start, _, end in mkv.level1(data)
+             if ident == mkv.TAGS for n, _ in mkv.tag_pairs(data[start:end])]
+    with bench.case("mkvmerge wrote the dozen, and statistics"):
+        for name in [n for n, _ in many] + ["BPS", "NUMBER_OF_FRAMES"]:
+            expect_in(name, names, "tag")
+    accepted("mkvmerge, a dozen tags of a track", data)
+    options = [a for n, v in many for a in ("-metadata:s:v:0", f"{n}={v}")]
+    accepted("ffmpeg, a dozen tags of a track", remux(raw, *options))
+    refused_tags("mkvmerge, 11 tags of the file",
+                 merge(raw, "global", many[:11]))
+    accepted("mkvmerge, ten tags of the file",
+             merge(raw, "global", many[:10]))
+    options = [a for n, v in many[:11] for a in ("-metadata", f"{n}={v}")]
+    refused_tags("ffmpeg, 11 tags of the file", remux(raw, *options))
 
 
 def test_forms():

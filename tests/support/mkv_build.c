@@ -136,13 +136,31 @@ void mkv_build_block(struct mkv_build *b, uint32_t id, unsigned int track,
 	mkv_build_wrap(b, at, id, 8);
 }
 
-void mkv_build_tag(struct mkv_build *b, const char *name, const char *value)
+void mkv_build_targets(struct mkv_build *b, uint32_t id, uint64_t uid)
+{
+	size_t at = b->len;
+
+	mkv_build_uint(b, 0x68ca, 1, 50); /* TargetTypeValue */
+	if (id)
+		mkv_build_uint(b, id, 8, uid);
+	mkv_build_wrap(b, at, MKV_ID_TARGETS, 1);
+}
+
+void mkv_build_simple_tag(struct mkv_build *b, const char *name,
+			  const char *value)
 {
 	size_t at = b->len;
 
 	mkv_build_text(b, MKV_ID_TAG_NAME, name);
 	mkv_build_text(b, MKV_ID_TAG_STRING, value);
 	mkv_build_wrap(b, at, MKV_ID_SIMPLE_TAG, 4);
+}
+
+void mkv_build_tag(struct mkv_build *b, const char *name, const char *value)
+{
+	size_t at = b->len;
+
+	mkv_build_simple_tag(b, name, value);
 	mkv_build_wrap(b, at, MKV_ID_TAG, 4);
 	mkv_build_wrap(b, at, MKV_ID_TAGS, 4);
 }

@@ -44,6 +44,10 @@ void mkv_build_cluster(struct mkv_build *b, uint64_t timecode);
 /* A SimpleBlock or Block (@id) with @payload. */
 void mkv_build_block(struct mkv_build *b, uint32_t id, unsigned int track,
 		     int16_t relative, uint8_t flags, const char *payload);
+/* Parts of a Tag. Targets: a TargetTypeValue, and the UID @id unless 0. */
+void mkv_build_targets(struct mkv_build *b, uint32_t id, uint64_t uid);
+void mkv_build_simple_tag(struct mkv_build *b, const char *name,
+			  const char *value);
 /* Tags > Tag > SimpleTag. */
 void mkv_build_tag(struct mkv_build *b, const char *name, const char *value);
 

@@ -189,6 +189,14 @@ static int on_tag(void *ctx, const struct mkv_tag_event *t)
 	return 0;
 }
 
+static int on_tag_end(void *ctx, bool targeted)
+{
+	struct events *e = ctx;
+
+	LOG(e, "tag-end%s\n", targeted ? " targeted" : "");
+	return 0;
+}
+
 static int on_tags_end(void *ctx, uint64_t offset)
 {
 	struct events *e = ctx;
@@ -222,6 +230,7 @@ static const struct mkv_reader_ops ops = {
 	.cluster_end = on_cluster_end,
 	.tags_begin = on_tags_begin,
 	.tag = on_tag,
+	.tag_end = on_tag_end,
 	.tags_end = on_tags_end,
 	.document_end = on_document_end,
 };

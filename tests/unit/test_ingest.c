@@ -407,6 +407,75 @@ static void trigger_tags(struct mkv_build *b)
 	fragment(b, 1000);
 }
 
+/* As muxers write them, and with Targets at the end. */
+static void tag_of_track(struct mkv_build *b, const char *name,
+			 const char *value, bool targets_last)
+{
+	size_t at = b->len;
+
+	if (!targets_last)
+		mkv_build_targets(b, MKV_ID_TAG_TRACK_UID, 1);
+	mkv_build_simple_tag(b, name, value);
+	if (targets_last)
+		mkv_build_targets(b, MKV_ID_TAG_TRACK_UID, 1);
+	mkv_build_wrap(b, at, MKV_ID_TAG, 4);
+	mkv_build_wrap(b, at, MKV_ID_TAGS, 4);
+}
+
+static void track_tags(struct mkv_build *b)
+{
+	char value[258];
+	unsigned int i;
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[257] = '\0';
+	one(b);
+	tags(b, 10);
+	for (i = 0; i < 12; i++)
+		tag_of_track(b, "BPS", value, i & 1);
+	fragment(b, 1000);
+}
+
+static void track_tags_and_eleven(struct mkv_build *b)
+{
+	one(b);
+	tag_of_track(b, "BPS", "1", true);
+	tags(b, 11);
+	fragment(b, 1000);
+}
+
+static void track_tag_ends_nothing(struct mkv_build *b)
+{
+	one(b);
+	tag_of_track(b, "AWS_KINESISVIDEO_END_OF_FRAGMENT", "", true);
+	tags(b, 10);
+	fragment(b, 1000);
+	tag_of_track(b, "AWS_KINESISVIDEO_END_OF_FRAGMENT", "", false);
+	tags(b, 10);
+}
+
+static void forged_track_tag(struct mkv_build *b)
+{
+	one(b);
+	tag_of_track(b, "AWS_KINESISVIDEO_FRAGMENT_NUMBER", "1", false);
+	fragment(b, 1000);
+}
+
+static void eleven_tags_of_the_file(struct mkv_build *b)
+{
+	size_t at;
+	unsigned int i;
+
+	one(b);
+	at = b->len;
+	mkv_build_targets(b, 0, 0);
+	for (i = 0; i < 11; i++)
+		mkv_build_simple_tag(b, "n", "v");
+	mkv_build_wrap(b, at, MKV_ID_TAG, 4);
+	mkv_build_wrap(b, at, MKV_ID_TAGS, 4);
+	fragment(b, 1000);
+}
+
 static void no_timecode(struct mkv_build *b)
 {
 	mkv_build_header(b, 1);
@@ -460,6 +529,13 @@ static const struct body {
 	{"long value", long_value, "B0 R0 E4009@1000 P0"},
 	{"forged tag", forged_tag, "B0 R0 E4009@1000 P0"},
 	{"trigger tags", trigger_tags, "B0 R0 B1000 R1000 P0 P1000"},
+	{"track tags", track_tags, "B0 R0 B1000 R1000 P0 P1000"},
+	{"track tags and eleven", track_tags_and_eleven, "B0 R0 E4009@1000 P0"},
+	{"track tag ends nothing", track_tag_ends_nothing,
+	 "B0 R0 B1000 E4009@1000 P0"},
+	{"forged track tag", forged_track_tag, "B0 R0 E4009@1000 P0"},
+	{"eleven tags of the file", eleven_tags_of_the_file,
+	 "B0 R0 E4009@1000 P0"},
 	{"no timecode", no_timecode, "E4006"},
 };
 
@@ -529,6 +605,7 @@ static void stored_verbatim(size_t piece, size_t room)
 	mkv_build_header(&header, 1);
 	fragment(&first, 5);
 	mkv_build_tag(&early, "next", "one's");
+	tag_of_track(&early, "BPS", "1", true);
 	fragment(&second, 1000);
 	mkv_build_tag(&late, "last", "one's");
 	feed(r, header.bytes, header.len, piece);

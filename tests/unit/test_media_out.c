@@ -25,15 +25,20 @@ static void media_tag_kind_tells_reserved_names(void **state)
 {
 	(void)state;
 	assert_int_equal(kind("name", 256), MEDIA_TAG_USER);
-	assert_int_equal(kind("name", 257), MEDIA_TAG_REFUSED);
-	assert_int_equal(kind("", 1), MEDIA_TAG_REFUSED);
-	assert_int_equal(kind("AWS", 1), MEDIA_TAG_REFUSED);
+	assert_int_equal(kind("name", 257), MEDIA_TAG_TOO_LONG);
+	assert_int_equal(kind("", 1), MEDIA_TAG_TOO_LONG);
+	assert_int_equal(kind("AWS", 1), MEDIA_TAG_FORGED);
 	assert_int_equal(kind("AWS_KINESISVIDEO_CONTINUATION_TOKEN", 1),
-			 MEDIA_TAG_REFUSED);
+			 MEDIA_TAG_FORGED);
 	assert_int_equal(kind("AWS_KINESISVIDEO_END_OF_FRAGMENT", 0),
 			 MEDIA_TAG_END_OF_FRAGMENT);
 	assert_int_equal(kind("AWS_KINESISVIDEO_NOTIFICATION", 0),
 			 MEDIA_TAG_RESERVED);
+	assert_int_equal(kind("AWS_KINESISVIDEO_NOTIFICATION", 257),
+			 MEDIA_TAG_TOO_LONG);
+	/* Too long to be counted is not too long to be believed. */
+	assert_int_equal(kind("AWS_KINESISVIDEO_CONTINUATION_TOKEN", 257),
+			 MEDIA_TAG_FORGED);
 	assert_int_equal(kind("aws", 1), MEDIA_TAG_USER);
 }
 

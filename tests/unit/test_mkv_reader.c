@@ -531,6 +531,63 @@ static void mkv_reader_ends_tag_strings_at_a_nul(void **state)
 	expect_line(good_events(), " 7/0 'name'\n");
 }
 
+static void mkv_reader_tells_what_a_tag_is_about(void **state)
+{
+	static const uint32_t uids[] = {MKV_ID_TAG_TRACK_UID,
+					MKV_ID_TAG_EDITION_UID,
+					MKV_ID_TAG_CHAPTER_UID,
+					MKV_ID_TAG_ATTACHMENT_UID};
+	const char *text;
+	size_t tags;
+	size_t at;
+	size_t i;
+
+	(void)state;
+	mkv_build_header(&b, 1);
+	tags = b.len;
+	for (i = 0; i < ARRAY_SIZE(uids); i++) {
+		at = b.len;
+		mkv_build_targets(&b, uids[i], i);
+		mkv_build_simple_tag(&b, "before", "1");
+		mkv_build_wrap(&b, at, MKV_ID_TAG, 1);
+	}
+	at = b.len;
+	mkv_build_simple_tag(&b, "after", "1");
+	mkv_build_simple_tag(&b, "after", "2");
+	mkv_build_targets(&b, MKV_ID_TAG_TRACK_UID, 1);
+	mkv_build_wrap(&b, at, MKV_ID_TAG, 1);
+	mkv_build_wrap(&b, tags, MKV_ID_TAGS, 2);
+	text = good_events();
+	assert_int_equal(count_lines(text, "tag-end"), 5);
+	assert_int_equal(count_lines(text, "tag-end targeted"), 5);
+	expect_line(text, "'after'\ntag-end targeted\ntags end");
+}
+
+static void mkv_reader_knows_targets_without_uid(void **state)
+{
+	const char *text;
+	size_t at;
+
+	(void)state;
+	mkv_build_header(&b, 1);
+	at = b.len;
+	mkv_build_targets(&b, MKV_ID_TAG_TRACK_UID, 1);
+	mkv_build_wrap(&b, at, MKV_ID_TAG, 1);
+	mkv_build_wrap(&b, at, MKV_ID_TAGS, 1);
+	/* Of one Tag only; and a UID elsewhere in it means nothing. */
+	at = b.len;
+	mkv_build_targets(&b, 0, 0);
+	mkv_build_uint(&b, MKV_ID_TAG_TRACK_UID, 1, 1);
+	mkv_build_simple_tag(&b, "file's", "1");
+	mkv_build_wrap(&b, at, MKV_ID_TAG, 1);
+	mkv_build_wrap(&b, at, MKV_ID_TAGS, 1);
+	mkv_build_tag(&b, "fragment's", "1");
+	text = good_events();
+	expect_line(text, "tag-end targeted\ntags end");
+	expect_line(text, "'file's'\ntag-end\n");
+	expect_line(text, "'fragment's'\ntag-end\n");
+}
+
 /* --- blocks ---------------------------------------------------------------- */
 
 static void mkv_reader_rejects_an_undeclared_track(void **state)
@@ -881,6 +938,8 @@ int main(void)
 		READER_TEST(mkv_reader_leaves_tags_before_info_in_the_header),
 		READER_TEST(mkv_reader_cuts_long_tags_and_says_so),
 		READER_TEST(mkv_reader_ends_tag_strings_at_a_nul),
+		READER_TEST(mkv_reader_tells_what_a_tag_is_about),
+		READER_TEST(mkv_reader_knows_targets_without_uid),
 		READER_TEST(mkv_reader_rejects_an_undeclared_track),
 		READER_TEST(mkv_reader_takes_track_numbers_of_any_width),
 		READER_TEST(mkv_reader_checks_timecodes),
