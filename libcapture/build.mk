@@ -11,6 +11,7 @@ capture_src := $(addprefix libcapture/src/, \
 	source.c source_v4l2.c v4l2.c)
 capture_src += $(addprefix libcapture/src/, \
 	frame_pool.c pattern.c record.c source_synthetic.c)
+capture_src += $(addprefix libcapture/src/, thermal_map.c)
 # Each file of an optional library, by its switch (see the Makefile).
 capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c))

@@ -216,12 +216,6 @@ struct capture_encoder *capture_encoder_close(struct capture_encoder *encoder)
 
 /* --- frames and packets ------------------------------------------------- */
 
-static bool plane_lies_inside(const struct capture_plane *plane)
-{
-	return plane->offset <= plane->length &&
-	       plane->bytesused <= plane->length - plane->offset;
-}
-
 /* A run of whole samples, as many as may be. */
 static bool is_run_of_source(const struct capture_encoder *encoder,
 			     const struct capture_frame *frame)
@@ -230,7 +224,8 @@ static bool is_run_of_source(const struct capture_encoder *encoder,
 	const struct capture_plane *plane = &frame->planes[0];
 
 	return frame->fourcc == source->fourcc && frame->plane_count == 1 &&
-	       plane_lies_inside(plane) && plane->bytesused &&
+	       plane->offset <= plane->length && plane->bytesused &&
+	       plane->bytesused <= plane->length - plane->offset &&
 	       plane->bytesused <= source->size[0] &&
 	       plane->bytesused % source->sample_bytes == 0;
 }
@@ -238,27 +233,9 @@ static bool is_run_of_source(const struct capture_encoder *encoder,
 static bool is_of_source(const struct capture_encoder *encoder,
 			 const struct capture_frame *frame)
 {
-	const struct capture_format *source = &encoder->source;
-	uint32_t p;
-
-	if (source->media == CAPTURE_MEDIA_SAMPLES)
+	if (encoder->source.media == CAPTURE_MEDIA_SAMPLES)
 		return is_run_of_source(encoder, frame);
-	if (frame->fourcc != source->fourcc ||
-	    frame->width != source->width || frame->height != source->height ||
-	    frame->plane_count != source->plane_count)
-		return false;
-	for (p = 0; p < frame->plane_count; p++) {
-		const struct capture_plane *plane = &frame->planes[p];
-
-		if (plane->stride != source->stride[p] ||
-		    !plane_lies_inside(plane))
-			return false;
-		if (encoder->layout.count &&
-		    plane->bytesused <
-			    pix_layout_plane_bytes(&encoder->layout, p))
-			return false;
-	}
-	return true;
+	return pix_frame_fits(&encoder->source, &encoder->layout, frame);
 }
 
 int capture_encoder_submit(struct capture_encoder *encoder,

@@ -27,8 +27,12 @@ static const struct pix_info infos[] = {
 	{ CAPTURE_FORMAT_NM12, 2, 1, { { 1, 1, 1 }, { 2, 2, 2 } } },
 	{ CAPTURE_FORMAT_YUYV, 1, 0, { { 4, 2, 1 } } },
 	{ CAPTURE_FORMAT_UYVY, 1, 0, { { 4, 2, 1 } } },
-	{ CAPTURE_FOURCC('G', 'R', 'E', 'Y'), 1, 0, { { 1, 1, 1 } } },
-	{ CAPTURE_FOURCC('Y', '1', '6', ' '), 1, 0, { { 2, 1, 1 } } },
+	{ CAPTURE_FORMAT_GREY, 1, 0, { { 1, 1, 1 } } },
+	{ CAPTURE_FORMAT_Y10, 1, 0, { { 2, 1, 1 } } },
+	{ CAPTURE_FORMAT_Y12, 1, 0, { { 2, 1, 1 } } },
+	{ CAPTURE_FORMAT_Y14, 1, 0, { { 2, 1, 1 } } },
+	{ CAPTURE_FORMAT_Y16, 1, 0, { { 2, 1, 1 } } },
+	{ CAPTURE_FORMAT_Y16_BE, 1, 0, { { 2, 1, 1 } } },
 };
 
 static const struct pix_info *info_of(uint32_t fourcc)
@@ -105,6 +109,30 @@ size_t pix_layout_plane_bytes(const struct pix_layout *layout, uint32_t plane)
 				c->row_bytes;
 	}
 	return bytes;
+}
+
+bool pix_frame_fits(const struct capture_format *format,
+		    const struct pix_layout *layout,
+		    const struct capture_frame *frame)
+{
+	uint32_t p;
+
+	if (frame->fourcc != format->fourcc || frame->width != format->width ||
+	    frame->height != format->height ||
+	    frame->plane_count != format->plane_count)
+		return false;
+	for (p = 0; p < frame->plane_count; p++) {
+		const struct capture_plane *plane = &frame->planes[p];
+
+		if (plane->stride != format->stride[p] ||
+		    plane->offset > plane->length ||
+		    plane->bytesused > plane->length - plane->offset)
+			return false;
+		if (layout->count &&
+		    plane->bytesused < pix_layout_plane_bytes(layout, p))
+			return false;
+	}
+	return true;
 }
 
 uint64_t pix_layout_bytes(const struct pix_layout *layout)

@@ -6,10 +6,12 @@
 #ifndef CAPTURE_SRC_PIXFMT_H
 #define CAPTURE_SRC_PIXFMT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <capture/api.h>
+#include <capture/frame.h>
 
 #include "base/macros.h"
 
@@ -42,6 +44,14 @@ int pix_layout_init(const struct capture_format *format,
 /* Payload bytes that a whole picture has in memory plane @plane. */
 size_t pix_layout_plane_bytes(const struct pix_layout *layout,
 			      uint32_t plane);
+
+/*
+ * Whether @frame is a whole picture of @format: nobody else checks what is
+ * read of it. @layout: of @format; count 0: not known, as of a compressed one.
+ */
+bool pix_frame_fits(const struct capture_format *format,
+		    const struct pix_layout *layout,
+		    const struct capture_frame *frame);
 
 /* Bytes that mean something, of all planes. */
 uint64_t pix_layout_bytes(const struct pix_layout *layout);

@@ -47,8 +47,10 @@
 #define CAPTURE_FORMAT_JPEG CAPTURE_FOURCC('J', 'P', 'E', 'G')
 #define CAPTURE_FORMAT_FWHT CAPTURE_FOURCC('F', 'W', 'H', 'T')
 
-/* Thermal and depth: 16 bits of grey, little and big endian; 14 in 16. */
+/* Thermal and depth: 16 bits of grey, little and big endian; less in 16. */
 #define CAPTURE_FORMAT_GREY CAPTURE_FOURCC('G', 'R', 'E', 'Y')
+#define CAPTURE_FORMAT_Y10 CAPTURE_FOURCC('Y', '1', '0', ' ')
+#define CAPTURE_FORMAT_Y12 CAPTURE_FOURCC('Y', '1', '2', ' ')
 #define CAPTURE_FORMAT_Y14 CAPTURE_FOURCC('Y', '1', '4', ' ')
 #define CAPTURE_FORMAT_Y16 CAPTURE_FOURCC('Y', '1', '6', ' ')
 #define CAPTURE_FORMAT_Y16_BE (CAPTURE_FORMAT_Y16 | UINT32_C(1) << 31)
