@@ -15,3 +15,5 @@ capture_src += $(addprefix libcapture/src/, thermal_map.c)
 # Each file of an optional library, by its switch (see the Makefile).
 capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c))
+capture_src += $(addprefix libcapture/src/, \
+	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)

@@ -33,6 +33,21 @@
 #define CAPTURE_CHANNELS_MAX 32u
 #define CAPTURE_SAMPLE_BYTES_MAX 256u
 
+/*
+ * Frames of a supervised source that may be out at once, those of closed
+ * devices included: this bounds the memory that restarts can leave behind.
+ */
+#define CAPTURE_SUPERVISED_OUT_MAX 64
+#define CAPTURE_SUPERVISED_FOURCCS_MAX 64
+#define CAPTURE_SUPERVISED_BACKOFF_NS_MIN 10000000ull
+/* The longest time that a configuration may ask for: a day. */
+#define CAPTURE_SUPERVISED_NS_MAX 86400000000000ull
+/* Blank pictures per second: bounds, and what to give if the rate is unknown. */
+#define CAPTURE_BLANK_RATE_MAX 240u
+#define CAPTURE_BLANK_RATE_UNKNOWN 5u
+/* Pictures: the one shown now, and the last one's while it is out. */
+#define CAPTURE_BLANK_PICTURES 2u
+
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u
 /* Samples of one frame. */
