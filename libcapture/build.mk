@@ -17,3 +17,5 @@ capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c))
 capture_src += $(addprefix libcapture/src/, \
 	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
+capture_src += $(addprefix libcapture/src/, \
+	device_match.c media.c media_bus.c media_setup.c media_text.c)

@@ -4,6 +4,7 @@ support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c
+support_src += tests/support/fake_media.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
 	tests/support/sys_crash.c
@@ -25,6 +26,7 @@ unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_source
 unit_tests += test_capture_synthetic
 unit_tests += test_capture_thermal_map
+unit_tests += test_capture_media
 unit_tests += test_catalog test_index test_segment_codec test_store_local
 unit_tests += test_clip test_ingest test_live test_media_out test_serve_control
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
