@@ -18,16 +18,6 @@
 #define CAPTURE_MEDIA_TEXT_BYTES_MAX 8192
 #define CAPTURE_MEDIA_SAVED_PADS_MAX 256
 
-/* Media controller: many times the largest graphs of real boards. */
-#define CAPTURE_MEDIA_NODES_MAX 64	/* /dev/media0..63 */
-#define CAPTURE_MEDIA_ENTITIES_MAX 512
-#define CAPTURE_MEDIA_PADS_MAX 4096
-#define CAPTURE_MEDIA_LINKS_MAX 8192	/* interface links included */
-#define CAPTURE_MEDIA_TRIES_MAX 4	/* at a graph that keeps changing */
-#define CAPTURE_MEDIA_SETTINGS_MAX 64	/* links, and formats, of a setup */
-#define CAPTURE_MEDIA_TEXT_BYTES_MAX 8192
-#define CAPTURE_MEDIA_SAVED_PADS_MAX 256
-
 #define CAPTURE_CONTROLS_MAX 256 /* of a node, classes included */
 #define CAPTURE_MENU_ITEMS_MAX 256
 /* Events taken from a node in one turn; a driver keeps a few at most. */
