@@ -10,7 +10,8 @@ capture_src := $(addprefix libcapture/src/, \
 	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
 capture_src += $(addprefix libcapture/src/, \
-	frame_pool.c pattern.c record.c source_synthetic.c)
+	frame_pool.c pattern.c record.c records_port.c source_records.c \
+	source_synthetic.c)
 capture_src += $(addprefix libcapture/src/, thermal_map.c)
 # Each file of an optional library, by its switch (see the Makefile).
 capture_src += $(addprefix libcapture/src/, \

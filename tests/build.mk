@@ -24,7 +24,7 @@ $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
 
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_source
-unit_tests += test_capture_synthetic
+unit_tests += test_capture_records test_capture_synthetic
 unit_tests += test_capture_thermal_map
 unit_tests += test_capture_media
 unit_tests += test_catalog test_index test_segment_codec test_store_local
@@ -49,6 +49,7 @@ sim_tests += sim_store_crash
 fuzz_targets :=
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 fuzz_targets += fuzz_segment
+fuzz_targets += fuzz_record
 fuzz_targets += fuzz_frame_index fuzz_h264 fuzz_mkv_reader
 
 # Helper programs of the end-to-end tests; sources in <name>_src

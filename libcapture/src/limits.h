@@ -57,6 +57,14 @@
 #define CAPTURE_SIDE_MAX 16384u
 /* Samples of one frame. */
 #define CAPTURE_FRAME_SAMPLES_MAX (1u << 20)
+/* Records: largest payload unless another is asked for, paths, baud. */
+#define CAPTURE_RECORDS_PAYLOAD 65536u
+#define CAPTURE_RECORDS_PATH_BYTES 128
+#define CAPTURE_RECORDS_BAUD_MAX 20000000u
+/* Bursts of an SPI device: terms of their rate. */
+#define CAPTURE_RECORDS_POLL_MAX 100000u
+/* So many datagrams may overtake another one. */
+#define CAPTURE_RECORDS_REORDER 64u
 #define CAPTURE_ARENA_BYTES_MAX (1ull << 30)
 #define CAPTURE_HUGE_PAGE_BYTES (2u << 20)
 

@@ -201,14 +201,19 @@ int record_parser_next(struct record_parser *parser,
 	return 0;
 }
 
-uint64_t record_count_lost(struct record_gap *gap, uint32_t sequence)
+bool record_count_lost(struct record_gap *gap, uint32_t sequence,
+		       uint32_t window, uint64_t *ret_lost)
 {
 	/* Unsigned, so that a wrap is a step of one. */
 	uint32_t lost = sequence - gap->last - 1;
-	bool known = gap->known;
+	bool back = gap->known && lost > INT32_MAX;
 
+	*ret_lost = 0;
+	if (back && window && gap->last - sequence <= window)
+		return false;
+	if (gap->known && !back)
+		*ret_lost = lost;
 	gap->last = sequence;
 	gap->known = true;
-	/* A step back is a sensor that began anew. */
-	return known && lost <= INT32_MAX ? lost : 0;
+	return back;
 }

@@ -60,7 +60,15 @@ struct record_gap {
 	uint32_t last;
 };
 
-/* Return: how many were lost before @sequence. */
-uint64_t record_count_lost(struct record_gap *gap, uint32_t sequence);
+/**
+ * record_count_lost() - what a record's sequence tells
+ * @window: a step back of up to this is a late record or a copy, and counts
+ *  for nothing
+ * @ret_lost: how many were lost before it
+ *
+ * Return: whether the sensor began anew: a step back.
+ */
+bool record_count_lost(struct record_gap *gap, uint32_t sequence,
+		       uint32_t window, uint64_t *ret_lost);
 
 #endif

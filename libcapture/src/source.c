@@ -8,6 +8,7 @@
 
 static source_open_fn *const openers[] = {
 	[CAPTURE_SOURCE_V4L2] = source_v4l2_open,
+	[CAPTURE_SOURCE_RECORDS] = source_records_open,
 	[CAPTURE_SOURCE_SYNTHETIC] = source_synthetic_open,
 };
 

@@ -45,9 +45,11 @@ struct capture_source_config {
 	enum capture_source_kind kind;
 	/*
 	 * V4L2: "/dev/video0" or a link to it. ALSA: a PCM ("hw:0,0"). IIO: a
-	 * device's name or "iio:device0". RECORDS: see capture/record.h.
-	 * LIBCAMERA: a camera's id, or NULL: the first. SYNTHETIC: "bars",
-	 * "thermal", "radar" or "tone".
+	 * device's name or "iio:device0". RECORDS: "tty:/dev/ttyUSB0:921600",
+	 * "spi:/dev/spidev0.0:1000000", "udp:0.0.0.0:5600", "pipe:/run/radar":
+	 * see capture/record.h. LIBCAMERA: a camera's id, or NULL: the first.
+	 * SYNTHETIC: "bars" (YU12, NV12, YUYV), "thermal" (Y16), "radar"
+	 * (records, CU08) or "tone" (S16).
 	 */
 	const char *path;
 	/*
@@ -66,7 +68,10 @@ struct capture_source_config {
 	/* Audio, SDR and IIO: samples per second and channels; 0: as set. */
 	uint32_t sample_rate;
 	uint32_t channels;
-	/* Samples of one frame; 0: what the device or its kind has. */
+	/*
+	 * Samples of one frame; 0: what the device or its kind has. RECORDS:
+	 * most bytes of a payload; 0: 64 KiB.
+	 */
 	uint32_t frame_samples;
 	/* Buffers to ask for; 0: CAPTURE_SOURCE_BUFFERS. */
 	uint32_t buffer_count;
@@ -105,6 +110,8 @@ struct capture_source_stats {
 	uint64_t copies;	/* handed out as copies, see borrow_max */
 	uint64_t bytes_touched;	/* by those: read + written */
 	uint64_t requeue_errors; /* buffers that the driver did not take back */
+	uint64_t bytes_skipped;	/* records: what was none */
+	uint64_t overruns;	/* ALSA, IIO: read too late, began anew */
 };
 
 /**
