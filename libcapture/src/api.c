@@ -12,6 +12,8 @@ const char *capture_rung_name(enum capture_rung rung)
 		return "S2";
 	case CAPTURE_RUNG_S3:
 		return "S3";
+	case CAPTURE_RUNG_S4:
+		return "S4";
 	case CAPTURE_RUNG_S5:
 		return "S5";
 	}

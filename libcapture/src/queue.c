@@ -45,12 +45,18 @@ static void set_place(struct queue *q, uint32_t index, enum queue_place place)
 	q->out += place == QUEUE_OUT;
 }
 
-void queue_release(struct queue *q)
+void queue_forget(struct queue *q)
 {
 	if (q->streaming)
 		(void)queue_off(q); /* its buffers are ours either way */
 	if (q->memory)
 		queue_memory_free(q);
+	q->memory = 0;
+}
+
+void queue_release(struct queue *q)
+{
+	queue_forget(q);
 	queue_fini(q);
 }
 
@@ -168,10 +174,8 @@ static void unpack_done(const struct queue *q, const struct v4l2_buffer *v,
 	done->flags = v->flags;
 	done->sequence = v->sequence;
 	done->damaged = v->flags & V4L2_BUF_FLAG_ERROR;
-	if (v->timestamp.tv_sec < 0 || v->timestamp.tv_usec < 0 ||
-	    v->timestamp.tv_usec >= 1000000)
-		done->damaged = true;
-	else
+	if (v->timestamp.tv_sec >= 0 && v->timestamp.tv_usec >= 0 &&
+	    v->timestamp.tv_usec < 1000000)
 		done->stamp_ns = (uint64_t)v->timestamp.tv_sec * 1000000000u +
 				 (uint64_t)v->timestamp.tv_usec * 1000u;
 	for (p = 0; p < q->plane_count; p++) {

@@ -70,11 +70,11 @@ struct queue_done {
 	uint32_t index;		/* checked */
 	uint32_t flags;		/* V4L2_BUF_FLAG_* */
 	uint32_t sequence;
-	uint64_t stamp_ns;
+	uint64_t stamp_ns;	/* 0: none, or none that can be */
 	/* The payload is [offset, offset + bytesused) of each plane. */
 	uint32_t offset[CAPTURE_PLANES_MAX];
 	uint32_t bytesused[CAPTURE_PLANES_MAX];
-	bool damaged;		/* flagged, or its numbers cannot be */
+	bool damaged;		/* flagged, or its sizes cannot be */
 };
 
 /* An empty queue: queue_fini() may follow. */
@@ -104,6 +104,12 @@ int queue_alloc(struct queue *q, const struct capture_format *format,
 int queue_alloc_import(struct queue *q, uint32_t plane_count,
 		       uint32_t count) MUST_CHECK;
 
+/*
+ * Stops; the kernel forgets the buffers, so that the format may be changed.
+ * Their memory stays as it is: frames may be out. Nothing may be given or
+ * taken after it. The node must be open.
+ */
+void queue_forget(struct queue *q);
 /* Stops, gives the buffers back to the kernel; the node must be open. */
 void queue_release(struct queue *q);
 /*
@@ -147,7 +153,7 @@ int queue_off(struct queue *q);
 void queue_begin_read(struct queue *q, uint32_t index);
 void queue_end_read(struct queue *q, uint32_t index);
 
-/* The same for a dma-buf of another queue. */
+/* The same for a dma-buf that is not the queue's. */
 void queue_sync_fd(const struct sys_ops *sys, int dmabuf_fd, bool begin);
 
 /* Whether this machine's caches need that at all. */

@@ -308,6 +308,57 @@ static int alloc_mmap(struct queue *q, const struct capture_format *format,
 	return 0;
 }
 
+/* --- S4: memory of a dma-heap ------------------------------------------- */
+
+static int alloc_heap(struct queue *q, const struct capture_format *format,
+		      uint32_t count, size_t index)
+{
+	bool cached = false;
+	int heap_fd;
+	int r;
+
+	heap_fd = queue_heap_open(q->sys, index);
+	if (heap_fd < 0)
+		return is_final(heap_fd) ? -EOPNOTSUPP : heap_fd;
+	r = request(q, V4L2_MEMORY_DMABUF, count);
+	if (r < 0) {
+		sys_close(q->sys, &heap_fd);
+		return r;
+	}
+	q->rung = CAPTURE_RUNG_S4;
+	r = queue_heap_fill(q, format, heap_fd);
+	sys_close(q->sys, &heap_fd);
+	if (is_final(r))
+		r = -EOPNOTSUPP; /* the heap's word, not the camera's */
+	if (r == 0)
+		r = try_give(q);
+	if (r == 0)
+		r = measure(q, &cached);
+	/* An uncached heap has nothing over the driver's memory. */
+	return r == 0 && !cached ? -EOPNOTSUPP : r;
+}
+
+/* The first heap that the driver takes; each that it does not is released. */
+static int alloc_heaps(struct queue *q, const struct capture_format *format,
+		       uint32_t count)
+{
+	int worst = -EOPNOTSUPP;
+	size_t i;
+	int r;
+
+	for (i = 0; i < queue_heap_count(); i++) {
+		r = alloc_heap(q, format, count, i);
+		if (r == 0)
+			return 0;
+		queue_release(q);
+		if (is_final(r))
+			return r;
+		if (r != -ENOENT)
+			worst = r;
+	}
+	return worst;
+}
+
 /* --- the ladder --------------------------------------------------------- */
 
 static int try_rung(struct queue *q, const struct capture_format *format,
@@ -317,6 +368,8 @@ static int try_rung(struct queue *q, const struct capture_format *format,
 	case CAPTURE_RUNG_S1:
 	case CAPTURE_RUNG_S2:
 		return alloc_arena(q, format, count, rung);
+	case CAPTURE_RUNG_S4:
+		return alloc_heaps(q, format, count);
 	case CAPTURE_RUNG_AUTO:
 	case CAPTURE_RUNG_S3:
 	case CAPTURE_RUNG_S5:
@@ -341,11 +394,9 @@ static int alloc_only(struct queue *q, const struct capture_format *format,
 int queue_alloc(struct queue *q, const struct capture_format *format,
 		uint32_t count, enum capture_rung rung)
 {
-	/* S3 is S5 too, when it turns out so. */
 	static const enum capture_rung ladder[] = {
-		CAPTURE_RUNG_S1,
-		CAPTURE_RUNG_S2,
-		CAPTURE_RUNG_S3,
+		CAPTURE_RUNG_S1, CAPTURE_RUNG_S2, CAPTURE_RUNG_S3,
+		CAPTURE_RUNG_S4, CAPTURE_RUNG_S5,
 	};
 	int r = -EOPNOTSUPP;
 	size_t i;
@@ -355,7 +406,8 @@ int queue_alloc(struct queue *q, const struct capture_format *format,
 		return alloc_only(q, format, count, rung);
 	for (i = 0; i < ARRAY_SIZE(ladder); i++) {
 		r = try_rung(q, format, count, ladder[i]);
-		if (r == 0)
+		/* S3 may turn out to be S5: then a heap may be better. */
+		if (r == 0 && q->rung == ladder[i])
 			return 0;
 		queue_release(q);
 		if (is_final(r))

@@ -87,6 +87,29 @@ enum capture_signal capture_source_signal(struct capture_source *source)
 				   : CAPTURE_SIGNAL_UNKNOWN;
 }
 
+int capture_source_set_control(struct capture_source *source,
+			       const struct capture_control_setting *setting)
+{
+	return source->ops->set_control
+		       ? source->ops->set_control(source, setting)
+		       : -EOPNOTSUPP;
+}
+
+int capture_source_get_control(struct capture_source *source,
+			       const struct capture_control_setting *setting,
+			       int64_t *ret_value)
+{
+	return source->ops->get_control
+		       ? source->ops->get_control(source, setting, ret_value)
+		       : -EOPNOTSUPP;
+}
+
+int capture_source_restore(struct capture_source *source)
+{
+	return source->ops->restore ? source->ops->restore(source)
+				    : source->ops->stop(source);
+}
+
 const char *capture_signal_name(enum capture_signal signal)
 {
 	static const char *const names[] = {
@@ -94,6 +117,7 @@ const char *capture_signal_name(enum capture_signal signal)
 		[CAPTURE_SIGNAL_NO_CABLE] = "no cable",
 		[CAPTURE_SIGNAL_NONE] = "no signal",
 		[CAPTURE_SIGNAL_NO_LOCK] = "no lock",
+		[CAPTURE_SIGNAL_RANGE] = "out of range",
 	};
 	size_t i = (size_t)signal;
 

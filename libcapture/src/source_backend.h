@@ -7,6 +7,7 @@
 #ifndef CAPTURE_SRC_SOURCE_BACKEND_H
 #define CAPTURE_SRC_SOURCE_BACKEND_H
 
+#include <capture/settings.h>
 #include <capture/source.h>
 
 #include "base/macros.h"
@@ -27,6 +28,14 @@ struct source_ops {
 	struct capture_arena *(*arena)(const struct capture_source *source);
 	/* NULL: CAPTURE_SIGNAL_UNKNOWN. */
 	enum capture_signal (*signal)(struct capture_source *source);
+	/* capture/settings.h; NULL: there are no controls. */
+	int (*set_control)(struct capture_source *source,
+			   const struct capture_control_setting *setting);
+	int (*get_control)(struct capture_source *source,
+			   const struct capture_control_setting *setting,
+			   int64_t *ret_value);
+	/* NULL: a stop is enough. */
+	int (*restore)(struct capture_source *source);
 };
 
 struct capture_source {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A V4L2 capture node. One queue, and a frame holder for each of its buffers.
+ * A V4L2 capture node: pictures, samples of a software radio, or metadata.
+ * One queue, and a frame holder for each of its buffers.
  *
  * The structure lives while the owner has it or a frame is out: a closed
  * stream keeps its maps and descriptors (not the node) until then.
@@ -10,7 +11,7 @@
  *	 ^-- stop ------'                |  any ----> CLOSED
  *	 ^------------- stop ------------'
  */
-#include "src/source_backend.h"
+#include "src/source_v4l2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,104 +21,125 @@
 #include <linux/videodev2.h>
 
 #include "base/sys.h"
-#include "src/frame.h"
+#include "src/controls.h"
+#include "src/frame_pool.h"
 #include "src/pixfmt.h"
-#include "src/queue.h"
+#include "src/signal.h"
 #include "src/v4l2.h"
 
-enum stream_state { STREAM_OFF = 0, STREAM_ON, STREAM_FAILED, STREAM_CLOSED };
-
-struct stream_frame {
-	struct frame_holder holder;
-	struct source_v4l2 *stream;
-	uint32_t index;
-};
-
-struct source_v4l2 {
-	struct capture_source base;
-	int fd;
-	enum stream_state state;
-	struct queue queue;
-	struct stream_frame frames[CAPTURE_BUFFERS_MAX];
-	/* Fewest payload bytes of a whole picture, per plane; 1: any. */
-	size_t whole_bytes[CAPTURE_PLANES_MAX];
-	bool sequence_known;
-	uint32_t sequence; /* of the last buffer seen */
-	struct capture_source_stats stats;
-};
+/* Buffers that a driver needs to go on, unless it says more. */
+#define BUFFERS_KEPT 2u
 
 static const struct source_ops v4l2_ops;
 static int v4l2_stop(struct capture_source *source);
 
-static struct source_v4l2 *self(struct capture_source *source)
-{
-	return container_of(source, struct source_v4l2, base);
-}
-
-static const struct source_v4l2 *self_const(const struct capture_source *source)
-{
-	return container_of(source, const struct source_v4l2, base);
-}
-
-static void set_state(struct source_v4l2 *s, enum stream_state next)
+void source_v4l2_set_state(struct source_v4l2 *s, enum stream_state next)
 {
 	assert(s->state != STREAM_CLOSED);
 	assert(next != STREAM_ON || s->state == STREAM_OFF);
 	s->state = next;
 }
 
-static void stream_destroy(struct source_v4l2 *s)
+void source_v4l2_destroy(struct source_v4l2 *s)
 {
+	frame_pool_close(s->copies);
 	queue_fini(&s->queue);
 	sys_close(s->base.sys, &s->fd);
 	free(s);
 }
 
-/* --- open --------------------------------------------------------------- */
+/* --- formats ------------------------------------------------------------ */
 
-/* Tries one fourcc: 0, -EPROTONOSUPPORT, -ERANGE, or the errno. */
-static int try_format(struct source_v4l2 *s, uint32_t type,
-		      const struct capture_source_config *config,
-		      uint32_t fourcc)
+/* The format that is wanted, from the one that is set. */
+static void want_format(const struct source_v4l2 *s,
+			const struct capture_source_config *config,
+			uint32_t fourcc, struct capture_format *f)
 {
-	struct capture_format f = s->base.format;
-	uint32_t width = config->width ? config->width : f.width;
-	uint32_t height = config->height ? config->height : f.height;
-	int r;
+	*f = s->base.format;
+	f->fourcc = fourcc;
+	if (f->media == CAPTURE_MEDIA_PICTURE && config->width) {
+		f->width = config->width;
+		f->height = config->height;
+	}
+	memset(f->stride, 0, sizeof(f->stride));
+	memset(f->size, 0, sizeof(f->size));
+	if (f->media == CAPTURE_MEDIA_SAMPLES && config->frame_samples)
+		f->size[0] = config->frame_samples * f->sample_bytes;
+}
 
-	r = v4l2_has_format(s->base.sys, s->fd, type, fourcc);
-	if (r <= 0)
-		return r < 0 ? r : -EPROTONOSUPPORT;
-	f.fourcc = fourcc;
-	f.width = width;
-	f.height = height;
-	memset(f.stride, 0, sizeof(f.stride));
-	memset(f.size, 0, sizeof(f.size));
-	r = v4l2_set_format(s->base.sys, s->fd, type, &f);
-	if (r < 0)
-		return r;
-	if (f.fourcc != fourcc)
+/* Whether the driver gave what was wanted: 0, or the errno that says no. */
+static int check_format(const struct capture_source_config *config,
+			const struct capture_format *wanted,
+			const struct capture_format *f)
+{
+	if (f->fourcc != wanted->fourcc)
 		return -EPROTONOSUPPORT;
-	if (f.width != width || f.height != height)
+	if (f->width != wanted->width || f->height != wanted->height)
 		return -ERANGE;
-	s->base.format = f;
+	if (f->media != CAPTURE_MEDIA_SAMPLES)
+		return 0;
+	if (config->channels && config->channels != f->channels)
+		return -ERANGE;
+	if (config->frame_samples &&
+	    f->size[0] != (uint64_t)config->frame_samples * f->sample_bytes)
+		return -ERANGE;
 	return 0;
 }
 
-static int negotiate(struct source_v4l2 *s, uint32_t type,
+/* Tries one fourcc: 0, -EPROTONOSUPPORT, -ERANGE, or the errno. */
+static int try_format(struct source_v4l2 *s,
+		      const struct capture_source_config *config,
+		      uint32_t fourcc)
+{
+	struct capture_format wanted;
+	struct capture_format f;
+	int r;
+
+	want_format(s, config, fourcc, &wanted);
+	r = v4l2_has_format(s->base.sys, s->fd, s->queue.type, fourcc);
+	if (r <= 0)
+		return r < 0 ? r : -EPROTONOSUPPORT;
+	settings_will_change(&s->journal);
+	f = wanted;
+	r = v4l2_set_format(s->base.sys, s->fd, s->queue.type, &f);
+	if (r == 0)
+		r = check_format(config, &wanted, &f);
+	if (r == 0)
+		s->base.format = f;
+	return r;
+}
+
+/* Whether the node is set to the first choice: then nothing is changed. */
+static bool is_set(const struct source_v4l2 *s,
+		   const struct capture_source_config *config)
+{
+	const struct capture_format *f = &s->base.format;
+	struct capture_format wanted;
+
+	want_format(s, config,
+		    config->fourcc_count ? config->fourccs[0] : f->fourcc,
+		    &wanted);
+	return check_format(config, &wanted, f) == 0;
+}
+
+static int negotiate(struct source_v4l2 *s,
 		     const struct capture_source_config *config)
 {
 	int worst = -EPROTONOSUPPORT;
 	size_t i;
 	int r;
 
-	r = v4l2_get_format(s->base.sys, s->fd, type, &s->base.format);
+	r = v4l2_get_format(s->base.sys, s->fd, s->queue.type, &s->base.format);
 	if (r < 0)
 		return r;
+	if (config->width && s->base.format.media != CAPTURE_MEDIA_PICTURE)
+		return -EINVAL;
+	if (is_set(s, config))
+		return 0;
 	if (!config->fourcc_count)
-		return try_format(s, type, config, s->base.format.fourcc);
+		return try_format(s, config, s->base.format.fourcc);
 	for (i = 0; i < config->fourcc_count; i++) {
-		r = try_format(s, type, config, config->fourccs[i]);
+		r = try_format(s, config, config->fourccs[i]);
 		if (r == -ERANGE)
 			worst = r;
 		if (r != -ERANGE && r != -EPROTONOSUPPORT)
@@ -126,48 +148,97 @@ static int negotiate(struct source_v4l2 *s, uint32_t type,
 	return worst;
 }
 
-static void init_whole_bytes(struct source_v4l2 *s)
+static int negotiate_rate(struct source_v4l2 *s,
+			  const struct capture_source_config *config)
 {
-	struct pix_layout layout;
-	uint32_t p;
+	struct capture_format *f = &s->base.format;
 	int r;
 
-	r = pix_layout_init(&s->base.format, &layout);
-	for (p = 0; p < s->base.format.plane_count; p++)
-		s->whole_bytes[p] = r < 0 ? 1
+	if (f->media == CAPTURE_MEDIA_SAMPLES) {
+		r = settings_sample_rate(&s->journal, config->sample_rate,
+					 &f->sample_rate);
+		return r < 0 ? settings_fail(config->settings, "frequency", r)
+			     : 0;
+	}
+	r = v4l2_set_rate(s->base.sys, s->fd, s->queue.type, f);
+	if (r < 0 || !config->rate_num || !f->rate_num)
+		return r;
+	if ((uint64_t)f->rate_num * config->rate_den ==
+	    (uint64_t)config->rate_num * f->rate_den)
+		return 0;
+	f->rate_num = config->rate_num;
+	f->rate_den = config->rate_den;
+	settings_will_change(&s->journal);
+	return v4l2_set_rate(s->base.sys, s->fd, s->queue.type, f);
+}
+
+/* --- open --------------------------------------------------------------- */
+
+static void init_whole_bytes(struct source_v4l2 *s)
+{
+	const struct capture_format *f = &s->base.format;
+	struct pix_layout layout;
+	uint32_t p;
+	int r = -EPROTONOSUPPORT;
+
+	if (f->media == CAPTURE_MEDIA_PICTURE)
+		r = pix_layout_init(f, &layout);
+	for (p = 0; p < f->plane_count; p++)
+		s->whole_bytes[p] = r < 0 ? MAX(f->sample_bytes, 1u)
 					  : pix_layout_plane_bytes(&layout, p);
 }
 
-static void frame_release(struct frame_holder *holder);
-
-static void init_frames(struct source_v4l2 *s, uint32_t track_id)
+static uint32_t borrow_max_of(const struct source_v4l2 *s, uint32_t asked)
 {
-	uint32_t i;
-	uint32_t p;
+	struct v4l2_control min = {.id = V4L2_CID_MIN_BUFFERS_FOR_CAPTURE};
+	uint32_t kept = BUFFERS_KEPT;
 
-	for (i = 0; i < s->queue.count; i++) {
-		struct stream_frame *sf = &s->frames[i];
-		struct capture_frame *frame = &sf->holder.frame;
+	if (asked)
+		return MIN(asked, s->queue.count);
+	if (s->base.sys->ioctl(s->fd, VIDIOC_G_CTRL, &min) >= 0 &&
+	    min.value > (int32_t)kept)
+		kept = (uint32_t)min.value;
+	return s->queue.count > kept ? s->queue.count - kept : 1;
+}
 
-		sf->stream = s;
-		sf->index = i;
-		sf->holder.release = frame_release;
-		frame->track_id = track_id;
-		frame->fourcc = s->base.format.fourcc;
-		frame->width = s->base.format.width;
-		frame->height = s->base.format.height;
-		frame->plane_count = s->base.format.plane_count;
-		for (p = 0; p < s->base.format.plane_count; p++) {
-			const struct queue_plane *from =
-				&s->queue.buffers[i].planes[p];
-			struct capture_plane *to = &frame->planes[p];
+static int alloc_copies(struct source_v4l2 *s,
+			const struct capture_source_config *config)
+{
+	struct capture_source_stats pool = {0};
+	struct capture_source_config want = {
+		.track_id = config->track_id,
+	};
+	int r;
 
-			to->dmabuf_fd = from->dmabuf_fd;
-			to->length = from->length;
-			to->stride = s->base.format.stride[p];
-			to->map = from->map;
-		}
-	}
+	s->borrow_max = borrow_max_of(s, config->borrow_max);
+	s->stats.borrow_max = s->borrow_max;
+	want.buffer_count = s->queue.count - s->borrow_max;
+	if (!want.buffer_count)
+		return 0;
+	r = frame_pool_new(s->base.sys, &s->base.format, &want, &s->copies);
+	if (r < 0)
+		return r;
+	frame_pool_stats(s->copies, &pool);
+	s->stats.copy_count = pool.buffer_count;
+	s->stats.memory_bytes = pool.memory_bytes;
+	return 0;
+}
+
+static int configure(struct source_v4l2 *s,
+		     const struct capture_source_config *config)
+{
+	int r;
+
+	r = settings_begin(&s->journal, s->base.sys, s->fd, s->queue.type);
+	if (r == 0)
+		r = settings_apply_before(&s->journal, config->settings);
+	if (r == 0)
+		r = negotiate(s, config);
+	if (r == 0)
+		r = settings_apply_after(&s->journal, config->settings);
+	if (r == 0)
+		r = negotiate_rate(s, config);
+	return r;
 }
 
 static int stream_setup(struct source_v4l2 *s,
@@ -178,27 +249,36 @@ static int stream_setup(struct source_v4l2 *s,
 	struct v4l2_node node;
 	int r;
 
-	r = v4l2_open(s->base.sys, config->path, &s->fd, &node);
+	r = v4l2_open_source(s->base.sys, config->path, &s->fd, &node);
 	if (r < 0)
 		return r;
 	if (node.output_type)
 		return -ENODEV; /* an M2M device is no camera */
 	queue_init(&s->queue, s->base.sys, s->fd, node.capture_type);
-	r = negotiate(s, node.capture_type, config);
+	r = configure(s, config);
+	if (r == 0)
+		r = queue_alloc(&s->queue, &s->base.format, count,
+				config->rung);
+	if (r == 0)
+		r = alloc_copies(s, config);
 	if (r < 0)
 		return r;
-	s->base.format.rate_num = config->rate_num;
-	s->base.format.rate_den = config->rate_den;
-	r = v4l2_set_rate(s->base.sys, s->fd, node.capture_type,
-			  &s->base.format);
-	if (r < 0)
-		return r;
-	r = queue_alloc(&s->queue, &s->base.format, count, config->rung);
-	if (r < 0)
-		return r;
+	s->skip_first = config->skip_first;
+	s->events = s->base.format.media == CAPTURE_MEDIA_PICTURE &&
+		    signal_subscribe(s->base.sys, s->fd);
 	init_whole_bytes(s);
-	init_frames(s, config->track_id);
+	source_v4l2_init_frames(s, config->track_id);
 	return 0;
+}
+
+/* Puts the device back as it was; its buffers go, their memory stays. */
+static int restore(struct source_v4l2 *s)
+{
+	s->restored = true;
+	if (s->fd < 0)
+		return 0;
+	queue_forget(&s->queue); /* or the format could not be changed */
+	return settings_restore(&s->journal);
 }
 
 int source_v4l2_open(const struct sys_ops *sys,
@@ -217,265 +297,80 @@ int source_v4l2_open(const struct sys_ops *sys,
 	s->base.sys = sys;
 	s->fd = -EBADF;
 	queue_init(&s->queue, sys, -EBADF, 0);
+	(void)settings_fail(config->settings, "", 0);
 	r = stream_setup(s, config);
 	if (r < 0) {
-		stream_destroy(s);
+		if (config->settings && config->settings->error)
+			config->settings->error->error = r;
+		(void)restore(s); /* the error that stopped it is told */
+		source_v4l2_destroy(s);
 		return r;
 	}
 	*ret_source = &s->base;
 	return 0;
 }
 
+static int v4l2_restore(struct capture_source *source)
+{
+	(void)v4l2_stop(source); /* the node's buffers go in any case */
+	return restore(source_v4l2_of(source));
+}
+
 static void v4l2_close(struct capture_source *source)
 {
-	struct source_v4l2 *s = self(source);
+	struct source_v4l2 *s = source_v4l2_of(source);
 
-	(void)v4l2_stop(source); /* closing the node stops it too */
-	set_state(s, STREAM_CLOSED);
+	(void)v4l2_restore(source); /* who wants to know asks before */
+	source_v4l2_set_state(s, STREAM_CLOSED);
 	/* The frames' memory outlives the node: maps and dma-bufs hold it. */
 	sys_close(s->base.sys, &s->fd);
 	if (!s->queue.out)
-		stream_destroy(s);
+		source_v4l2_destroy(s);
 }
 
-/* --- buffers ------------------------------------------------------------ */
-
-/* Queues every free buffer; the errno of the first that was refused. */
-static int give_all_free(struct source_v4l2 *s)
-{
-	uint32_t i;
-	int r = 0;
-
-	for (i = 0; i < s->queue.count && r == 0; i++) {
-		if (s->queue.buffers[i].place == QUEUE_FREE)
-			r = queue_give(&s->queue, i, NULL);
-	}
-	return r;
-}
-
-static void give_back(struct source_v4l2 *s, uint32_t index)
-{
-	queue_return(&s->queue, index);
-	if (s->state != STREAM_ON)
-		return; /* start() queues it */
-	/* A refused one is tried again by the next dequeue. */
-	if (queue_give(&s->queue, index, NULL) < 0)
-		s->stats.requeue_errors++;
-}
-
-static void frame_release(struct frame_holder *holder)
-{
-	struct stream_frame *sf =
-		container_of(holder, struct stream_frame, holder);
-	struct source_v4l2 *s = sf->stream;
-
-	give_back(s, sf->index);
-	if (s->state == STREAM_CLOSED && !s->queue.out)
-		stream_destroy(s);
-}
+/* --- on and off --------------------------------------------------------- */
 
 static int v4l2_start(struct capture_source *source)
 {
-	struct source_v4l2 *s = self(source);
+	struct source_v4l2 *s = source_v4l2_of(source);
+	uint64_t start_ns;
 	int r;
 
-	if (s->state != STREAM_OFF)
+	if (s->state != STREAM_OFF || s->restored)
 		return -EBUSY;
-	r = give_all_free(s);
+	r = source_v4l2_give_free(s);
+	start_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 	if (r == 0)
 		r = queue_on(&s->queue);
 	if (r < 0) {
 		(void)queue_off(&s->queue); /* the first error is told */
 		return r;
 	}
-	s->sequence_known = false;
-	set_state(s, STREAM_ON);
+	memset(&s->course, 0, sizeof(s->course));
+	s->course.start_ns = start_ns;
+	s->course.skip_left = s->skip_first;
+	s->course.stale_left = s->queue.count;
+	s->starts++;
+	source_v4l2_set_state(s, STREAM_ON);
 	return 0;
 }
 
 static int v4l2_stop(struct capture_source *source)
 {
-	struct source_v4l2 *s = self(source);
+	struct source_v4l2 *s = source_v4l2_of(source);
 
 	if (s->state == STREAM_OFF)
 		return 0;
-	set_state(s, STREAM_OFF);
+	source_v4l2_set_state(s, STREAM_OFF);
 	return queue_off(&s->queue);
 }
 
-/* --- frames ------------------------------------------------------------- */
-
-static void count_lost(struct source_v4l2 *s, uint32_t sequence)
-{
-	/* Unsigned, so that a wrap is a step of one. */
-	uint32_t gap = sequence - s->sequence - 1;
-
-	/* A step back is a driver's restart, not four billion frames. */
-	if (s->sequence_known && gap <= INT32_MAX)
-		s->stats.frames_lost += gap;
-	s->sequence = sequence;
-	s->sequence_known = true;
-}
-
-static bool is_short(const struct source_v4l2 *s, const struct queue_done *done)
-{
-	uint32_t p;
-
-	for (p = 0; p < s->base.format.plane_count; p++) {
-		if (done->bytesused[p] < s->whole_bytes[p])
-			return true;
-	}
-	return false;
-}
-
-static enum capture_clock clock_of(uint32_t flags)
-{
-	switch (flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) {
-	case V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC:
-		return CAPTURE_CLOCK_MONOTONIC;
-	case V4L2_BUF_FLAG_TIMESTAMP_COPY:
-		return CAPTURE_CLOCK_COPY;
-	default:
-		return CAPTURE_CLOCK_UNKNOWN;
-	}
-}
-
-static struct capture_frame *fill_frame(struct source_v4l2 *s,
-					const struct queue_done *done)
-{
-	struct frame_holder *holder = &s->frames[done->index].holder;
-	struct capture_frame *frame = &holder->frame;
-	uint32_t p;
-
-	frame->sequence = done->sequence;
-	frame->stamp_ns = done->stamp_ns;
-	frame->clock = clock_of(done->flags);
-	frame->point = (done->flags & V4L2_BUF_FLAG_TSTAMP_SRC_MASK) ==
-				       V4L2_BUF_FLAG_TSTAMP_SRC_SOE
-			       ? CAPTURE_POINT_START_OF_EXPOSURE
-			       : CAPTURE_POINT_END_OF_FRAME;
-	frame->flags = done->flags & V4L2_BUF_FLAG_KEYFRAME ? CAPTURE_FRAME_KEY
-							    : 0;
-	for (p = 0; p < frame->plane_count; p++) {
-		frame->planes[p].offset = done->offset[p];
-		frame->planes[p].bytesused = done->bytesused[p];
-	}
-	holder->refs = 1;
-	s->stats.frames++;
-	return frame;
-}
-
-/*
- * One DQBUF: 0 and a frame, 0 and NULL (a useless buffer, queued again), or
- * the errno.
- */
-static int take_one(struct source_v4l2 *s, struct capture_frame **ret_frame)
-{
-	struct queue_done done;
-	int r;
-
-	r = queue_take(&s->queue, &done);
-	if (r < 0)
-		return r;
-	count_lost(s, done.sequence);
-	if (!done.damaged && !is_short(s, &done)) {
-		*ret_frame = fill_frame(s, &done);
-		return 0;
-	}
-	if (done.damaged)
-		s->stats.frames_error++;
-	else
-		s->stats.frames_short++;
-	give_back(s, done.index);
-	*ret_frame = NULL;
-	return 0;
-}
-
-/* Takes until there is a frame or nothing; at most once round the queue. */
-static int take_frame(struct source_v4l2 *s, struct capture_frame **ret_frame)
-{
-	struct capture_frame *frame = NULL;
-	uint32_t i;
-	int r;
-
-	for (i = 0; i < s->queue.count; i++) {
-		r = take_one(s, &frame);
-		if (r < 0)
-			return r;
-		if (frame) {
-			*ret_frame = frame;
-			return 0;
-		}
-	}
-	return -EAGAIN;
-}
-
-/* What a stream with nothing queued can still hope for. */
-static int check_queued(struct source_v4l2 *s)
-{
-	int r = 0;
-
-	if (s->queue.queued + s->queue.out < s->queue.count)
-		r = give_all_free(s); /* refused before; maybe not now */
-	if (s->queue.queued)
-		return 0;
-	return s->queue.out ? -ENOBUFS : r;
-}
-
-static int wait_frame(struct source_v4l2 *s, uint64_t deadline_ns)
-{
-	int r = queue_wait(s->base.sys, s->fd, POLLIN, deadline_ns);
-
-	if (r < 0)
-		return r;
-	if (r & POLLIN)
-		return 0;
-	/* vb2 says POLLERR when it gave up, with POLLHUP when unplugged. */
-	if (r & POLLHUP)
-		return -ENODEV;
-	if (r & (POLLERR | POLLNVAL))
-		return -EIO;
-	return -ETIMEDOUT;
-}
-
-static int next_frame(struct source_v4l2 *s, uint64_t deadline_ns,
-		      struct capture_frame **ret_frame)
-{
-	int r;
-
-	for (;;) {
-		r = check_queued(s);
-		if (r < 0)
-			return r;
-		r = take_frame(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
-			return r;
-		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
-			return -ETIMEDOUT;
-		r = wait_frame(s, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-}
-
-static int v4l2_dequeue(struct capture_source *source, uint64_t deadline_ns,
-			struct capture_frame **ret_frame)
-{
-	struct source_v4l2 *s = self(source);
-	int r;
-
-	if (s->state == STREAM_FAILED)
-		return -EIO;
-	if (s->state != STREAM_ON)
-		return -EBUSY;
-	r = next_frame(s, deadline_ns, ret_frame);
-	/* These pass; after any other only a stop or a close helps. */
-	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS)
-		set_state(s, STREAM_FAILED);
-	return r;
-}
-
 /* --- the rest ----------------------------------------------------------- */
+
+static const struct source_v4l2 *self_const(const struct capture_source *source)
+{
+	return container_of(source, const struct source_v4l2, base);
+}
 
 static struct capture_arena *v4l2_arena(const struct capture_source *source)
 {
@@ -495,16 +390,45 @@ static void v4l2_stats(const struct capture_source *source,
 	*ret_stats = s->stats;
 	ret_stats->rung = s->queue.rung;
 	ret_stats->buffer_count = s->queue.count;
-	ret_stats->memory_bytes = s->queue.memory_bytes;
+	ret_stats->memory_bytes += s->queue.memory_bytes;
 	ret_stats->map_read_bytes_per_s = s->queue.map_read_bytes_per_s;
+}
+
+static enum capture_signal v4l2_signal(struct capture_source *source)
+{
+	return signal_query(source->sys, source_v4l2_of(source)->fd);
+}
+
+static int v4l2_set_one(struct capture_source *source,
+			const struct capture_control_setting *setting)
+{
+	struct source_v4l2 *s = source_v4l2_of(source);
+
+	return s->restored ? -EBUSY : settings_control(&s->journal, setting);
+}
+
+static int v4l2_get_one(struct capture_source *source,
+			const struct capture_control_setting *setting,
+			int64_t *ret_value)
+{
+	struct source_v4l2 *s = source_v4l2_of(source);
+	struct v4l2_query_ext_ctrl query;
+	int r;
+
+	r = control_find(s->base.sys, s->fd, setting, &query);
+	return r < 0 ? r : control_get(s->base.sys, s->fd, &query, ret_value);
 }
 
 static const struct source_ops v4l2_ops = {
 	.close = v4l2_close,
 	.start = v4l2_start,
 	.stop = v4l2_stop,
-	.dequeue = v4l2_dequeue,
+	.dequeue = source_v4l2_dequeue,
 	.fd = v4l2_fd,
 	.stats = v4l2_stats,
 	.arena = v4l2_arena,
+	.signal = v4l2_signal,
+	.set_control = v4l2_set_one,
+	.get_control = v4l2_get_one,
+	.restore = v4l2_restore,
 };

@@ -29,14 +29,43 @@ static int classify(struct v4l2_node *node)
 		node->capture_type = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
 	} else if (caps & V4L2_CAP_VIDEO_CAPTURE) {
 		node->capture_type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	} else if (caps & V4L2_CAP_SDR_CAPTURE) {
+		node->capture_type = V4L2_BUF_TYPE_SDR_CAPTURE;
+	} else if (caps & V4L2_CAP_META_CAPTURE) {
+		node->capture_type = V4L2_BUF_TYPE_META_CAPTURE;
 	} else {
 		return -ENODEV;
 	}
 	return 0;
 }
 
+static bool is_data(uint32_t type)
+{
+	return type == V4L2_BUF_TYPE_SDR_CAPTURE ||
+	       type == V4L2_BUF_TYPE_META_CAPTURE;
+}
+
 int v4l2_open(const struct sys_ops *sys, const char *path, int *ret_fd,
 	      struct v4l2_node *ret_node)
+{
+	struct v4l2_node node;
+	int fd;
+	int r;
+
+	r = v4l2_open_source(sys, path, &fd, &node);
+	if (r < 0)
+		return r;
+	if (is_data(node.capture_type)) {
+		sys_close(sys, &fd);
+		return -ENODEV;
+	}
+	*ret_fd = fd;
+	*ret_node = node;
+	return 0;
+}
+
+int v4l2_open_source(const struct sys_ops *sys, const char *path, int *ret_fd,
+		     struct v4l2_node *ret_node)
 {
 	struct v4l2_node node;
 	int fd;
@@ -83,13 +112,54 @@ static int unpack_mplane(const struct v4l2_pix_format_mplane *pix,
 	return 0;
 }
 
+/* Bytes of one sample (of I and Q where it has both), and its channels. */
+static void describe_samples(struct capture_format *f)
+{
+	static const struct {
+		uint32_t fourcc;
+		uint32_t bytes;
+		uint32_t channels;
+	} known[] = {
+		{V4L2_SDR_FMT_CU8, 2, 2},    {V4L2_SDR_FMT_CS8, 2, 2},
+		{V4L2_SDR_FMT_CU16LE, 4, 2}, {V4L2_SDR_FMT_CS14LE, 4, 2},
+		{V4L2_SDR_FMT_RU12LE, 2, 1},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
+		if (known[i].fourcc != f->fourcc)
+			continue;
+		f->sample_bytes = known[i].bytes;
+		f->channels = known[i].channels;
+	}
+}
+
+static int unpack_data(const struct v4l2_format *v, struct capture_format *ret)
+{
+	bool sdr = v->type == V4L2_BUF_TYPE_SDR_CAPTURE;
+	struct capture_format f = {0};
+
+	f.media = sdr ? CAPTURE_MEDIA_SAMPLES : CAPTURE_MEDIA_RECORD;
+	f.fourcc = sdr ? v->fmt.sdr.pixelformat : v->fmt.meta.dataformat;
+	f.plane_count = 1;
+	f.size[0] = sdr ? v->fmt.sdr.buffersize : v->fmt.meta.buffersize;
+	if (!f.size[0] || f.size[0] > CAPTURE_ARENA_BYTES_MAX)
+		return -EPROTO;
+	if (sdr)
+		describe_samples(&f);
+	*ret = f;
+	return 0;
+}
+
 static int unpack(const struct v4l2_format *v, struct capture_format *ret)
 {
 	const struct v4l2_pix_format *pix = &v->fmt.pix;
-	struct capture_format f = { 0 };
+	struct capture_format f = {0};
 	uint32_t i;
 	int r = 0;
 
+	if (is_data(v->type))
+		return unpack_data(v, ret);
 	if (v4l2_is_mplane(v->type)) {
 		r = unpack_mplane(&v->fmt.pix_mp, &f);
 	} else {
@@ -141,6 +211,16 @@ static void pack(const struct capture_format *f, struct v4l2_format *v)
 {
 	struct v4l2_pix_format *pix = &v->fmt.pix;
 
+	if (v->type == V4L2_BUF_TYPE_SDR_CAPTURE) {
+		v->fmt.sdr.pixelformat = f->fourcc;
+		v->fmt.sdr.buffersize = f->size[0];
+		return;
+	}
+	if (v->type == V4L2_BUF_TYPE_META_CAPTURE) {
+		v->fmt.meta.dataformat = f->fourcc;
+		v->fmt.meta.buffersize = f->size[0];
+		return;
+	}
 	if (v4l2_is_mplane(v->type)) {
 		pack_mplane(f, &v->fmt.pix_mp);
 		return;
@@ -224,6 +304,24 @@ int v4l2_set_rate(const struct sys_ops *sys, int fd, uint32_t type,
 	return 0;
 }
 
+bool v4l2_same_timings(const struct v4l2_dv_timings *a,
+		       const struct v4l2_dv_timings *b)
+{
+	const struct v4l2_bt_timings *x = &a->bt;
+	const struct v4l2_bt_timings *y = &b->bt;
+	uint64_t apart = x->pixelclock > y->pixelclock
+				 ? x->pixelclock - y->pixelclock
+				 : y->pixelclock - x->pixelclock;
+
+	return a->type == b->type && x->width == y->width &&
+	       x->height == y->height && x->interlaced == y->interlaced &&
+	       x->hfrontporch + x->hsync + x->hbackporch ==
+		       y->hfrontporch + y->hsync + y->hbackporch &&
+	       x->vfrontporch + x->vsync + x->vbackporch ==
+		       y->vfrontporch + y->vsync + y->vbackporch &&
+	       apart <= 250000;
+}
+
 /* One entry of the list: 1, 0 at its end, or the errno. */
 static int enum_format(const struct sys_ops *sys, int fd, uint32_t type,
 		       uint32_t index, struct v4l2_fmtdesc *ret)
@@ -259,7 +357,7 @@ int v4l2_has_format(const struct sys_ops *sys, int fd, uint32_t type,
 int v4l2_set_control(const struct sys_ops *sys, int fd, uint32_t id,
 		     int32_t value)
 {
-	struct v4l2_control control = { .id = id, .value = value };
+	struct v4l2_control control = {.id = id, .value = value};
 	int r = sys->ioctl(fd, VIDIOC_S_CTRL, &control);
 
 	if (r == -EINVAL || r == -ENOTTY)

@@ -31,6 +31,13 @@ struct v4l2_node {
 int v4l2_open(const struct sys_ops *sys, const char *path, int *ret_fd,
 	      struct v4l2_node *ret_node) MUST_CHECK;
 
+/*
+ * The same, and of nodes that give samples or records: capture_type is
+ * V4L2_BUF_TYPE_SDR_CAPTURE or V4L2_BUF_TYPE_META_CAPTURE.
+ */
+int v4l2_open_source(const struct sys_ops *sys, const char *path, int *ret_fd,
+		     struct v4l2_node *ret_node) MUST_CHECK;
+
 static inline bool v4l2_is_mplane(uint32_t type)
 {
 	return type == V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE ||
@@ -61,6 +68,13 @@ int v4l2_set_format(const struct sys_ops *sys, int fd, uint32_t type,
  */
 int v4l2_set_rate(const struct sys_ops *sys, int fd, uint32_t type,
 		  struct capture_format *format) MUST_CHECK;
+
+/*
+ * Whether two timings make the same picture; their clocks may be 250 kHz
+ * apart, as detected ones are.
+ */
+bool v4l2_same_timings(const struct v4l2_dv_timings *a,
+		       const struct v4l2_dv_timings *b);
 
 /* Whether queue @type lists @fourcc: 1, 0, or the errno of a real failure. */
 int v4l2_has_format(const struct sys_ops *sys, int fd, uint32_t type,

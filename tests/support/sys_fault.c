@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <linux/videodev2.h>
 
@@ -110,6 +111,8 @@ static int fault_ioctl(int fd, unsigned long request, void *arg)
 	if (r < 0)
 		return r;
 	r = inner()->ioctl(fd, request, arg);
+	if (r >= 0 && request == DMA_HEAP_IOCTL_ALLOC)
+		(void)note_fd((int)((struct dma_heap_allocation_data *)arg)->fd);
 	if (r >= 0 && request == VIDIOC_EXPBUF)
 		(void)note_fd(((struct v4l2_exportbuffer *)arg)->fd);
 	if (r >= 0 &&

@@ -76,15 +76,16 @@ struct sys_ops;
  * enum capture_rung - where the memory of a queue comes from, best first
  *
  * Probed at open: the first that the kernel and the driver accept is taken
- * and reported; every one works, none is silent. (S4, import from a dma-heap,
- * is not offered: the heaps' memory cannot be pinned for zero-copy sends, so
- * it has nothing over S3.)
+ * and reported; every one works, none is silent. S4 comes after S3 because
+ * heap memory cannot be pinned for zero-copy sends and must be synced around
+ * each read; it saves boards whose own memory is uncached or not exported.
  */
 enum capture_rung {
 	CAPTURE_RUNG_AUTO = 0,	/* as a request: the best there is */
 	CAPTURE_RUNG_S1 = 1,	/* memfd + udmabuf arena, imported as DMABUF */
 	CAPTURE_RUNG_S2 = 2,	/* the same from 2 MiB huge pages */
 	CAPTURE_RUNG_S3 = 3,	/* driver's memory, exported, CPU-cached */
+	CAPTURE_RUNG_S4 = 4,	/* memory of a dma-heap, imported as DMABUF */
 	CAPTURE_RUNG_S5 = 5	/* driver's memory, uncached or not exported */
 };
 

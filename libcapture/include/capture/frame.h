@@ -26,6 +26,8 @@ enum capture_point {
 #define CAPTURE_FRAME_KEY 0x1u		/* the driver calls it a key frame */
 #define CAPTURE_FRAME_ERROR 0x2u	/* the data may be damaged */
 #define CAPTURE_FRAME_BLANK 0x4u	/* made up: see capture/supervisor.h */
+#define CAPTURE_FRAME_STAMPED 0x8u	/* the driver's stamp cannot be: ours */
+#define CAPTURE_FRAME_COPY 0x10u	/* see capture_source_config.borrow_max */
 
 /**
  * struct capture_plane - one piece of memory of a frame
@@ -62,9 +64,17 @@ struct capture_frame {
 	uint32_t fourcc;
 	uint32_t width;		/* pixels */
 	uint32_t height;
-	uint32_t sequence;	/* the driver's count; a gap is a lost frame */
+	/*
+	 * The driver's count; a gap is a lost frame. Where the driver's steps
+	 * back or stands still, counted on by one.
+	 */
+	uint32_t sequence;
 	uint32_t flags;		/* CAPTURE_FRAME_* */
-	uint64_t stamp_ns;	/* as the kernel gave it, of @clock */
+	/*
+	 * As the kernel gave it, of @clock; if that cannot be (backward, none,
+	 * in the future), when it was dequeued: CAPTURE_FRAME_STAMPED.
+	 */
+	uint64_t stamp_ns;
 	enum capture_clock clock;
 	enum capture_point point;
 	/*

@@ -36,7 +36,8 @@ enum capture_signal {
 	CAPTURE_SIGNAL_OK,
 	CAPTURE_SIGNAL_NO_CABLE, /* no power or nothing plugged in */
 	CAPTURE_SIGNAL_NONE,	/* a cable, but nothing on it */
-	CAPTURE_SIGNAL_NO_LOCK	/* something that cannot be locked to */
+	CAPTURE_SIGNAL_NO_LOCK,	/* something that cannot be locked to */
+	CAPTURE_SIGNAL_RANGE	/* a signal that the receiver cannot take */
 };
 
 struct capture_settings;
@@ -77,12 +78,16 @@ struct capture_source_config {
 	uint32_t buffer_count;
 	/*
 	 * Frames that may be out before one is handed out as a copy, so that
-	 * a slow user never starves the device; 0: all but two.
+	 * a slow user never starves the device; 0: all but two (or what the
+	 * driver says that it needs). As many copies may be out as there are
+	 * buffers left; then frames are dropped. All buffers or more: no
+	 * copies, and a device that starves. Copies have dma-bufs where
+	 * udmabuf is.
 	 */
 	uint32_t borrow_max;
 	/* Frames to leave out after each start (cameras that begin dark). */
 	uint32_t skip_first;
-	/* Controls, crop, timings, links: NULL changes nothing. Copied. */
+	/* capture/settings.h: NULL changes nothing. Not kept. */
 	const struct capture_settings *settings;
 	/* CAPTURE_RUNG_AUTO, or the only one that will do (tests, benches). */
 	enum capture_rung rung;
@@ -100,13 +105,21 @@ struct capture_source_stats {
 	enum capture_rung rung;	/* the one taken */
 	uint32_t buffer_count;
 	uint64_t memory_bytes;	/* of all buffers */
-	/* Read rate of the driver's own memory, measured; 0 on S1 and S2. */
+	/* Read rate of the memory, measured; 0 on S1 and S2: it is ours. */
 	uint64_t map_read_bytes_per_s;
+	uint32_t borrow_max;	/* frames out before copies are made */
+	uint32_t copy_count;	/* copies that may be out */
 	uint64_t frames;	/* handed out */
 	uint64_t frames_error;	/* flagged by the driver, queued again */
 	uint64_t frames_short;	/* no payload in them, queued again */
 	uint64_t frames_lost;	/* gaps in the driver's sequence */
 	uint64_t frames_skipped; /* the first after a start, left out */
+	uint64_t frames_stale;	/* stamped before their start, left out */
+	uint64_t frames_dropped; /* all frames and copies were out */
+	/* Stamps that cannot be, and were replaced: see capture_frame. */
+	uint64_t stamps_backward; /* not after the last one */
+	uint64_t stamps_bad;	/* none, in the future, before the start */
+	uint64_t sequence_errors; /* steps back or none: counted on from */
 	uint64_t copies;	/* handed out as copies, see borrow_max */
 	uint64_t bytes_touched;	/* by those: read + written */
 	uint64_t requeue_errors; /* buffers that the driver did not take back */
@@ -122,7 +135,8 @@ struct capture_source_stats {
  *
  * The size is exact or refused; the rate is the nearest that the driver
  * has (see capture_source_format()). The memory ladder is probed here: at
- * the end of it all buffers exist and are mapped.
+ * the end of it all buffers exist and are mapped. What was changed on the
+ * device is put back when it fails.
  *
  * Context: blocks in open(2), and up to a few ms to measure a map.
  * Return: 0, or
@@ -130,10 +144,14 @@ struct capture_source_stats {
  *  -EBUSY            another program streams from it
  *  -EPROTONOSUPPORT  none of the fourccs is there (capture_device_query()
  *                    tells what is)
- *  -ERANGE           a fourcc is there but not in this size
+ *  -ERANGE           a fourcc is there but not in this size; or a setting,
+ *                    sample rate or count of channels that cannot be had
  *  -EOPNOTSUPP       the one rung asked for cannot be had, or the kind
  *                    is not built in
  *  -EINVAL           the configuration contradicts itself
+ *  -ENXIO, -EACCES   a setting that the device does not have, or not to set:
+ *                    capture_settings.error says which, as for any errno
+ *  -ENOLINK, -ENOLCK no signal, or none to lock to (CAPTURE_TIMINGS_AUTO)
  *  -EPROTO           the driver answered with nonsense
  *  -ENOMEM, or the errno of open: -ENOENT, -EACCES, -EMFILE.
  */
@@ -188,12 +206,14 @@ CAPTURE_API int capture_source_stop(struct capture_source *source);
  *
  * Frames with the driver's error flag and empty ones go back to the queue,
  * are counted and do not count as frames. A lost frame shows in the sequence
- * and in the counters.
+ * and in the counters. Stamps rise from frame to frame until a stop, whatever
+ * the driver says. No memory is allocated.
  *
  * Return: 0, or
  *  -EAGAIN     @deadline_ns is 0 and no frame waits
  *  -ETIMEDOUT  none came by the deadline: the camera may be stuck
- *  -ENOBUFS    all frames are out: unref some
+ *  -ENOBUFS    all frames and copies are out: unref some. A frame may have
+ *              been dropped for that
  *  -EBUSY      the source is not on
  *  -ENODEV     unplugged: close it
  *  -ENOLINK    the signal is gone: capture_source_signal() says how. Stop,
@@ -216,7 +236,7 @@ CAPTURE_API int capture_source_dequeue(struct capture_source *source,
 CAPTURE_API enum capture_signal
 capture_source_signal(struct capture_source *source);
 
-/* "ok", "no cable", "no signal", "no lock"; "unknown" for any other. */
+/* "ok", "no cable", "no signal", "no lock", "out of range"; or "unknown". */
 CAPTURE_API const char *capture_signal_name(enum capture_signal signal);
 
 /* Always works, also after a failure. */

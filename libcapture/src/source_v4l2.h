@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of a V4L2 source, shared by its two halves: source_v4l2.c opens,
+ * starts and stops it, source_v4l2_frames.c takes frames and gets them back.
+ */
+#ifndef CAPTURE_SRC_SOURCE_V4L2_H
+#define CAPTURE_SRC_SOURCE_V4L2_H
+
+#include "src/frame.h"
+#include "src/queue.h"
+#include "src/settings.h"
+#include "src/source_backend.h"
+
+struct frame_pool;
+
+enum stream_state { STREAM_OFF = 0, STREAM_ON, STREAM_FAILED, STREAM_CLOSED };
+
+struct stream_frame {
+	struct frame_holder holder;
+	struct source_v4l2 *stream;
+	uint32_t index;
+};
+
+/* What one start has seen; begins anew with each. */
+struct stream_course {
+	uint64_t start_ns;	/* CLOCK_MONOTONIC, before STREAMON */
+	uint32_t skip_left;	/* frames still to leave out */
+	uint32_t stale_left;	/* frames that may still be of an older start */
+	bool sequence_known;
+	uint32_t sequence_driver; /* of the last buffer seen */
+	uint32_t sequence;	/* the same as frames tell it */
+	uint64_t stamp_last_ns;	/* given to a user; 0: none yet */
+};
+
+struct source_v4l2 {
+	struct capture_source base;
+	int fd;
+	enum stream_state state;
+	int failure;		/* in STREAM_FAILED: what dequeue says */
+	bool events;		/* source changes are told */
+	bool restored;		/* the device is as it was: only close helps */
+	struct queue queue;
+	struct stream_frame frames[CAPTURE_BUFFERS_MAX];
+	struct frame_pool *copies; /* NULL: none are made */
+	uint32_t borrow_max;
+	uint32_t skip_first;
+	uint32_t starts;
+	/* Fewest payload bytes of a whole frame, per plane; 1: any. */
+	size_t whole_bytes[CAPTURE_PLANES_MAX];
+	struct stream_course course;
+	struct settings_journal journal;
+	struct capture_source_stats stats;
+};
+
+static inline struct source_v4l2 *source_v4l2_of(struct capture_source *source)
+{
+	return container_of(source, struct source_v4l2, base);
+}
+
+/* The only writer of @s->state. */
+void source_v4l2_set_state(struct source_v4l2 *s, enum stream_state next);
+/* Frees it; no frame may be out. */
+void source_v4l2_destroy(struct source_v4l2 *s);
+
+/* One frame for each buffer of the queue. */
+void source_v4l2_init_frames(struct source_v4l2 *s, uint32_t track_id);
+/* Queues every free buffer; the errno of the first that was refused. */
+int source_v4l2_give_free(struct source_v4l2 *s);
+/* As capture_source_dequeue(). */
+int source_v4l2_dequeue(struct capture_source *source, uint64_t deadline_ns,
+			struct capture_frame **ret_frame);
+
+#endif
