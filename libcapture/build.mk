@@ -6,7 +6,8 @@ base_src := $(addprefix libcapture/base/, \
 	buf.c crc32c.c log.c parse.c sys.c sys_posix.c)
 
 capture_src := $(addprefix libcapture/src/, \
-	api.c arena.c device.c encoder.c encoder_m2m.c encoder_soft.c \
+	api.c arena.c device.c encoder.c encoder_m2m.c encoder_m2m_controls.c \
+	encoder_m2m_headers.c encoder_m2m_setup.c encoder_soft.c \
 	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
 capture_src += $(addprefix libcapture/src/, \

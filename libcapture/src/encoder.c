@@ -14,10 +14,8 @@
 void capture_encoder_config_init(struct capture_encoder_config *config)
 {
 	memset(config, 0, sizeof(*config));
-	config->controls.bitrate = -1;
-	config->controls.gop_frames = -1;
-	config->controls.qp = -1;
-	config->controls.quality = -1;
+	/* Each of them is -1. */
+	memset(&config->controls, 0xff, sizeof(config->controls));
 }
 
 /* --- opening ------------------------------------------------------------ */
@@ -30,7 +28,13 @@ static bool control_ok(int64_t value)
 static int check_controls(const struct capture_encoder_controls *c)
 {
 	if (!control_ok(c->bitrate) || !control_ok(c->gop_frames) ||
-	    !control_ok(c->qp))
+	    !control_ok(c->qp) || !control_ok(c->bitrate_peak) ||
+	    !control_ok(c->qp_min) || !control_ok(c->qp_max) ||
+	    !control_ok(c->profile) || !control_ok(c->level))
+		return -EINVAL;
+	if (c->bitrate_mode < -1 || c->bitrate_mode > CAPTURE_BITRATE_CQ ||
+	    c->header_mode < -1 || c->header_mode > CAPTURE_HEADERS_SEPARATE ||
+	    c->repeat_headers < -1 || c->repeat_headers > 1)
 		return -EINVAL;
 	if (c->quality != -1 &&
 	    (c->quality < 1 || c->quality > CAPTURE_QUALITY_MAX))

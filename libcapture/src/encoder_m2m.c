@@ -6,9 +6,10 @@
  * Each frame goes in with a key as its time stamp, which the driver copies to
  * the packet. Origins wait in a ring in input order; a packet with a later
  * key than the oldest means that the encoder skipped the ones between. B
- * frames are switched off, so a packet is never earlier than one before it.
+ * frames are switched off, so a packet is never earlier than one before it;
+ * one that is, is dropped and counted.
  */
-#include "src/encoder_backend.h"
+#include "src/encoder_m2m.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,40 +21,7 @@
 #include "base/sys.h"
 #include "src/arena.h"
 #include "src/frame.h"
-#include "src/queue.h"
 #include "src/v4l2.h"
-
-enum m2m_state { M2M_RUNNING = 0, M2M_DRAINING, M2M_DRAINED, M2M_FAILED,
-		 M2M_CLOSED };
-
-struct m2m;
-
-struct m2m_packet {
-	struct packet_holder holder;
-	struct m2m *m2m;
-	uint32_t index;
-};
-
-struct m2m {
-	struct capture_encoder base;
-	int fd;
-	enum m2m_state state;
-	bool can_stop;		/* has ENCODER_CMD; else a drain is a count */
-	struct capture_format input;	/* as set on the OUTPUT queue */
-	struct pix_layout input_layout;
-	struct queue out;
-	struct queue cap;
-	/* Whose memory each OUTPUT buffer borrows; by index. */
-	struct capture_frame *inside[CAPTURE_BUFFERS_MAX];
-	int last_fd[CAPTURE_BUFFERS_MAX]; /* imported there last time */
-	struct m2m_packet packets[CAPTURE_BUFFERS_MAX];
-	uint64_t key_last;
-	uint64_t timeout_ns;
-	uint64_t progress_ns;	/* the last sign of life, or reason for none */
-	struct packet_origin pending[CAPTURE_PENDING_MAX];
-	uint32_t pending_head;
-	uint32_t pending_count;
-};
 
 static struct m2m *m2m_of(struct capture_encoder *encoder)
 {
@@ -84,244 +52,6 @@ static int fail(struct m2m *m, int r)
 	return r;
 }
 
-/* --- opening ------------------------------------------------------------ */
-
-/* The first compressed format that the device gives, or 0. */
-static int first_codec(struct m2m *m, uint32_t type, uint32_t *ret_codec)
-{
-	struct v4l2_fmtdesc desc;
-	uint32_t i;
-	int r;
-
-	for (i = 0; i < CAPTURE_FORMATS_MAX; i++) {
-		memset(&desc, 0, sizeof(desc));
-		desc.index = i;
-		desc.type = type;
-		r = m->base.sys->ioctl(m->fd, VIDIOC_ENUM_FMT, &desc);
-		if (r == -EINVAL)
-			break;
-		if (r < 0)
-			return r;
-		if (desc.flags & V4L2_FMT_FLAG_COMPRESSED) {
-			*ret_codec = desc.pixelformat;
-			return 0;
-		}
-	}
-	return -EPROTONOSUPPORT;
-}
-
-static int choose_codec(struct m2m *m, const struct v4l2_node *node,
-			uint32_t codec)
-{
-	int r;
-
-	r = v4l2_m2m_kind(m->base.sys, m->fd, node);
-	if (r < 0)
-		return r;
-	if (r != CAPTURE_DEVICE_ENCODER)
-		return -ENODEV;
-	if (!codec)
-		return first_codec(m, node->capture_type, &m->base.codec);
-	r = v4l2_has_format(m->base.sys, m->fd, node->capture_type, codec);
-	if (r <= 0)
-		return r < 0 ? r : -EPROTONOSUPPORT;
-	m->base.codec = codec;
-	return 0;
-}
-
-/* The coded format first: it decides what the raw side may be. */
-static int set_formats(struct m2m *m, const struct v4l2_node *node,
-		       struct capture_format *ret_coded)
-{
-	const struct capture_format *source = &m->base.source;
-	struct capture_format coded = *source;
-	int r;
-
-	r = v4l2_has_format(m->base.sys, m->fd, node->output_type,
-			    source->fourcc);
-	if (r <= 0)
-		return r < 0 ? r : -EPROTONOSUPPORT;
-	coded.fourcc = m->base.codec;
-	coded.plane_count = 1;
-	memset(coded.stride, 0, sizeof(coded.stride));
-	memset(coded.size, 0, sizeof(coded.size));
-	r = v4l2_set_format(m->base.sys, m->fd, node->capture_type, &coded);
-	if (r < 0)
-		return r;
-	m->input = *source;
-	memset(m->input.size, 0, sizeof(m->input.size));
-	r = v4l2_set_format(m->base.sys, m->fd, node->output_type, &m->input);
-	if (r < 0)
-		return r;
-	if (m->input.fourcc != source->fourcc ||
-	    m->input.plane_count != source->plane_count)
-		return -EPROTONOSUPPORT;
-	/* Padding at the lower edge is the device's own affair. */
-	if (m->input.width != source->width ||
-	    m->input.height < source->height)
-		return -ERANGE;
-	/* The raw size decided how large a packet may be. */
-	r = v4l2_get_format(m->base.sys, m->fd, node->capture_type, &coded);
-	if (r < 0)
-		return r;
-	if (coded.fourcc != m->base.codec || coded.plane_count != 1)
-		return -EPROTO;
-	*ret_coded = coded;
-	return v4l2_set_rate(m->base.sys, m->fd, node->output_type,
-			     &m->input);
-}
-
-/* Wanted, but not worth failing for where a driver lacks it. */
-static int set_optional(struct m2m *m, uint32_t id, int64_t value)
-{
-	int r;
-
-	if (value < 0)
-		return 0;
-	r = v4l2_set_control(m->base.sys, m->fd, id, (int32_t)value);
-	return r == -EOPNOTSUPP ? 0 : r;
-}
-
-static int set_controls(struct m2m *m,
-			const struct capture_encoder_controls *c)
-{
-	const struct {
-		uint32_t id;
-		int64_t value;
-	} list[] = {
-		{ V4L2_CID_MPEG_VIDEO_B_FRAMES, 0 },
-		/* Each packet stands for itself; late joiners get headers. */
-		{ V4L2_CID_MPEG_VIDEO_HEADER_MODE,
-		  V4L2_MPEG_VIDEO_HEADER_MODE_JOINED_WITH_1ST_FRAME },
-		{ V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER, 1 },
-		{ V4L2_CID_MPEG_VIDEO_FRAME_RC_ENABLE,
-		  c->bitrate >= 0 ? 1 : -1 },
-		{ V4L2_CID_MPEG_VIDEO_BITRATE, c->bitrate },
-		{ V4L2_CID_MPEG_VIDEO_GOP_SIZE, c->gop_frames },
-		{ V4L2_CID_MPEG_VIDEO_H264_I_PERIOD, c->gop_frames },
-		{ V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, c->qp },
-		{ V4L2_CID_MPEG_VIDEO_H264_P_FRAME_QP, c->qp },
-		{ V4L2_CID_FWHT_I_FRAME_QP, c->qp },
-		{ V4L2_CID_FWHT_P_FRAME_QP, c->qp },
-	};
-	size_t i;
-	int r;
-
-	for (i = 0; i < ARRAY_SIZE(list); i++) {
-		r = set_optional(m, list[i].id, list[i].value);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Whether the camera's memory looks like what the encoder reads. */
-static bool fits_import(const struct m2m *m)
-{
-	const struct capture_format *source = &m->base.source;
-	uint32_t p;
-
-	for (p = 0; p < source->plane_count; p++) {
-		if (m->input.stride[p] != source->stride[p] ||
-		    m->input.size[p] > source->size[p])
-			return false;
-	}
-	return true;
-}
-
-static int alloc_copy_input(struct m2m *m)
-{
-	int r;
-
-	r = pix_layout_init(&m->input, &m->input_layout);
-	if (r < 0)
-		m->input_layout.count = 0;
-	/* Without a layout, only memory of the same shape can be copied. */
-	if (!m->base.layout.count && !fits_import(m))
-		return -ERANGE;
-	m->base.stats.source_imported = false;
-	return queue_alloc(&m->out, &m->input, CAPTURE_ENCODER_INPUTS,
-			   CAPTURE_RUNG_S5);
-}
-
-static int alloc_input(struct m2m *m, bool import)
-{
-	uint32_t i;
-	int r;
-
-	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
-		m->last_fd[i] = -EBADF;
-	if (!import || !fits_import(m))
-		return alloc_copy_input(m);
-	r = queue_alloc_import(&m->out, m->input.plane_count,
-			       CAPTURE_ENCODER_INPUTS);
-	if (r == -EOPNOTSUPP)
-		return alloc_copy_input(m);
-	m->base.stats.source_imported = r == 0;
-	return r;
-}
-
-static void packet_release(struct packet_holder *holder);
-
-static int start_packets(struct m2m *m)
-{
-	uint32_t i;
-	int r;
-
-	for (i = 0; i < m->cap.count; i++) {
-		m->packets[i].m2m = m;
-		m->packets[i].index = i;
-		m->packets[i].holder.release = packet_release;
-		r = queue_give(&m->cap, i, NULL);
-		if (r < 0)
-			return r;
-	}
-	return queue_on(&m->cap);
-}
-
-static bool has_stop(const struct m2m *m)
-{
-	struct v4l2_encoder_cmd cmd;
-
-	memset(&cmd, 0, sizeof(cmd));
-	cmd.cmd = V4L2_ENC_CMD_STOP;
-	return m->base.sys->ioctl(m->fd, VIDIOC_TRY_ENCODER_CMD, &cmd) >= 0;
-}
-
-static int m2m_setup(struct m2m *m, const struct capture_encoder_config *config,
-		     const char *path, uint32_t codec)
-{
-	uint32_t count = config->buffer_count ? config->buffer_count
-					      : CAPTURE_ENCODER_BUFFERS;
-	struct capture_format coded;
-	struct v4l2_node node;
-	int r;
-
-	r = v4l2_open(m->base.sys, path, &m->fd, &node);
-	if (r < 0)
-		return r;
-	if (!node.output_type)
-		return -ENODEV;
-	queue_init(&m->out, m->base.sys, m->fd, node.output_type);
-	queue_init(&m->cap, m->base.sys, m->fd, node.capture_type);
-	r = choose_codec(m, &node, codec);
-	if (r == 0)
-		r = set_formats(m, &node, &coded);
-	if (r == 0)
-		r = set_controls(m, &config->controls);
-	if (r < 0)
-		return r;
-	m->can_stop = has_stop(m);
-	r = queue_alloc(&m->cap, &coded, count, config->rung);
-	if (r == 0)
-		r = alloc_input(m, config->source_dmabuf);
-	if (r == 0)
-		r = start_packets(m);
-	if (r == 0)
-		r = queue_on(&m->out);
-	return r;
-}
-
 static void m2m_destroy(struct m2m *m)
 {
 	queue_fini(&m->out);
@@ -331,6 +61,7 @@ static void m2m_destroy(struct m2m *m)
 }
 
 static const struct encoder_ops m2m_ops;
+static void packet_release(struct packet_holder *holder);
 
 int encoder_m2m_open(const struct sys_ops *sys,
 		     const struct capture_encoder_config *config,
@@ -338,10 +69,13 @@ int encoder_m2m_open(const struct sys_ops *sys,
 		     struct capture_encoder **ret_encoder)
 {
 	struct m2m *m = calloc(1, sizeof(*m));
+	uint32_t i;
 	int r;
 
 	if (!m)
 		return -ENOMEM;
+	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
+		m->packets[i].holder.release = packet_release;
 	encoder_base_init(&m->base, &m2m_ops, sys, config);
 	m->fd = -EBADF;
 	m->timeout_ns = config->timeout_ns ? config->timeout_ns
@@ -386,8 +120,8 @@ static void m2m_close(struct capture_encoder *encoder)
 static void pending_push(struct m2m *m, const struct packet_origin *origin)
 {
 	assert(m->pending_count < CAPTURE_PENDING_MAX);
-	m->pending[(m->pending_head + m->pending_count) %
-		   CAPTURE_PENDING_MAX] = *origin;
+	m->pending[(m->pending_head + m->pending_count) % CAPTURE_PENDING_MAX] =
+		*origin;
 	m->pending_count++;
 }
 
@@ -398,8 +132,8 @@ static bool pending_match(struct m2m *m, uint64_t key,
 	uint32_t i;
 
 	for (i = 0; i < m->pending_count; i++) {
-		*ret_origin = m->pending[(m->pending_head + i) %
-					 CAPTURE_PENDING_MAX];
+		*ret_origin =
+			m->pending[(m->pending_head + i) % CAPTURE_PENDING_MAX];
 		if (ret_origin->key == key)
 			break;
 	}
@@ -489,8 +223,7 @@ static void copy_planes(struct m2m *m, const struct capture_frame *frame,
 	uint32_t p;
 
 	if (m->base.layout.count && m->input_layout.count) {
-		touched = pix_copy(&m->base.layout, src, &m->input_layout,
-				   dst);
+		touched = pix_copy(&m->base.layout, src, &m->input_layout, dst);
 	} else {
 		for (p = 0; p < planes; p++) {
 			size_t len = MIN(frame->planes[p].bytesused,
@@ -504,11 +237,10 @@ static void copy_planes(struct m2m *m, const struct capture_frame *frame,
 	m->base.stats.bytes_touched += touched;
 }
 
-static int submit_copy(struct m2m *m, struct capture_frame *frame,
-		       uint64_t key)
+static int submit_copy(struct m2m *m, struct capture_frame *frame, uint64_t key)
 {
 	const uint8_t *src[CAPTURE_PLANES_MAX];
-	uint8_t *dst[CAPTURE_PLANES_MAX] = { NULL };
+	uint8_t *dst[CAPTURE_PLANES_MAX] = {NULL};
 	uint32_t planes = frame->plane_count;
 	struct queue_payload payload;
 	uint32_t p;
@@ -542,7 +274,7 @@ static int fall_back_to_copies(struct m2m *m)
 	int r;
 
 	queue_release(&m->out);
-	r = alloc_copy_input(m);
+	r = m2m_alloc_copy_input(m);
 	if (r < 0)
 		return r;
 	return queue_on(&m->out);
@@ -555,8 +287,7 @@ static int submit_any(struct m2m *m, struct capture_frame *frame, uint64_t key)
 	if (!m->base.stats.source_imported)
 		return submit_copy(m, frame, key);
 	r = submit_import(m, frame, key);
-	if (r == 0 || r == -EAGAIN || r == -ENODEV ||
-	    m->base.stats.frames_in)
+	if (r == 0 || r == -EAGAIN || r == -ENODEV || m->base.stats.frames_in)
 		return r;
 	r = fall_back_to_copies(m);
 	if (r < 0)
@@ -637,9 +368,21 @@ static void drained(struct m2m *m)
 	set_state(m, M2M_DRAINED);
 }
 
+static size_t join_headers(struct m2m *m, const struct queue_done *done,
+			   const struct keyframe_parts *parts)
+{
+	const struct queue_plane *plane =
+		&m->cap.buffers[done->index].planes[0];
+
+	return m2m_headers_join(m, parts, plane->map + done->offset[0],
+				done->bytesused[0],
+				plane->length - done->offset[0]);
+}
+
 static struct capture_packet *hand_out(struct m2m *m,
 				       const struct queue_done *done,
-				       const struct packet_origin *origin)
+				       const struct packet_origin *origin,
+				       size_t bytes)
 {
 	struct packet_holder *holder = &m->packets[done->index].holder;
 	const uint8_t *map = m->cap.buffers[done->index].planes[0].map;
@@ -647,25 +390,75 @@ static struct capture_packet *hand_out(struct m2m *m,
 	int r;
 
 	if (m->cap.arena) {
-		r = capture_span_init(&holder->packet.span, m->cap.arena,
-				      (size_t)(data - capture_arena_map(
-							      m->cap.arena)),
-				      done->bytesused[0]);
+		r = capture_span_init(
+			&holder->packet.span, m->cap.arena,
+			(size_t)(data - capture_arena_map(m->cap.arena)),
+			bytes);
 		assert(r == 0); /* queue_take() checked the numbers */
 	}
-	queue_begin_read(&m->cap, done->index);
 	holder->packet.flags = done->flags & V4L2_BUF_FLAG_KEYFRAME
 				       ? CAPTURE_PACKET_DRIVER_KEY
 				       : 0;
 	m->progress_ns = now(m);
-	return packet_hand_out(&m->base, holder, origin, data,
-			       done->bytesused[0], m->progress_ns);
+	return packet_hand_out(&m->base, holder, origin, data, bytes,
+			       m->progress_ns);
+}
+
+/*
+ * Frames after one that was lost cannot be decoded, or only badly: ask for a
+ * key frame. Drivers without the control come to one at their own pace.
+ */
+static void lost(struct m2m *m)
+{
+	if (m->state == M2M_RUNNING)
+		(void)!m2m_set_control(m, V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME,
+				       1);
+}
+
+static void spoiled(struct m2m *m, const struct queue_done *done)
+{
+	struct packet_origin origin;
+
+	m->base.stats.packets_error++;
+	(void)pending_match(m, done->stamp_ns / 1000, &origin);
+	lost(m);
+}
+
+/* A buffer with bytes: a packet, or NULL when there is no use in it. */
+static struct capture_packet *
+read_packet(struct m2m *m, const struct queue_done *done, bool last)
+{
+	const uint8_t *data =
+		m->cap.buffers[done->index].planes[0].map + done->offset[0];
+	struct packet_origin origin;
+	struct keyframe_parts parts;
+
+	queue_begin_read(&m->cap, done->index);
+	keyframe_scan(m->base.codec, data, done->bytesused[0], &parts);
+	if (!parts.picture && parts.any_set) {
+		/* Headers alone: their stamp, if any, is no frame's. */
+		if (!m2m_headers_keep(m, data, done->bytesused[0]))
+			m->base.stats.packets_error++;
+		m->progress_ns = now(m);
+		return NULL;
+	}
+	if (!parts.picture) {
+		spoiled(m, done);
+		return NULL;
+	}
+	if (!pending_match(m, done->stamp_ns / 1000, &origin)) {
+		/* The end of a drain may show what was in the buffer before. */
+		m->base.stats.packets_unpaired += !last;
+		if (!last)
+			lost(m);
+		return NULL;
+	}
+	return hand_out(m, done, &origin, join_headers(m, done, &parts));
 }
 
 /* One DQBUF: 0 and a packet or NULL (nothing of use in it), or the errno. */
 static int take_one(struct m2m *m, struct capture_packet **ret_packet)
 {
-	struct packet_origin origin;
 	struct queue_done done;
 	bool last;
 	int r;
@@ -674,18 +467,11 @@ static int take_one(struct m2m *m, struct capture_packet **ret_packet)
 	if (r < 0)
 		return r;
 	*ret_packet = NULL;
-	last = m->state == M2M_DRAINING &&
-	       (done.flags & V4L2_BUF_FLAG_LAST);
-	if (done.damaged) {
-		m->base.stats.packets_error++;
-		(void)pending_match(m, done.stamp_ns / 1000, &origin);
-	} else if (!done.bytesused[0]) {
-		m->base.stats.packets_error += !last; /* the end is empty */
-	} else if (!pending_match(m, done.stamp_ns / 1000, &origin)) {
-		m->base.stats.packets_unpaired++;
-	} else {
-		*ret_packet = hand_out(m, &done, &origin);
-	}
+	last = m->state == M2M_DRAINING && (done.flags & V4L2_BUF_FLAG_LAST);
+	if (done.damaged || (!done.bytesused[0] && !last))
+		spoiled(m, &done);
+	else if (done.bytesused[0]) /* the end is empty, mostly */
+		*ret_packet = read_packet(m, &done, last);
 	if (!*ret_packet)
 		give_back(m, done.index);
 	if (last)
@@ -707,6 +493,8 @@ static int take_packet(struct m2m *m, struct capture_packet **ret_packet)
 			drained(m);
 			return -EPIPE;
 		}
+		if (r == -EPIPE)
+			return -ESTALE; /* it ended what we did not end */
 		if (r < 0)
 			return r;
 		if (packet) {
@@ -715,6 +503,24 @@ static int take_packet(struct m2m *m, struct capture_packet **ret_packet)
 		}
 	}
 	return -EAGAIN;
+}
+
+/* Events that wait: -ESTALE when the device's format is another now. */
+static int take_events(struct m2m *m)
+{
+	struct v4l2_event event;
+	uint32_t i;
+	int r;
+
+	for (i = 0; m->has_events && i < CAPTURE_EVENTS_MAX; i++) {
+		memset(&event, 0, sizeof(event));
+		r = m->base.sys->ioctl(m->fd, VIDIOC_DQEVENT, &event);
+		if (r < 0)
+			return r == -ENODEV ? r : 0;
+		if (event.type == V4L2_EVENT_SOURCE_CHANGE)
+			return -ESTALE;
+	}
+	return 0;
 }
 
 static uint64_t m2m_deadline_ns(const struct capture_encoder *encoder)
@@ -752,16 +558,29 @@ static void retry_give(struct m2m *m)
 
 static int wait_packet(struct m2m *m, uint64_t deadline_ns)
 {
-	short events = POLLIN | (m->out.queued ? POLLOUT : 0);
+	short events = POLLIN | (m->out.queued ? POLLOUT : 0) |
+		       (m->has_events ? POLLPRI : 0);
 	int r = queue_wait(m->base.sys, m->fd, events, deadline_ns);
 
 	if (r < 0)
 		return r;
-	if (r & (POLLIN | POLLOUT))
+	if (r & (POLLIN | POLLOUT | POLLPRI))
 		return 0;
 	if (r & POLLHUP)
 		return -ENODEV;
 	return r ? -EIO : 0;
+}
+
+/*
+ * Nothing came for too long. Without a stop command that may be the end of a
+ * drain: every frame was read, and the encoder made no packet of the last.
+ */
+static int overdue(struct m2m *m)
+{
+	if (m->state != M2M_DRAINING || m->can_stop || m->out.queued)
+		return -ETIMEDOUT;
+	drained(m);
+	return -EPIPE;
 }
 
 /* One turn: 0 and maybe a packet, or why there is none and will be none. */
@@ -779,6 +598,10 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	r = take_packet(m, ret_packet);
 	if (r != -EAGAIN)
 		return r;
+	/* After the packets: those before the change are good. */
+	r = take_events(m);
+	if (r < 0)
+		return r;
 	if (m->state == M2M_DRAINING && !m->can_stop && !m->pending_count) {
 		drained(m);
 		return -EPIPE;
@@ -788,7 +611,7 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	overdue_ns = m2m_deadline_ns(&m->base);
 	now_ns = now(m);
 	if (now_ns >= overdue_ns)
-		return -ETIMEDOUT;
+		return overdue(m);
 	if (overdue_ns == UINT64_MAX || now_ns >= deadline_ns)
 		return -EAGAIN;
 	return wait_packet(m, MIN(deadline_ns, overdue_ns));
@@ -843,17 +666,14 @@ static int m2m_force_key(struct capture_encoder *encoder)
 {
 	struct m2m *m = m2m_of(encoder);
 
-	return v4l2_set_control(m->base.sys, m->fd,
-				V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 1);
+	return m2m_set_control(m, V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 1);
 }
 
 static int m2m_set_bitrate(struct capture_encoder *encoder, uint32_t bitrate)
 {
 	struct m2m *m = m2m_of(encoder);
 
-	return v4l2_set_control(m->base.sys, m->fd,
-				V4L2_CID_MPEG_VIDEO_BITRATE,
-				(int32_t)bitrate);
+	return m2m_set_control(m, V4L2_CID_MPEG_VIDEO_BITRATE, bitrate);
 }
 
 static int m2m_fd(const struct capture_encoder *encoder)

@@ -29,6 +29,8 @@
 #define CAPTURE_ENCODER_INPUTS 4
 /* Frames that an encoder may hold or reorder before it gives a packet. */
 #define CAPTURE_PENDING_MAX 64
+/* SPS, PPS, VPS that an encoder gives out of band: real ones take 100. */
+#define CAPTURE_HEADERS_BYTES_MAX 1024
 /* Compressed buffers of a software encoder; H.264: a byte per pixel each. */
 #define CAPTURE_SOFTWARE_SLOTS 4
 #define CAPTURE_SOFTWARE_SLOT_BYTES_MIN 65536u

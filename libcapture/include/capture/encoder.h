@@ -26,13 +26,66 @@ enum capture_backend {
 	CAPTURE_BACKEND_SOFTWARE	/* its library may not be built in */
 };
 
-/* Each: -1 leaves the driver's value, and so does a control it lacks. */
+enum capture_bitrate_mode {
+	CAPTURE_BITRATE_VBR = 0,
+	CAPTURE_BITRATE_CBR,
+	CAPTURE_BITRATE_CQ	/* by quality, whatever it takes */
+};
+
+enum capture_profile {
+	CAPTURE_PROFILE_H264_CONSTRAINED_BASELINE = 0,
+	CAPTURE_PROFILE_H264_BASELINE,
+	CAPTURE_PROFILE_H264_MAIN,
+	CAPTURE_PROFILE_H264_HIGH,
+	CAPTURE_PROFILE_HEVC_MAIN,
+	CAPTURE_PROFILE_HEVC_MAIN_10,
+	CAPTURE_PROFILE_VP8_0,
+	CAPTURE_PROFILE_VP8_1,
+	CAPTURE_PROFILE_VP8_2,
+	CAPTURE_PROFILE_VP8_3
+};
+
+/* Where SPS and PPS come, as the driver is asked. */
+enum capture_header_mode {
+	CAPTURE_HEADERS_JOINED = 0,	/* with the first frame */
+	CAPTURE_HEADERS_SEPARATE	/* in a buffer before it */
+};
+
+/*
+ * Each: -1 leaves the device's value. What a device lacks or refuses is left
+ * too, and told in capture_encoder_stats: see CAPTURE_CONTROL_*.
+ *
+ * However a device gives its headers, each key packet has them in front:
+ * capture_packet is one access unit, decodable from any key frame.
+ */
 struct capture_encoder_controls {
 	int64_t bitrate;	/* bits per second */
 	int64_t gop_frames;	/* from key frame to key frame */
-	int64_t qp;		/* constant quantiser, of drivers without a rate */
-	int64_t quality;	/* of JPEG: 1..CAPTURE_QUALITY_MAX */
+	int64_t qp;		/* constant quantiser; without a bitrate */
+	int64_t quality;	/* 1..CAPTURE_QUALITY_MAX: of JPEG, of CQ */
+	int64_t bitrate_peak;	/* bits per second, of VBR */
+	int64_t bitrate_mode;	/* enum capture_bitrate_mode */
+	int64_t qp_min;
+	int64_t qp_max;
+	int64_t profile;	/* enum capture_profile, of the codec taken */
+	int64_t level;		/* tenths: 41 is 4.1; 9 is H.264's 1b */
+	int64_t header_mode;	/* enum capture_header_mode; -1: joined */
+	int64_t repeat_headers;	/* 0, 1: with each key frame; -1: yes */
 };
+
+/* Of struct capture_encoder_stats: a bit per control. */
+#define CAPTURE_CONTROL_BITRATE 0x1u
+#define CAPTURE_CONTROL_GOP 0x2u
+#define CAPTURE_CONTROL_QP 0x4u
+#define CAPTURE_CONTROL_QUALITY 0x8u
+#define CAPTURE_CONTROL_BITRATE_PEAK 0x10u
+#define CAPTURE_CONTROL_BITRATE_MODE 0x20u
+#define CAPTURE_CONTROL_QP_MIN 0x40u
+#define CAPTURE_CONTROL_QP_MAX 0x80u
+#define CAPTURE_CONTROL_PROFILE 0x100u
+#define CAPTURE_CONTROL_LEVEL 0x200u
+#define CAPTURE_CONTROL_HEADER_MODE 0x400u
+#define CAPTURE_CONTROL_REPEAT_HEADERS 0x800u
 
 #define CAPTURE_QUALITY_MAX 100
 
@@ -130,6 +183,12 @@ struct capture_encoder_stats {
 	uint64_t requeue_errors;
 	uint64_t copies;	/* of raw frames, conversions included */
 	uint64_t bytes_touched;	/* of raw frames: read + written by copies */
+	/* Of an M2M device; CAPTURE_CONTROL_*, of those asked for. */
+	uint32_t controls_ignored; /* it lacks or refuses them */
+	uint32_t controls_adjusted; /* it took another value */
+	uint64_t headers_separate; /* buffers of headers alone, kept */
+	uint64_t headers_joined; /* put in front of a key frame */
+	uint64_t headers_missing; /* key packets that went without */
 	uint64_t bytes_copied_out; /* compressed bytes copied (software) */
 };
 
@@ -227,6 +286,8 @@ CAPTURE_API int capture_encoder_submit(struct capture_encoder *encoder,
  *              timeout. Close and open again
  *  -EPIPE      drained: the last packet was received
  *  -EIO        failed before
+ *  -ESTALE     the device changed its format, or ended the stream, by itself:
+ *              close, and open again with the source's format as it is now
  *  -ENODEV     unplugged
  *  -EPROTO     the driver answered with nonsense
  *  or the errno of DQBUF.
