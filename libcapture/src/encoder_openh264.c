@@ -37,19 +37,8 @@ static int check_source(const struct soft *s)
 {
 	const struct capture_format *source = &s->base.source;
 
-	switch (source->fourcc) {
-	case CAPTURE_FORMAT_YU12:
-	case CAPTURE_FORMAT_YV12:
-	case CAPTURE_FORMAT_YM12:
-	case CAPTURE_FORMAT_NV12:
-	case CAPTURE_FORMAT_NV21:
-	case CAPTURE_FORMAT_NM12:
-	case CAPTURE_FORMAT_YUYV:
-	case CAPTURE_FORMAT_UYVY:
-		break;
-	default:
+	if (!pix_has_i420(source->fourcc))
 		return -EPROTONOSUPPORT;
-	}
 	if (!s->base.layout.count)
 		return -EINVAL; /* strides that cannot be */
 	if (source->width % 2 || source->height % 2 ||

@@ -16,13 +16,27 @@
 #define SOFT_OPENH264 NULL
 #endif
 
+#if HAVE_AVCODEC
+#define SOFT_FFV1 &soft_ffv1
+#else
+#define SOFT_FFV1 NULL
+#endif
+#if HAVE_TURBOJPEG
+#define SOFT_JPEG &soft_jpeg
+#else
+#define SOFT_JPEG NULL
+#endif
+
 /* A codec whose library is not built in has a row without a backend. */
 static const struct soft_row {
 	uint32_t codec;
 	enum capture_media media;
 	const struct soft_codec *backend;
 } rows[] = {
-	{ CAPTURE_FORMAT_H264, CAPTURE_MEDIA_PICTURE, SOFT_OPENH264 },
+	{CAPTURE_FORMAT_H264, CAPTURE_MEDIA_PICTURE, SOFT_OPENH264},
+	{CAPTURE_FORMAT_JPEG, CAPTURE_MEDIA_PICTURE, SOFT_JPEG},
+	{CAPTURE_FORMAT_FFV1, CAPTURE_MEDIA_PICTURE, SOFT_FFV1},
+	{CAPTURE_FORMAT_Y16, CAPTURE_MEDIA_PICTURE, &soft_y16},
 };
 
 static const struct encoder_ops soft_ops;
@@ -57,8 +71,8 @@ static int alloc_slots(struct soft *s, uint32_t count)
 	uint32_t i;
 
 	assert(s->slot_bytes && s->slots_per_frame);
-	s->slot_count = MAX(count ? count : CAPTURE_SOFTWARE_SLOTS,
-			    s->slots_per_frame);
+	s->slot_count =
+		MAX(count ? count : CAPTURE_SOFTWARE_SLOTS, s->slots_per_frame);
 	if (s->slot_count > CAPTURE_BUFFERS_MAX)
 		return -EINVAL;
 	for (i = 0; i < s->slot_count; i++) {
@@ -203,8 +217,7 @@ void packet_origin_advance(struct packet_origin *origin, uint64_t samples,
 
 static void slot_release(struct packet_holder *holder)
 {
-	struct soft_slot *slot =
-		container_of(holder, struct soft_slot, holder);
+	struct soft_slot *slot = container_of(holder, struct soft_slot, holder);
 	struct soft *s = slot->soft;
 
 	capture_span_fini(&holder->packet.span);

@@ -55,6 +55,9 @@
 /* Pictures: the one shown now, and the last one's while it is out. */
 #define CAPTURE_BLANK_PICTURES 2u
 
+/* Counts kept raw: what one PutMedia connection takes, less a fifth. */
+#define CAPTURE_THERMAL_RAW_BYTES_PER_S 10000000ull
+
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u
 /* Samples of one frame. */

@@ -165,6 +165,23 @@ uint64_t pix_copy(const struct pix_layout *from, const uint8_t *const *src,
 	return 2 * pix_layout_bytes(from);
 }
 
+bool pix_has_i420(uint32_t fourcc)
+{
+	switch (fourcc) {
+	case CAPTURE_FORMAT_YU12:
+	case CAPTURE_FORMAT_YV12:
+	case CAPTURE_FORMAT_YM12:
+	case CAPTURE_FORMAT_NV12:
+	case CAPTURE_FORMAT_NV21:
+	case CAPTURE_FORMAT_NM12:
+	case CAPTURE_FORMAT_YUYV:
+	case CAPTURE_FORMAT_UYVY:
+		return true;
+	default:
+		return false;
+	}
+}
+
 size_t pix_i420_scratch_bytes(uint32_t width, uint32_t height)
 {
 	return (size_t)width * height * 3 / 2;

@@ -70,6 +70,9 @@ struct pix_i420 {
 	uint64_t bytes_touched;	/* read + written to make it; 0: as it was */
 };
 
+/* Whether pix_to_i420() takes it. */
+bool pix_has_i420(uint32_t fourcc);
+
 /* Bytes of scratch that pix_to_i420() needs for these sides. */
 size_t pix_i420_scratch_bytes(uint32_t width, uint32_t height);
 

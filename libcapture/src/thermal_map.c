@@ -54,12 +54,11 @@ void thermal_read_row(uint32_t fourcc, const uint8_t *src, uint16_t *dst,
 /* --- the scene's range -------------------------------------------------- */
 
 struct thermal_span thermal_histogram_take(struct thermal_histogram *h,
-					   const uint16_t *counts,
-					   size_t count,
+					   const uint16_t *counts, size_t count,
 					   uint32_t clip_permille,
 					   struct thermal_span *ret_all)
 {
-	struct thermal_span all = { THERMAL_COUNT_MAX, 0 };
+	struct thermal_span all = {THERMAL_COUNT_MAX, 0};
 	struct thermal_span span;
 	uint64_t clip = (uint64_t)count * clip_permille / 1000;
 	uint64_t sum;
@@ -124,7 +123,7 @@ static bool edge_follow(struct thermal_edge *edge, uint32_t target,
 bool thermal_range_follow(struct thermal_range *range,
 			  struct thermal_span scene)
 {
-	struct thermal_span shown = { range->min.value, range->max.value };
+	struct thermal_span shown = {range->min.value, range->max.value};
 	uint32_t band;
 	bool moved;
 
@@ -132,8 +131,8 @@ bool thermal_range_follow(struct thermal_range *range,
 	scene = widen(scene, range->span_min);
 	if (!range->set) {
 		range->set = true;
-		range->min = (struct thermal_edge){ scene.min, false };
-		range->max = (struct thermal_edge){ scene.max, false };
+		range->min = (struct thermal_edge){scene.min, false};
+		range->max = (struct thermal_edge){scene.max, false};
 		return true;
 	}
 	band = (shown.max - shown.min) * range->hysteresis_permille / 1000;
@@ -152,32 +151,30 @@ bool thermal_range_follow(struct thermal_range *range,
 /* --- colours ------------------------------------------------------------ */
 
 struct stop {
-	uint8_t at;	/* colour number */
+	uint8_t at; /* colour number */
 	uint8_t rgb[3];
 };
 
 /* Between two stops, red, green and blue are each a straight line. */
 static const struct stop white_hot[] = {
-	{ 0, { 0, 0, 0 } },
-	{ 255, { 255, 255, 255 } },
+	{0, {0, 0, 0}},
+	{255, {255, 255, 255}},
 };
 
 static const struct stop black_hot[] = {
-	{ 0, { 255, 255, 255 } },
-	{ 255, { 0, 0, 0 } },
+	{0, {255, 255, 255}},
+	{255, {0, 0, 0}},
 };
 
 static const struct stop iron[] = {
-	{ 0, { 0, 0, 16 } },	    { 48, { 60, 0, 130 } },
-	{ 96, { 150, 0, 150 } },    { 144, { 215, 60, 60 } },
-	{ 192, { 250, 140, 10 } },  { 232, { 255, 220, 70 } },
-	{ 255, { 255, 255, 240 } },
+	{0, {0, 0, 16}},	{48, {60, 0, 130}},    {96, {150, 0, 150}},
+	{144, {215, 60, 60}},	{192, {250, 140, 10}}, {232, {255, 220, 70}},
+	{255, {255, 255, 240}},
 };
 
 static const struct stop rainbow[] = {
-	{ 0, { 0, 0, 130 } },	   { 40, { 0, 20, 255 } },
-	{ 100, { 0, 220, 230 } },  { 140, { 30, 220, 40 } },
-	{ 195, { 255, 240, 0 } },  { 255, { 230, 0, 0 } },
+	{0, {0, 0, 130}},     {40, {0, 20, 255}},   {100, {0, 220, 230}},
+	{140, {30, 220, 40}}, {195, {255, 240, 0}}, {255, {230, 0, 0}},
 };
 
 static const struct {
@@ -185,12 +182,10 @@ static const struct {
 	size_t count;
 	bool grey;
 } palettes[] = {
-	[CAPTURE_PALETTE_WHITE_HOT] = { white_hot, ARRAY_SIZE(white_hot),
-					true },
-	[CAPTURE_PALETTE_BLACK_HOT] = { black_hot, ARRAY_SIZE(black_hot),
-					true },
-	[CAPTURE_PALETTE_IRON] = { iron, ARRAY_SIZE(iron), false },
-	[CAPTURE_PALETTE_RAINBOW] = { rainbow, ARRAY_SIZE(rainbow), false },
+	[CAPTURE_PALETTE_WHITE_HOT] = {white_hot, ARRAY_SIZE(white_hot), true},
+	[CAPTURE_PALETTE_BLACK_HOT] = {black_hot, ARRAY_SIZE(black_hot), true},
+	[CAPTURE_PALETTE_IRON] = {iron, ARRAY_SIZE(iron), false},
+	[CAPTURE_PALETTE_RAINBOW] = {rainbow, ARRAY_SIZE(rainbow), false},
 };
 
 static int blend(int a, int b, int part, int whole)
@@ -205,9 +200,8 @@ static struct thermal_colour to_yuv(int r, int g, int b)
 	int u = (-9714 * r - 19070 * g + 28784 * b + 32768 + (128 << 16)) >> 16;
 	int v = (28784 * r - 24103 * g - 4681 * b + 32768 + (128 << 16)) >> 16;
 
-	return (struct thermal_colour){ .y = (uint8_t)(y + 16),
-					.u = (uint8_t)u,
-					.v = (uint8_t)v };
+	return (struct thermal_colour){
+		.y = (uint8_t)(y + 16), .u = (uint8_t)u, .v = (uint8_t)v};
 }
 
 void thermal_palette_init(enum capture_palette palette,
