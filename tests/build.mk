@@ -3,7 +3,8 @@
 support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
-support_src += tests/support/fake_v4l2.c
+support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
+	tests/support/fake_settings.c
 support_src += tests/support/fake_media.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support/fake_v4l2.h"
+#include "support/fake_v4l2_device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,76 +9,38 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <linux/videodev2.h>
 
-#include "base/bytes.h"
-#include "base/crc32c.h"
-
 #define DEVICES_MAX 4
-#define BUFFERS_MAX 32
-#define PLANES_MAX 3
 #define FDS_MAX 1024
 #define SIDES 2
-
-enum place { IDLE = 0, QUEUED, DONE };
-
-struct fake_buffer {
-	enum place place;
-	int mem_fd[PLANES_MAX];	/* MMAP: memory of ours; DMABUF: a duplicate */
-	off_t mem_offset[PLANES_MAX];
-	uint32_t length[PLANES_MAX];
-	uint32_t bytesused[PLANES_MAX];
-	struct timeval stamp;
-	uint32_t flags;
-	uint32_t sequence;
-};
-
-struct fake_queue {
-	uint32_t fourcc;
-	uint32_t width;
-	uint32_t height;
-	uint32_t plane_count;
-	uint32_t stride[PLANES_MAX];
-	uint32_t size[PLANES_MAX];
-	uint32_t memory;
-	uint32_t count;
-	bool streaming;
-	struct fake_buffer buffers[BUFFERS_MAX];
-	/* In the order they were queued, and were done. */
-	uint32_t queued[BUFFERS_MAX];
-	uint32_t queued_count;
-	uint32_t done[BUFFERS_MAX];
-	uint32_t done_count;
-};
-
-struct device {
-	struct fake_v4l2 pub;
-	struct fake_queue cap;
-	struct fake_queue out;
-	int owner_fd;		/* the first that opened it: its queues */
-	uint32_t sequence;
-	bool stopping;
-	bool stopped;
-	bool force_key;
-};
+#define DATA_BYTES 1024
 
 /* What a descriptor of ours stands for. */
 struct fd_info {
-	struct device *device;
+	struct fake_device *device;
 	bool udmabuf;
+	bool heap;
 	bool dmabuf;
 	off_t offset;
 	uint32_t length;
 };
 
 static struct {
-	struct device devices[DEVICES_MAX];
+	struct fake_device devices[DEVICES_MAX];
 	unsigned int device_count;
 	bool no_udmabuf;
+	bool has_heap;
 	uint64_t now_ns;
 	struct fd_info fds[FDS_MAX];
 } fake = { .now_ns = UINT64_C(1000000000) };
+
+uint64_t fake_v4l2_now_ns(void)
+{
+	return fake.now_ns;
+}
 
 static const uint32_t raw_formats[] = { V4L2_PIX_FMT_YUV420,
 					V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_YUYV,
@@ -87,20 +49,31 @@ static const uint32_t sizes[SIDES][2] = { { 64, 48 }, { 128, 96 } };
 
 /* --- formats ------------------------------------------------------------ */
 
-static uint32_t raw_format_count(const struct device *d)
+/* A node that gives frames of its own: no M2M device. */
+static bool is_source(const struct fake_device *d)
+{
+	return d->pub.kind != FAKE_ENCODER && d->pub.kind != FAKE_DECODER;
+}
+
+static bool is_data(const struct fake_device *d)
+{
+	return d->pub.kind == FAKE_RADIO || d->pub.kind == FAKE_METADATA;
+}
+
+static uint32_t raw_format_count(const struct fake_device *d)
 {
 	/* The one of three planes needs the multi-planar calls. */
 	return d->pub.mplane ? 4 : 3;
 }
 
-static bool is_raw_side(const struct device *d, const struct fake_queue *q)
+static bool is_raw_side(const struct fake_device *d, const struct fake_queue *q)
 {
 	if (d->pub.kind == FAKE_DECODER)
 		return q == &d->cap;
-	return d->pub.kind == FAKE_CAMERA || q == &d->out;
+	return is_source(d) || q == &d->out;
 }
 
-static void lay_out_raw(struct device *d, struct fake_queue *q)
+static void lay_out_raw(struct fake_device *d, struct fake_queue *q)
 {
 	uint32_t align = d->pub.stride_align ? d->pub.stride_align : 1;
 	uint32_t bytes = q->fourcc == V4L2_PIX_FMT_YUYV ? 2 : 1;
@@ -120,11 +93,18 @@ static void lay_out_raw(struct device *d, struct fake_queue *q)
 	}
 }
 
-static void set_format(struct device *d, struct fake_queue *q, uint32_t fourcc,
+static void set_format(struct fake_device *d, struct fake_queue *q, uint32_t fourcc,
 		       uint32_t width, uint32_t height)
 {
 	uint32_t i;
 
+	if (is_data(d)) {
+		q->fourcc = d->pub.kind == FAKE_RADIO ? V4L2_SDR_FMT_CU8
+						      : V4L2_META_FMT_UVC;
+		q->plane_count = 1;
+		q->size[0] = DATA_BYTES;
+		return;
+	}
 	q->width = sizes[0][0];
 	q->height = sizes[0][1];
 	for (i = 0; i < SIDES; i++) {
@@ -148,7 +128,7 @@ static void set_format(struct device *d, struct fake_queue *q, uint32_t fourcc,
 	lay_out_raw(d, q);
 }
 
-static struct fake_queue *queue_of(struct device *d, uint32_t type)
+static struct fake_queue *queue_of(struct fake_device *d, uint32_t type)
 {
 	bool mplane = d->pub.mplane;
 	uint32_t cap = mplane ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
@@ -156,17 +136,31 @@ static struct fake_queue *queue_of(struct device *d, uint32_t type)
 	uint32_t out = mplane ? V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
 			      : V4L2_BUF_TYPE_VIDEO_OUTPUT;
 
+	if (d->pub.kind == FAKE_RADIO)
+		cap = V4L2_BUF_TYPE_SDR_CAPTURE;
+	if (d->pub.kind == FAKE_METADATA)
+		cap = V4L2_BUF_TYPE_META_CAPTURE;
 	if (type == cap)
 		return &d->cap;
-	return d->pub.kind != FAKE_CAMERA && type == out ? &d->out : NULL;
+	return !is_source(d) && type == out ? &d->out : NULL;
 }
 
-static void tell_format(const struct device *d, const struct fake_queue *q,
+static void tell_format(const struct fake_device *d, const struct fake_queue *q,
 			struct v4l2_format *f)
 {
 	uint32_t p;
 
 	memset(&f->fmt, 0, sizeof(f->fmt));
+	if (d->pub.kind == FAKE_RADIO) {
+		f->fmt.sdr.pixelformat = q->fourcc;
+		f->fmt.sdr.buffersize = q->size[0];
+		return;
+	}
+	if (d->pub.kind == FAKE_METADATA) {
+		f->fmt.meta.dataformat = q->fourcc;
+		f->fmt.meta.buffersize = q->size[0];
+		return;
+	}
 	if (!d->pub.mplane) {
 		f->fmt.pix.width = q->width;
 		f->fmt.pix.height = q->height;
@@ -185,7 +179,7 @@ static void tell_format(const struct device *d, const struct fake_queue *q,
 	}
 }
 
-static int do_format(struct device *d, struct v4l2_format *f, bool set)
+static int do_format(struct fake_device *d, struct v4l2_format *f, bool set)
 {
 	struct fake_queue *q = queue_of(d, f->type);
 
@@ -199,11 +193,15 @@ static int do_format(struct device *d, struct v4l2_format *f, bool set)
 	else if (set)
 		set_format(d, q, f->fmt.pix.pixelformat, f->fmt.pix.width,
 			   f->fmt.pix.height);
+	if (set && is_source(d)) {
+		d->pub.settings.writes++;
+		fake_settings_format(&d->pub.settings, q->width, q->height);
+	}
 	tell_format(d, q, f);
 	return 0;
 }
 
-static int do_querycap(const struct device *d, struct v4l2_capability *cap)
+static int do_querycap(const struct fake_device *d, struct v4l2_capability *cap)
 {
 	bool mplane = d->pub.mplane;
 
@@ -211,7 +209,11 @@ static int do_querycap(const struct device *d, struct v4l2_capability *cap)
 	snprintf((char *)cap->driver, sizeof(cap->driver), "fake");
 	snprintf((char *)cap->card, sizeof(cap->card), "fake card");
 	snprintf((char *)cap->bus_info, sizeof(cap->bus_info), "platform:f");
-	if (d->pub.kind == FAKE_CAMERA)
+	if (d->pub.kind == FAKE_RADIO)
+		cap->device_caps = V4L2_CAP_SDR_CAPTURE | V4L2_CAP_TUNER;
+	else if (d->pub.kind == FAKE_METADATA)
+		cap->device_caps = V4L2_CAP_META_CAPTURE;
+	else if (d->pub.kind == FAKE_CAMERA)
 		cap->device_caps = mplane ? V4L2_CAP_VIDEO_CAPTURE_MPLANE
 					  : V4L2_CAP_VIDEO_CAPTURE;
 	else
@@ -222,19 +224,21 @@ static int do_querycap(const struct device *d, struct v4l2_capability *cap)
 	return 0;
 }
 
-static int do_enum_fmt(struct device *d, struct v4l2_fmtdesc *desc)
+static int do_enum_fmt(struct fake_device *d, struct v4l2_fmtdesc *desc)
 {
 	struct fake_queue *q = queue_of(d, desc->type);
 	uint32_t count;
 
 	if (!q)
 		return -EINVAL;
-	count = is_raw_side(d, q) ? raw_format_count(d) : 1;
+	count = is_raw_side(d, q) && !is_data(d) ? raw_format_count(d) : 1;
 	if (desc->index >= count)
 		return -EINVAL;
 	desc->flags = is_raw_side(d, q) ? 0 : V4L2_FMT_FLAG_COMPRESSED;
 	desc->pixelformat = is_raw_side(d, q) ? raw_formats[desc->index]
 					      : V4L2_PIX_FMT_FWHT;
+	if (is_data(d))
+		desc->pixelformat = q->fourcc;
 	memset(desc->description, 'x', sizeof(desc->description));
 	return 0;
 }
@@ -259,20 +263,13 @@ static int do_enum_rates(struct v4l2_frmivalenum *f)
 	return 0;
 }
 
-static int do_parm(struct v4l2_streamparm *parm)
-{
-	parm->parm.capture.timeperframe.numerator = 1;
-	parm->parm.capture.timeperframe.denominator = 30;
-	return 0;
-}
-
 /* --- buffers ------------------------------------------------------------ */
 
 static void drop_memory(struct fake_buffer *b)
 {
 	uint32_t p;
 
-	for (p = 0; p < PLANES_MAX; p++) {
+	for (p = 0; p < FAKE_PLANES_MAX; p++) {
 		if (b->mem_fd[p] > 0)
 			close(b->mem_fd[p]);
 		b->mem_fd[p] = 0;
@@ -283,7 +280,7 @@ static void cancel_all(struct fake_queue *q)
 {
 	uint32_t i;
 
-	for (i = 0; i < BUFFERS_MAX; i++)
+	for (i = 0; i < FAKE_BUFFERS_MAX; i++)
 		q->buffers[i].place = IDLE;
 	q->queued_count = 0;
 	q->done_count = 0;
@@ -294,13 +291,13 @@ static void free_queue(struct fake_queue *q)
 	uint32_t i;
 
 	cancel_all(q);
-	for (i = 0; i < BUFFERS_MAX; i++)
+	for (i = 0; i < FAKE_BUFFERS_MAX; i++)
 		drop_memory(&q->buffers[i]);
 	q->count = 0;
 	q->streaming = false;
 }
 
-static int do_reqbufs(struct device *d, struct v4l2_requestbuffers *req)
+static int do_reqbufs(struct fake_device *d, struct v4l2_requestbuffers *req)
 {
 	struct fake_queue *q = queue_of(d, req->type);
 	uint32_t i;
@@ -312,8 +309,8 @@ static int do_reqbufs(struct device *d, struct v4l2_requestbuffers *req)
 		return -EBUSY;
 	free_queue(q);
 	q->memory = req->memory;
-	if (req->count > BUFFERS_MAX)
-		req->count = BUFFERS_MAX;
+	if (req->count > FAKE_BUFFERS_MAX)
+		req->count = FAKE_BUFFERS_MAX;
 	q->count = req->count;
 	for (i = 0; i < q->count && q->memory == V4L2_MEMORY_MMAP; i++) {
 		for (p = 0; p < q->plane_count; p++) {
@@ -330,13 +327,13 @@ static int do_reqbufs(struct device *d, struct v4l2_requestbuffers *req)
 }
 
 /* Which memory an offset given to mmap() means. */
-static uint32_t cookie(const struct device *d, const struct fake_queue *q,
+static uint32_t cookie(const struct fake_device *d, const struct fake_queue *q,
 		       uint32_t index, uint32_t plane)
 {
 	return ((q == &d->out) << 20) | (index << 16) | (plane << 12);
 }
 
-static int do_querybuf(struct device *d, struct v4l2_buffer *v)
+static int do_querybuf(struct fake_device *d, struct v4l2_buffer *v)
 {
 	struct fake_queue *q = queue_of(d, v->type);
 	uint32_t p;
@@ -357,7 +354,7 @@ static int do_querybuf(struct device *d, struct v4l2_buffer *v)
 	return 0;
 }
 
-static int do_expbuf(struct device *d, struct v4l2_exportbuffer *e)
+static int do_expbuf(struct fake_device *d, struct v4l2_exportbuffer *e)
 {
 	struct fake_queue *q = queue_of(d, e->type);
 	int fd;
@@ -397,12 +394,12 @@ static int attach(struct fake_queue *q, struct fake_buffer *b, uint32_t p,
 	return 0;
 }
 
-static bool is_output(const struct device *d, const struct fake_queue *q)
+static bool is_output(const struct fake_device *d, const struct fake_queue *q)
 {
 	return q == &d->out;
 }
 
-static int take_planes(struct device *d, struct fake_queue *q,
+static int take_planes(struct fake_device *d, struct fake_queue *q,
 		       struct fake_buffer *b, const struct v4l2_buffer *v)
 {
 	uint32_t p;
@@ -431,9 +428,7 @@ static int take_planes(struct device *d, struct fake_queue *q,
 	return 0;
 }
 
-static void work(struct device *d);
-
-static int do_qbuf(struct device *d, struct v4l2_buffer *v)
+static int do_qbuf(struct fake_device *d, struct v4l2_buffer *v)
 {
 	struct fake_queue *q = queue_of(d, v->type);
 	struct fake_buffer *b;
@@ -456,7 +451,7 @@ static int do_qbuf(struct device *d, struct v4l2_buffer *v)
 	b->place = QUEUED;
 	b->stamp = v->timestamp;
 	q->queued[q->queued_count++] = v->index;
-	work(d);
+	fake_v4l2_work(d);
 	return 0;
 }
 
@@ -469,7 +464,7 @@ static uint32_t shift(uint32_t *list, uint32_t *count)
 	return first;
 }
 
-static void spoil(struct device *d, struct fake_queue *q,
+static void spoil(struct fake_device *d, struct fake_queue *q,
 		  struct v4l2_buffer *v)
 {
 	if (d->pub.bad_index) {
@@ -481,7 +476,7 @@ static void spoil(struct device *d, struct fake_queue *q,
 	}
 }
 
-static int do_dqbuf(struct device *d, struct v4l2_buffer *v)
+static int do_dqbuf(struct fake_device *d, struct v4l2_buffer *v)
 {
 	struct fake_queue *q = queue_of(d, v->type);
 	struct fake_buffer *b;
@@ -500,7 +495,7 @@ static int do_dqbuf(struct device *d, struct v4l2_buffer *v)
 	if (d->pub.mplane) {
 		for (p = 0; p < q->plane_count; p++) {
 			v->m.planes[p].bytesused = b->bytesused[p];
-			v->m.planes[p].data_offset = 0;
+			v->m.planes[p].data_offset = b->offset;
 		}
 	} else {
 		v->bytesused = b->bytesused[0];
@@ -509,7 +504,7 @@ static int do_dqbuf(struct device *d, struct v4l2_buffer *v)
 	return 0;
 }
 
-static int do_stream(struct device *d, uint32_t type, bool on)
+static int do_stream(struct fake_device *d, uint32_t type, bool on)
 {
 	struct fake_queue *q = queue_of(d, type);
 
@@ -517,171 +512,15 @@ static int do_stream(struct device *d, uint32_t type, bool on)
 		return -EINVAL;
 	q->streaming = on;
 	if (on)
-		work(d);
+		fake_v4l2_work(d);
 	else
 		cancel_all(q);
 	return 0;
 }
 
-/* --- what the devices do ------------------------------------------------ */
+/* --- commands and controls ---------------------------------------------- */
 
-uint8_t fake_v4l2_pixel(uint32_t sequence)
-{
-	return (uint8_t)(sequence * 7 + 16);
-}
-
-static void finish(struct fake_queue *q, uint32_t index)
-{
-	q->buffers[index].place = DONE;
-	q->done[q->done_count++] = index;
-}
-
-/* Takes one from a countdown: whether this one goes wrong. */
-static bool count_down(unsigned int *left)
-{
-	return *left ? (*left)-- : 0;
-}
-
-static void fill(const struct fake_buffer *b, uint32_t p, uint32_t bytes,
-		 uint8_t value)
-{
-	uint8_t line[4096];
-	uint32_t at = 0;
-
-	memset(line, value, sizeof(line));
-	while (at < bytes) {
-		uint32_t n = MIN(bytes - at, (uint32_t)sizeof(line));
-
-		if (pwrite(b->mem_fd[p], line, n, b->mem_offset[p] + at) !=
-		    (ssize_t)n)
-			abort();
-		at += n;
-	}
-}
-
-static void make_frame(struct device *d)
-{
-	struct fake_queue *q = &d->cap;
-	uint32_t index = shift(q->queued, &q->queued_count);
-	struct fake_buffer *b = &q->buffers[index];
-	bool is_short = count_down(&d->pub.short_frames);
-	bool is_huge = count_down(&d->pub.huge_frames);
-	uint32_t p;
-
-	d->sequence += d->pub.lost_frames;
-	d->pub.lost_frames = 0;
-	for (p = 0; p < q->plane_count; p++) {
-		fill(b, p, q->size[p], fake_v4l2_pixel(d->sequence));
-		b->bytesused[p] = q->size[p] - is_short;
-		if (is_huge)
-			b->bytesused[p] = UINT32_MAX;
-	}
-	b->flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC |
-		   V4L2_BUF_FLAG_TSTAMP_SRC_SOE;
-	if (count_down(&d->pub.error_frames))
-		b->flags |= V4L2_BUF_FLAG_ERROR;
-	b->sequence = d->sequence++;
-	b->stamp.tv_sec = (time_t)(fake.now_ns / 1000000000u);
-	b->stamp.tv_usec = (suseconds_t)(fake.now_ns % 1000000000u / 1000);
-	d->pub.frames++;
-	finish(q, index);
-}
-
-static uint32_t crc_of(const struct fake_queue *q, const struct fake_buffer *b)
-{
-	uint8_t bytes[4096];
-	uint32_t crc = 0;
-	uint32_t p;
-
-	for (p = 0; p < q->plane_count; p++) {
-		uint32_t at = 0;
-
-		while (at < q->size[p]) {
-			uint32_t n = MIN(q->size[p] - at,
-					 (uint32_t)sizeof(bytes));
-
-			if (pread(b->mem_fd[p], bytes, n,
-				  b->mem_offset[p] + at) != (ssize_t)n)
-				abort();
-			crc = crc32c(crc, bytes, n);
-			at += n;
-		}
-	}
-	return crc;
-}
-
-static void write_packet(struct device *d, const struct fake_buffer *in,
-			 struct fake_buffer *b)
-{
-	uint8_t packet[FAKE_V4L2_PACKET_BYTES] = { 0x4f, 0x4f, 0x4f, 0x4f,
-						   0xff, 0xff, 0xff, 0xff };
-	bool key = !d->sequence || d->force_key ||
-		   (d->pub.gop && d->sequence % d->pub.gop == 0);
-
-	d->force_key = false;
-	store_be32(packet + 8, 3); /* version */
-	store_be32(packet + 12, d->out.width);
-	store_be32(packet + 16, d->out.height);
-	store_be32(packet + 20, key ? 1u << 10 : 0);
-	store_be32(packet + 44, crc_of(&d->out, in));
-	if (pwrite(b->mem_fd[0], packet, sizeof(packet), b->mem_offset[0]) !=
-	    (ssize_t)sizeof(packet))
-		abort();
-	b->bytesused[0] = sizeof(packet);
-	if (count_down(&d->pub.short_frames))
-		b->bytesused[0] = 0;
-	b->flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
-	if (count_down(&d->pub.error_frames))
-		b->flags |= V4L2_BUF_FLAG_ERROR;
-	b->stamp = in->stamp;
-	if (count_down(&d->pub.strange_keys))
-		b->stamp.tv_sec += 1000;
-	b->sequence = d->sequence;
-}
-
-static void encode_one(struct device *d)
-{
-	uint32_t in = shift(d->out.queued, &d->out.queued_count);
-	uint32_t out;
-
-	d->pub.frames++;
-	if (count_down(&d->pub.skip_packets)) {
-		d->sequence++;
-		finish(&d->out, in);
-		return;
-	}
-	/* Last in, first out: who pairs by index pairs wrongly. */
-	out = d->cap.queued[--d->cap.queued_count];
-	write_packet(d, &d->out.buffers[in], &d->cap.buffers[out]);
-	d->sequence++;
-	finish(&d->out, in);
-	finish(&d->cap, out);
-}
-
-static void end_stream(struct device *d)
-{
-	uint32_t out = d->cap.queued[--d->cap.queued_count];
-	struct fake_buffer *b = &d->cap.buffers[out];
-
-	b->bytesused[0] = 0;
-	b->flags = V4L2_BUF_FLAG_LAST;
-	finish(&d->cap, out);
-	d->stopping = false;
-	d->stopped = true;
-}
-
-static void work(struct device *d)
-{
-	if (d->pub.kind != FAKE_ENCODER || d->pub.hang || d->stopped)
-		return;
-	while (d->out.streaming && d->cap.streaming && d->out.queued_count &&
-	       d->cap.queued_count)
-		encode_one(d);
-	if (d->stopping && !d->out.queued_count && d->cap.queued_count)
-		end_stream(d);
-}
-
-static int do_encoder_cmd(struct device *d, const struct v4l2_encoder_cmd *cmd,
+static int do_encoder_cmd(struct fake_device *d, const struct v4l2_encoder_cmd *cmd,
 			  bool only_try)
 {
 	if (d->pub.no_stop)
@@ -690,12 +529,12 @@ static int do_encoder_cmd(struct device *d, const struct v4l2_encoder_cmd *cmd,
 		return -EINVAL;
 	if (!only_try) {
 		d->stopping = true;
-		work(d);
+		fake_v4l2_work(d);
 	}
 	return 0;
 }
 
-static int do_control(struct device *d, const struct v4l2_control *c)
+static int do_control(struct fake_device *d, const struct v4l2_control *c)
 {
 	if (d->pub.no_controls)
 		return -EINVAL;
@@ -722,14 +561,14 @@ static struct fd_info *info_of(int fd)
 	return fd >= 0 && fd < FDS_MAX ? &fake.fds[fd] : NULL;
 }
 
-static struct device *device_of(int fd)
+static struct fake_device *device_of(int fd)
 {
 	struct fd_info *info = info_of(fd);
 
 	return info ? info->device : NULL;
 }
 
-static int open_device(struct device *d)
+static int open_device(struct fake_device *d)
 {
 	int fd;
 
@@ -746,26 +585,41 @@ static int open_device(struct device *d)
 	d->sequence = 0;
 	d->stopping = false;
 	d->stopped = false;
-	set_format(d, &d->cap, V4L2_PIX_FMT_YUYV, 0, 0);
-	set_format(d, &d->out, V4L2_PIX_FMT_YUYV, 0, 0);
+	/* A camera stays as it was left. */
+	if (!is_source(d) || !d->set_up) {
+		set_format(d, &d->cap, V4L2_PIX_FMT_YUYV, 0, 0);
+		set_format(d, &d->out, V4L2_PIX_FMT_YUYV, 0, 0);
+	}
+	d->set_up = true;
+	return fd;
+}
+
+static int open_other(int dirfd, struct fd_info info)
+{
+	int fd = sys_posix()->openat(dirfd, "/dev/null", O_RDWR | O_CLOEXEC,
+				     0);
+
+	if (fd < 0 || fd >= FDS_MAX)
+		abort();
+	fake.fds[fd] = info;
 	return fd;
 }
 
 static int fake_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
 	unsigned int n;
-	int fd;
 
-	if (!strcmp(path, "/dev/udmabuf")) {
-		if (fake.no_udmabuf)
-			return -ENOENT;
-		fd = sys_posix()->openat(dirfd, "/dev/null",
-					 O_RDWR | O_CLOEXEC, 0);
-		if (fd < 0 || fd >= FDS_MAX)
-			abort();
-		fake.fds[fd] = (struct fd_info){ .udmabuf = true };
-		return fd;
-	}
+	if (!strcmp(path, "/dev/udmabuf"))
+		return fake.no_udmabuf
+			       ? -ENOENT
+			       : open_other(dirfd, (struct fd_info){
+							   .udmabuf = true });
+	/* No test depends on the heaps of the machine it runs on. */
+	if (!strncmp(path, "/dev/dma_heap/", 14))
+		return !fake.has_heap || strcmp(path + 14, "system")
+			       ? -ENOENT
+			       : open_other(dirfd, (struct fd_info){
+							   .heap = true });
 	if (sscanf(path, "/dev/video%u", &n) == 1)
 		return n < fake.device_count ? open_device(&fake.devices[n])
 					     : -ENOENT;
@@ -805,7 +659,36 @@ static int do_udmabuf(const struct udmabuf_create *create)
 	return fd;
 }
 
-static int device_ioctl(struct device *d, unsigned long request, void *arg)
+static int do_heap(struct dma_heap_allocation_data *data)
+{
+	int fd = memfd_create("heap", MFD_CLOEXEC);
+
+	if (fd < 0 || fd >= FDS_MAX || ftruncate(fd, (off_t)data->len) < 0)
+		abort();
+	fake.fds[fd] = (struct fd_info){ .dmabuf = true,
+					 .length = (uint32_t)data->len };
+	data->fd = (uint32_t)fd;
+	return 0;
+}
+
+/* What is set beside the format may change that. */
+static int settings_ioctl(struct fake_device *d, unsigned long request, void *arg)
+{
+	struct fake_settings *s = &d->pub.settings;
+	int r;
+
+	if (!is_source(d))
+		return -ENOTTY;
+	s->is_sdr = d->pub.kind == FAKE_RADIO;
+	r = fake_settings_ioctl(s, request, arg, d->cap.count);
+	if (s->reset_width)
+		set_format(d, &d->cap, V4L2_PIX_FMT_YUYV, s->reset_width,
+			   s->reset_height);
+	s->reset_width = 0;
+	return r;
+}
+
+static int device_ioctl(struct fake_device *d, unsigned long request, void *arg)
 {
 	switch (request) {
 	case VIDIOC_QUERYCAP:
@@ -820,9 +703,6 @@ static int device_ioctl(struct device *d, unsigned long request, void *arg)
 		return do_format(d, arg, false);
 	case VIDIOC_S_FMT:
 		return do_format(d, arg, true);
-	case VIDIOC_G_PARM:
-	case VIDIOC_S_PARM:
-		return d->pub.kind == FAKE_CAMERA ? do_parm(arg) : -ENOTTY;
 	case VIDIOC_REQBUFS:
 		return do_reqbufs(d, arg);
 	case VIDIOC_QUERYBUF:
@@ -844,7 +724,7 @@ static int device_ioctl(struct device *d, unsigned long request, void *arg)
 	case VIDIOC_S_CTRL:
 		return do_control(d, arg);
 	default:
-		return -ENOTTY;
+		return settings_ioctl(d, request, arg);
 	}
 }
 
@@ -854,6 +734,9 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 
 	if (info && info->udmabuf)
 		return request == UDMABUF_CREATE ? do_udmabuf(arg) : -ENOTTY;
+	if (info && info->heap)
+		return request == DMA_HEAP_IOCTL_ALLOC ? do_heap(arg)
+						       : -ENOTTY;
 	if (!info || !info->device)
 		return sys_posix()->ioctl(fd, request, arg);
 	if (info->device->pub.unplugged)
@@ -866,7 +749,7 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 static int fake_mmap(size_t len, int prot, int flags, int fd, off_t offset,
 		     void **ret_map)
 {
-	struct device *d = device_of(fd);
+	struct fake_device *d = device_of(fd);
 	uint32_t index = (offset >> 16) & 0xf;
 	uint32_t plane = (offset >> 12) & 0xf;
 	struct fake_queue *q;
@@ -882,17 +765,19 @@ static int fake_mmap(size_t len, int prot, int flags, int fd, off_t offset,
 				 q->buffers[index].mem_fd[plane], 0, ret_map);
 }
 
-static short events_of(struct device *d)
+static short events_of(struct fake_device *d)
 {
 	short events = 0;
 
 	if (d->pub.unplugged)
 		return POLLERR | POLLHUP;
-	if (d->pub.kind == FAKE_CAMERA && d->cap.streaming && !d->pub.hang &&
+	if (is_source(d) && d->cap.streaming && !d->pub.hang &&
 	    !d->cap.done_count && d->cap.queued_count) {
 		fake.now_ns += FAKE_V4L2_FRAME_NS;
-		make_frame(d);
+		fake_v4l2_make_frame(d);
 	}
+	if (d->pub.settings.subscribed && d->pub.settings.events)
+		events |= POLLPRI;
 	if (d->cap.done_count)
 		events |= POLLIN;
 	if (d->out.done_count)
@@ -907,7 +792,7 @@ static int fake_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		struct device *d = device_of(fds[i].fd);
+		struct fake_device *d = device_of(fds[i].fd);
 
 		if (!d)
 			(void)sys_posix()->poll(&fds[i], 1, 0);
@@ -970,13 +855,36 @@ void fake_v4l2_reset(void)
 
 struct fake_v4l2 *fake_v4l2_add(enum fake_v4l2_kind kind)
 {
-	struct device *d;
+	struct fake_device *d;
 
 	if (fake.device_count == DEVICES_MAX)
 		abort();
 	d = &fake.devices[fake.device_count++];
 	d->pub.kind = kind;
+	fake_settings_init(&d->pub.settings);
 	return &d->pub;
+}
+
+void fake_v4l2_source_change(struct fake_v4l2 *dev)
+{
+	dev->settings.events += dev->settings.subscribed;
+}
+
+struct fake_state fake_v4l2_state(const struct fake_v4l2 *pub)
+{
+	const struct fake_device *d = (const struct fake_device *)pub;
+	struct fake_state state = pub->settings.now;
+
+	state.fourcc = d->cap.fourcc;
+	state.width = d->cap.width;
+	state.height = d->cap.height;
+	state.size = d->cap.size[0];
+	return state;
+}
+
+void fake_v4l2_heap(bool present)
+{
+	fake.has_heap = present;
 }
 
 void fake_v4l2_udmabuf(bool present)
@@ -986,7 +894,7 @@ void fake_v4l2_udmabuf(bool present)
 
 unsigned int fake_v4l2_queued(const struct fake_v4l2 *pub)
 {
-	const struct device *d = (const struct device *)pub;
+	const struct fake_device *d = (const struct fake_device *)pub;
 
 	return d->cap.queued_count + d->cap.done_count + d->out.queued_count +
 	       d->out.done_count;

@@ -21,11 +21,19 @@
 #include <stdint.h>
 
 #include "base/sys.h"
+#include "support/fake_settings.h"
 
 #define FAKE_V4L2_FRAME_NS UINT64_C(33000000)
 #define FAKE_V4L2_PACKET_BYTES 48u
 
-enum fake_v4l2_kind { FAKE_CAMERA, FAKE_ENCODER, FAKE_DECODER };
+/* Radios give CU08, metadata nodes UVC's; both single-planar. */
+enum fake_v4l2_kind {
+	FAKE_CAMERA,
+	FAKE_ENCODER,
+	FAKE_DECODER,
+	FAKE_RADIO,
+	FAKE_METADATA
+};
 
 /* Set fields at any time; counters are the fake's to write. */
 struct fake_v4l2 {
@@ -47,6 +55,15 @@ struct fake_v4l2 {
 	unsigned int error_frames; /* this many come with the error flag */
 	unsigned int short_frames; /* this many lack their last byte */
 	unsigned int huge_frames; /* this many claim more than their memory */
+	/* This many frames lie so: */
+	unsigned int far_frames; /* their payload begins outside */
+	unsigned int zero_stamps;
+	unsigned int odd_stamps; /* of two million microseconds */
+	unsigned int back_stamps; /* of half a second before */
+	unsigned int future_stamps; /* of an hour ahead */
+	unsigned int old_frames; /* of before the start */
+	unsigned int same_sequences;
+	unsigned int back_sequences; /* 1000 less */
 	unsigned int lost_frames; /* sequence numbers to leave out, once */
 	unsigned int skip_packets; /* this many frames make no packet */
 	unsigned int strange_keys; /* this many packets have a wrong key */
@@ -58,6 +75,8 @@ struct fake_v4l2 {
 	unsigned int frames;	/* made, or read by the encoder */
 	int32_t bitrate;
 	unsigned int forced_keys;
+	/* Of all but encoders and decoders; kept from open to open. */
+	struct fake_settings settings;
 };
 
 const struct sys_ops *fake_v4l2_ops(void);
@@ -66,6 +85,12 @@ void fake_v4l2_reset(void);
 struct fake_v4l2 *fake_v4l2_add(enum fake_v4l2_kind kind);
 /* Whether /dev/udmabuf is there; it is after a reset. */
 void fake_v4l2_udmabuf(bool present);
+/* Whether /dev/dma_heap/system is there; it is not after a reset. */
+void fake_v4l2_heap(bool present);
+/* A source change is told; found_width and so on are the test's to set. */
+void fake_v4l2_source_change(struct fake_v4l2 *dev);
+/* What it is set to: compare by bytes. */
+struct fake_state fake_v4l2_state(const struct fake_v4l2 *dev);
 /* The value of every byte of the frame with this sequence number. */
 uint8_t fake_v4l2_pixel(uint32_t sequence);
 /* Buffers that the device holds now, of both queues. */

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the fake devices do: frames, packets, and what is wrong with them. */
+#include "support/fake_v4l2_device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/videodev2.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+
+static uint32_t shift(uint32_t *list, uint32_t *count)
+{
+	uint32_t first = list[0];
+
+	(*count)--;
+	memmove(list, list + 1, *count * sizeof(*list));
+	return first;
+}
+
+uint8_t fake_v4l2_pixel(uint32_t sequence)
+{
+	return (uint8_t)(sequence * 7 + 16);
+}
+
+static void finish(struct fake_queue *q, uint32_t index)
+{
+	q->buffers[index].place = DONE;
+	q->done[q->done_count++] = index;
+}
+
+/* Takes one from a countdown: whether this one goes wrong. */
+static bool count_down(unsigned int *left)
+{
+	return *left ? (*left)-- : 0;
+}
+
+static void fill(const struct fake_buffer *b, uint32_t p, uint32_t bytes,
+		 uint8_t value)
+{
+	uint8_t line[4096];
+	uint32_t at = 0;
+
+	memset(line, value, sizeof(line));
+	while (at < bytes) {
+		uint32_t n = MIN(bytes - at, (uint32_t)sizeof(line));
+
+		if (pwrite(b->mem_fd[p], line, n, b->mem_offset[p] + at) !=
+		    (ssize_t)n)
+			abort();
+		at += n;
+	}
+}
+
+/* The stamp of a frame made now, and what goes wrong with it. */
+static struct timeval stamp_of(struct fake_device *d)
+{
+	uint64_t ns = fake_v4l2_now_ns();
+	struct timeval tv;
+
+	if (count_down(&d->pub.back_stamps))
+		ns -= 500000000u;
+	if (count_down(&d->pub.future_stamps))
+		ns += UINT64_C(3600000000000);
+	if (count_down(&d->pub.old_frames))
+		ns = 1000000;
+	tv.tv_sec = (time_t)(ns / 1000000000u);
+	tv.tv_usec = (suseconds_t)(ns % 1000000000u / 1000);
+	if (count_down(&d->pub.zero_stamps))
+		memset(&tv, 0, sizeof(tv));
+	if (count_down(&d->pub.odd_stamps))
+		tv.tv_usec = 2000000;
+	return tv;
+}
+
+void fake_v4l2_make_frame(struct fake_device *d)
+{
+	struct fake_queue *q = &d->cap;
+	uint32_t index = shift(q->queued, &q->queued_count);
+	struct fake_buffer *b = &q->buffers[index];
+	bool is_short = count_down(&d->pub.short_frames);
+	bool is_huge = count_down(&d->pub.huge_frames);
+	uint32_t p;
+
+	d->sequence += d->pub.lost_frames;
+	d->pub.lost_frames = 0;
+	for (p = 0; p < q->plane_count; p++) {
+		fill(b, p, q->size[p], fake_v4l2_pixel(d->sequence));
+		b->bytesused[p] = q->size[p] - is_short;
+		if (is_huge)
+			b->bytesused[p] = UINT32_MAX;
+	}
+	b->flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC |
+		   V4L2_BUF_FLAG_TSTAMP_SRC_SOE;
+	if (count_down(&d->pub.error_frames))
+		b->flags |= V4L2_BUF_FLAG_ERROR;
+	b->sequence = d->sequence;
+	if (count_down(&d->pub.back_sequences))
+		b->sequence -= 1000;
+	if (!count_down(&d->pub.same_sequences))
+		d->sequence++;
+	b->offset = count_down(&d->pub.far_frames) ? q->size[0] + 8 : 0;
+	b->stamp = stamp_of(d);
+	d->pub.frames++;
+	finish(q, index);
+}
+
+static uint32_t crc_of(const struct fake_queue *q, const struct fake_buffer *b)
+{
+	uint8_t bytes[4096];
+	uint32_t crc = 0;
+	uint32_t p;
+
+	for (p = 0; p < q->plane_count; p++) {
+		uint32_t at = 0;
+
+		while (at < q->size[p]) {
+			uint32_t n =
+				MIN(q->size[p] - at, (uint32_t)sizeof(bytes));
+
+			if (pread(b->mem_fd[p], bytes, n,
+				  b->mem_offset[p] + at) != (ssize_t)n)
+				abort();
+			crc = crc32c(crc, bytes, n);
+			at += n;
+		}
+	}
+	return crc;
+}
+
+static void write_packet(struct fake_device *d, const struct fake_buffer *in,
+			 struct fake_buffer *b)
+{
+	uint8_t packet[FAKE_V4L2_PACKET_BYTES] = {0x4f, 0x4f, 0x4f, 0x4f,
+						  0xff, 0xff, 0xff, 0xff};
+	bool key = !d->sequence || d->force_key ||
+		   (d->pub.gop && d->sequence % d->pub.gop == 0);
+
+	d->force_key = false;
+	store_be32(packet + 8, 3); /* version */
+	store_be32(packet + 12, d->out.width);
+	store_be32(packet + 16, d->out.height);
+	store_be32(packet + 20, key ? 1u << 10 : 0);
+	store_be32(packet + 44, crc_of(&d->out, in));
+	if (pwrite(b->mem_fd[0], packet, sizeof(packet), b->mem_offset[0]) !=
+	    (ssize_t)sizeof(packet))
+		abort();
+	b->bytesused[0] = sizeof(packet);
+	if (count_down(&d->pub.short_frames))
+		b->bytesused[0] = 0;
+	b->flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
+	if (count_down(&d->pub.error_frames))
+		b->flags |= V4L2_BUF_FLAG_ERROR;
+	b->stamp = in->stamp;
+	if (count_down(&d->pub.strange_keys))
+		b->stamp.tv_sec += 1000;
+	b->sequence = d->sequence;
+}
+
+static void encode_one(struct fake_device *d)
+{
+	uint32_t in = shift(d->out.queued, &d->out.queued_count);
+	uint32_t out;
+
+	d->pub.frames++;
+	if (count_down(&d->pub.skip_packets)) {
+		d->sequence++;
+		finish(&d->out, in);
+		return;
+	}
+	/* Last in, first out: who pairs by index pairs wrongly. */
+	out = d->cap.queued[--d->cap.queued_count];
+	write_packet(d, &d->out.buffers[in], &d->cap.buffers[out]);
+	d->sequence++;
+	finish(&d->out, in);
+	finish(&d->cap, out);
+}
+
+static void end_stream(struct fake_device *d)
+{
+	uint32_t out = d->cap.queued[--d->cap.queued_count];
+	struct fake_buffer *b = &d->cap.buffers[out];
+
+	b->bytesused[0] = 0;
+	b->flags = V4L2_BUF_FLAG_LAST;
+	finish(&d->cap, out);
+	d->stopping = false;
+	d->stopped = true;
+}
+
+void fake_v4l2_work(struct fake_device *d)
+{
+	if (d->pub.kind != FAKE_ENCODER || d->pub.hang || d->stopped)
+		return;
+	while (d->out.streaming && d->cap.streaming && d->out.queued_count &&
+	       d->cap.queued_count)
+		encode_one(d);
+	if (d->stopping && !d->out.queued_count && d->cap.queued_count)
+		end_stream(d);
+}
