@@ -190,13 +190,13 @@ def check_m2m(directory):
 def run_of(directory):
     """What one of two agents that ran at the same time did, in figures that compare."""
     report = json.load(open(os.path.join(directory, "report.json")))
-    stamps = [p[1] for p in tap(directory)[1]]
-    span = (stamps[-1] - stamps[0]) / 1e9 if len(stamps) > 1 else 0.0
+    stamps = [p[1] / 1e9 for p in tap(directory)[1]] or [0.0]
+    span = stamps[-1] - stamps[0]
     seen = report["frames_captured"] + report["frames_lost"]
-    return {"report": report, "put": len(stamps), "span": span,
+    return {"report": report, "put": len(stamps), "span": span, "last": stamps[-1],
             "share": report["frames_captured"] / seen if seen else 0.0,
             "rate": len(stamps) / span if span else 0.0,
-            "gap": max([(b - a) / 1e9 for a, b in zip(stamps, stamps[1:])], default=float("inf"))}
+            "gap": max([b - a for a, b in zip(stamps, stamps[1:])], default=float("inf"))}
 
 
 def check_slow_acks(directory):
@@ -215,11 +215,13 @@ def check_slow_acks(directory):
     p50 = [run["report"]["persisted_latency_ms_p50"] for run in (prompt, slow)]
     check("the acks were what was asked for", p50[0] < 50000 < p50[1], p50)
     # Against the agent beside it: a busy host takes frames from both, waiting for acks from one.
-    for key, what in (("share", "the camera gave up as few frames"), ("rate", "as many frames per second"),
-                      ("span", "frames came for as long")):
+    for key, what in (("share", "the camera gave up as few frames"), ("rate", "as many frames per second")):
         check(f"slow acks: {what}", slow[key] >= 0.8 * prompt[key] > 0, (slow[key], prompt[key]))
     gap_max = max(2.0, 3 * prompt["gap"])
     check("slow acks: no gap between frames", slow["gap"] <= gap_max, (slow["gap"], gap_max))
+    # Both clocks are the guest's. When each agent opened its camera is the host's affair.
+    check("slow acks: frames came to the end", prompt["last"] - slow["last"] <= gap_max and
+          slow["span"] >= 0.5 * prompt["span"], (slow["last"], prompt["last"], slow["span"], prompt["span"]))
 
 
 def check_refusals(directory):
