@@ -18,8 +18,10 @@
 
 #if HAVE_AVCODEC
 #define SOFT_FFV1 &soft_ffv1
+#define SOFT_AAC &soft_aac
 #else
 #define SOFT_FFV1 NULL
+#define SOFT_AAC NULL
 #endif
 #if HAVE_TURBOJPEG
 #define SOFT_JPEG &soft_jpeg
@@ -37,6 +39,9 @@ static const struct soft_row {
 	{CAPTURE_FORMAT_JPEG, CAPTURE_MEDIA_PICTURE, SOFT_JPEG},
 	{CAPTURE_FORMAT_FFV1, CAPTURE_MEDIA_PICTURE, SOFT_FFV1},
 	{CAPTURE_FORMAT_Y16, CAPTURE_MEDIA_PICTURE, &soft_y16},
+	{CAPTURE_FORMAT_ALAW, CAPTURE_MEDIA_SAMPLES, &soft_g711},
+	{CAPTURE_FORMAT_ULAW, CAPTURE_MEDIA_SAMPLES, &soft_g711},
+	{CAPTURE_FORMAT_AAC, CAPTURE_MEDIA_SAMPLES, SOFT_AAC},
 };
 
 static const struct encoder_ops soft_ops;
@@ -71,8 +76,10 @@ static int alloc_slots(struct soft *s, uint32_t count)
 	uint32_t i;
 
 	assert(s->slot_bytes && s->slots_per_frame);
-	s->slot_count =
-		MAX(count ? count : CAPTURE_SOFTWARE_SLOTS, s->slots_per_frame);
+	/* Room for a frame's packets while as many as ever are out. */
+	if (!count)
+		count = CAPTURE_SOFTWARE_SLOTS + s->slots_per_frame - 1;
+	s->slot_count = MAX(count, s->slots_per_frame);
 	if (s->slot_count > CAPTURE_BUFFERS_MAX)
 		return -EINVAL;
 	for (i = 0; i < s->slot_count; i++) {

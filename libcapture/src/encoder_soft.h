@@ -87,6 +87,8 @@ void soft_slot_push(struct soft *s, struct soft_slot *slot,
 void packet_origin_advance(struct packet_origin *origin, uint64_t samples,
 			   uint32_t sample_rate);
 
+extern const struct soft_codec soft_aac;
+extern const struct soft_codec soft_g711;
 extern const struct soft_codec soft_ffv1;
 extern const struct soft_codec soft_jpeg;
 extern const struct soft_codec soft_openh264;
