@@ -10,6 +10,7 @@ support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
 	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
+support_src += tests/support/fake_source.c
 support_src += tests/support/store_mem.c
 support_src += tests/support/loop_fault.c tests/support/serve_child.c \
 	tests/support/sqlite_fault.c tests/support/upload_raw.c
@@ -28,6 +29,7 @@ unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 unit_tests += test_capture_aac test_capture_g711 test_capture_records test_capture_synthetic
 unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media
+unit_tests += test_capture_supervisor
 unit_tests += test_catalog test_index test_segment_codec test_store_local
 unit_tests += test_clip test_ingest test_live test_media_out test_serve_control
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
@@ -36,7 +38,7 @@ unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=
 
-fault_tests += fault_capture
+fault_tests += fault_capture fault_supervisor
 fault_tests += fault_store
 fault_tests += fault_agent fault_producer fault_serve
 $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
@@ -44,6 +46,7 @@ $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uri
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
 sim_tests += sim_store_crash
+sim_tests += sim_supervisor
 
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c

@@ -50,7 +50,9 @@ static PRINTF(4, 5) void tell(struct supervisor *s,
 		.attempt = s->failures,
 		.epoch = s->epoch,
 		.at_ns = s->now_ns,
-		.wait_ns = waiting ? s->act_ns - s->now_ns : 0,
+		.wait_ns = waiting && s->act_ns > s->now_ns
+				   ? s->act_ns - s->now_ns
+				   : 0,
 		.stats = &s->stats,
 	};
 	va_list args;
@@ -128,7 +130,8 @@ static int arm(struct supervisor *s)
 	uint64_t due = due_ns(s);
 	int r;
 
-	if (s->armed_ns > s->now_ns && s->armed_ns <= due)
+	if (s->armed_ns == due || (due != UINT64_MAX && s->armed_ns <= due &&
+				   s->armed_ns > s->now_ns))
 		return 0;
 	if (due != UINT64_MAX) {
 		value.it_value.tv_sec = (time_t)(due / NS_PER_S);
@@ -175,7 +178,8 @@ static void begin_outage(struct supervisor *s)
 		return;
 	s->outage = true;
 	s->outage_from_ns = s->now_ns;
-	s->blank_ns = s->now_ns;
+	/* Not two at one instant, if one outage follows another. */
+	s->blank_ns = MAX(s->blank_ns, s->now_ns);
 }
 
 static void end_outage(struct supervisor *s)
@@ -189,18 +193,13 @@ static void end_outage(struct supervisor *s)
 	s->stats.outage_ns_max = MAX(s->stats.outage_ns_max, ns);
 }
 
-static void plan(struct supervisor *s, enum supervisor_state state,
-		 uint64_t max_ns)
-{
-	s->state = state;
-	s->act_ns = s->now_ns + supervisor_backoff_ns(s, max_ns);
-}
-
 static void close_and_wait(struct supervisor *s)
 {
 	begin_outage(s);
 	close_inner(s);
-	plan(s, SUPERVISOR_WAITING, s->config.backoff_max_ns);
+	s->state = SUPERVISOR_WAITING;
+	s->act_ns = s->now_ns + supervisor_backoff_ns(s, &s->failures,
+						      s->config.backoff_max_ns);
 }
 
 static int start_inner(struct supervisor *s)
@@ -269,11 +268,14 @@ static void lose_signal(struct supervisor *s, enum capture_signal signal)
 {
 	begin_outage(s);
 	unwatch(s);
-	if (capture_source_stop(s->inner) < 0)
+	if (capture_source_stop(s->inner) < 0) {
 		close_and_wait(s); /* off for us, but of no use any more */
-	else
-		plan(s, SUPERVISOR_NO_SIGNAL,
-		     MIN(s->config.signal_ns, s->config.backoff_max_ns));
+	} else {
+		s->state = SUPERVISOR_NO_SIGNAL;
+		s->act_ns =
+			s->now_ns + supervisor_backoff_ns(s, &s->polls,
+							  s->config.signal_ns);
+	}
 	tell_lost(s, signal);
 }
 
@@ -511,6 +513,7 @@ static struct capture_frame *frame_came(struct supervisor *s,
 	s->refused_known = false;
 	if (s->now_ns - s->started_ns >= s->config.stable_ns) {
 		s->failures = 0;
+		s->polls = 0;
 		s->restarted = false;
 	}
 	return supervisor_wrap(s, inner);

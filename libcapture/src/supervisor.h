@@ -56,6 +56,7 @@ struct supervisor {
 	enum capture_signal lost; /* OK: no loss was told */
 	uint64_t random;	  /* of the jitter */
 	uint32_t failures;	  /* in a row */
+	uint32_t polls;		  /* for a signal, in a row */
 	bool refused_known;
 	struct capture_format refused; /* the last that was told */
 
@@ -127,8 +128,9 @@ bool supervisor_same_format(const struct capture_format *a,
 void supervisor_add_stats(struct capture_source_stats *sum,
 			  const struct capture_source_stats *from);
 
-/* The n-th wait after @failures, which it counts: [min, max], by jitter. */
-uint64_t supervisor_backoff_ns(struct supervisor *s, uint64_t max_ns);
+/* The wait after one more of @count, which it counts: longer each time. */
+uint64_t supervisor_backoff_ns(struct supervisor *s, uint32_t *count,
+			       uint64_t max_ns);
 
 /* --- supervisor_frames.c ------------------------------------------------ */
 

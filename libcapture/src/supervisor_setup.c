@@ -201,16 +201,17 @@ static uint64_t random_next(uint64_t *state)
 }
 
 /* Half of the bound is certain, the other half is jitter. */
-uint64_t supervisor_backoff_ns(struct supervisor *s, uint64_t max_ns)
+uint64_t supervisor_backoff_ns(struct supervisor *s, uint32_t *count,
+			       uint64_t max_ns)
 {
 	uint64_t floor_ns = MIN(s->config.backoff_min_ns, max_ns);
 	uint64_t bound_ns = max_ns;
 	uint64_t half_ns;
 
-	if (2 * floor_ns <= max_ns >> s->failures)
-		bound_ns = 2 * floor_ns << s->failures;
-	if (s->failures < DOUBLINGS_MAX)
-		s->failures++;
+	if (2 * floor_ns <= max_ns >> *count)
+		bound_ns = 2 * floor_ns << *count;
+	if (*count < DOUBLINGS_MAX)
+		(*count)++;
 	half_ns = MAX(bound_ns / 2, floor_ns);
 	return half_ns + random_next(&s->random) % (bound_ns - half_ns + 1);
 }
