@@ -7,9 +7,12 @@ kvsctl_src := $(addprefix tools/kvsctl/, \
 kvsctl_lib_src := $(addprefix tools/kvsctl/, args.c settings.c text.c)
 
 # tools/bench: programs that `make bench` measures, or measures with
-bench_programs := bench_framing bench_load
-bench_archives := io core proto base
+bench_programs := bench_framing bench_load bench_capture
+bench_framing_archives := io core proto base
+bench_load_archives := $(bench_framing_archives)
+bench_capture_archives := capture base
 bench_framing_src := tools/bench/framing.c tools/bench/mp4_table.c
 bench_load_src := tools/bench/load.c
+bench_capture_src := tools/bench/capture.c tools/bench/v4l2_loop.c
 # Tools include their own files as "kvsctl/x.h".
 $(O)/obj/tools/%.o: ours_cpp += -Itools

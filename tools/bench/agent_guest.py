@@ -26,15 +26,15 @@ CONF = """\
 endpoint = {endpoint}
 ca_bundle = {ca}
 credentials = {credentials}
-[stream]
-name = {stream}
+[stream {stream}]
 create = yes
 retention = 1h
-[camera]
+[source camera]
+kind = camera
+stream = {stream}
 size = {size}
 rate = 30
-[encoder]
-kind = m2m
+encoder = m2m
 gop = {gop}
 """
 
