@@ -20,6 +20,11 @@
 
 #define CAPTURE_CONTROLS_MAX 256 /* of a node, classes included */
 #define CAPTURE_MENU_ITEMS_MAX 256
+/*
+ * How far ahead of the clock a stamp may be: some drivers project it to the
+ * end of a frame that is still under way (vivid: most of a frame's time).
+ */
+#define CAPTURE_STAMP_AHEAD_NS 1000000000u
 /* Events taken from a node in one turn; a driver keeps a few at most. */
 #define CAPTURE_EVENTS_MAX 32
 
@@ -80,6 +85,8 @@
  */
 #define CAPTURE_MEASURE_BYTES (256u << 10)
 #define CAPTURE_MEASURE_RUNS 3
+/* Less is read too fast to tell, and whichever way it is costs nothing. */
+#define CAPTURE_MEASURE_BYTES_MIN 16384u
 #define CAPTURE_MEASURE_RATIO 4
 
 #endif

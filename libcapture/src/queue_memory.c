@@ -270,6 +270,10 @@ static int measure(struct queue *q, bool *ret_cached)
 	uint64_t map_ns;
 	void *heap;
 
+	if (len < CAPTURE_MEASURE_BYTES_MIN) {
+		*ret_cached = true;
+		return 0;
+	}
 	heap = calloc(1, CAPTURE_MEASURE_BYTES);
 	if (!heap)
 		return -ENOMEM;

@@ -230,6 +230,52 @@ int settings_begin(struct settings_journal *j, const struct sys_ops *sys,
 	return r;
 }
 
+/* Whether a control is one to put back when the driver changed it. */
+static bool is_kept(const struct capture_control *c)
+{
+	return c->readable && c->type != CAPTURE_CONTROL_OTHER &&
+	       c->type != CAPTURE_CONTROL_BUTTON &&
+	       !(c->flags &
+		 (V4L2_CTRL_FLAG_READ_ONLY | V4L2_CTRL_FLAG_WRITE_ONLY |
+		  V4L2_CTRL_FLAG_VOLATILE | V4L2_CTRL_FLAG_EXECUTE_ON_WRITE));
+}
+
+/* Remembers all controls, once. */
+static int save_all(struct settings_journal *j)
+{
+	AUTO(capture_control_list_free)
+	struct capture_control_list *list = NULL;
+	size_t i;
+	int r;
+
+	if (j->all)
+		return 0;
+	r = control_list_of(j->sys, j->fd, &list);
+	if (r < 0)
+		return r;
+	j->all = calloc(list->count + 1, sizeof(*j->all));
+	if (!j->all)
+		return -ENOMEM;
+	for (i = 0; i < list->count; i++) {
+		const struct capture_control *c = &list->controls[i];
+		struct saved_control *save = &j->all[j->all_count];
+
+		if (!is_kept(c))
+			continue;
+		save->id = c->id;
+		save->value = c->value;
+		j->all_count++;
+	}
+	return 0;
+}
+
+void settings_end(struct settings_journal *j)
+{
+	free(j->all);
+	j->all = NULL;
+	j->all_count = 0;
+}
+
 /* --- changes ------------------------------------------------------------ */
 
 static int apply_input(struct settings_journal *j, uint32_t input)
@@ -241,6 +287,9 @@ static int apply_input(struct settings_journal *j, uint32_t input)
 		return -ENXIO;
 	if (j->input == value)
 		return 0;
+	r = save_all(j);
+	if (r < 0)
+		return r;
 	settings_will_change(j);
 	r = j->sys->ioctl(j->fd, VIDIOC_S_INPUT, &value);
 	if (r == -EINVAL)
@@ -267,6 +316,9 @@ static int apply_timings(struct settings_journal *j)
 		return is_lacking(r) ? -ENXIO : r;
 	if (v4l2_same_timings(&now, &found))
 		return 0;
+	r = save_all(j);
+	if (r < 0)
+		return r;
 	j->timings = now;
 	j->changed_timings = true;
 	settings_will_change(j);
@@ -382,15 +434,21 @@ static int check_rect(struct settings_journal *j, uint32_t target,
 	return known && same_rect(&now, &want) ? 0 : -ERANGE;
 }
 
-static int apply_rect(struct settings_journal *j, uint32_t target, bool known,
+static int apply_rect(struct settings_journal *j, uint32_t target,
 		      const struct capture_rect *wanted)
 {
 	struct v4l2_rect want = rect_of(wanted);
+	struct v4l2_rect now;
+	bool known;
 	int r;
 
+	/* Not what the journal knows: that may be of another input. */
+	r = read_rect(j, target, &now, &known);
+	if (r < 0)
+		return r;
 	if (!known)
 		return -ENXIO;
-	if (check_rect(j, target, wanted) == 0)
+	if (same_rect(&now, &want))
 		return 0;
 	settings_will_change(j);
 	r = write_rect(j, target, &want);
@@ -420,7 +478,7 @@ int settings_apply_before(struct settings_journal *j,
 	r = apply_controls(j, settings);
 	if (r < 0 || !settings->crop)
 		return r;
-	r = apply_rect(j, V4L2_SEL_TGT_CROP, j->known_crop, settings->crop);
+	r = apply_rect(j, V4L2_SEL_TGT_CROP, settings->crop);
 	return r < 0 ? settings_fail(settings, "crop", r) : 0;
 }
 
@@ -430,8 +488,7 @@ int settings_apply_after(struct settings_journal *j,
 	int r;
 
 	if (settings && settings->compose) {
-		r = apply_rect(j, V4L2_SEL_TGT_COMPOSE, j->known_compose,
-			       settings->compose);
+		r = apply_rect(j, V4L2_SEL_TGT_COMPOSE, settings->compose);
 		if (r < 0)
 			return settings_fail(settings, "compose", r);
 	}
@@ -505,6 +562,31 @@ static int restore_controls(struct settings_journal *j)
 		if (control_set(j->sys, j->fd, c->id, c->wide, c->value) < 0)
 			failures++;
 	}
+	return failures;
+}
+
+/* What the driver changed by itself, and is not as it was again by now. */
+static int restore_driven(struct settings_journal *j)
+{
+	struct capture_control_setting setting = {0};
+	struct v4l2_query_ext_ctrl q;
+	int failures = 0;
+	int64_t value;
+	size_t i;
+
+	for (i = 0; i < j->all_count; i++) {
+		setting.id = j->all[i].id;
+		if (control_find(j->sys, j->fd, &setting, &q) < 0 ||
+		    control_get(j->sys, j->fd, &q, &value) < 0) {
+			failures++;
+			continue;
+		}
+		if (value != j->all[i].value &&
+		    control_set(j->sys, j->fd, q.id, control_is_wide(&q),
+				j->all[i].value) < 0)
+			failures++;
+	}
+	settings_end(j);
 	return failures;
 }
 
@@ -591,6 +673,7 @@ static int restore_all(struct settings_journal *j)
 		input = j->input;
 		failures += j->sys->ioctl(j->fd, VIDIOC_S_INPUT, &input) < 0;
 	}
+	failures += restore_driven(j);
 	for (round = 0; round < RESTORE_ROUNDS; round++)
 		left = restore_round(j);
 	return failures + left;
@@ -613,6 +696,7 @@ int settings_restore(struct settings_journal *j)
 	if (is_gone(j)) {
 		j->changed = false;
 		j->control_count = 0;
+		settings_end(j);
 		return -ENODEV;
 	}
 	/* Of the input that was set: before that changes. */

@@ -47,6 +47,12 @@ struct settings_journal {
 	bool changed_timings;
 	uint32_t control_count;
 	struct saved_control controls[CAPTURE_SETTINGS_CONTROLS_MAX];
+	/*
+	 * Inputs and timings change controls by themselves (of brightness,
+	 * ranges): all that can be set, by rising id. NULL: not needed.
+	 */
+	struct saved_control *all;
+	size_t all_count;
 };
 
 /**
@@ -90,6 +96,9 @@ int settings_sample_rate(struct settings_journal *j, uint32_t wanted,
  * capture_source_restore(). Does nothing the second time.
  */
 int settings_restore(struct settings_journal *j);
+
+/* Frees what the journal holds. */
+void settings_end(struct settings_journal *j);
 
 /* Tells @settings' owner which one failed. Returns @error. */
 int settings_fail(const struct capture_settings *settings, const char *name,

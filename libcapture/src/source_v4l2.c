@@ -42,6 +42,7 @@ void source_v4l2_set_state(struct source_v4l2 *s, enum stream_state next)
 
 void source_v4l2_destroy(struct source_v4l2 *s)
 {
+	settings_end(&s->journal);
 	frame_pool_close(s->copies);
 	queue_fini(&s->queue);
 	sys_close(s->base.sys, &s->fd);

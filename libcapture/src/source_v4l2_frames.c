@@ -143,11 +143,11 @@ static bool stamp_is_possible(struct source_v4l2 *s,
 			      const struct queue_done *done)
 {
 	bool monotonic = clock_of(done->flags) == CAPTURE_CLOCK_MONOTONIC;
+	uint64_t now_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 
 	if (!done->stamp_ns ||
-	    (monotonic &&
-	     (is_before_start(s, done) ||
-	      done->stamp_ns > sys_now_ns(s->base.sys, CLOCK_MONOTONIC)))) {
+	    (monotonic && (is_before_start(s, done) ||
+			   done->stamp_ns > now_ns + CAPTURE_STAMP_AHEAD_NS))) {
 		s->stats.stamps_bad++;
 		return false;
 	}

@@ -3,14 +3,20 @@
  * What libcapture can do on this machine, as JSON lines; run it in a guest.
  *
  *	capture_probe list
+ *	capture_probe controls [--device PATH]
  *	capture_probe capture [options]		one line per rung
  *	capture_probe encode [options]		camera -> encoder
  *
  *	--device PATH	camera; default: the first
  *	--encoder PATH	M2M node; default: by capability
  *	--backend m2m|software|auto
- *	--rung S1|S2|S3|S5|auto	of the camera; `capture` alone: each in turn
+ *	--rung S1|S2|S3|S4|S5|auto	of the camera; `capture` alone: each in turn
  *	--coded-rung ...	of the compressed side
+ *	--as-is		format, size and rate as the node has them
+ *	--set NAME=VALUE	a control, menus by number; may be repeated
+ *	--input N	--timings	of the device; --crop LEFT,TOP,WxH
+ *	--borrow N	frames out before copies are made
+ *	--hold N	frames to keep while capturing
  *	--format FOURCC	default YU12
  *	--size WxH	default 640x480; --rate N, default 30
  *	--frames N	default 30
@@ -31,6 +37,7 @@
 
 #include <capture/device.h>
 #include <capture/encoder.h>
+#include <capture/settings.h>
 #include <capture/source.h>
 
 #include "base/macros.h"
@@ -38,6 +45,8 @@
 #include "base/sys.h"
 
 #define WAIT_NS UINT64_C(5000000000)
+#define CONTROLS_MAX 16
+#define HOLD_MAX 32
 
 struct options {
 	const char *device;
@@ -56,6 +65,13 @@ struct options {
 	int64_t bitrate;
 	const char *raw;
 	const char *out;
+	bool as_is;
+	uint32_t borrow;
+	uint32_t hold;
+	struct capture_settings settings;
+	struct capture_settings_error error;
+	struct capture_rect crop;
+	struct capture_control_setting controls[CONTROLS_MAX];
 	char found[CAPTURE_PATH_BYTES];
 };
 
@@ -177,6 +193,34 @@ static int find_camera(struct options *o)
 	return o->device ? 0 : 77;
 }
 
+/* --- controls ----------------------------------------------------------- */
+
+static int controls(const struct options *o)
+{
+	struct capture_control_list *l;
+	size_t i;
+	int r;
+
+	r = capture_control_list_new(NULL, o->device, &l);
+	if (r < 0)
+		return failed("controls", r);
+	for (i = 0; i < l->count; i++) {
+		const struct capture_control *c = &l->controls[i];
+
+		printf("{\"id\": %u, \"key\": \"%s\", \"type\": \"%s\", "
+		       "\"min\": %lld, \"max\": %lld, \"step\": %lld, "
+		       "\"default\": %lld, \"value\": %lld, "
+		       "\"readable\": %s, \"items\": %zu}\n",
+		       c->id, c->key, capture_control_type_name(c->type),
+		       (long long)c->minimum, (long long)c->maximum,
+		       (long long)c->step, (long long)c->default_value,
+		       (long long)c->value, c->readable ? "true" : "false",
+		       c->item_count);
+	}
+	(void)capture_control_list_free(l);
+	return 0;
+}
+
 /* --- capture ------------------------------------------------------------ */
 
 static int open_stream(const struct options *o, enum capture_rung rung,
@@ -191,21 +235,110 @@ static int open_stream(const struct options *o, enum capture_rung rung,
 		.rate_num = o->rate,
 		.rate_den = 1,
 		.rung = rung,
+		.settings = &o->settings,
+		.borrow_max = o->borrow,
 	};
 
+	if (o->as_is) {
+		config.fourcc_count = 0;
+		config.width = 0;
+		config.height = 0;
+		config.rate_num = 0;
+		config.rate_den = 0;
+	}
 	return capture_source_open(NULL, &config, ret);
+}
+
+/* What was seen of the frames of one run. */
+struct seen {
+	FILE *raw;
+	struct capture_frame *held[HOLD_MAX];
+	uint64_t first_ns;
+	uint64_t last_ns;
+	uint64_t stamp_ns;
+	uint32_t sequence_first;
+	uint32_t flags;		/* of all frames */
+	const char *clock;
+	const char *point;
+	bool dmabuf;
+	bool rising;
+};
+
+static void see(const struct options *o, struct seen *seen, uint32_t i,
+		struct capture_frame *frame)
+{
+	uint32_t slot = o->hold ? i % o->hold : 0;
+	uint32_t p;
+
+	seen->last_ns = now_ns();
+	if (!i) {
+		seen->first_ns = seen->last_ns;
+		seen->sequence_first = frame->sequence;
+	} else if (frame->stamp_ns <= seen->stamp_ns) {
+		seen->rising = false;
+	}
+	seen->stamp_ns = frame->stamp_ns;
+	seen->flags |= frame->flags;
+	seen->clock = clock_text(frame->clock);
+	seen->point = point_text(frame->point);
+	seen->dmabuf = frame->planes[0].dmabuf_fd >= 0;
+	for (p = 0; seen->raw && p < frame->plane_count; p++)
+		(void)fwrite(frame->planes[p].map + frame->planes[p].offset, 1,
+			     frame->planes[p].bytesused, seen->raw);
+	if (o->hold) {
+		(void)capture_frame_unref(seen->held[slot]);
+		seen->held[slot] = capture_frame_ref(frame);
+	}
+	(void)capture_frame_unref(frame);
+}
+
+static void report_capture(const struct options *o, enum capture_rung rung,
+			   struct capture_source *s, const struct seen *seen)
+{
+	const struct capture_format *f = capture_source_format(s);
+	struct capture_source_stats stats;
+	char text[FOURCC_TEXT_BYTES];
+
+	capture_source_stats(s, &stats);
+	printf("{\"asked\": \"%s\", \"rung\": \"%s\", \"fourcc\": \"%s\", "
+	       "\"width\": %u, \"height\": %u, \"planes\": %u, "
+	       "\"bytes\": %u, \"media\": %d, \"sample_rate\": %u, "
+	       "\"sample_bytes\": %u, \"sequence\": %u, \"flags\": %u, "
+	       "\"rising\": %s, \"signal\": \"%s\", ",
+	       capture_rung_name(rung), capture_rung_name(stats.rung),
+	       fourcc_text(f->fourcc, text), f->width, f->height,
+	       f->plane_count, f->size[0], (int)f->media, f->sample_rate,
+	       f->sample_bytes, seen->sequence_first, seen->flags,
+	       seen->rising ? "true" : "false",
+	       capture_signal_name(capture_source_signal(s)));
+	printf("\"frames\": %llu, \"fps\": %.2f, \"dmabuf\": %s, "
+	       "\"clock\": \"%s\", \"meaning\": \"%s\", \"lost\": %llu, "
+	       "\"errors\": %llu, \"short\": %llu, \"stale\": %llu, "
+	       "\"dropped\": %llu, \"stamps\": %llu, \"copies\": %llu, "
+	       "\"touched\": %llu, \"buffers\": %u, "
+	       "\"memory_bytes\": %llu, \"map_mb_per_s\": %llu, ",
+	       (unsigned long long)stats.frames,
+	       o->frames > 1 ? (o->frames - 1) * 1e9 /
+				       (double)(seen->last_ns - seen->first_ns)
+			     : 0.0,
+	       seen->dmabuf ? "true" : "false", seen->clock, seen->point,
+	       (unsigned long long)stats.frames_lost,
+	       (unsigned long long)stats.frames_error,
+	       (unsigned long long)stats.frames_short,
+	       (unsigned long long)stats.frames_stale,
+	       (unsigned long long)stats.frames_dropped,
+	       (unsigned long long)(stats.stamps_bad + stats.stamps_backward),
+	       (unsigned long long)stats.copies,
+	       (unsigned long long)stats.bytes_touched, stats.buffer_count,
+	       (unsigned long long)stats.memory_bytes,
+	       (unsigned long long)(stats.map_read_bytes_per_s / 1000000));
 }
 
 static int capture_one(const struct options *o, enum capture_rung rung)
 {
-	struct capture_source_stats stats;
+	struct seen seen = { .clock = "", .point = "", .rising = true };
 	struct capture_frame *frame;
 	struct capture_source *s;
-	uint64_t first_ns = 0;
-	uint64_t last_ns = 0;
-	const char *clock = "";
-	const char *point = "";
-	bool dmabuf = false;
 	uint32_t i;
 	int r;
 
@@ -216,45 +349,31 @@ static int capture_one(const struct options *o, enum capture_rung rung)
 		return 0;
 	}
 	if (r < 0)
-		return failed("open", r);
+		return failed(o->error.name[0] ? o->error.name : "open", r);
+	seen.raw = o->raw ? fopen(o->raw, "wb") : NULL;
 	r = capture_source_start(s);
 	for (i = 0; r == 0 && i < o->frames; i++) {
 		r = capture_source_dequeue(s, now_ns() + WAIT_NS, &frame);
-		if (r < 0)
-			break;
-		last_ns = now_ns();
-		first_ns = i ? first_ns : last_ns;
-		clock = clock_text(frame->clock);
-		point = point_text(frame->point);
-		dmabuf = frame->planes[0].dmabuf_fd >= 0;
-		(void)capture_frame_unref(frame);
+		if (r == 0)
+			see(o, &seen, i, frame);
 	}
-	capture_source_stats(s, &stats);
+	if (r == 0)
+		report_capture(o, rung, s, &seen);
+	for (i = 0; i < HOLD_MAX; i++)
+		(void)capture_frame_unref(seen.held[i]);
+	if (seen.raw && fclose(seen.raw))
+		r = -EIO;
+	if (r == 0)
+		printf("\"not_restored\": %d}\n", capture_source_restore(s));
 	(void)capture_source_close(s);
-	if (r < 0)
-		return failed("capture", r);
-	printf("{\"asked\": \"%s\", \"rung\": \"%s\", \"frames\": %llu, "
-	       "\"fps\": %.2f, \"dmabuf\": %s, "
-	       "\"clock\": \"%s\", \"meaning\": \"%s\", \"lost\": %llu, "
-	       "\"errors\": %llu, \"short\": %llu, \"buffers\": %u, "
-	       "\"memory_bytes\": %llu, \"map_mb_per_s\": %llu}\n",
-	       capture_rung_name(rung), capture_rung_name(stats.rung),
-	       (unsigned long long)stats.frames,
-	       i > 1 ? (i - 1) * 1e9 / (double)(last_ns - first_ns) : 0.0,
-	       dmabuf ? "true" : "false", clock, point,
-	       (unsigned long long)stats.frames_lost,
-	       (unsigned long long)stats.frames_error,
-	       (unsigned long long)stats.frames_short, stats.buffer_count,
-	       (unsigned long long)stats.memory_bytes,
-	       (unsigned long long)(stats.map_read_bytes_per_s / 1000000));
-	return 0;
+	return r < 0 ? failed("capture", r) : 0;
 }
 
 static int capture(const struct options *o)
 {
 	static const enum capture_rung all[] = {
 		CAPTURE_RUNG_AUTO, CAPTURE_RUNG_S1, CAPTURE_RUNG_S2,
-		CAPTURE_RUNG_S3,   CAPTURE_RUNG_S5,
+		CAPTURE_RUNG_S3,   CAPTURE_RUNG_S4, CAPTURE_RUNG_S5,
 	};
 	size_t i;
 	int r = 0;
@@ -420,7 +539,7 @@ static int parse_rung(const char *text, enum capture_rung *ret)
 {
 	static const enum capture_rung all[] = {
 		CAPTURE_RUNG_AUTO, CAPTURE_RUNG_S1, CAPTURE_RUNG_S2,
-		CAPTURE_RUNG_S3,   CAPTURE_RUNG_S5,
+		CAPTURE_RUNG_S3,   CAPTURE_RUNG_S4, CAPTURE_RUNG_S5,
 	};
 	size_t i;
 
@@ -454,6 +573,39 @@ static int parse_size(const char *text, struct options *o)
 	return parse_u32(x + 1, &o->height);
 }
 
+static int parse_control(const char *text, struct options *o)
+{
+	struct capture_control_setting *c =
+		&o->controls[o->settings.control_count];
+	const char *equal = strchr(text, '=');
+	uint32_t value = 0;
+	char *name;
+
+	if (!equal || o->settings.control_count == CONTROLS_MAX ||
+	    parse_u32(equal + 1, &value) < 0)
+		return -EINVAL;
+	name = strdup(text); /* for the life of the program */
+	if (!name)
+		return -ENOMEM;
+	name[equal - text] = '\0';
+	c->name = name;
+	c->value = value;
+	o->settings.controls = o->controls;
+	o->settings.control_count++;
+	return 0;
+}
+
+static int parse_crop(const char *text, struct options *o)
+{
+	struct capture_rect *r = &o->crop;
+
+	if (sscanf(text, "%d,%d,%ux%u", &r->left, &r->top, &r->width,
+		   &r->height) != 4)
+		return -EINVAL;
+	o->settings.crop = r;
+	return 0;
+}
+
 static int parse_backend(const char *text, struct options *o)
 {
 	if (!strcmp(text, "m2m"))
@@ -463,6 +615,33 @@ static int parse_backend(const char *text, struct options *o)
 	else if (strcmp(text, "auto"))
 		return -EINVAL;
 	return 0;
+}
+
+static int parse_setting(int c, const char *arg, struct options *o)
+{
+	switch (c) {
+	case 'S':
+		return parse_control(arg, o);
+	case 'P':
+		return parse_crop(arg, o);
+	case 'I':
+		o->settings.set_input = true;
+		return parse_u32(arg, &o->settings.input);
+	case 'T':
+		o->settings.timings = CAPTURE_TIMINGS_AUTO;
+		return 0;
+	case 'A':
+		o->as_is = true;
+		return 0;
+	case 'k':
+		return parse_u32(arg, &o->borrow);
+	case 'h':
+		if (parse_u32(arg, &o->hold) < 0 || o->hold > HOLD_MAX)
+			return -EINVAL;
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }
 
 static int parse_option(int c, const char *arg, struct options *o)
@@ -513,7 +692,7 @@ static int parse_option(int c, const char *arg, struct options *o)
 		o->copy = true;
 		break;
 	default:
-		return -EINVAL;
+		return parse_setting(c, arg, o);
 	}
 	return 0;
 }
@@ -526,6 +705,10 @@ int main(int argc, char **argv)
 		{ "coded-rung", 1, NULL, 'c' }, { "format", 1, NULL, 'f' },
 		{ "size", 1, NULL, 's' },	{ "rate", 1, NULL, 'R' },
 		{ "frames", 1, NULL, 'n' },	{ "gop", 1, NULL, 'g' },
+		{ "set", 1, NULL, 'S' },	{ "crop", 1, NULL, 'P' },
+		{ "input", 1, NULL, 'I' },	{ "timings", 0, NULL, 'T' },
+		{ "as-is", 0, NULL, 'A' },	{ "borrow", 1, NULL, 'k' },
+		{ "hold", 1, NULL, 'h' },
 		{ "bitrate", 1, NULL, 'B' },	{ "raw", 1, NULL, 'w' },
 		{ "out", 1, NULL, 'o' },	{ "copy", 0, NULL, 'C' },
 		{ NULL, 0, NULL, 0 },
@@ -552,6 +735,9 @@ int main(int argc, char **argv)
 	r = find_camera(&o);
 	if (r)
 		return r;
+	o.settings.error = &o.error;
+	if (!strcmp(verb, "controls"))
+		return controls(&o);
 	if (!strcmp(verb, "capture"))
 		return capture(&o);
 	if (!strcmp(verb, "encode"))

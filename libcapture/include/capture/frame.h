@@ -72,7 +72,8 @@ struct capture_frame {
 	uint32_t flags;		/* CAPTURE_FRAME_* */
 	/*
 	 * As the kernel gave it, of @clock; if that cannot be (backward, none,
-	 * in the future), when it was dequeued: CAPTURE_FRAME_STAMPED.
+	 * over a second ahead), when it was dequeued: CAPTURE_FRAME_STAMPED.
+	 * It may lie ahead: some drivers stamp the end before it came.
 	 */
 	uint64_t stamp_ns;
 	enum capture_clock clock;

@@ -118,7 +118,7 @@ struct capture_source_stats {
 	uint64_t frames_dropped; /* all frames and copies were out */
 	/* Stamps that cannot be, and were replaced: see capture_frame. */
 	uint64_t stamps_backward; /* not after the last one */
-	uint64_t stamps_bad;	/* none, in the future, before the start */
+	uint64_t stamps_bad;	/* none, a second ahead, before the start */
 	uint64_t sequence_errors; /* steps back or none: counted on from */
 	uint64_t copies;	/* handed out as copies, see borrow_max */
 	uint64_t bytes_touched;	/* by those: read + written */
