@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <capture/media.h>
+
 #include "agent/pipeline.h"
 
 DEFINE_AUTO(capture_device_list_free, struct capture_device_list *)
@@ -42,13 +44,6 @@ static void list_cameras(const struct capture_device_list *list, char *error,
 		say(error, size, "; there is no camera at all");
 }
 
-static bool matches(const struct capture_device *d, const char *match)
-{
-	return d->kind == CAPTURE_DEVICE_CAMERA &&
-	       (!match[0] || strstr(d->card, match) ||
-		strstr(d->bus_info, match));
-}
-
 static int find_by_path(const struct sys_ops *sys, const char *path,
 			struct capture_device **ret_camera, char *error,
 			size_t size)
@@ -69,10 +64,26 @@ static int find_by_path(const struct sys_ops *sys, const char *path,
 	return r;
 }
 
-int devices_find_camera(const struct sys_ops *sys,
-			const struct agent_config *config,
-			struct capture_device **ret_camera, char *error,
-			size_t error_size)
+/* Whatever names it: a link, a card, a bus, an entity of its graph. */
+static int find_by_match(const struct sys_ops *sys, const char *match,
+			 struct capture_device **ret_camera, char *error,
+			 size_t size)
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	char path[CAPTURE_PATH_BYTES];
+	int r = capture_device_match(sys, match, path);
+
+	if (r == 0)
+		return find_by_path(sys, path, ret_camera, error, size);
+	say(error, size, "no camera is meant by '%s'", match);
+	if (capture_device_list_new(sys, &list) == 0)
+		list_cameras(list, error, size);
+	return r;
+}
+
+int devices_find(const struct sys_ops *sys, const struct agent_source *config,
+		 struct capture_device **ret_camera, char *error,
+		 size_t error_size)
 {
 	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
 	int r;
@@ -81,23 +92,22 @@ int devices_find_camera(const struct sys_ops *sys,
 	if (config->device[0])
 		return find_by_path(sys, config->device, ret_camera, error,
 				    error_size);
+	if (config->match[0])
+		return find_by_match(sys, config->match, ret_camera, error,
+				     error_size);
 	r = capture_device_list_new(sys, &list);
 	if (r < 0) {
 		say(error, error_size, "cannot list cameras: %s", strerror(-r));
 		return r;
 	}
 	for (size_t i = 0; i < list->count; i++) {
-		if (!matches(list->devices[i], config->match))
+		if (list->devices[i]->kind != CAPTURE_DEVICE_CAMERA)
 			continue;
 		*ret_camera = list->devices[i];
 		list->devices[i] = NULL; /* ours now; the list takes NULL */
 		return 0;
 	}
-	if (config->match[0])
-		say(error, error_size, "no camera whose card or bus contains "
-		    "'%s'", config->match);
-	else
-		say(error, error_size, "no camera");
+	say(error, error_size, "no camera");
 	list_cameras(list, error, error_size);
 	return -ENODEV;
 }
@@ -124,7 +134,7 @@ static bool gives_h264(const struct capture_device *d)
 }
 
 static void add_m2m(struct wish *w, const struct capture_device_list *list,
-		    const struct agent_config *c, bool h264)
+		    const struct agent_source *c, bool h264)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct capture_device *d = list->devices[i];
@@ -150,19 +160,31 @@ static void add_software(struct wish *w)
 		add_format(w, fourccs[i]);
 }
 
-size_t devices_formats(const struct sys_ops *sys,
-		       const struct agent_config *c,
+static void add_thermal(struct wish *w)
+{
+	static const uint32_t fourccs[] = {
+		CAPTURE_FORMAT_Y16, CAPTURE_FORMAT_Y16_BE, CAPTURE_FORMAT_Y14,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fourccs); i++)
+		add_format(w, fourccs[i]);
+}
+
+size_t devices_formats(const struct sys_ops *sys, const struct agent_source *c,
 		       uint32_t fourccs[DEVICES_FORMATS_MAX])
 {
 	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
 	struct wish w = { fourccs, 0 };
 	bool m2m = c->encoder == AGENT_ENCODER_AUTO ||
 		   c->encoder == AGENT_ENCODER_M2M;
+	enum agent_class class = agent_source_class(c);
 
-	if (c->format) {
+	if (c->format)
 		add_format(&w, c->format);
+	else if (class == AGENT_CLASS_THERMAL)
+		add_thermal(&w);
+	if (c->format || class != AGENT_CLASS_VIDEO)
 		return w.count;
-	}
 	/* Without the list the software encoder's formats are left. */
 	if (m2m)
 		(void)!capture_device_list_new(sys, &list);
@@ -206,33 +228,52 @@ static void list_sizes(const struct capture_format_info *f, char *error,
 	}
 }
 
-void devices_explain_camera(const struct capture_device *camera,
-			    const struct agent_config *c, int result,
+static void explain_formats(const struct capture_device *device,
+			    const struct agent_source *c, int result,
 			    char *error, size_t size)
 {
 	char name[5] = "";
 
-	error[0] = '\0';
-	fourcc_text(c->format, name);
-	say(error, size, "%s '%s': ", camera->path, camera->card);
-	if (result == -EBUSY) {
-		say(error, size, "in use by another program");
-	} else if (result == -EPROTONOSUPPORT) {
+	if (result == -EPROTONOSUPPORT) {
+		fourcc_text(c->format, name);
 		say(error, size, "no %s%s", c->format ? "format " :
 		    "format that an encoder takes", c->format ? name : "");
-		list_formats(camera->formats, camera->format_count, error, size);
-	} else if (result == -ERANGE) {
-		say(error, size, "not in %ux%u;", c->width, c->height);
-		for (size_t i = 0; i < camera->format_count; i++) {
-			fourcc_text(camera->formats[i].fourcc, name);
-			say(error, size, "%s %s", i ? ";" : "", name);
-			list_sizes(&camera->formats[i], error, size);
-		}
-	} else if (result == -ENOLINK) {
-		say(error, size, "no signal");
-	} else {
-		say(error, size, "%s", strerror(-result));
+		list_formats(device->formats, device->format_count, error,
+			     size);
+		return;
 	}
+	say(error, size, "not in %ux%u;", c->width, c->height);
+	for (size_t i = 0; i < device->format_count; i++) {
+		fourcc_text(device->formats[i].fourcc, name);
+		say(error, size, "%s %s", i ? ";" : "", name);
+		list_sizes(&device->formats[i], error, size);
+	}
+}
+
+void devices_explain_source(const struct capture_device *device,
+			    const struct agent_source *c, int result,
+			    char *error, size_t size)
+{
+	error[0] = '\0';
+	if (device)
+		say(error, size, "%s '%s': ", device->path, device->card);
+	else if (c->device[0])
+		say(error, size, "%s: ", c->device);
+	if (result == -EBUSY)
+		say(error, size, "in use by another program");
+	else if (device && (result == -EPROTONOSUPPORT || result == -ERANGE))
+		explain_formats(device, c, result, error, size);
+	else if (result == -EPROTONOSUPPORT)
+		say(error, size, "it does not give what is asked for");
+	else if (result == -ERANGE)
+		say(error, size, "not in this size, or at this rate");
+	else if (result == -ENOLINK)
+		say(error, size, "no signal");
+	else if (result == -EOPNOTSUPP)
+		say(error, size, "sources of kind %s are not built in",
+		    agent_kind_name(c->kind));
+	else
+		say(error, size, "%s", strerror(-result));
 }
 
 static void list_encoders(const struct sys_ops *sys, char *error, size_t size)
@@ -259,23 +300,29 @@ static void list_encoders(const struct sys_ops *sys, char *error, size_t size)
 }
 
 void devices_explain_encoder(const struct sys_ops *sys,
-			     const struct agent_config *c, uint32_t fourcc,
+			     const struct agent_source *c,
+			     enum agent_encoder encoder, uint32_t fourcc,
 			     int result, char *error, size_t size)
 {
+	bool device_wanted = encoder == AGENT_ENCODER_AUTO ||
+			     encoder == AGENT_ENCODER_M2M;
 	char name[5];
 
 	error[0] = '\0';
 	fourcc_text(fourcc, name);
-	say(error, size, "encoder %s", agent_encoder_name(c->encoder));
+	say(error, size, "encoder %s", agent_encoder_name(encoder));
 	if (c->encoder_device[0])
 		say(error, size, " %s", c->encoder_device);
 	if (result == -EPROTONOSUPPORT)
 		say(error, size, ": takes no %s", name);
-	else if (result == -ENODEV)
+	else if (result == -ENODEV && device_wanted)
 		say(error, size, ": there is none");
+	else if (result == -ENODEV)
+		say(error, size, ": not built in");
 	else if (result == -EBUSY)
 		say(error, size, ": in use by another program");
 	else
 		say(error, size, ": %s", strerror(-result));
-	list_encoders(sys, error, size);
+	if (device_wanted)
+		list_encoders(sys, error, size);
 }

@@ -15,34 +15,36 @@
 #define DEVICES_FORMATS_MAX 32u
 
 /**
- * devices_find_camera() - the camera that the configuration means
- * @ret_camera: capture_device_free() it
+ * devices_find() - the V4L2 node that a source means
+ * @ret_device: capture_device_free() it
  *
  * Return: 0, -ENODEV (none that matches: @error lists what there is), or the
  * errno of asking the device.
  */
-int devices_find_camera(const struct sys_ops *sys,
-			const struct agent_config *config,
-			struct capture_device **ret_camera, char *error,
-			size_t error_size) MUST_CHECK;
+int devices_find(const struct sys_ops *sys, const struct agent_source *source,
+		 struct capture_device **ret_device, char *error,
+		 size_t error_size) MUST_CHECK;
 
 /*
- * Fourccs to ask the camera for, best first: what M2M encoders for H.264 take,
- * what the software encoder takes, what other M2M encoders take. Returns how
- * many.
+ * Fourccs to ask the source for, best first. For video: what M2M encoders for
+ * H.264 take, what the software encoder takes, what other M2M encoders take.
+ * Returns how many; 0: whatever it is set to.
  */
 size_t devices_formats(const struct sys_ops *sys,
-		       const struct agent_config *config,
+		       const struct agent_source *source,
 		       uint32_t fourccs[DEVICES_FORMATS_MAX]);
 
-/* Words for a failed capture_source_open() or _start(). */
-void devices_explain_camera(const struct capture_device *camera,
-			    const struct agent_config *config, int result,
+/*
+ * Words for a failed open or start of a source.
+ * @device: NULL if it is no V4L2 node, or not known
+ */
+void devices_explain_source(const struct capture_device *device,
+			    const struct agent_source *source, int result,
 			    char *error, size_t error_size);
 /* Words for a failed capture_encoder_open(). */
 void devices_explain_encoder(const struct sys_ops *sys,
-			     const struct agent_config *config,
-			     uint32_t fourcc, int result, char *error,
-			     size_t error_size);
+			     const struct agent_source *source,
+			     enum agent_encoder encoder, uint32_t fourcc,
+			     int result, char *error, size_t error_size);
 
 #endif

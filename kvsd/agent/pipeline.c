@@ -6,27 +6,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <capture/encoder.h>
 #include <capture/frame.h>
+#include <capture/media.h>
 #include <capture/source.h>
+#include <capture/supervisor.h>
 
 #include "agent/devices.h"
+#include "base/log.h"
 #include "core/limits.h"
-#include "proto/fwht.h"
 
 #define FRAMES_PER_RUN_MAX 8u
+/* Longer without a frame: the next one begins a fragment, so a key frame. */
+#define GAP_NS_MAX (FRAGMENT_IDLE_NS / 2)
+
+struct tapped {
+	struct pipeline *pipeline;
+	size_t index;
+};
 
 struct pipeline {
 	const struct sys_ops *sys;
+	const struct agent_source *config;
 	const struct pipeline_calls *calls;
 	void *ctx;
-	struct capture_source *stream;
-	struct capture_encoder *encoder;	/* NULL: the camera compresses */
+	struct capture_source *source;
+	struct capture_settings settings;
+	struct capture_control_setting controls[AGENT_CONTROLS_MAX];
+	struct capture_settings_error settings_error;
+	struct capture_media_setup *media; /* NULL: nothing was set */
+	char label[AGENT_LABEL_CHARS + 1]; /* of blank pictures */
+	struct output *outputs[PIPELINE_OUTPUTS_MAX];
+	struct tapped tapped[PIPELINE_OUTPUTS_MAX];
+	size_t output_count;
 	struct pipeline_info info;
-	uint64_t camera_timeout_ns;
-	uint64_t newest_ns;		/* when a frame came, or the start */
-	uint64_t frames_skipped;
-	uint64_t packets_direct;
+	uint64_t newest_ns;		/* when a frame came; 0: none yet */
+	uint32_t epoch;			/* of the newest frame */
 };
 
 DEFINE_AUTO(pipeline_close, struct pipeline *)
@@ -43,142 +57,297 @@ void fourcc_text(uint32_t fourcc, char *out)
 		out[i] = '\0';
 }
 
-/* --- opening -------------------------------------------------------------------- */
+/* --- what outputs and the supervisor call ------------------------------------------- */
 
-static int open_stream(struct pipeline *p, const struct agent_config *c,
-		       const struct capture_device *camera, char *error)
+static void output_frame(void *ctx, const struct output_frame *frame)
 {
-	uint32_t fourccs[DEVICES_FORMATS_MAX];
-	struct capture_source_config config = {
-		.path = camera->path,
-		.fourccs = fourccs,
-		.width = c->width,
-		.height = c->height,
-		.rate_num = c->rate_num,
-		.rate_den = c->rate_den,
+	const struct tapped *t = ctx;
+
+	t->pipeline->calls->frame(t->pipeline->ctx, t->index, frame);
+}
+
+static void output_raw(void *ctx, const struct capture_frame *frame)
+{
+	const struct tapped *t = ctx;
+
+	if (t->pipeline->calls->raw)
+		t->pipeline->calls->raw(t->pipeline->ctx, t->index, frame);
+}
+
+static void output_trouble(void *ctx, const char *text)
+{
+	const struct tapped *t = ctx;
+
+	t->pipeline->calls->trouble(t->pipeline->ctx, text);
+}
+
+static const struct output_calls output_calls = {
+	.frame = output_frame,
+	.raw = output_raw,
+	.trouble = output_trouble,
+};
+
+static void on_event(void *ctx, const struct capture_supervisor_event *e)
+{
+	struct pipeline *p = ctx;
+
+	switch (e->kind) {
+	case CAPTURE_EVENT_STALLED:
+	case CAPTURE_EVENT_FAILED:
+	case CAPTURE_EVENT_UNPLUGGED:
+	case CAPTURE_EVENT_SIGNAL_LOST:
+		p->calls->trouble(p->ctx, e->text);
+		return;
+	case CAPTURE_EVENT_FORMAT_CHANGED:
+		if (e->error)
+			p->calls->trouble(p->ctx, e->text);
+		return;
+	case CAPTURE_EVENT_RESTARTED:
+	case CAPTURE_EVENT_REOPENED:
+	case CAPTURE_EVENT_REPLUGGED:
+	case CAPTURE_EVENT_SIGNAL_BACK:
+		p->calls->trouble(p->ctx, NULL);
+		return;
+	case CAPTURE_EVENT_GAVE_UP_ATTEMPT: /* the cause was told */
+		return;
+	}
+}
+
+/* --- opening ------------------------------------------------------------------------- */
+
+/* The path of a source that is no V4L2 node, as capture/source.h has it. */
+static const char *other_path(const struct agent_source *c)
+{
+	if (c->kind == AGENT_SYNTHETIC)
+		return agent_pattern_name(c->pattern);
+	return c->device[0] ? c->device : NULL;
+}
+
+static enum capture_source_kind kind_of(const struct agent_source *c)
+{
+	static const enum capture_source_kind kinds[AGENT_KIND_COUNT] = {
+		[AGENT_CAMERA] = CAPTURE_SOURCE_V4L2,
+		[AGENT_THERMAL] = CAPTURE_SOURCE_V4L2,
+		[AGENT_SDR] = CAPTURE_SOURCE_V4L2,
+		[AGENT_METADATA] = CAPTURE_SOURCE_V4L2,
+		[AGENT_IIO] = CAPTURE_SOURCE_IIO,
+		[AGENT_RECORDS] = CAPTURE_SOURCE_RECORDS,
+		[AGENT_AUDIO] = CAPTURE_SOURCE_ALSA,
+		[AGENT_LIBCAMERA] = CAPTURE_SOURCE_LIBCAMERA,
+		[AGENT_SYNTHETIC] = CAPTURE_SOURCE_SYNTHETIC,
 	};
+
+	return kinds[c->kind];
+}
+
+/* Points into the configuration. */
+static void fill_settings(struct pipeline *p)
+{
+	const struct agent_source *c = p->config;
+
+	for (size_t i = 0; i < c->control_count; i++)
+		p->controls[i] = (struct capture_control_setting){
+			.name = c->controls[i].name,
+			.value = c->controls[i].value,
+			.item = c->controls[i].item[0] ? c->controls[i].item :
+							 NULL,
+		};
+	p->settings = (struct capture_settings){
+		.set_input = c->has_input,
+		.input = c->input,
+		.timings = c->timings,
+		.controls = p->controls,
+		.control_count = c->control_count,
+		.crop = c->crop.width ? &c->crop : NULL,
+		.error = &p->settings_error,
+	};
+}
+
+/* Where the node is now: its path may change when it is plugged in again. */
+static int resolve(void *ctx, char path[CAPTURE_SUPERVISOR_PATH_BYTES])
+{
+	const struct pipeline *p = ctx;
+	char found[CAPTURE_PATH_BYTES];
+	int r = capture_device_match(p->sys, p->config->match, found);
+
+	if (r == 0)
+		(void)snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "%s",
+			       found);
+	return r;
+}
+
+static int open_source(struct pipeline *p, const char *path)
+{
+	const struct agent_source *c = p->config;
+	bool v4l2 = kind_of(c) == CAPTURE_SOURCE_V4L2;
+	uint32_t fourccs[DEVICES_FORMATS_MAX];
+	struct capture_supervisor_config config = {
+		.source = {
+			.kind = kind_of(c),
+			.path = path,
+			.fourccs = fourccs,
+			.width = c->width,
+			.height = c->height,
+			.rate_num = c->rate_num,
+			.rate_den = c->rate_den,
+			.sample_rate = c->sample_rate,
+			.channels = c->channels,
+			.frame_samples = c->frame_samples,
+			.buffer_count = c->buffers,
+			.borrow_max = c->borrow,
+			.skip_first = c->skip_first,
+			.settings = v4l2 ? &p->settings : NULL,
+		},
+		.resolve = c->match[0] ? resolve : NULL,
+		.frame_ns = c->timeout_ns,
+		.seed = sys_now_ns(p->sys, CLOCK_MONOTONIC),
+		.refuse_format_change = true,
+		.blank = c->blank,
+		.blank_label = c->blank ? p->label : NULL,
+		.event = on_event,
+		.ctx = p,
+	};
+
+	config.source.fourcc_count = devices_formats(p->sys, c, fourccs);
+	return capture_supervisor_open(p->sys, &config, &p->source);
+}
+
+static void explain(struct pipeline *p, const struct capture_device *device,
+		    int result, char *error)
+{
+	const struct capture_settings_error *e = &p->settings_error;
+
+	if (e->name[0])
+		(void)snprintf(error, PIPELINE_ERROR_CHARS, "%s: %s: %s",
+			       p->info.path, e->name,
+			       e->error == -ENXIO ? "it has no such setting" :
+			       e->error == -ERANGE ? "out of range" :
+			       strerror(-e->error));
+	else
+		devices_explain_source(device, p->config, result, error,
+				       PIPELINE_ERROR_CHARS);
+}
+
+static int set_up_media(struct pipeline *p, char *error)
+{
+	const struct agent_source *c = p->config;
+	const struct capture_media_setup_config config = {
+		.links = c->links[0] ? c->links : NULL,
+		.formats = c->pads[0] ? c->pads : NULL,
+	};
+	char why[CAPTURE_MEDIA_WHY_BYTES];
 	int r;
 
-	config.fourcc_count = devices_formats(p->sys, c, fourccs);
-	r = capture_source_open(p->sys, &config, &p->stream);
-	if (r < 0) {
-		devices_explain_camera(camera, c, r, error,
-				       PIPELINE_ERROR_CHARS);
+	if (!config.links && !config.formats)
+		return 0;
+	r = capture_media_setup_apply(p->sys, &config, &p->media, why);
+	if (r < 0)
+		(void)snprintf(error, PIPELINE_ERROR_CHARS,
+			       "links and pads: %s", why[0] ? why :
+			       strerror(-r));
+	return r;
+}
+
+static int open_v4l2(struct pipeline *p, char *error)
+{
+	struct capture_device *device;
+	int r = set_up_media(p, error);
+
+	if (r < 0)
 		return r;
+
+	r = devices_find(p->sys, p->config, &device, error,
+			 PIPELINE_ERROR_CHARS);
+	if (r < 0)
+		return r;
+	(void)snprintf(p->info.path, sizeof(p->info.path), "%s", device->path);
+	(void)snprintf(p->info.card, sizeof(p->info.card), "%s", device->card);
+	r = open_source(p, device->path);
+	if (r < 0)
+		explain(p, device, r, error);
+	(void)capture_device_free(device);
+	return r;
+}
+
+static int open_other(struct pipeline *p, char *error)
+{
+	const char *path = other_path(p->config);
+	int r;
+
+	(void)snprintf(p->info.path, sizeof(p->info.path), "%s",
+		       path ? path : "");
+	r = open_source(p, path);
+	if (r < 0)
+		explain(p, NULL, r, error);
+	return r;
+}
+
+static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
+{
+	size_t count = agent_source_tracks(p->config);
+	struct capture_source_stats s;
+
+	capture_source_stats(p->source, &s);
+	p->info.rung = s.rung;
+	p->info.memory_bytes = s.memory_bytes;
+	for (size_t i = 0; i < count; i++) {
+		struct output_config config = {
+			.source = p->config,
+			.format = &p->info.format,
+			.view = i == 1,
+			/* On S5 nothing is exported. */
+			.source_dmabuf = i == 0 && s.rung != CAPTURE_RUNG_S5,
+			.fragment_ms = fragment_ms,
+			.calls = &output_calls,
+			.ctx = &p->tapped[i],
+		};
+		int r;
+
+		p->tapped[i] = (struct tapped){ p, i };
+		r = output_open(p->sys, &config, &p->outputs[i], error);
+		if (r < 0)
+			return r;
+		p->output_count++;
 	}
-	p->info.format = *capture_source_format(p->stream);
 	return 0;
 }
 
-static int64_t gop_frames(const struct agent_config *c,
-			  const struct capture_format *f)
+/* What blank pictures can write: upper case. */
+static void set_label(struct pipeline *p)
 {
-	uint64_t num = f->rate_num ? f->rate_num : 30;
-	uint64_t den = f->rate_den ? f->rate_den : 1;
-	uint64_t frames = num * c->fragment_ms / (den * 1000);
+	for (size_t i = 0; p->config->name[i]; i++) {
+		char c = p->config->name[i];
 
-	if (c->gop_frames > 0)
-		return c->gop_frames;
-	return (int64_t)MAX(frames, 1u);
+		p->label[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') :
+			      c == '_' ? '-' : c;
+	}
 }
 
-static int open_encoder(struct pipeline *p, const struct agent_config *c,
-			char *error)
-{
-	static const enum capture_backend backends[] = {
-		[AGENT_ENCODER_AUTO] = CAPTURE_BACKEND_AUTO,
-		[AGENT_ENCODER_M2M] = CAPTURE_BACKEND_M2M,
-		[AGENT_ENCODER_OPENH264] = CAPTURE_BACKEND_SOFTWARE,
-		[AGENT_ENCODER_NONE] = CAPTURE_BACKEND_AUTO,
-	};
-	struct capture_source_stats camera;
-	struct capture_encoder_config config;
-	int r;
-
-	capture_source_stats(p->stream, &camera);
-	capture_encoder_config_init(&config);
-	config.backend = backends[c->encoder];
-	config.path = c->encoder_device[0] ? c->encoder_device : NULL;
-	config.source = &p->info.format;
-	/* On S5 nothing is exported, or must not be read through a map. */
-	config.source_dmabuf = camera.rung != CAPTURE_RUNG_S5;
-	config.controls.bitrate = c->bitrate;
-	config.controls.gop_frames = gop_frames(c, &p->info.format);
-	config.timeout_ns = c->encoder_timeout_ns;
-	r = capture_encoder_open(p->sys, &config, &p->encoder);
-	if (r < 0)
-		devices_explain_encoder(p->sys, c, p->info.format.fourcc, r,
-					error, PIPELINE_ERROR_CHARS);
-	return r;
-}
-
-static void fill_info(struct pipeline *p, const struct capture_device *camera)
-{
-	struct pipeline_info *i = &p->info;
-	struct capture_source_stats stream;
-	struct capture_encoder_stats encoder;
-
-	(void)snprintf(i->path, sizeof(i->path), "%s", camera->path);
-	(void)snprintf(i->card, sizeof(i->card), "%s", camera->card);
-	capture_source_stats(p->stream, &stream);
-	i->camera_rung = stream.rung;
-	i->memory_bytes = stream.memory_bytes;
-	i->codec = i->format.fourcc;
-	i->encoder = "none";
-	i->encoder_rung = CAPTURE_RUNG_AUTO;
-	if (!p->encoder)
-		return;
-	capture_encoder_stats(p->encoder, &encoder);
-	i->codec = capture_encoder_codec(p->encoder);
-	i->encoder = encoder.backend == CAPTURE_BACKEND_M2M ? "m2m" :
-							      "openh264";
-	i->encoder_rung = encoder.rung;
-	i->source_imported = encoder.source_imported;
-}
-
-static int open_parts(struct pipeline *p, const struct agent_config *config,
-		      const struct capture_device *camera, char *error)
-{
-	int r;
-
-	r = open_stream(p, config, camera, error);
-	if (r == 0 && config->encoder != AGENT_ENCODER_NONE)
-		r = open_encoder(p, config, error);
-	if (r < 0)
-		return r;
-	fill_info(p, camera);
-	r = capture_source_start(p->stream);
-	if (r < 0)
-		devices_explain_camera(camera, config, r, error,
-				       PIPELINE_ERROR_CHARS);
-	return r;
-}
-
-int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
-		  const struct pipeline_calls *calls, void *ctx,
-		  struct pipeline **ret_pipeline, char *error)
+int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
+		  uint64_t fragment_ms, const struct pipeline_calls *calls,
+		  void *ctx, struct pipeline **ret_pipeline, char *error)
 {
 	AUTO(pipeline_close) struct pipeline *p = calloc(1, sizeof(*p));
-	struct capture_device *camera;
 	int r;
 
-	if (!p) {
-		(void)snprintf(error, PIPELINE_ERROR_CHARS, "no memory");
+	(void)snprintf(error, PIPELINE_ERROR_CHARS, "no memory");
+	if (!p)
 		return -ENOMEM;
-	}
 	p->sys = sys;
+	p->config = source;
+	set_label(p);
 	p->calls = calls;
 	p->ctx = ctx;
-	p->camera_timeout_ns = config->camera_timeout_ns;
-	r = devices_find_camera(sys, config, &camera, error,
-				PIPELINE_ERROR_CHARS);
+	fill_settings(p);
+	/* Cameras can be listed; other nodes are opened by their path. */
+	r = source->kind == AGENT_CAMERA || source->kind == AGENT_THERMAL ?
+		    open_v4l2(p, error) : open_other(p, error);
 	if (r < 0)
 		return r;
-	r = open_parts(p, config, camera, error);
-	(void)capture_device_free(camera);
+	p->info.format = *capture_source_format(p->source);
+	r = open_outputs(p, fragment_ms, error);
 	if (r < 0)
 		return r;
-	p->newest_ns = sys_now_ns(sys, CLOCK_MONOTONIC);
 	*ret_pipeline = TAKE_PTR(p);
 	return 0;
 }
@@ -187,11 +356,25 @@ struct pipeline *pipeline_close(struct pipeline *p)
 {
 	if (!p)
 		return NULL;
-	/* The encoder first: it may hold frames of the camera. */
-	(void)capture_encoder_close(p->encoder);
-	(void)capture_source_close(p->stream);
+	/* The encoders first: they may hold frames of the source. */
+	for (size_t i = 0; i < p->output_count; i++)
+		(void)output_close(p->outputs[i]);
+	(void)capture_source_close(p->source);
+	if (p->media && capture_media_setup_restore(p->media) < 0)
+		log_warn("agent", "%s: links and pads are not as they were",
+			 p->config->name);
 	free(p);
 	return NULL;
+}
+
+int pipeline_start(struct pipeline *p, char *error)
+{
+	int r = capture_source_start(p->source);
+
+	if (r < 0)
+		devices_explain_source(NULL, p->config, r, error,
+				       PIPELINE_ERROR_CHARS);
+	return r;
 }
 
 const struct pipeline_info *pipeline_info(const struct pipeline *p)
@@ -199,179 +382,98 @@ const struct pipeline_info *pipeline_info(const struct pipeline *p)
 	return &p->info;
 }
 
-void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
+size_t pipeline_output_count(const struct pipeline *p)
 {
-	struct capture_source_stats stream;
-	struct capture_encoder_stats encoder;
-
-	capture_source_stats(p->stream, &stream);
-	*ret = (struct pipeline_stats){
-		.frames = stream.frames,
-		.frames_lost = stream.frames_lost,
-		.frames_skipped = p->frames_skipped,
-		.packets = p->packets_direct,
-	};
-	if (!p->encoder)
-		return;
-	capture_encoder_stats(p->encoder, &encoder);
-	ret->frames_skipped += encoder.frames_skipped;
-	ret->packets = encoder.packets_out;
-	ret->copies = encoder.copies;
-	ret->bytes_touched = encoder.bytes_touched;
+	return p->output_count;
 }
 
-/* --- running -------------------------------------------------------------------- */
+const struct output *pipeline_output(const struct pipeline *p, size_t index)
+{
+	return p->outputs[index];
+}
+
+void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
+{
+	struct capture_supervisor_stats supervisor = { 0 };
+	struct capture_source_stats s;
+
+	capture_source_stats(p->source, &s);
+	/* All are supervised: cannot fail. */
+	(void)!capture_supervisor_stats(p->source, &supervisor);
+	*ret = (struct pipeline_stats){
+		.frames = s.frames,
+		.frames_lost = s.frames_lost,
+		.frames_dropped = s.frames_dropped,
+		.frames_error = s.frames_error + s.frames_short,
+		.overruns = s.overruns,
+		.stamps_replaced = s.stamps_backward + s.stamps_bad,
+		.copies = s.copies,
+		.bytes_touched = s.bytes_touched,
+		.reopened = supervisor.opens - supervisor.opens_failed +
+			    supervisor.restarts,
+		.outage_ns = supervisor.outage_ns,
+	};
+}
+
+/* --- running ------------------------------------------------------------------------- */
 
 size_t pipeline_fds(const struct pipeline *p,
 		    struct pollfd fds[PIPELINE_FDS_MAX])
 {
 	size_t count = 0;
-	int fd = capture_source_fd(p->stream);
 
-	fds[count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
-	fd = p->encoder ? capture_encoder_fd(p->encoder) : -1;
-	/* Without a frame inside, an M2M device polls as an error. */
-	if (fd >= 0 &&
-	    capture_encoder_deadline_ns(p->encoder) != UINT64_MAX)
-		fds[count++] = (struct pollfd){ .fd = fd,
-						.events = POLLIN | POLLOUT };
+	fds[count++] = (struct pollfd){ .fd = capture_source_fd(p->source),
+					.events = POLLIN };
+	for (size_t i = 0; i < p->output_count; i++)
+		count += output_fds(p->outputs[i], fds + count);
 	return count;
 }
 
 uint64_t pipeline_deadline_ns(const struct pipeline *p)
 {
-	uint64_t at_ns = p->newest_ns + p->camera_timeout_ns;
+	uint64_t at_ns = UINT64_MAX;
 
-	if (p->encoder)
-		at_ns = MIN(at_ns, capture_encoder_deadline_ns(p->encoder));
+	for (size_t i = 0; i < p->output_count; i++)
+		at_ns = MIN(at_ns, output_deadline_ns(p->outputs[i]));
 	return at_ns;
 }
 
-static int fail(char *error, const struct pipeline *p, const char *who, int r)
+static void take_frame(struct pipeline *p, struct capture_frame *frame,
+		       uint64_t now_ns)
 {
-	const char *what = strerror(-r);
-
-	if (r == -ETIMEDOUT)
-		what = "stuck: no frame within its deadline";
-	else if (r == -ENODEV)
-		what = "gone";
-	(void)snprintf(error, PIPELINE_ERROR_CHARS, "%s: %s: %s", p->info.path,
-		       who, what);
-	return r;
+	if (p->newest_ns && (frame->epoch != p->epoch ||
+			     now_ns - p->newest_ns > GAP_NS_MAX))
+		pipeline_force_key(p);
+	p->newest_ns = now_ns;
+	p->epoch = frame->epoch;
+	for (size_t i = 0; i < p->output_count; i++)
+		output_put(p->outputs[i], frame, now_ns);
 }
 
-static bool is_key(uint32_t fourcc, const uint8_t *data, size_t bytes,
-		   bool flagged)
+void pipeline_run(struct pipeline *p, uint64_t now_ns)
 {
-	if (fourcc == CAPTURE_FORMAT_FWHT)
-		return fwht_is_key(data, bytes);
-	if (fourcc == CAPTURE_FORMAT_H264 || fourcc == CAPTURE_FORMAT_HEVC)
-		return flagged;
-	return true; /* every picture stands alone */
-}
-
-static int receive(struct pipeline *p, char *error)
-{
-	for (;;) {
-		struct capture_packet *packet;
-		struct pipeline_frame f;
-		int r = capture_encoder_receive(p->encoder, 0, &packet);
-
-		if (r == -EAGAIN)
-			return 0;
-		if (r < 0)
-			return fail(error, p, "encoder", r);
-		f = (struct pipeline_frame){
-			.data = packet->data,
-			.bytes = packet->bytes,
-			.key = is_key(packet->fourcc, packet->data,
-				      packet->bytes,
-				      packet->flags & CAPTURE_PACKET_KEY),
-			.stamp_ns = packet->clock == CAPTURE_CLOCK_MONOTONIC ?
-					    packet->stamp_ns : 0,
-			.at_exposure_start = packet->point ==
-					CAPTURE_POINT_START_OF_EXPOSURE,
-		};
-		p->calls->frame(p->ctx, &f);
-		(void)capture_packet_unref(packet);
-	}
-}
-
-/* The camera compresses by itself. */
-static void pass_on(struct pipeline *p, const struct capture_frame *frame)
-{
-	const struct capture_plane *plane = &frame->planes[0];
-	struct pipeline_frame f = {
-		.data = plane->map ? plane->map + plane->offset : NULL,
-		.bytes = plane->bytesused,
-		.stamp_ns = frame->clock == CAPTURE_CLOCK_MONOTONIC ?
-				    frame->stamp_ns : 0,
-		.at_exposure_start =
-			frame->point == CAPTURE_POINT_START_OF_EXPOSURE,
-	};
-
-	if (!f.data || frame->plane_count != 1 || !f.bytes) {
-		p->frames_skipped++;
-		return;
-	}
-	f.key = is_key(frame->fourcc, f.data, f.bytes,
-		       frame->flags & CAPTURE_FRAME_KEY);
-	p->packets_direct++;
-	p->calls->frame(p->ctx, &f);
-}
-
-static int submit(struct pipeline *p, struct capture_frame *frame, char *error)
-{
-	int r = capture_encoder_submit(p->encoder, frame);
-
-	if (r == -EAGAIN) {
-		p->frames_skipped++;
-		return 0;
-	}
-	if (r < 0)
-		return fail(error, p, "encoder", r);
-	if (p->calls->raw)
-		p->calls->raw(p->ctx, frame);
-	return 0;
-}
-
-static int dequeue(struct pipeline *p, uint64_t now_ns, char *error)
-{
+	for (size_t i = 0; i < p->output_count; i++)
+		output_run(p->outputs[i], now_ns);
 	for (unsigned int i = 0; i < FRAMES_PER_RUN_MAX; i++) {
 		struct capture_frame *frame;
-		int r = capture_source_dequeue(p->stream, 0, &frame);
+		int r = capture_source_dequeue(p->source, 0, &frame);
 
-		if (r == -EAGAIN || r == -ENOBUFS)
-			return 0;
-		if (r < 0)
-			return fail(error, p, "camera", r);
-		p->newest_ns = now_ns;
-		if (p->encoder)
-			r = submit(p, frame, error);
-		else
-			pass_on(p, frame);
+		if (r < 0) /* the supervisor knows, and tells */
+			return;
+		take_frame(p, frame, now_ns);
 		(void)capture_frame_unref(frame);
-		if (r == 0 && p->encoder)
-			r = receive(p, error);
-		if (r < 0)
-			return r;
 	}
-	return 0;
 }
 
-int pipeline_run(struct pipeline *p, uint64_t now_ns, char *error)
+void pipeline_drain(struct pipeline *p, uint64_t deadline_ns)
 {
-	int r = p->encoder ? receive(p, error) : 0;
-
-	if (r == 0)
-		r = dequeue(p, now_ns, error);
-	if (r == 0 && now_ns >= p->newest_ns + p->camera_timeout_ns)
-		r = fail(error, p, "camera", -ETIMEDOUT);
-	return r;
+	(void)capture_source_stop(p->source);
+	for (size_t i = 0; i < p->output_count; i++)
+		output_drain(p->outputs[i], deadline_ns);
 }
 
 void pipeline_force_key(struct pipeline *p)
 {
-	if (p->encoder) /* key frames then come at the encoder's own pace */
-		(void)!capture_encoder_force_key(p->encoder);
+	for (size_t i = 0; i < p->output_count; i++)
+		output_force_key(p->outputs[i]);
 }

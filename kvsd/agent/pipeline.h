@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Camera and encoder as one source of compressed frames: finds the devices,
- * agrees on a format that both take, moves frames, watches for stalls. One
- * thread.
+ * One source of frames and what becomes of them: finds the device, agrees on
+ * a format that its outputs take, moves frames to them. What goes wrong later
+ * is looked after (capture/supervisor.h) and told; it never ends the pipeline
+ * and touches no other one. One thread.
  */
 #ifndef AGENT_PIPELINE_H
 #define AGENT_PIPELINE_H
@@ -16,68 +17,72 @@
 #include <capture/device.h>
 
 #include "agent/config.h"
+#include "agent/output.h"
 #include "base/macros.h"
 #include "base/sys.h"
 
-struct capture_frame;
+#define PIPELINE_OUTPUTS_MAX 2u		/* the frames, and a view of them */
+#define PIPELINE_FDS_MAX (1 + PIPELINE_OUTPUTS_MAX)
+#define PIPELINE_ERROR_CHARS OUTPUT_ERROR_CHARS
+
 struct pipeline;
 
-struct pipeline_frame {
-	const uint8_t *data;	/* borrowed for the call */
-	size_t bytes;
-	bool key;
-	uint64_t stamp_ns;	/* CLOCK_MONOTONIC, or 0 = not known */
-	bool at_exposure_start;	/* else at the end of the frame */
-};
-
-/* Both are called from pipeline_run(). */
+/* All on the thread of pipeline_run(). @output: 0, or 1 for a view. */
 struct pipeline_calls {
-	void (*frame)(void *ctx, const struct pipeline_frame *frame);
-	/* A raw frame that the encoder took. May be NULL. */
-	void (*raw)(void *ctx, const struct capture_frame *frame);
+	void (*frame)(void *ctx, size_t output,
+		      const struct output_frame *frame);
+	/* A raw frame that an encoder took. May be NULL. */
+	void (*raw)(void *ctx, size_t output,
+		    const struct capture_frame *frame);
+	/* @text: what went wrong; NULL: it is over. */
+	void (*trouble)(void *ctx, const char *text);
 };
 
 /* What was agreed on. */
 struct pipeline_info {
-	char path[CAPTURE_PATH_BYTES];
-	char card[33];
-	struct capture_format format;	/* of the camera */
-	uint32_t codec;			/* fourcc of the frames */
-	const char *encoder;		/* "m2m", "openh264", "none" */
-	bool source_imported;		/* the encoder reads the camera's memory */
-	enum capture_rung camera_rung;
-	enum capture_rung encoder_rung;
-	uint64_t memory_bytes;		/* of the camera's buffers */
+	char path[AGENT_TEXT_CHARS];
+	char card[33];		/* "" of what has none */
+	struct capture_format format;
+	enum capture_rung rung;
+	uint64_t memory_bytes;	/* of the source's buffers */
 };
 
 struct pipeline_stats {
-	uint64_t frames;		/* of the camera */
-	uint64_t frames_lost;		/* by the camera */
-	uint64_t frames_skipped;	/* the encoder had no room */
-	uint64_t packets;
-	uint64_t copies;		/* of raw frames */
+	uint64_t frames;	/* of the source */
+	uint64_t frames_lost;	/* gaps in the driver's sequence */
+	uint64_t frames_dropped; /* all buffers and copies were with us */
+	uint64_t frames_error;	/* damaged, left out */
+	uint64_t overruns;	/* audio, IIO: read too late */
+	uint64_t stamps_replaced; /* that could not be */
+	uint64_t copies;	/* handed out as copies */
 	uint64_t bytes_touched;
+	uint64_t reopened;	/* or started again */
+	uint64_t outage_ns;
 };
 
-#define PIPELINE_ERROR_CHARS 1024u
-#define PIPELINE_FDS_MAX 2u
-
 /**
- * pipeline_open() - find, agree, start
+ * pipeline_open() - find, agree; nothing streams yet
+ * @source: must outlive the pipeline
+ * @fragment_ms: of the stream
  * @calls: must outlive the pipeline
  * @error: PIPELINE_ERROR_CHARS; on failure what is wrong and what there is
  *
  * Context: blocks in open(2) of the devices.
  * Return: 0, or the error of what failed (see capture/source.h, encoder.h).
  */
-int pipeline_open(const struct sys_ops *sys, const struct agent_config *config,
-		  const struct pipeline_calls *calls, void *ctx,
-		  struct pipeline **ret_pipeline,
+int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
+		  uint64_t fragment_ms, const struct pipeline_calls *calls,
+		  void *ctx, struct pipeline **ret_pipeline,
 		  char *error) MUST_CHECK;
 /* Accepts NULL, returns NULL. */
 struct pipeline *pipeline_close(struct pipeline *p);
 
+/* Return: 0, or the errors of capture_source_start(). @error as above. */
+int pipeline_start(struct pipeline *p, char *error) MUST_CHECK;
+
 const struct pipeline_info *pipeline_info(const struct pipeline *p);
+size_t pipeline_output_count(const struct pipeline *p);
+const struct output *pipeline_output(const struct pipeline *p, size_t index);
 void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret);
 
 /* What to poll for; returns how many of @fds were filled. */
@@ -86,15 +91,13 @@ size_t pipeline_fds(const struct pipeline *p,
 /* When pipeline_run() is due although nothing is readable. */
 uint64_t pipeline_deadline_ns(const struct pipeline *p);
 
-/**
- * pipeline_run() - move what there is
- *
- * Return: 0, -ETIMEDOUT (the camera or the encoder is stuck), -ENODEV
- * (unplugged), or another error: close it. @error as of pipeline_open().
- */
-int pipeline_run(struct pipeline *p, uint64_t now_ns, char *error) MUST_CHECK;
+/* Moves what there is, at most a few frames: others want to run, too. */
+void pipeline_run(struct pipeline *p, uint64_t now_ns);
 
-/* Asks for a key frame, if the encoder can. */
+/* Stops the source; what is inside encoders comes out, by @deadline_ns. */
+void pipeline_drain(struct pipeline *p, uint64_t deadline_ns);
+
+/* Asks for key frames, where encoders can. */
 void pipeline_force_key(struct pipeline *p);
 
 /* "YU12"; @out has 5 bytes. */

@@ -22,31 +22,6 @@ static void add_string(struct buf *b, const char *s)
 	(void)buf_add_str(b, "\"");
 }
 
-static void add_devices(struct buf *b, const struct pipeline_info *i)
-{
-	char name[5];
-
-	(void)buf_add_str(b, "{\"device\":");
-	add_string(b, i->path);
-	(void)buf_add_str(b, ",\"card\":");
-	add_string(b, i->card);
-	fourcc_text(i->format.fourcc, name);
-	(void)buf_add_str(b, ",\"format\":");
-	add_string(b, name);
-	(void)buf_printf(b, ",\"width\":%u,\"height\":%u,\"rate_num\":%u,"
-			    "\"rate_den\":%u", i->format.width,
-			 i->format.height, i->format.rate_num,
-			 i->format.rate_den);
-	fourcc_text(i->codec, name);
-	(void)buf_printf(b, ",\"encoder\":\"%s\",\"codec\":", i->encoder);
-	add_string(b, name);
-	(void)buf_printf(b, ",\"memory_rung\":\"%s\",\"encoder_rung\":\"%s\","
-			    "\"source_imported\":%s",
-			 capture_rung_name(i->camera_rung),
-			 capture_rung_name(i->encoder_rung),
-			 i->source_imported ? "true" : "false");
-}
-
 /* Thousandths, without floating point. */
 static void add_ratio(struct buf *b, const char *name, uint64_t a, uint64_t n)
 {
@@ -62,24 +37,100 @@ static void add_count(struct buf *b, const char *name, uint64_t value)
 	(void)buf_printf(b, ",\"%s\":%llu", name, (unsigned long long)value);
 }
 
-int report_write(const struct report *r, struct buf *b)
+static void add_text(struct buf *b, const char *name, const char *value)
 {
-	const struct kvs_producer_stats *p = &r->producer;
-	const struct pipeline_stats *c = &r->camera;
+	(void)buf_printf(b, ",\"%s\":", name);
+	add_string(b, value);
+}
 
-	add_devices(b, &r->info);
-	(void)buf_printf(b, ",\"send_rung\":\"%s\"", p->send_rung);
-	add_ratio(b, "duration_s", r->duration_ns, NS_PER_S);
-	add_count(b, "frames_captured", c->frames);
-	add_count(b, "frames_lost", c->frames_lost);
-	add_count(b, "frames_skipped", c->frames_skipped);
-	add_count(b, "frames_encoded", c->packets);
+static void add_fourcc(struct buf *b, const char *name, uint32_t fourcc)
+{
+	char text[5];
+
+	fourcc_text(fourcc, text);
+	add_text(b, name, text);
+}
+
+static void add_format(struct buf *b, const struct capture_format *f)
+{
+	add_fourcc(b, "format", f->fourcc);
+	if (f->media == CAPTURE_MEDIA_PICTURE) {
+		add_count(b, "width", f->width);
+		add_count(b, "height", f->height);
+		add_count(b, "rate_num", f->rate_num);
+		add_count(b, "rate_den", f->rate_den);
+	} else if (f->media == CAPTURE_MEDIA_SAMPLES) {
+		add_count(b, "sample_rate", f->sample_rate);
+		add_count(b, "channels", f->channels);
+	}
+}
+
+static void add_output(struct buf *b, const struct feed *f,
+		       const struct feed_output *o)
+{
+	const struct track *t = &f->stream->tracks[o->track];
+	const struct output_stats *s = &o->stats;
+
+	(void)buf_add_str(b, "{\"name\":");
+	add_string(b, t->name);
+	add_text(b, "stream", f->stream->config->name);
+	add_count(b, "number", o->track + 1);
+	add_text(b, "codec_id", t->kvs.codec_id);
+	add_fourcc(b, "codec", o->info.codec);
+	add_text(b, "encoder", o->info.encoder);
+	add_text(b, "encoder_rung", capture_rung_name(o->info.rung));
+	(void)buf_printf(b, ",\"source_imported\":%s",
+			 o->info.source_imported ? "true" : "false");
+	add_count(b, "frames_skipped", s->frames_skipped);
+	add_count(b, "frames_encoded", s->packets);
+	add_count(b, "frames_put", o->frames_put);
+	add_count(b, "frames_refused", o->frames_refused);
+	add_count(b, "encoder_reopened", s->reopened);
+	add_count(b, "raw_copies", s->copies);
+	add_ratio(b, "raw_copies_per_frame", s->copies, f->stats.frames);
+	add_ratio(b, "raw_bytes_touched_per_frame", s->bytes_touched,
+		  f->stats.frames);
+	(void)buf_add_str(b, "}");
+}
+
+static void add_feed(struct buf *b, const struct feed *f)
+{
+	const struct pipeline_stats *s = &f->stats;
+
+	(void)buf_add_str(b, "{\"name\":");
+	add_string(b, f->config->name);
+	add_text(b, "kind", agent_kind_name(f->config->kind));
+	add_text(b, "device", f->info.path);
+	add_text(b, "card", f->info.card);
+	add_format(b, &f->info.format);
+	add_text(b, "memory_rung", capture_rung_name(f->info.rung));
+	add_count(b, "frames_captured", s->frames);
+	add_count(b, "frames_lost", s->frames_lost);
+	add_count(b, "frames_dropped", s->frames_dropped);
+	add_count(b, "frames_error", s->frames_error);
+	add_count(b, "overruns", s->overruns);
+	add_count(b, "stamps_replaced", s->stamps_replaced);
+	add_count(b, "frames_copied", s->copies);
+	add_count(b, "reopened", s->reopened);
+	add_ratio(b, "outage_s", s->outage_ns, NS_PER_S);
+	(void)buf_add_str(b, ",\"tracks\":[");
+	for (size_t i = 0; i < f->output_count; i++) {
+		if (i)
+			(void)buf_add_str(b, ",");
+		add_output(b, f, &f->outputs[i]);
+	}
+	(void)buf_add_str(b, "]}");
+}
+
+static void add_stream(struct buf *b, const struct stream *s)
+{
+	const struct kvs_producer_stats *p = &s->stats;
+
+	(void)buf_add_str(b, "{\"name\":");
+	add_string(b, s->config->name);
+	add_text(b, "send_rung", p->send_rung);
 	add_count(b, "frames_put", p->frames_in);
 	add_count(b, "frames_dropped", p->frames_dropped);
-	add_count(b, "raw_copies", c->copies);
-	add_ratio(b, "raw_copies_per_frame", c->copies, c->frames);
-	add_ratio(b, "raw_bytes_touched_per_frame", c->bytes_touched,
-		  c->frames);
 	add_ratio(b, "payload_copies_per_frame", p->payload_copies,
 		  p->frames_in);
 	add_count(b, "fragments_sealed", p->fragments_sealed);
@@ -87,16 +138,34 @@ int report_write(const struct report *r, struct buf *b)
 	add_count(b, "fragments_received", p->fragments_received);
 	add_count(b, "fragments_persisted", p->fragments_persisted);
 	add_count(b, "fragments_dropped", p->fragments_dropped);
-	add_count(b, "fragments_left", (uint64_t)r->left);
+	add_count(b, "fragments_left", (uint64_t)s->left);
 	add_count(b, "bytes_sent", p->bytes_sent);
 	add_count(b, "reconnects", p->reconnects);
-	add_count(b, "reopened", r->reopened);
-	add_count(b, "clock_epochs", r->clock_epoch);
 	add_ratio(b, "persisted_latency_ms_p50",
-		  histogram_percentile(r->latency_us, 500), 1000);
+		  histogram_percentile(&s->latency_us, 500), 1000);
 	add_ratio(b, "persisted_latency_ms_p99",
-		  histogram_percentile(r->latency_us, 990), 1000);
-	add_count(b, "persisted_latency_count", r->latency_us->count);
-	(void)buf_add_str(b, "}\n");
+		  histogram_percentile(&s->latency_us, 990), 1000);
+	add_count(b, "persisted_latency_count", s->latency_us.count);
+	(void)buf_add_str(b, "}");
+}
+
+int report_write(const struct report *r, struct buf *b)
+{
+	(void)buf_add_str(b, "{\"role\":\"agent\"");
+	add_ratio(b, "duration_s", r->duration_ns, NS_PER_S);
+	add_count(b, "clock_epochs", r->clock_epoch);
+	(void)buf_add_str(b, ",\"sources\":[");
+	for (size_t i = 0; i < r->feed_count; i++) {
+		if (i)
+			(void)buf_add_str(b, ",");
+		add_feed(b, &r->feeds[i]);
+	}
+	(void)buf_add_str(b, "],\"streams\":[");
+	for (size_t i = 0; i < r->stream_count; i++) {
+		if (i)
+			(void)buf_add_str(b, ",");
+		add_stream(b, &r->streams[i]);
+	}
+	(void)buf_add_str(b, "]}\n");
 	return b->failed ? -ENOBUFS : 0;
 }

@@ -3,27 +3,34 @@
 #ifndef AGENT_REPORT_H
 #define AGENT_REPORT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-#include <kvs/producer.h>
-
-#include "agent/pipeline.h"
+#include "agent/feed.h"
+#include "agent/stream.h"
 #include "base/buf.h"
 #include "base/macros.h"
-#include "core/histogram.h"
 
 struct report {
-	struct pipeline_info info;
-	struct pipeline_stats camera;	/* all times it was open */
-	struct kvs_producer_stats producer;
-	const struct histogram *latency_us; /* newest frame to PERSISTED */
+	const struct feed *feeds;	/* closed */
+	size_t feed_count;
+	const struct stream *streams;	/* finished */
+	size_t stream_count;
 	uint64_t duration_ns;
-	uint64_t reopened;
 	uint32_t clock_epoch;
-	int left;			/* fragments not acknowledged */
 };
 
-/* Appends it, with a line end. Return: 0, -ENOMEM, -ENOBUFS. */
+/*
+ * Appends it, with a line end:
+ *
+ *	{"role":"agent", "duration_s":..., "clock_epochs":...,
+ *	 "sources":[{"name":..., "device":..., "frames_captured":...,
+ *	             "tracks":[{"name":..., "stream":..., "number":...,
+ *	                        "codec":..., "frames_put":...}]}],
+ *	 "streams":[{"name":..., "fragments_persisted":...}]}
+ *
+ * Return: 0, -ENOMEM, -ENOBUFS.
+ */
 int report_write(const struct report *r, struct buf *out) MUST_CHECK;
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <capture/frame.h>
 #include <kvs/producer.h>
@@ -19,23 +20,35 @@ struct tap {
 	bool failed;
 };
 
-static FILE *create(const char *dir, const char *name)
+static FILE *create(const char *dir, const char *track, const char *name)
 {
 	char path[PATH_CHARS];
 
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	(void)snprintf(path, sizeof(path), "%s/%s/%s", dir, track, name);
 	return fopen(path, "we");
 }
 
-int tap_open(const char *dir, struct tap **ret_tap)
+static int make_directory(const char *dir, const char *track)
 {
-	struct tap *t = calloc(1, sizeof(*t));
+	char path[PATH_CHARS];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, track);
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int tap_open(const char *dir, const char *track, struct tap **ret_tap)
+{
+	int r = make_directory(dir, track);
+	struct tap *t;
 	int saved;
 
+	if (r < 0)
+		return r;
+	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->raw = create(dir, "raw");
-	t->frames = t->raw ? create(dir, "frames") : NULL;
+	t->raw = create(dir, track, "raw");
+	t->frames = t->raw ? create(dir, track, "frames") : NULL;
 	if (!t->frames) {
 		saved = errno;
 		(void)tap_close(t);

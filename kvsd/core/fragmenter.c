@@ -278,7 +278,7 @@ int fragmenter_check(const struct fragmenter *f, uint32_t track, bool key,
 		return -EMSGSIZE;
 	if ((q->any && order_ns < q->last_ns) || order_ns < f->floor_ns)
 		return -ERANGE;
-	if (!f->started && (track != f->lead || (f->lead_is_video && !key)))
+	if (!f->started && f->lead_is_video && (track != f->lead || !key))
 		return -EAGAIN;
 	if (!private_known(f, track))
 		return key ? -EBADMSG : -EAGAIN;

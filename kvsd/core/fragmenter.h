@@ -94,9 +94,10 @@ int fragmenter_private(struct fragmenter *f, uint32_t track,
  * fragmenter_check() - may this frame come now?
  * @order_ns: when it is decoded; with B-frames that is not when it is shown
  *
- * Return: 0, -EINVAL (track), -EAGAIN (before the first key frame of the lead
- * track), -ERANGE (order goes back on its track, or before the last cut),
- * -EBADMSG (a key frame, and its codec private is not known yet), -EMSGSIZE.
+ * Return: 0, -EINVAL (track), -EAGAIN (before the first key frame of a video
+ * track that leads), -ERANGE (order goes back on its track, or before the last
+ * cut), -EBADMSG (a key frame, and its codec private is not known yet),
+ * -EMSGSIZE.
  */
 int fragmenter_check(const struct fragmenter *f, uint32_t track, bool key,
 		     uint64_t order_ns, size_t bytes) MUST_CHECK;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECTION_CHARS 50u	/* inih keeps no more */
+
 struct reading {
 	const char *path;
 	const char *rest;	/* of the file */
@@ -39,7 +41,8 @@ static int entry(struct reading *rd, const char *section, const char *key,
 
 	if (rd->failed)
 		return -EINVAL;
-	if (rd->fn(rd->ctx, section, key, value, why, sizeof(why)) == 0)
+	if (rd->fn(rd->ctx, rd->line, section, key, value, why,
+		   sizeof(why)) == 0)
 		return 0;
 	(void)snprintf(text, sizeof(text), "%s", why);
 	if (key) {
@@ -67,10 +70,14 @@ static int on_entry(void *ctx, const char *section, const char *key,
 static void on_section(struct reading *rd, const char *line, size_t len)
 {
 	const char *end = memchr(line, ']', len);
-	char name[64];
+	char name[SECTION_CHARS];
 
-	if (!end || (size_t)(end - line) - 1 >= sizeof(name))
-		return; /* inih, or the first key, will complain */
+	if (!end)
+		return; /* inih will complain */
+	if ((size_t)(end - line) - 1 >= sizeof(name)) {
+		complain(rd, NULL, NULL, "the section's name is too long");
+		return;
+	}
 	memcpy(name, line + 1, (size_t)(end - line) - 1);
 	name[end - line - 1] = '\0';
 	(void)entry(rd, name, NULL, NULL);

@@ -16,12 +16,13 @@
 #define CONFIG_ERROR_CHARS 512u
 
 /*
- * One entry, or the start of a section (@key and @value are NULL). On failure
- * write what is wrong with it to @why, without place or key.
- * Return: 0, or any negative errno.
+ * One entry, or the start of a section (@key and @value are NULL), on @line of
+ * the file. On failure write what is wrong with it to @why, without place or
+ * key. Return: 0, or any negative errno.
  */
-typedef int config_ini_fn(void *ctx, const char *section, const char *key,
-			  const char *value, char *why, size_t why_size);
+typedef int config_ini_fn(void *ctx, unsigned int line, const char *section,
+			  const char *key, const char *value, char *why,
+			  size_t why_size);
 
 /**
  * config_ini_read() - read a whole file

@@ -18,6 +18,9 @@
 #define THREAD_STACK_BYTES (256u << 10)
 #define TRACK_TEXT_BYTES_MAX 32u /* codec id and name, the service's limit */
 
+_Static_assert(KVS_TIME_BYTES == FRAME_TIME_BYTES, "the header says how many");
+_Static_assert(FRAME_TIME_BYTES <= FRAME_TIME_SEI_BYTES_MAX, "struct au");
+
 DEFINE_AUTO(kvs_producer_free, struct kvs_producer *)
 
 static _Thread_local char config_error[160];
@@ -39,9 +42,15 @@ static int PRINTF(1, 2) wrong(const char *fmt, ...)
 
 /* --- checking the config ------------------------------------------------------ */
 
+static bool is_annexb(enum kvs_payload payload)
+{
+	return payload == KVS_PAYLOAD_H264_ANNEXB ||
+	       payload == KVS_PAYLOAD_H265_ANNEXB;
+}
+
 static int check_track(const struct kvs_track *t, size_t i)
 {
-	bool later = t->payload != KVS_PAYLOAD_OPAQUE;
+	bool later = is_annexb(t->payload);
 
 	if (!t->codec_id || !t->codec_id[0] ||
 	    strlen(t->codec_id) > TRACK_TEXT_BYTES_MAX)
@@ -124,6 +133,8 @@ static void take_track(struct kvs_producer *p, const struct kvs_track *from,
 	t->codec_private_bytes = from->codec_private_bytes;
 	t->width = from->width;
 	t->height = from->height;
+	t->fourcc = from->fourcc;
+	t->bits = from->sample_bits;
 	t->rate_hz = from->sample_rate;
 	t->channels = from->channels;
 	append_media_type(p->media_type, sizeof(p->media_type), t->codec_id);
@@ -147,7 +158,7 @@ static int make_fragmenter(struct kvs_producer *p,
 	for (size_t i = 0; i < c->track_count; i++) {
 		take_track(p, &c->tracks[i], &tracks[i]);
 		p->payload[i] = c->tracks[i].payload;
-		later[i] = p->payload[i] != KVS_PAYLOAD_OPAQUE &&
+		later[i] = is_annexb(p->payload[i]) &&
 			   !c->tracks[i].codec_private_bytes;
 	}
 	p->track_count = c->track_count;
@@ -486,6 +497,26 @@ static int take_private(struct kvs_producer *p, const struct kvs_frame *frame,
 				  buf_head(&p->private), buf_len(&p->private));
 }
 
+static void prepare_opaque(struct kvs_producer *p,
+			   const struct kvs_frame *frame,
+			   const struct frame_time *time)
+{
+	struct au *au = &p->au;
+
+	au->count = 0;
+	au->bytes = frame->bytes;
+	au->key = frame->key;
+	if (p->payload[frame->track] == KVS_PAYLOAD_TIMED) {
+		frame_time_encode(time, au->sei);
+		au->parts[au->count].iov_base = au->sei;
+		au->parts[au->count++].iov_len = FRAME_TIME_BYTES;
+		au->bytes += FRAME_TIME_BYTES;
+	}
+	/* iovec has no const; nobody writes through it. */
+	au->parts[au->count].iov_base = (void *)(uintptr_t)frame->data;
+	au->parts[au->count++].iov_len = frame->bytes;
+}
+
 /* Where the bytes to store are, and whether it is a key frame. */
 static int prepare(struct kvs_producer *p, const struct kvs_frame *frame)
 {
@@ -501,13 +532,8 @@ static int prepare(struct kvs_producer *p, const struct kvs_frame *frame)
 	};
 	int r;
 
-	if (p->payload[frame->track] == KVS_PAYLOAD_OPAQUE) {
-		/* iovec has no const; nobody writes through it. */
-		p->au.parts[0].iov_base = (void *)(uintptr_t)frame->data;
-		p->au.parts[0].iov_len = frame->bytes;
-		p->au.count = 1;
-		p->au.bytes = frame->bytes;
-		p->au.key = frame->key;
+	if (!is_annexb(p->payload[frame->track])) {
+		prepare_opaque(p, frame, &time);
 		return 0;
 	}
 	r = au_annexb(&p->au, codec, frame->data, frame->bytes, &time);
@@ -565,7 +591,7 @@ int kvs_producer_put_frame(struct kvs_producer *p, const struct kvs_frame *frame
 	int r;
 
 	if (frame->track >= p->track_count || !frame->data || !frame->bytes ||
-	    (unsigned int)frame->meaning > KVS_STAMP_MID_EXPOSURE ||
+	    (unsigned int)frame->meaning > KVS_STAMP_ARRIVAL ||
 	    frame->raw_clock > UINT8_MAX)
 		return -EINVAL;
 	(void)pthread_mutex_lock(&p->put_lock);

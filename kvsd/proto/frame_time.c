@@ -35,7 +35,7 @@ int frame_time_decode(const uint8_t *bytes, size_t len,
 {
 	size_t i;
 
-	if (len < FRAME_TIME_BYTES || bytes[25] > FRAME_TIME_EXPOSURE_MIDDLE)
+	if (len < FRAME_TIME_BYTES || bytes[25] > FRAME_TIME_ARRIVAL)
 		return -EBADMSG;
 	for (i = RECORD_USED_BYTES; i < FRAME_TIME_BYTES; i++) {
 		if (bytes[i])

@@ -35,6 +35,8 @@ enum frame_time_meaning {
 	FRAME_TIME_FRAME_END = 2,
 	FRAME_TIME_FRAME_START = 3,
 	FRAME_TIME_EXPOSURE_MIDDLE = 4,
+	FRAME_TIME_FIRST_SAMPLE = 5,
+	FRAME_TIME_ARRIVAL = 6,
 };
 
 struct frame_time {

@@ -145,11 +145,13 @@ int serve_options_set(struct serve_options *o, const char *key,
 	return -ENOENT;
 }
 
-static int file_entry(void *ctx, const char *section, const char *key,
-		      const char *value, char *why, size_t why_size)
+static int file_entry(void *ctx, unsigned int line, const char *section,
+		      const char *key, const char *value, char *why,
+		      size_t why_size)
 {
 	int r;
 
+	(void)line;
 	if (strcmp(section, "serve") != 0) {
 		(void)snprintf(why, why_size, "only [serve] is known");
 		return -EINVAL;

@@ -132,7 +132,7 @@ static void check_time(const uint8_t *bytes, size_t len)
 
 	if (!frame_time_find(NAL_H264, bytes, len, 0, &t) ||
 	    !frame_time_find(NAL_H265, bytes, len, 2, &t))
-		MUST(t.meaning <= FRAME_TIME_EXPOSURE_MIDDLE);
+		MUST(t.meaning <= FRAME_TIME_ARRIVAL);
 	if (frame_time_decode(bytes, len, &t))
 		return;
 	n = frame_time_write_sei(NAL_H265, &t, sei);

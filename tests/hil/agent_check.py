@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """agent_check.py openh264|m2m|slow-acks|refusals DIR: what came back from the service against what went in.
 
-DIR is what test_agent.sh collected: tap/raw and tap/frames (the agent's own record), media.mkv
+DIR is what test_agent.sh collected: tap/cam/raw and tap/cam/frames (the agent's own record), media.mkv
 (GetMedia), clip.mp4 (GetClip), report.json. Independent of the product's parsers.
 For slow-acks: prompt/ and slow/ with tap/frames and report.json of two agents that ran side by side.
 `agent_check.py fwht FILE` writes the frames of a GetMedia body to stdout.
@@ -70,17 +70,25 @@ def frame_time(payload):
 
 def tap(directory):
     raw, put = [], []
-    for line in open(os.path.join(directory, "tap", "frames")):
+    for line in open(os.path.join(directory, "tap", "cam", "frames")):
         word, *values = line.split()
         (raw if word == "raw" else put).append([int(v) for v in values])
     return raw, put
 
 
+def read_report(directory):
+    """The report of an agent with one source of one track, as one level of figures."""
+    report = json.load(open(os.path.join(directory, "report.json")))
+    (source,), (stream,) = report["sources"], report["streams"]
+    (track,) = source["tracks"]
+    return {**source, **track, **stream}
+
+
 def psnr(directory, arguments):
-    """PSNR of each frame of the video that arguments open, against tap/raw."""
+    """PSNR of each frame of the video that arguments open, against tap/cam/raw."""
     r = subprocess.run(
         ["ffmpeg", "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", SIZE, "-i",
-         os.path.join(directory, "tap", "raw"), *arguments, "-lavfi",
+         os.path.join(directory, "tap", "cam", "raw"), *arguments, "-lavfi",
          # One frame more at the end of both: the filter keeps back the last one.
          "[0:v]tpad=stop=1:stop_mode=clone,setpts=N/30/TB[a];"
          "[1:v]tpad=stop=1:stop_mode=clone,setpts=N/30/TB[b];[b][a]psnr=stats_file=-",
@@ -116,7 +124,7 @@ def check_times(frames, raw, put):
 def check_h264(directory):
     raw, put = tap(directory)
     frames, docs = media_frames(os.path.join(directory, "media.mkv"))
-    report = json.load(open(os.path.join(directory, "report.json")))
+    report = read_report(directory)
     check_report(report, put)
     check_times(frames, raw, put)
     check("one document per fragment", docs == report["fragments_sealed"], docs)
@@ -172,7 +180,7 @@ def parameter_sets(avcc):
 def check_m2m(directory):
     raw, put = tap(directory)
     frames, _ = media_frames(os.path.join(directory, "media.mkv"))
-    report = json.load(open(os.path.join(directory, "report.json")))
+    report = read_report(directory)
     check_report(report, put)
     check_times(frames, raw, put)
     check("the encoder read the camera's memory", report["source_imported"] and report["raw_copies"] == 0, report)
@@ -189,7 +197,7 @@ def check_m2m(directory):
 
 def run_of(directory):
     """What one of two agents that ran at the same time did, in figures that compare."""
-    report = json.load(open(os.path.join(directory, "report.json")))
+    report = read_report(directory)
     stamps = [p[1] / 1e9 for p in tap(directory)[1]] or [0.0]
     span = stamps[-1] - stamps[0]
     seen = report["frames_captured"] + report["frames_lost"]
@@ -233,7 +241,7 @@ def check_refusals(directory):
             ("size", 1, ("641x361", "640x360")), ("format", 1, ("ABCD", "YUYV")),
             ("missing", 1, ("/dev/video9", "No such file", "/dev/video0")),
             ("no camera", 1, ("/dev/null", "/dev/video0")), ("encoder", 1, ("no M2M encoder",)),
-            ("key", 2, ("agent.conf:7", "[camera] bogus")), ("busy", 1, ("/dev/video0", "in use"))):
+            ("key", 2, ("agent.conf:8", "[source cam] bogus")), ("busy", 1, ("/dev/video0", "in use"))):
         got = said.get(name, (None, ""))
         check(f"{name}: refused, and said why and what there is",
               got[0] == code and all(part in got[1] for part in parts), got)

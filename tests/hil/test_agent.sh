@@ -11,8 +11,9 @@ if [ "${1:-}" = inside ]; then
 	mkdir -p /out/tap
 	config() { # KIND SIZE ENDPOINT CA CREDENTIALS [DEVICE]
 		printf '%s\n' "[service]" "endpoint = $3" "ca_bundle = $4" "credentials = $5" \
-			"[stream]" "name = cam" "[camera]" "device = ${6:-/dev/video0}" "size = $2" "rate = 30" \
-			"[encoder]" "kind = $1" "bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
+			"[stream cam]" "[source cam]" "kind = camera" "stream = cam" \
+			"device = ${6:-/dev/video0}" "size = $2" "rate = 30" "encoder = $1" "bitrate = 2M" \
+			"[agent]" "stop_timeout = 100s" >"$work/agent.conf"
 		kvsd agent --check --config "$work/agent.conf" >/dev/null
 	}
 	ready() { # FILE
@@ -27,11 +28,11 @@ if [ "${1:-}" = inside ]; then
 		# What the agent says when it cannot work; the host compares.
 		printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secretsecret\n' \
 			>"$work/credentials"
-		try() { # NAME LINES-OF-[camera]...
+		try() { # NAME LINES-OF-[source cam]...
 			name=$1
 			shift
 			printf '%s\n' "[service]" "endpoint = https://127.0.0.1:9" "credentials = $work/credentials" \
-				"[stream]" "name = cam" "[camera]" "$@" >"$work/agent.conf"
+				"[stream cam]" "[source cam]" "kind = camera" "stream = cam" "$@" >"$work/agent.conf"
 			if kvsd agent --config "$work/agent.conf" --duration 2s 2>"$work/said" >/dev/null; then r=0; else r=$?; fi
 			printf '%s\t%s\t%s\n' "$name" "$r" "$(tr '\n' ' ' <"$work/said")" >>/out/refusals
 		}
@@ -39,10 +40,10 @@ if [ "${1:-}" = inside ]; then
 		try format "format = ABCD"
 		try missing "device = /dev/video9"
 		try "no camera" "device = /dev/null"
-		try encoder "rate = 30" "[encoder]" "kind = m2m"
+		try encoder "rate = 30" "encoder = m2m"
 		try key "bogus = 1"
 		printf '%s\n' "[service]" "endpoint = https://127.0.0.1:9" "credentials = $work/credentials" \
-			"[stream]" "name = cam" "[camera]" "size = 640x360" "[agent]" "stop_timeout = 1s" >"$work/busy.conf"
+			"[stream cam]" "[source cam]" "kind = camera" "stream = cam" "size = 640x360" "[agent]" "stop_timeout = 1s" >"$work/busy.conf"
 		kvsd agent --config "$work/busy.conf" --duration 6s >"$work/started" 2>/dev/null &
 		ready "$work/started"
 		try busy "size = 640x360"
@@ -68,8 +69,8 @@ if [ "${1:-}" = inside ]; then
 			config m2m 640x480 "https://localhost:$port" "$work/cert.pem" "$work/credentials" $device
 			mv "$work/agent.conf" "$work/$run.conf"
 			# The frames' times are wanted, not the frames.
-			mkdir -p /out/$run "$work/$run"
-			ln -s /dev/null "$work/$run/raw"
+			mkdir -p /out/$run "$work/$run/cam"
+			ln -s /dev/null "$work/$run/cam/raw"
 		done
 		kvsd agent --config "$work/prompt.conf" --duration 20s --report /out/prompt/report.json \
 			--tap "$work/prompt" &
@@ -78,8 +79,8 @@ if [ "${1:-}" = inside ]; then
 			--tap "$work/slow"
 		wait $prompt
 		for run in prompt slow; do
-			mkdir -p /out/$run/tap
-			cp "$work/$run/frames" /out/$run/tap/
+			mkdir -p /out/$run/tap/cam
+			cp "$work/$run/cam/frames" /out/$run/tap/cam/
 		done
 		# shellcheck disable=SC2086 # two ids
 		kill $services
@@ -99,7 +100,7 @@ if [ "${1:-}" = inside ]; then
 	kvsctl clip cam -o /out/clip.mp4 2>/out/clip.log || echo $? >/out/clip.exit
 	if [ "$case" = m2m ]; then
 		python3 tests/hil/agent_check.py fwht /out/media.mkv >/out/media.fwht
-		fwht_decode /out/media.fwht /out/tap/raw >/out/decoded.json
+		fwht_decode /out/media.fwht /out/tap/cam/raw >/out/decoded.json
 	fi
 	kill $service
 	wait $service

@@ -30,8 +30,8 @@ said() {
 }
 config() { # "SECTION KEY=VALUE"...: on top of what always holds
 	printf '%s\n' "[service]" "endpoint = https://localhost:$port" "ca_bundle = $work/cert.pem" \
-		"credentials = $work/credentials" "[stream]" "name = cam" "fragment = 1s" "[agent]" \
-		"stop_timeout = 10s" "[encoder]" "kind = openh264" "[camera]" "$@" >"$work/agent.conf"
+		"credentials = $work/credentials" "[stream cam]" "fragment = 1s" "[agent]" "stop_timeout = 10s" \
+		"[source cam]" "kind = camera" "stream = cam" "encoder = openh264" "$@" >"$work/agent.conf"
 }
 agent() { # EXIT-CODE OPTIONS...
 	want=$1
@@ -97,7 +97,7 @@ sleep 5
 v4l2-ctl -d /dev/video0 --set-ctrl disconnect=1 >/dev/null
 wait $pid
 check "unplugged and plugged in again: exit 0" [ $? = 0 ]
-check "the loss was told" said "camera: gone\|camera: No such device"
+check "the loss was told" said "error agent: cam: /dev/video0: unplugged"
 check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
 check "it was opened again" [ "$(field reopened)" = 1 ]
 check "nothing was lost on the way" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <capture/api.h>
+#include <capture/thermal.h>
 
 #include "agent/config.h"
 #include "agent/credentials.h"
@@ -20,6 +21,7 @@
 #include "core/limits.h"
 
 static char path[] = "/tmp/kvsd-config-XXXXXX";
+static struct agent_config config;	/* large */
 
 static int setup(void **state)
 {
@@ -50,14 +52,14 @@ static void write_file(const char *text)
 }
 
 /* Reads @text as the file; the words that follow "FILE" go to @ret_words. */
-static int read_config(const char *text, struct agent_config *c,
+static int read_config(const char *text, struct agent_config *ret,
 		       char ret_words[AGENT_ERROR_CHARS])
 {
 	char error[AGENT_ERROR_CHARS] = "";
 	int r;
 
 	write_file(text);
-	r = agent_config_read(sys_posix(), path, c, error);
+	r = agent_config_read(sys_posix(), path, ret, error);
 	ret_words[0] = '\0';
 	if (r < 0) {
 		assert_memory_equal(error, path, strlen(path));
@@ -77,72 +79,161 @@ static void agent_config_takes_every_key(void **state)
 		"ca_bundle = /a/ca.pem\n"
 		"credentials = /a/keys\n"
 		"profile = camera\n"
-		"[stream]\n"
-		"name = door-1\n"
-		"create = no\n"
-		"retention = 48h\n"
-		"fragment = 1500ms\n"
-		"store = 8M\n"
-		"[camera]\n"
+		"[source cam]\n"
+		"kind = camera\n"
+		"stream = door\n" /* whose section comes later */
 		"match = HD Webcam\n"
 		"format = YUYV\n"
 		"size = 640x480\n"
 		"rate = 30000/1001\n"
 		"  timeout = 3s\n" /* indented: no continuation */
-		"[encoder]\n"
-		"kind = m2m\n"
-		"device = /dev/video11\n"
+		"buffers = 6\n"
+		"borrow = 3\n"
+		"skip_first = 5\n"
+		"crop = 320x240+16+8\n"
+		"control.brightness = 128\n"
+		"control.exposure = -7\n"
+		"control.test_pattern = 75_colorbar\n"
+		"input = 1\n"
+		"timings = auto\n"
+		"blank = signal\n"
+		"links = 'imx219 10-0010':0 -> 'unicam-image':0 [1]\n"
+		"pads = 'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]\n"
+		"encoder = m2m\n"
+		"encoder_device = /dev/video11\n"
 		"bitrate = 2500k\n"
 		"gop = 50\n"
-		"timeout = 1s\n"
+		"encoder_timeout = 1s\n"
+		"[stream door]\n"
+		"name = door-1\n"
+		"create = no\n"
+		"retention = 48h\n"
+		"fragment = 1500ms\n"
+		"store = 8M\n"
 		"[agent]\n"
 		"stop_timeout = 0s\n"
 		"debug = yes\n";
-	struct agent_config c;
 	char words[AGENT_ERROR_CHARS];
+	const struct agent_source *s = &config.sources[0];
 
 	(void)state;
-	assert_int_equal(read_config(text, &c, words), 0);
-	assert_string_equal(c.endpoint, "https://localhost:8443");
-	assert_string_equal(c.region, "eu-central-1");
-	assert_string_equal(c.ca_bundle, "/a/ca.pem");
-	assert_string_equal(c.credentials, "/a/keys");
-	assert_string_equal(c.profile, "camera");
-	assert_string_equal(c.stream, "door-1");
-	assert_false(c.create);
-	assert_int_equal(c.retention_hours, 48);
-	assert_int_equal(c.fragment_ms, 1500);
-	assert_int_equal(c.store_bytes, 8 << 20);
-	assert_string_equal(c.match, "HD Webcam");
-	assert_int_equal(c.format, CAPTURE_FORMAT_YUYV);
-	assert_int_equal(c.width, 640);
-	assert_int_equal(c.height, 480);
-	assert_int_equal(c.rate_num, 30000);
-	assert_int_equal(c.rate_den, 1001);
-	assert_int_equal(c.camera_timeout_ns, 3 * NS_PER_S);
-	assert_int_equal(c.encoder, AGENT_ENCODER_M2M);
-	assert_string_equal(c.encoder_device, "/dev/video11");
-	assert_int_equal(c.bitrate, 2500000);
-	assert_int_equal(c.gop_frames, 50);
-	assert_int_equal(c.encoder_timeout_ns, NS_PER_S);
-	assert_int_equal(c.stop_timeout_ns, 0);
-	assert_true(c.debug);
+	assert_int_equal(read_config(text, &config, words), 0);
+	assert_string_equal(config.endpoint, "https://localhost:8443");
+	assert_string_equal(config.region, "eu-central-1");
+	assert_string_equal(config.ca_bundle, "/a/ca.pem");
+	assert_string_equal(config.credentials, "/a/keys");
+	assert_string_equal(config.profile, "camera");
+	assert_int_equal(config.stream_count, 1);
+	assert_string_equal(config.streams[0].label, "door");
+	assert_string_equal(config.streams[0].name, "door-1");
+	assert_false(config.streams[0].create);
+	assert_int_equal(config.streams[0].retention_hours, 48);
+	assert_int_equal(config.streams[0].fragment_ms, 1500);
+	assert_int_equal(config.streams[0].store_bytes, 8 << 20);
+	assert_int_equal(config.streams[0].track_count, 1);
+	assert_int_equal(config.source_count, 1);
+	assert_string_equal(s->name, "cam");
+	assert_int_equal(s->kind, AGENT_CAMERA);
+	assert_int_equal(s->stream, 0);
+	assert_string_equal(s->match, "HD Webcam");
+	assert_int_equal(s->format, CAPTURE_FORMAT_YUYV);
+	assert_int_equal(s->width, 640);
+	assert_int_equal(s->height, 480);
+	assert_int_equal(s->rate_num, 30000);
+	assert_int_equal(s->rate_den, 1001);
+	assert_int_equal(s->timeout_ns, 3 * NS_PER_S);
+	assert_int_equal(s->buffers, 6);
+	assert_int_equal(s->borrow, 3);
+	assert_int_equal(s->skip_first, 5);
+	assert_int_equal(s->crop.width, 320);
+	assert_int_equal(s->crop.height, 240);
+	assert_int_equal(s->crop.left, 16);
+	assert_int_equal(s->crop.top, 8);
+	assert_int_equal(s->control_count, 3);
+	assert_string_equal(s->controls[2].name, "test_pattern");
+	assert_string_equal(s->controls[2].item, "75_colorbar");
+	assert_true(s->has_input);
+	assert_int_equal(s->input, 1);
+	assert_int_equal(s->timings, CAPTURE_TIMINGS_AUTO);
+	assert_int_equal(s->blank, CAPTURE_BLANK_SIGNAL);
+	assert_string_equal(s->links,
+			    "'imx219 10-0010':0 -> 'unicam-image':0 [1]");
+	assert_string_equal(s->pads,
+			    "'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]");
+	assert_string_equal(s->controls[0].name, "brightness");
+	assert_int_equal(s->controls[0].value, 128);
+	assert_string_equal(s->controls[1].name, "exposure");
+	assert_true(s->controls[1].value == -7);
+	assert_int_equal(s->encoder, AGENT_ENCODER_M2M);
+	assert_string_equal(s->encoder_device, "/dev/video11");
+	assert_int_equal(s->bitrate, 2500000);
+	assert_int_equal(s->gop_frames, 50);
+	assert_int_equal(s->encoder_timeout_ns, NS_PER_S);
+	assert_int_equal(config.stop_timeout_ns, 0);
+	assert_true(config.debug);
 }
 
 static void agent_config_has_defaults(void **state)
 {
-	struct agent_config c;
 	char words[AGENT_ERROR_CHARS];
 
 	(void)state;
-	assert_int_equal(read_config("[stream]\nname=a\n", &c, words), 0);
-	assert_true(c.create);
-	assert_int_equal(c.fragment_ms, 2000);
-	assert_int_equal(c.bitrate, 4000000);
-	assert_int_equal(c.retention_hours, 24);
-	assert_string_equal(c.region, "us-west-2");
-	assert_int_equal(c.width, 0);
+	assert_int_equal(read_config("[stream a]\n[source b]\nkind=camera\n"
+				     "stream=a\n", &config, words), 0);
+	assert_string_equal(config.streams[0].name, "a");
+	assert_true(config.streams[0].create);
+	assert_int_equal(config.streams[0].fragment_ms, 2000);
+	assert_int_equal(config.streams[0].retention_hours, 24);
+	assert_string_equal(config.region, "us-west-2");
+	assert_int_equal(config.sources[0].width, 0);
+	assert_int_equal(config.sources[0].timeout_ns, 5 * NS_PER_S);
+	assert_int_equal(config.sources[0].encoder_timeout_ns, 2 * NS_PER_S);
 }
+
+static void agent_config_takes_every_kind(void **state)
+{
+	static const char text[] =
+		"[stream one]\n[stream two]\n[stream three]\n"
+		"[source c]\nkind = camera\nstream = one\n"
+		"[source t]\nkind = thermal\nstream = one\nview = yes\n"
+		"view_encoder = jpeg\npalette = iron\nrange = 7000..9000\n"
+		"telemetry_rows = 2\n"
+		"[source s]\nkind = sdr\nstream = two\ndevice = /dev/swradio0\n"
+		"[source m]\nkind = metadata\nstream = two\n"
+		"device = /dev/video1\n"
+		"[source i]\nkind = iio\nstream = two\ndevice = iio:device0\n"
+		"[source r]\nkind = records\nstream = three\n"
+		"device = udp:127.0.0.1:5600\n"
+		"[source a]\nkind = audio\nstream = three\ndevice = hw:0,0\n"
+		"encoder = aac\nbitrate = 32k\nsample_rate = 48000\n"
+		"channels = 2\nframe_samples = 960\n"
+		"[source x]\nkind = synthetic\nstream = three\n"
+		"pattern = tone\nencoder = alaw\nsample_rate = 8000\n";
+	char words[AGENT_ERROR_CHARS];
+
+	(void)state;
+	assert_int_equal(read_config(text, &config, words), 0);
+	assert_int_equal(config.source_count, 8);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(config.streams[i].track_count, 3);
+	assert_int_equal(agent_source_class(&config.sources[0]), AGENT_CLASS_VIDEO);
+	assert_int_equal(agent_source_class(&config.sources[1]),
+			 AGENT_CLASS_THERMAL);
+	assert_int_equal(agent_source_class(&config.sources[2]), AGENT_CLASS_DATA);
+	assert_int_equal(agent_source_class(&config.sources[7]), AGENT_CLASS_AUDIO);
+	assert_int_equal(config.sources[1].view_encoder, AGENT_ENCODER_JPEG);
+	assert_int_equal(config.sources[1].palette, CAPTURE_PALETTE_IRON);
+	assert_int_equal(config.sources[1].range_min, 7000);
+	assert_int_equal(config.sources[1].range_max, 9000);
+	assert_int_equal(config.sources[1].telemetry_rows, 2);
+	assert_int_equal(config.sources[6].channels, 2);
+	assert_int_equal(config.sources[6].frame_samples, 960);
+	assert_int_equal(config.sources[6].bitrate, 32000);
+	assert_int_equal(config.sources[7].stream, 2);
+}
+
+/* A good stream and the beginning of a source, which ends on line 4. */
+#define HEAD(kind) "[stream a]\n[source b]\nstream = a\nkind = " kind "\n"
 
 static void agent_config_names_file_line_and_key(void **state)
 {
@@ -150,79 +241,246 @@ static void agent_config_names_file_line_and_key(void **state)
 		const char *text;
 		const char *words;
 	} bad[] = {
-		{ "[stream]\nname = a\n[camera]\n\nrate = fast\n",
-		  ":5: [camera] rate: 'fast' is not a rate" },
-		{ "[camera]\nrate = 0\n", ":2: [camera] rate:" },
-		{ "[camera]\nspeed = 1\n", ":2: [camera] speed: unknown key" },
-		{ "\n[camara]\nrate = 1\n", ":2: [camara] unknown section" },
-		{ "[stream]\nname = a\nname = b\n",
-		  ":3: [stream] name: given twice" },
-		{ "[stream]\nname = a/b\n", ":2: [stream] name:" },
-		{ "[stream]\nname =\n", ":2: [stream] name:" },
-		{ "[stream]\nname\n", ":2: neither a [section] nor a key" },
-		{ "[stream]\nfragment = 2\n", ":2: [stream] fragment: '2' is "
-					      "not a duration" },
-		{ "[stream]\nfragment = 20s\n",
-		  ":2: [stream] fragment: 1000 ms to 10000 ms" },
-		{ "[stream]\nretention = 90min\n",
-		  ":2: [stream] retention: whole hours" },
-		{ "[stream]\nstore = 100K\n", ":2: [stream] store: 1M to 4G" },
-		{ "[stream]\ncreate = maybe\n", ":2: [stream] create: 'maybe'" },
+		/* sections */
+		{ "\n[camara]\nrate = 1\n", ":2: [camara] unknown section "
+		  "(there are service, agent, stream NAME, source NAME)" },
+		{ "[camera]\nsize = 1x1\n", ":1: [camera] unknown section" },
+		{ "[stream]\n", ":1: [stream] has no name: [stream NAME]" },
+		{ "[source]\n", ":1: [source] has no name: [source NAME]" },
+		{ "[stream a/b]\n", ":1: [stream a/b] a name of 1 to 24" },
+		{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaa]\n",
+		  ":1: [stream aaaaaaaaaaaaaaaaaaaaaaaaa] a name of 1 to 24" },
+		{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
+		  ":1: the section's name is too long" },
+		{ "[stream a]\n[stream a]\n", ":2: [stream a] given twice" },
+		{ "[source a]\n[source a]\n", ":2: [source a] given twice" },
+		{ "[source a-view]\n", ":1: [source a-view] -view is for the "
+		  "view of a source" },
+		{ "key = value\n", ":1: key: stands in no section" },
+		{ "", ": no [source NAME]" },
+		{ "[stream a]\nname\n", ":2: neither a [section] nor a key" },
+		/* service and agent */
 		{ "[service]\nendpoint = http://a\n",
 		  ":2: [service] endpoint: not https://HOST[:PORT]" },
 		{ "[service]\nregion = a b\n", ":2: [service] region:" },
-		{ "[camera]\nsize = 1280\n", ":2: [camera] size:" },
-		{ "[camera]\nsize = 0x10\n", ":2: [camera] size:" },
-		{ "[camera]\nformat = H.264\n", ":2: [camera] format:" },
-		{ "[camera]\ndevice = video0\n", ":2: [camera] device:" },
-		{ "[encoder]\nkind = x264\n", ":2: [encoder] kind: 'x264'" },
-		{ "[encoder]\nbitrate = 4Mbit\n", ":2: [encoder] bitrate:" },
-		{ "[encoder]\ngop = 0\n", ":2: [encoder] gop: 1 to 1000" },
+		{ "[service]\nspeed = 1\n", ":2: [service] speed: unknown key" },
 		{ "[agent]\nstop_timeout = 1h\n", ":2: [agent] stop_timeout:" },
-		{ "key = value\n", ":1: key: unknown section" },
-		{ "", ": [stream] name: is needed" },
-		{ "[stream]\nname=a\n[camera]\ndevice=/dev/video0\nmatch=x\n",
-		  ": [camera] device and match" },
-		{ "[stream]\nname=a\n[encoder]\nkind=none\n",
-		  ": [camera] format: is needed" },
+		{ "[agent]\ndebug = yes\ndebug = no\n",
+		  ":3: [agent] debug: given twice" },
+		/* streams */
+		{ "[stream a]\nname = a\nname = b\n",
+		  ":3: [stream a] name: given twice" },
+		{ "[stream a]\nname = a/b\n", ":2: [stream a] name:" },
+		{ "[stream a]\nname =\n", ":2: [stream a] name:" },
+		{ "[stream a]\nfragment = 2\n", ":2: [stream a] fragment: "
+						  "'2' is not a duration" },
+		{ "[stream a]\nfragment = 20s\n",
+		  ":2: [stream a] fragment: 1000 ms to 10000 ms" },
+		{ "[stream a]\nretention = 90min\n",
+		  ":2: [stream a] retention: whole hours" },
+		{ "[stream a]\nstore = 100K\n",
+		  ":2: [stream a] store: 1M to 4G" },
+		{ "[stream a]\nstore = much\n",
+		  ":2: [stream a] store: 'much' is not a size" },
+		{ "[stream a]\ncreate = maybe\n",
+		  ":2: [stream a] create: 'maybe'" },
+		{ "[stream a]\nspeed = 1\n",
+		  ":2: [stream a] speed: unknown key" },
+		{ HEAD("camera") "\n[stream c]\n",
+		  ":6: [stream c] no source belongs to it" },
+		{ HEAD("camera") "[stream c]\nname = a\n[source d]\n"
+		  "kind = camera\nstream = c\n",
+		  ":5: [stream c] has the name of [stream a]" },
+		/* sources: values */
+		{ "[source b]\n\n\nrate = fast\n",
+		  ":4: [source b] rate: 'fast' is not a rate" },
+		{ "[source b]\nrate = 0\n", ":2: [source b] rate:" },
+		{ "[source b]\nspeed = 1\n",
+		  ":2: [source b] speed: unknown key" },
+		{ "[source b]\nkind = camera\nkind = sdr\n",
+		  ":3: [source b] kind: given twice" },
+		{ "[source b]\nkind = radar\n", ":2: [source b] kind: "
+		  "'radar' is none of camera, thermal, sdr, metadata, iio, "
+		  "records, audio, libcamera, synthetic" },
+		{ "[source b]\npattern = stripes\n", ":2: [source b] pattern: "
+		  "'stripes' is none of bars, thermal, radar, tone" },
+		{ "[source b]\nsize = 1280\n", ":2: [source b] size:" },
+		{ "[source b]\nsize = 0x10\n", ":2: [source b] size:" },
+		{ "[source b]\nformat = H.264\n", ":2: [source b] format:" },
+		{ "[source b]\nencoder = x264\n", ":2: [source b] encoder: "
+		  "'x264' is none of auto, m2m, openh264, jpeg" },
+		{ "[source b]\nview_encoder = ffv1\n", ":2: [source b] "
+		  "view_encoder: 'ffv1' is none of auto, m2m" },
+		{ "[source b]\nencoder_device = video0\n",
+		  ":2: [source b] encoder_device: a path that starts" },
+		{ "[source b]\nbitrate = 4Mbit\n", ":2: [source b] bitrate:" },
+		{ "[source b]\ngop = 0\n", ":2: [source b] gop: 1 to 1000" },
+		{ "[source b]\ntimeout = 1ms\n",
+		  ":2: [source b] timeout: 100 ms to 600000 ms" },
+		{ "[source b]\nencoder_timeout = 1h\n",
+		  ":2: [source b] encoder_timeout: 100 ms to" },
+		{ "[source b]\nsample_rate = fast\n",
+		  ":2: [source b] sample_rate: 'fast' is not a number" },
+		{ "[source b]\nchannels = 0\n",
+		  ":2: [source b] channels: 1 to 64" },
+		{ "[source b]\nframe_samples = 0\n",
+		  ":2: [source b] frame_samples: 1 to" },
+		{ "[source b]\nbuffers = 1\n",
+		  ":2: [source b] buffers: 2 to 32" },
+		{ "[source b]\nborrow = 0\n", ":2: [source b] borrow: 1 to 32" },
+		{ "[source b]\nskip_first = 9999\n",
+		  ":2: [source b] skip_first: 0 to 1000" },
+		{ "[source b]\ncrop = 640x480\n",
+		  ":2: [source b] crop: '640x480' is not WIDTHxHEIGHT+LEFT+TOP" },
+		{ "[source b]\nview = perhaps\n",
+		  ":2: [source b] view: 'perhaps' is neither yes nor no" },
+		{ "[source b]\npalette = pink\n", ":2: [source b] palette: "
+		  "'pink' is none of white-hot, black-hot, iron, rainbow" },
+		{ "[source b]\nrange = 9..9\n",
+		  ":2: [source b] range: '9..9' is neither auto nor MIN..MAX" },
+		{ "[source b]\nrange = 1..65536\n", ":2: [source b] range:" },
+		{ "[source b]\ncontrol.gain =\n",
+		  ":2: [source b] control.gain: 1 to 31 characters" },
+		{ "[source b]\ninput = 256\n", ":2: [source b] input: 0 to 255" },
+		{ "[source b]\ntimings = x\n", ":2: [source b] timings: 'x' is "
+						"none of keep, auto" },
+		{ "[source b]\nblank = x\n", ":2: [source b] blank: 'x' is none "
+					      "of no, signal, outage" },
+		{ "[source b]\nquality = 101\n",
+		  ":2: [source b] quality: 1 to 100" },
+		{ "[source b]\ntelemetry_rows = x\n",
+		  ":2: [source b] telemetry_rows: 'x' is not a number" },
+		{ "[source b]\ncontrol.gain = 1\ncontrol.gain = 2\n",
+		  ":3: [source b] control.gain: given twice" },
+		{ "[source b]\ncontrol. = 1\n",
+		  ":2: [source b] control.: a name of" },
+		{ "[source b]\ncontrol = 1\n",
+		  ":2: [source b] control: unknown key" },
+		/* sources: keys together */
+		{ "[stream a]\n[source b]\nstream = a\n",
+		  ":2: [source b] kind: is needed" },
+		{ "[stream a]\n[source b]\nkind = camera\n",
+		  ":2: [source b] stream: is needed" },
+		{ "[source b]\nkind = camera\nstream = c\n",
+		  ":3: [source b] stream: there is no [stream c]" },
+		{ HEAD("synthetic"), ":2: [source b] pattern: is needed" },
+		{ HEAD("camera") "channels = 2\n", ":5: [source b] channels: "
+		  "not of a source of kind camera" },
+		{ HEAD("camera") "pattern = bars\n",
+		  ":5: [source b] pattern: not of a source of kind camera" },
+		{ HEAD("sdr") "device = /dev/swradio0\nencoder = auto\n",
+		  ":6: [source b] encoder: not of a source of kind sdr" },
+		{ HEAD("audio") "device = hw:0\ncontrol.gain = 1\n",
+		  ":6: [source b] control: not of a source of kind audio" },
+		{ HEAD("synthetic") "pattern = tone\nrate = 5\n",
+		  ":6: [source b] rate: not of a source of kind synthetic, "
+		  "pattern tone" },
+		{ HEAD("synthetic") "pattern = bars\ndevice = /dev/video0\n",
+		  ":6: [source b] device: not of a source of kind synthetic" },
+		{ HEAD("camera") "device = video0\n",
+		  ":5: [source b] device: a path that starts with /" },
+		{ HEAD("camera") "device = /dev/video0\nmatch = x\n",
+		  ":6: [source b] match: with device: one of the two" },
+		{ HEAD("audio"), ":2: [source b] device: is needed" },
+		{ HEAD("records"), ":2: [source b] device: is needed" },
+		{ HEAD("iio"), ":2: [source b] device: is needed" },
+		{ HEAD("sdr"), ":2: [source b] device: is needed" },
+		{ HEAD("metadata"), ":2: [source b] device: is needed" },
+		{ HEAD("camera") "encoder = ffv1\n", ":5: [source b] encoder: "
+		  "for video: auto, m2m, openh264, jpeg, raw or none" },
+		{ HEAD("thermal") "encoder = openh264\n", ":5: [source b] "
+		  "encoder: for thermal: auto, ffv1 or raw" },
+		{ HEAD("audio") "device = hw:0\nencoder = m2m\n",
+		  ":6: [source b] encoder: for audio: auto, alaw, ulaw" },
+		{ HEAD("camera") "encoder = none\n",
+		  ":2: [source b] format: is needed with encoder = none" },
+		{ HEAD("camera") "encoder = openh264\n"
+		  "encoder_device = /dev/video0\n",
+		  ":6: [source b] encoder_device: only m2m has one" },
+		{ HEAD("camera") "encoder = jpeg\nencoder_timeout = 1s\n",
+		  ":6: [source b] encoder_timeout: only m2m has one" },
+		{ HEAD("camera") "quality = 9\n",
+		  ":5: [source b] quality: only jpeg has one" },
+		{ HEAD("camera") "gop = 9\nencoder = jpeg\n",
+		  ":5: [source b] gop: only auto, m2m and openh264" },
+		{ HEAD("audio") "device = hw:0\nencoder = alaw\nbitrate = 1M\n",
+		  ":7: [source b] bitrate: only auto, m2m, openh264 and aac" },
+		{ HEAD("thermal") "bitrate = 1M\n",
+		  ":5: [source b] bitrate: only with view = yes" },
+		{ HEAD("thermal") "palette = iron\nview = no\n",
+		  ":5: [source b] palette: only with view = yes" },
+		/* four tracks in one stream */
+		{ HEAD("thermal") "view = yes\n[source c]\nkind = camera\n"
+		  "stream = a\n[source d]\nkind = camera\nstream = a\n",
+		  ":11: [source d] stream: 4 tracks in [stream a]: at most 3" },
+		{ HEAD("camera") "[source c]\nkind = camera\nstream = a\n"
+		  "[source d]\nkind = thermal\nstream = a\nview = yes\n",
+		  ":10: [source d] stream: 4 tracks in [stream a]: at most 3 "
+		  "(the view is one)" },
 	};
 	char words[AGENT_ERROR_CHARS];
-	struct agent_config c;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		assert_int_equal(read_config(bad[i].text, &c, words), -EINVAL);
-		words[strlen(bad[i].words)] = '\0';
-		assert_string_equal(words, bad[i].words);
+		if (read_config(bad[i].text, &config, words) != -EINVAL)
+			fail_msg("taken: %s", bad[i].text);
+		if (strncmp(words, bad[i].words, strlen(bad[i].words)) != 0)
+			fail_msg("'%s', not '%s'", words, bad[i].words);
 	}
+}
+
+static void agent_config_has_bounds(void **state)
+{
+	char text[8000] = "[stream a]\n[source s]\nkind = camera\nstream = a\n";
+	char words[AGENT_ERROR_CHARS];
+	size_t len = strlen(text);
+
+	(void)state;
+	for (unsigned int i = 0; i <= AGENT_CONTROLS_MAX; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"control.c%u = 1\n", i);
+	assert_int_equal(read_config(text, &config, words), -EINVAL);
+	assert_non_null(strstr(words, "control.c16: at most 16 controls"));
+	len = 0;
+	for (unsigned int i = 0; i <= AGENT_STREAMS_MAX; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"[stream s%u]\n", i);
+	assert_int_equal(read_config(text, &config, words), -EINVAL);
+	assert_string_equal(words, ":9: [stream s8] at most 8 streams");
+	len = 0;
+	for (unsigned int i = 0; i <= AGENT_SOURCES_MAX; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"[source s%u]\n", i);
+	assert_int_equal(read_config(text, &config, words), -EINVAL);
+	assert_string_equal(words, ":17: [source s16] at most 16 sources");
 }
 
 static void agent_config_refuses_a_long_line_and_a_missing_file(void **state)
 {
-	char text[400] = "[stream]\nname = ";
+	char text[400] = "[stream a]\nname = ";
 	char words[AGENT_ERROR_CHARS];
-	struct agent_config c;
 
 	(void)state;
 	memset(text + strlen(text), 'a', 300);
-	assert_int_equal(read_config(text, &c, words), -EINVAL);
+	assert_int_equal(read_config(text, &config, words), -EINVAL);
 	assert_string_equal(words, ":2: the line is too long");
-	assert_int_equal(agent_config_read(sys_posix(), "/nonexistent/x", &c,
+	assert_int_equal(agent_config_read(sys_posix(), "/nonexistent/x", &config,
 					   words), -ENOENT);
 	assert_string_equal(words, "/nonexistent/x: No such file or directory");
 }
 
 static void agent_config_example_is_good_and_complete(void **state)
 {
-	struct agent_config c;
 	char error[AGENT_ERROR_CHARS] = "";
 
 	(void)state;
 	assert_int_equal(agent_config_read(sys_posix(),
-					   "kvsd/agent/agent.conf.example", &c,
+					   "kvsd/agent/agent.conf.example", &config,
 					   error), 0);
 	assert_string_equal(error, "");
-	assert_string_equal(c.stream, "front-door");
+	assert_int_equal(config.stream_count, 2);
+	assert_string_equal(config.streams[0].name, "front-door");
+	assert_int_equal(config.source_count, 4);
 }
 
 /* --- credentials ------------------------------------------------------------------- */
@@ -391,7 +649,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(agent_config_takes_every_key),
 		T(agent_config_has_defaults),
+		T(agent_config_takes_every_kind),
 		T(agent_config_names_file_line_and_key),
+		T(agent_config_has_bounds),
 		T(agent_config_refuses_a_long_line_and_a_missing_file),
 		T(agent_config_example_is_good_and_complete),
 		T(credentials_come_from_a_profile),

@@ -63,7 +63,7 @@ static void frame_time_record_is_checked(void **state)
 				 -EBADMSG);
 		rec[i] = 0;
 	}
-	rec[25] = 5;
+	rec[25] = FRAME_TIME_ARRIVAL + 1;
 	assert_int_equal(frame_time_decode(rec, sizeof(rec), &back), -EBADMSG);
 }
 

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <capture/encoder.h>
+#include <capture/thermal.h>
+
+#include "agent/devices.h"
+#include "core/backoff.h"
+#include "core/limits.h"
+#include "proto/fwht.h"
+
+#define REOPEN_NS_MIN NS_PER_S
+#define REOPEN_NS_MAX (30 * NS_PER_S)
+#define BITRATE_VIDEO 4000000
+#define BITRATE_AUDIO 64000
+
+struct output {
+	const struct sys_ops *sys;
+	const struct output_calls *calls;
+	void *ctx;
+	const struct agent_source *source;
+	struct capture_format format;	/* of what is encoded */
+	struct capture_thermal_view *view; /* NULL: frames as they are */
+	struct capture_encoder_config config;
+	bool encodes;
+	struct capture_encoder *encoder; /* NULL: passed on, or away */
+	struct output_info info;
+	uint8_t *private;		/* of the first encoder */
+	struct backoff backoff;
+	uint64_t reopen_ns;		/* when the encoder is away */
+	uint64_t frames_skipped;
+	uint64_t packets_direct;
+	uint64_t reopened;
+	struct output_stats closed;	/* of encoders that are gone */
+};
+
+/* --- opening ------------------------------------------------------------------------- */
+
+static int64_t gop_frames(const struct output *o, uint64_t fragment_ms)
+{
+	uint64_t num = o->format.rate_num ? o->format.rate_num : 30;
+	uint64_t den = o->format.rate_den ? o->format.rate_den : 1;
+	uint64_t frames = num * fragment_ms / (den * 1000);
+
+	if (o->source->gop_frames > 0)
+		return o->source->gop_frames;
+	return (int64_t)MAX(frames, 1u);
+}
+
+/* Backend and codec of each encoder by name. Return: false: passed on. */
+static bool choose(const struct output *o, enum agent_encoder encoder,
+		   struct capture_encoder_config *c)
+{
+	c->backend = CAPTURE_BACKEND_SOFTWARE;
+	switch (encoder) {
+	case AGENT_ENCODER_AUTO:
+		c->backend = CAPTURE_BACKEND_AUTO;
+		return true;
+	case AGENT_ENCODER_M2M:
+		c->backend = CAPTURE_BACKEND_M2M;
+		return true;
+	case AGENT_ENCODER_OPENH264:
+		c->codec = CAPTURE_FORMAT_H264;
+		return true;
+	case AGENT_ENCODER_JPEG:
+		c->codec = CAPTURE_FORMAT_JPEG;
+		return true;
+	case AGENT_ENCODER_FFV1:
+		c->codec = CAPTURE_FORMAT_FFV1;
+		return true;
+	case AGENT_ENCODER_ALAW:
+		c->codec = CAPTURE_FORMAT_ALAW;
+		return true;
+	case AGENT_ENCODER_ULAW:
+		c->codec = CAPTURE_FORMAT_ULAW;
+		return true;
+	case AGENT_ENCODER_AAC:
+		c->codec = CAPTURE_FORMAT_AAC;
+		return true;
+	case AGENT_ENCODER_RAW:
+		/* One order of bytes, lines without padding. */
+		c->codec = CAPTURE_FORMAT_Y16;
+		return agent_source_class(o->source) == AGENT_CLASS_THERMAL;
+	case AGENT_ENCODER_NONE:
+		return false;
+	}
+	return false;
+}
+
+/* What "auto" means for frames of this class, best first. */
+static size_t candidates(const struct output *o, bool view,
+			 enum agent_encoder out[2])
+{
+	enum agent_encoder asked = view ? o->source->view_encoder :
+					  o->source->encoder;
+	enum agent_class class = view ? AGENT_CLASS_VIDEO :
+					agent_source_class(o->source);
+
+	out[0] = asked;
+	if (class == AGENT_CLASS_DATA)
+		out[0] = AGENT_ENCODER_NONE;
+	if (asked != AGENT_ENCODER_AUTO || class == AGENT_CLASS_VIDEO ||
+	    class == AGENT_CLASS_DATA)
+		return 1;
+	if (class == AGENT_CLASS_AUDIO) {
+		out[0] = AGENT_ENCODER_AAC;
+		out[1] = AGENT_ENCODER_ALAW;
+		return 2;
+	}
+	out[0] = capture_thermal_codec(&o->format) == CAPTURE_FORMAT_FFV1 ?
+			 AGENT_ENCODER_FFV1 : AGENT_ENCODER_RAW;
+	return 1;
+}
+
+static void fill_info(struct output *o)
+{
+	struct output_info *i = &o->info;
+	struct capture_encoder_stats s;
+
+	i->format = o->format;
+	i->codec = o->format.fourcc;
+	i->encoder = "none";
+	i->rung = CAPTURE_RUNG_AUTO;
+	if (!o->encoder)
+		return;
+	capture_encoder_stats(o->encoder, &s);
+	i->codec = capture_encoder_codec(o->encoder);
+	i->encoder = s.name;
+	i->rung = s.rung;
+	i->source_imported = s.source_imported;
+}
+
+static int keep_private(struct output *o)
+{
+	const uint8_t *bytes;
+	size_t len;
+	int r = capture_encoder_codec_private(o->encoder, &bytes, &len);
+
+	if (r < 0 || !len)
+		return r;
+	o->private = malloc(len);
+	if (!o->private)
+		return -ENOMEM;
+	memcpy(o->private, bytes, len);
+	o->info.private = o->private;
+	o->info.private_bytes = len;
+	return 0;
+}
+
+static int open_encoder(struct output *o, const struct output_config *config,
+			char *error)
+{
+	enum agent_encoder names[2];
+	size_t count = candidates(o, config->view, names);
+	int r = -EOPNOTSUPP;
+
+	for (size_t i = 0; i < count && r < 0; i++) {
+		struct capture_encoder_config *c = &o->config;
+
+		capture_encoder_config_init(c);
+		o->encodes = choose(o, names[i], c);
+		if (!o->encodes)
+			return 0;
+		c->path = o->source->encoder_device[0] ?
+				  o->source->encoder_device : NULL;
+		c->source = &o->format;
+		c->source_dmabuf = config->source_dmabuf;
+		c->controls.bitrate = o->source->bitrate > 0 ?
+			o->source->bitrate : o->format.media ==
+			CAPTURE_MEDIA_PICTURE ? BITRATE_VIDEO : BITRATE_AUDIO;
+		c->controls.gop_frames = gop_frames(o, config->fragment_ms);
+		c->controls.quality = o->source->quality;
+		c->timeout_ns = o->source->encoder_timeout_ns;
+		r = capture_encoder_open(o->sys, c, &o->encoder);
+		if (r < 0)
+			devices_explain_encoder(o->sys, o->source, names[i],
+						o->format.fourcc, r, error,
+						OUTPUT_ERROR_CHARS);
+	}
+	return r;
+}
+
+static int open_view(struct output *o, char *error)
+{
+	const struct agent_source *s = o->source;
+	struct capture_thermal_config config;
+	int r;
+
+	capture_thermal_config_init(&config);
+	config.palette = s->palette;
+	config.telemetry_rows = s->telemetry_rows;
+	if (s->range_max) {
+		config.range = CAPTURE_THERMAL_RANGE_FIXED;
+		config.min = s->range_min;
+		config.max = s->range_max;
+	}
+	r = capture_thermal_view_new(o->sys, &o->format, &config, &o->view);
+	if (r < 0)
+		(void)snprintf(error, OUTPUT_ERROR_CHARS, "view: %s",
+			       r == -EPROTONOSUPPORT ?
+				       "not a picture of counts" :
+				       strerror(-r));
+	else
+		o->format = *capture_thermal_view_format(o->view);
+	return r;
+}
+
+/* Passed on as one payload: one plane without gaps between the lines. */
+static bool is_packed(const struct capture_format *f)
+{
+	return f->media != CAPTURE_MEDIA_PICTURE || f->plane_count == 1;
+}
+
+int output_open(const struct sys_ops *sys, const struct output_config *config,
+		struct output **ret_output, char *error)
+{
+	AUTO(output_close) struct output *o = calloc(1, sizeof(*o));
+	int r;
+
+	(void)snprintf(error, OUTPUT_ERROR_CHARS, "no memory");
+	if (!o)
+		return -ENOMEM;
+	o->sys = sys;
+	o->calls = config->calls;
+	o->ctx = config->ctx;
+	o->source = config->source;
+	o->format = *config->format;
+	backoff_init(&o->backoff, sys_now_ns(sys, CLOCK_MONOTONIC));
+	r = config->view ? open_view(o, error) : 0;
+	if (r == 0)
+		r = open_encoder(o, config, error);
+	if (r < 0)
+		return r;
+	if (!o->encodes && !is_packed(&o->format)) {
+		(void)snprintf(error, OUTPUT_ERROR_CHARS,
+			       "frames of more than one plane cannot be sent "
+			       "raw: choose another format");
+		return -EPROTONOSUPPORT;
+	}
+	fill_info(o);
+	r = o->encoder ? keep_private(o) : 0;
+	if (r < 0)
+		return r;
+	*ret_output = TAKE_PTR(o);
+	return 0;
+}
+
+struct output *output_close(struct output *o)
+{
+	if (!o)
+		return NULL;
+	(void)capture_encoder_close(o->encoder);
+	(void)capture_thermal_view_free(o->view);
+	free(o->private);
+	free(o);
+	return NULL;
+}
+
+const struct output_info *output_info(const struct output *o)
+{
+	return &o->info;
+}
+
+static void add_stats(const struct output *o, struct output_stats *sum)
+{
+	struct capture_encoder_stats s;
+
+	capture_encoder_stats(o->encoder, &s);
+	sum->frames_skipped += s.frames_skipped;
+	sum->packets += s.packets_out;
+	sum->copies += s.copies;
+	sum->bytes_touched += s.bytes_touched;
+}
+
+void output_stats(const struct output *o, struct output_stats *ret)
+{
+	*ret = o->closed;
+	ret->frames_skipped += o->frames_skipped;
+	ret->packets += o->packets_direct;
+	ret->reopened = o->reopened;
+	if (o->view) {
+		struct capture_thermal_stats view;
+
+		capture_thermal_view_stats(o->view, &view);
+		ret->bytes_touched += view.bytes_touched;
+	}
+	if (o->encoder)
+		add_stats(o, ret);
+}
+
+/* --- an encoder that failed ---------------------------------------------------------- */
+
+static void plan_reopen(struct output *o, uint64_t now_ns)
+{
+	o->reopen_ns = now_ns + backoff_next(&o->backoff, REOPEN_NS_MIN,
+					     2 * REOPEN_NS_MIN, REOPEN_NS_MAX);
+}
+
+static void encoder_failed(struct output *o, int why, uint64_t now_ns)
+{
+	char text[OUTPUT_ERROR_CHARS];
+
+	(void)snprintf(text, sizeof(text), "encoder %s: %s", o->info.encoder,
+		       why == -ETIMEDOUT ? "stuck" : strerror(-why));
+	add_stats(o, &o->closed);
+	o->encoder = capture_encoder_close(o->encoder);
+	plan_reopen(o, now_ns);
+	o->calls->trouble(o->ctx, text);
+}
+
+static void reopen(struct output *o, uint64_t now_ns)
+{
+	char text[OUTPUT_ERROR_CHARS];
+	int r = capture_encoder_open(o->sys, &o->config, &o->encoder);
+
+	if (r == 0 && capture_encoder_codec(o->encoder) != o->info.codec) {
+		o->encoder = capture_encoder_close(o->encoder);
+		r = -EPROTONOSUPPORT;
+	}
+	if (r < 0) {
+		plan_reopen(o, now_ns);
+		devices_explain_encoder(o->sys, o->source, o->source->encoder,
+					o->format.fourcc, r, text,
+					sizeof(text));
+		o->calls->trouble(o->ctx, text);
+		return;
+	}
+	o->reopened++;
+	o->calls->trouble(o->ctx, NULL);
+}
+
+/* --- running ------------------------------------------------------------------------- */
+
+size_t output_fds(const struct output *o, struct pollfd *fds)
+{
+	int fd = o->encoder ? capture_encoder_fd(o->encoder) : -1;
+
+	/* Without a frame inside, an M2M device polls as an error. */
+	if (fd < 0 || capture_encoder_deadline_ns(o->encoder) == UINT64_MAX)
+		return 0;
+	*fds = (struct pollfd){ .fd = fd, .events = POLLIN | POLLOUT };
+	return 1;
+}
+
+uint64_t output_deadline_ns(const struct output *o)
+{
+	if (o->encoder)
+		return capture_encoder_deadline_ns(o->encoder);
+	return o->encodes ? o->reopen_ns : UINT64_MAX;
+}
+
+static bool is_key(uint32_t fourcc, const uint8_t *data, size_t bytes,
+		   bool flagged)
+{
+	if (fourcc == CAPTURE_FORMAT_FWHT)
+		return fwht_is_key(data, bytes);
+	if (fourcc == CAPTURE_FORMAT_H264 || fourcc == CAPTURE_FORMAT_HEVC)
+		return flagged;
+	return true; /* each frame stands alone */
+}
+
+static void hand_over(struct output *o, const struct capture_packet *packet)
+{
+	const struct output_frame f = {
+		.data = packet->data,
+		.bytes = packet->bytes,
+		.key = is_key(packet->fourcc, packet->data, packet->bytes,
+			      packet->flags & CAPTURE_PACKET_KEY),
+		.stamp_ns = packet->stamp_ns,
+		.clock = packet->clock,
+		.point = packet->point,
+		.epoch = packet->epoch,
+	};
+
+	o->calls->frame(o->ctx, &f);
+}
+
+/* Return: -EAGAIN nothing more yet, -EPIPE drained, or what went wrong. */
+static int receive(struct output *o, uint64_t deadline_ns)
+{
+	for (;;) {
+		struct capture_packet *packet;
+		int r = capture_encoder_receive(o->encoder, deadline_ns,
+						&packet);
+
+		if (r < 0)
+			return r;
+		hand_over(o, packet);
+		(void)capture_packet_unref(packet);
+		backoff_reset(&o->backoff);
+	}
+}
+
+void output_run(struct output *o, uint64_t now_ns)
+{
+	int r;
+
+	if (!o->encodes)
+		return;
+	if (!o->encoder) {
+		if (now_ns >= o->reopen_ns)
+			reopen(o, now_ns);
+		return;
+	}
+	r = receive(o, 0);
+	if (r != -EAGAIN)
+		encoder_failed(o, r, now_ns);
+}
+
+/* As the source gave it: compressed by itself, samples, records. */
+static void pass_on(struct output *o, const struct capture_frame *frame)
+{
+	const struct capture_plane *plane = &frame->planes[0];
+	struct output_frame f = {
+		.data = plane->map ? plane->map + plane->offset : NULL,
+		.bytes = plane->bytesused,
+		.stamp_ns = frame->stamp_ns,
+		.clock = frame->clock,
+		.point = frame->point,
+		.epoch = frame->epoch,
+	};
+
+	if (!f.data || frame->plane_count != 1 || !f.bytes) {
+		o->frames_skipped++;
+		return;
+	}
+	f.key = is_key(frame->fourcc, f.data, f.bytes,
+		       frame->flags & CAPTURE_FRAME_KEY);
+	o->packets_direct++;
+	if (o->calls->raw)
+		o->calls->raw(o->ctx, frame);
+	o->calls->frame(o->ctx, &f);
+}
+
+static void encode(struct output *o, struct capture_frame *frame,
+		   uint64_t now_ns)
+{
+	int r;
+
+	r = capture_encoder_submit(o->encoder, frame);
+	if (r == -EAGAIN || r == -EINVAL) {
+		/* No room; or not of the format that was agreed on. */
+		o->frames_skipped++;
+	} else if (r < 0) {
+		encoder_failed(o, r, now_ns);
+		return;
+	} else if (o->calls->raw) {
+		o->calls->raw(o->ctx, frame);
+	}
+	output_run(o, now_ns);
+}
+
+void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
+{
+	struct capture_frame *view;
+
+	if (!o->encodes) {
+		pass_on(o, frame);
+		return;
+	}
+	if (!o->encoder) {
+		o->frames_skipped++;
+		return;
+	}
+	if (!o->view) {
+		encode(o, frame, now_ns);
+		return;
+	}
+	if (capture_thermal_view_apply(o->view, frame, &view) < 0) {
+		o->frames_skipped++; /* all views are inside the encoder */
+		return;
+	}
+	encode(o, view, now_ns);
+	(void)capture_frame_unref(view);
+}
+
+void output_drain(struct output *o, uint64_t deadline_ns)
+{
+	if (!o->encoder || capture_encoder_drain(o->encoder) < 0)
+		return;
+	/* Whatever ends it: nothing more is to be had. */
+	(void)receive(o, deadline_ns);
+}
+
+void output_force_key(struct output *o)
+{
+	if (o->encoder) /* key frames else come at the encoder's own pace */
+		(void)!capture_encoder_force_key(o->encoder);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What becomes of a source's frames on one track: they are encoded, or passed
+ * on as they are. A failed or stuck encoder is opened again, with backoff;
+ * frames meanwhile are counted as skipped. One thread.
+ */
+#ifndef AGENT_OUTPUT_H
+#define AGENT_OUTPUT_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <capture/api.h>
+#include <capture/frame.h>
+
+#include "agent/config.h"
+#include "base/macros.h"
+#include "base/sys.h"
+
+struct output;
+
+/* One frame on its way to the service. */
+struct output_frame {
+	const uint8_t *data;	/* borrowed for the call */
+	size_t bytes;
+	bool key;
+	uint64_t stamp_ns;	/* of @clock */
+	enum capture_clock clock;
+	enum capture_point point;
+	uint32_t epoch;		/* the source's */
+};
+
+struct output_calls {
+	void (*frame)(void *ctx, const struct output_frame *frame);
+	/* A raw frame that the encoder took. */
+	void (*raw)(void *ctx, const struct capture_frame *frame);
+	/* @text: what went wrong; NULL: it is over. */
+	void (*trouble)(void *ctx, const char *text);
+};
+
+struct output_config {
+	const struct agent_source *source; /* must outlive the output */
+	const struct capture_format *format; /* of the frames; copied */
+	bool view;		/* the colour-mapped picture of thermal frames */
+	bool source_dmabuf;	/* frames can be imported */
+	uint64_t fragment_ms;	/* of the stream: a key frame each */
+	const struct output_calls *calls; /* must outlive the output */
+	void *ctx;
+};
+
+/* What was agreed on. */
+struct output_info {
+	struct capture_format format;	/* of what is encoded */
+	uint32_t codec;			/* fourcc of the frames */
+	const char *encoder;		/* "m2m", "openh264", ...; "none" */
+	bool source_imported;		/* reads the source's memory */
+	enum capture_rung rung;
+	/* What a decoder needs first; borrowed from the output. */
+	const uint8_t *private;
+	size_t private_bytes;
+};
+
+struct output_stats {
+	uint64_t frames_skipped; /* the encoder had no room, or was away */
+	uint64_t packets;
+	uint64_t reopened;	/* the encoder */
+	uint64_t copies;	/* of raw frames */
+	uint64_t bytes_touched;
+};
+
+#define OUTPUT_ERROR_CHARS 1024u
+
+/**
+ * output_open() - find an encoder for these frames, or decide to do without
+ * @error: OUTPUT_ERROR_CHARS; on failure what is wrong and what there is
+ *
+ * Context: blocks in open(2).
+ * Return: 0, or the errors of capture_encoder_open().
+ */
+int output_open(const struct sys_ops *sys, const struct output_config *config,
+		struct output **ret_output, char *error) MUST_CHECK;
+/* Accepts NULL, returns NULL. Close it before its source. */
+struct output *output_close(struct output *o);
+DEFINE_AUTO(output_close, struct output *)
+
+const struct output_info *output_info(const struct output *o);
+void output_stats(const struct output *o, struct output_stats *ret);
+
+/* Fills in at most one of @fds; returns how many. */
+size_t output_fds(const struct output *o, struct pollfd *fds);
+/* When output_run() is due although nothing is readable. */
+uint64_t output_deadline_ns(const struct output *o);
+
+/* A frame of the source. Calls back for what comes out at once. */
+void output_put(struct output *o, struct capture_frame *frame,
+		uint64_t now_ns);
+/* What came out meanwhile; opens the encoder again when that is due. */
+void output_run(struct output *o, uint64_t now_ns);
+/* No frame will come: what is inside comes out, until @deadline_ns. */
+void output_drain(struct output *o, uint64_t deadline_ns);
+
+/* Asks for a key frame, if the encoder can. */
+void output_force_key(struct output *o);
+
+#endif
