@@ -66,6 +66,10 @@ capture_probe_src := tests/hil/capture_probe.c
 test_programs += fwht_decode
 fwht_decode_src := tests/hil/fwht_decode.c
 
+# Pictures of counts into files, for ffmpeg to read
+test_programs += thermal_probe
+thermal_probe_src := tests/hil/thermal_probe.c
+
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c
 sigv4_probe_src := tests/e2e/sigv4_probe.c

@@ -30,17 +30,16 @@ static struct capture_thermal_view *view;
 /* Frames of WIDTH x @height pixels. */
 static void new_source(uint32_t fourcc, uint32_t width, uint32_t height)
 {
-	struct capture_source_config c = { .buffer_count = 6,
-					   .rung = CAPTURE_RUNG_S5,
-					   .track_id = 9 };
+	struct capture_source_config c = {
+		.buffer_count = 6, .rung = CAPTURE_RUNG_S5, .track_id = 9};
 
 	source = (struct capture_format){
 		.fourcc = fourcc,
 		.width = width,
 		.height = height,
 		.plane_count = 1,
-		.stride = { STRIDE },
-		.size = { STRIDE * height },
+		.stride = {STRIDE},
+		.size = {STRIDE * height},
 		.rate_num = 9,
 		.rate_den = 1,
 	};
@@ -548,11 +547,11 @@ static void view_survives_any_failed_call(void **state)
 
 static void counts_are_raw_while_they_fit(void **state)
 {
-	struct capture_format f = { .fourcc = CAPTURE_FORMAT_Y16,
-				    .width = 320,
-				    .height = 256,
-				    .rate_num = 60,
-				    .rate_den = 1 };
+	struct capture_format f = {.fourcc = CAPTURE_FORMAT_Y16,
+				   .width = 320,
+				   .height = 256,
+				   .rate_num = 60,
+				   .rate_den = 1};
 
 	(void)state;
 	assert_true(capture_thermal_fits_raw(&f)); /* 9.83 MB/s */

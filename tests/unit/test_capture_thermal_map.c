@@ -24,7 +24,7 @@ static uint32_t next_number(uint32_t below)
 
 static void counts_are_read_as_their_format_says(void **state)
 {
-	static const uint8_t bytes[] = { 0x34, 0x12, 0xff, 0xff, 0x00, 0x80 };
+	static const uint8_t bytes[] = {0x34, 0x12, 0xff, 0xff, 0x00, 0x80};
 	uint16_t c[6];
 
 	(void)state;
@@ -44,7 +44,7 @@ static void counts_are_read_as_their_format_says(void **state)
 /* What a driver leaves in the padding is no heat. */
 static void counts_have_no_more_bits_than_their_format(void **state)
 {
-	static const uint8_t bytes[] = { 0xff, 0xff, 0x01, 0xc0 };
+	static const uint8_t bytes[] = {0xff, 0xff, 0x01, 0xc0};
 	uint16_t c[2];
 
 	(void)state;
@@ -92,7 +92,7 @@ static int by_value(const void *a, const void *b)
 
 static void range_is_that_of_the_sorted_counts(void **state)
 {
-	static const uint32_t permilles[] = { 0, 1, 5, 37, 200 };
+	static const uint32_t permilles[] = {0, 1, 5, 37, 200};
 	uint16_t c[700];
 	struct thermal_span all;
 	struct thermal_span s;
@@ -126,13 +126,13 @@ static void range_is_that_of_the_sorted_counts(void **state)
 
 static struct thermal_range range_new(uint32_t hysteresis, uint32_t span_min)
 {
-	return (struct thermal_range){ .hysteresis_permille = hysteresis,
-				       .span_min = span_min };
+	return (struct thermal_range){.hysteresis_permille = hysteresis,
+				      .span_min = span_min};
 }
 
 static struct thermal_span span(uint32_t min, uint32_t max)
 {
-	return (struct thermal_span){ min, max };
+	return (struct thermal_span){min, max};
 }
 
 static void range_of_a_constant_scene_never_moves(void **state)
@@ -176,8 +176,7 @@ static void range_goes_to_a_new_scene_and_rests(void **state)
 	before = r.max.value;
 	while (thermal_range_follow(&r, span(7000, 29000))) {
 		assert_true(r.max.value > before);
-		assert_true(r.max.value - before <=
-			    (29000 - before + 3) / 4);
+		assert_true(r.max.value - before <= (29000 - before + 3) / 4);
 		before = r.max.value;
 		moves++;
 		assert_true(moves < 50);
@@ -216,7 +215,7 @@ static void range_holds_with_any_scenes(void **state)
 	for (run = 0; run < 300; run++) {
 		struct thermal_range r =
 			range_new(next_number(501), 1 + next_number(2000));
-		struct thermal_span s = { 0, 0 };
+		struct thermal_span s = {0, 0};
 		uint32_t band;
 		int i;
 
@@ -247,8 +246,8 @@ static void range_holds_with_any_scenes(void **state)
 static void index_spans_all_colours_and_never_falls(void **state)
 {
 	static const struct thermal_span spans[] = {
-		{ 0, 1 }, { 0, 65535 }, { 65534, 65535 }, { 7000, 7064 },
-		{ 100, 355 }, { 1, 65535 }, { 30000, 43777 },
+		{0, 1},	    {0, 65535}, {65534, 65535}, {7000, 7064},
+		{100, 355}, {1, 65535}, {30000, 43777},
 	};
 	static uint16_t counts[THERMAL_BINS];
 	static uint8_t index[THERMAL_BINS];
@@ -300,8 +299,8 @@ static void palettes_of_grey_are_monotone_without_colour(void **state)
 
 static void palettes_of_colour_stay_in_range_without_jumps(void **state)
 {
-	static const enum capture_palette all[] = { CAPTURE_PALETTE_IRON,
-						    CAPTURE_PALETTE_RAINBOW };
+	static const enum capture_palette all[] = {CAPTURE_PALETTE_IRON,
+						   CAPTURE_PALETTE_RAINBOW};
 	struct thermal_colour c[THERMAL_COLOURS];
 	size_t k;
 	size_t i;
@@ -342,7 +341,8 @@ int main(void)
 		cmocka_unit_test(range_holds_with_any_scenes),
 		cmocka_unit_test(index_spans_all_colours_and_never_falls),
 		cmocka_unit_test(palettes_of_grey_are_monotone_without_colour),
-		cmocka_unit_test(palettes_of_colour_stay_in_range_without_jumps),
+		cmocka_unit_test(
+			palettes_of_colour_stay_in_range_without_jumps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
