@@ -595,6 +595,9 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	r = reap_input(m);
 	if (r < 0)
 		return r;
+	/* Nothing is inside, nothing can come: not worth a call a frame. */
+	if (m->state == M2M_RUNNING && !m->pending_count)
+		return -EAGAIN;
 	r = take_packet(m, ret_packet);
 	if (r != -EAGAIN)
 		return r;
