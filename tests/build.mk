@@ -62,6 +62,9 @@ test_programs :=
 # What libcapture does on this kernel; run in a guest (tests/hil/guest)
 test_programs += capture_probe
 capture_probe_src := tests/hil/capture_probe.c
+# Camera to M2M encoder, with every control, and what became of each frame
+test_programs += encoder_probe
+encoder_probe_src := tests/hil/encoder_probe.c
 # Decodes FWHT with vicodec's decoder and measures against the raw frames
 test_programs += fwht_decode
 fwht_decode_src := tests/hil/fwht_decode.c

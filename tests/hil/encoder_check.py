@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vivid -> vh264enc -> FFmpeg, in the guest.
+
+encoder_check.py modules BUILD VH264ENC.KO
+    Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
+    before. Then each fault that vh264enc can make.
+encoder_check.py agent DIR
+    What the service gave back (media.mkv, clip.mp4) against what the agent saw (tap, report.json).
+"""
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+BUILD, MODULE = sys.argv[2:4] if sys.argv[1] == "modules" else (None, None)
+PARAMETERS = "/sys/module/vh264enc/parameters/"
+RATE = 30
+CONTROL = {"gop": 0x2, "header_mode": 0x400, "repeat_headers": 0x800, "level": 0x200, "quality": 0x8}
+bad = 0
+
+
+def need(what, ok, found=""):
+    global bad
+    bad += not ok
+    print(f"{'ok' if ok else 'not ok'} - {what}" + ("" if ok else f" # {found}"), flush=True)
+
+
+def sh(*command):
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def load(vivid, encoder):
+    """Both modules anew: what they are is told at load."""
+    for name in ("vh264enc", "vivid"):
+        if os.path.isdir(f"/sys/module/{name}"):
+            sh("/sbin/rmmod", name)
+    sh("/sbin/modprobe", "vivid", "n_devs=1", "node_types=0x1", *vivid.split())
+    sh("/sbin/insmod", MODULE, *encoder.split())
+
+
+def parameter(name, value):
+    with open(PARAMETERS + name, "w", encoding="ascii") as f:
+        f.write(str(value))
+
+
+class Faults:
+    """Parameters of the module while a block runs."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def __enter__(self):
+        self.old = {}
+        for name, value in self.values.items():
+            with open(PARAMETERS + name, encoding="ascii") as f:
+                self.old[name] = f.read().strip()
+            parameter(name, value)
+
+    def __exit__(self, *_):
+        for name, value in self.old.items():
+            parameter(name, value)
+
+
+def probe(*args, frames=12, files=False):
+    """(packets, totals) of one run of encoder_probe."""
+    command = [f"{BUILD}/tests/encoder_probe", "--frames", str(frames), *args]
+    if files:
+        command += ["--raw", "/tmp/raw", "--out", "/tmp/coded"]
+    out = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                         timeout=60, check=False).stdout
+    packets, totals = [], {}
+    for line in out.splitlines():
+        item = json.loads(line)
+        if "frame" in item:
+            packets.append(item)
+        else:
+            totals = item
+    if totals.get("fds_left", 1) or totals.get("maps_left", 1):
+        need(f"{' '.join(args)}: nothing is left open or mapped", False, totals)
+    return packets, totals
+
+
+def key_frames(packets):
+    return [p["frame"] for p in packets if p["key"]]
+
+
+# --- pictures -----------------------------------------------------------------
+
+def raw_frames(fourcc, width, height, path="/tmp/raw"):
+    """What went in, as I420."""
+    size, luma = width * height * 3 // 2, width * height
+    with open(path, "rb") as f:
+        data = f.read()
+    for at in range(0, len(data), size):
+        frame = data[at:at + size]
+        if fourcc in ("NV12", "NM12"):
+            frame = frame[:luma] + frame[luma::2] + frame[luma + 1::2]
+        yield frame
+
+
+def decoded_frames(width, height, path="/tmp/coded"):
+    """What FFmpeg makes of what came out."""
+    # The raw muxer complains of times that are rounded to the same 1/30 s.
+    subprocess.run(["ffmpeg", "-v", "fatal", "-threads", "1", "-i", path, "-fps_mode", "passthrough",
+                    "-f", "rawvideo", "-pix_fmt", "yuv420p", "-y", "/tmp/decoded"],
+                   check=True, stdin=subprocess.DEVNULL)
+    size = width * height * 3 // 2
+    with open("/tmp/decoded", "rb") as f:
+        data = f.read()
+    return [data[at:at + size] for at in range(0, len(data), size)]
+
+
+def macroblocks(frame, width, height):
+    luma, step = width * height, width // 2
+    planes = [(0, width, 16), (luma, step, 8), (luma + luma // 4, step, 8)]
+    for y in range(height // 16):
+        for x in range(width // 16):
+            yield b"".join(frame[base + (side * y + i) * stride + side * x:
+                                 base + (side * y + i) * stride + side * x + side]
+                           for base, stride, side in planes for i in range(side))
+
+
+def exact(what, packets, fourcc, width, height):
+    """Each key frame is its raw frame, each other the picture before."""
+    raw = list(raw_frames(fourcc, width, height))
+    got = decoded_frames(width, height)
+    wrong, last = [], None
+    if len(got) != len(packets):
+        need(f"{what}: decodes", False, f"{len(got)} pictures of {len(packets)} packets")
+        return
+    for packet, picture in zip(packets, got):
+        last = raw[packet["frame"]] if packet["key"] else last
+        if picture != last:
+            wrong.append(packet["frame"])
+    need(f"{what}: pictures are what went in, bit by bit", not wrong, wrong)
+
+
+# --- bits ---------------------------------------------------------------------
+
+def units():
+    with open("/tmp/coded", "rb") as f:
+        data = f.read()
+    at = data.find(b"\0\0\1")
+    while at >= 0:
+        end = data.find(b"\0\0\1", at + 3)
+        yield data[at + 3:end if end >= 0 else len(data)]
+        at = end
+
+
+class Bits:
+    def __init__(self, data):
+        self.value = int.from_bytes(data, "big")
+        self.left = 8 * len(data)
+
+    def take(self, count):
+        self.left -= count
+        return self.value >> self.left & (1 << count) - 1
+
+    def ue(self):
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def se(self):
+        k = self.ue()
+        return (k + 1) // 2 if k & 1 else -(k // 2)
+
+
+def slice_qp(unit):
+    """As vh264enc writes its slice headers."""
+    kind, bits = unit[0] & 31, Bits(unit[1:20])
+    bits.ue()
+    slice_type = bits.ue() % 5
+    bits.ue()
+    bits.take(8)
+    if kind == 5:
+        bits.ue()
+    if slice_type == 0:
+        bits.take(2)
+    bits.take(2 if kind == 5 else 1)
+    return 26 + bits.se()
+
+
+def stream():
+    """(profile, level, QPs of the slices) of what came out."""
+    sps = [u for u in units() if u[0] & 31 == 7]
+    return sps[0][1], sps[0][3], {slice_qp(u) for u in units() if u[0] & 31 in (1, 5)}
+
+
+# --- what works -----------------------------------------------------------------
+
+def matrix(cases):
+    for fourcc, size, rung, *more in cases:
+        width, height = map(int, size.split("x"))
+        packets, t = probe("--format", fourcc, "--size", size, "--rung", rung, *more,
+                           "gop_frames=5", frames=12, files=True)
+        what = " ".join((fourcc, size, rung, *more))
+        copied = "--copy" in more
+        need(f"{what}: all frames come out, on {rung}", t.get("error") == "EPIPE" and
+             len(packets) == t["submitted"] and t["source_rung"] == rung, t)
+        need(f"{what}: {'a copy each' if copied else 'no copy'}", bool(packets) and
+             t["copies"] == (t["submitted"] if copied else 0) and t["imported"] != copied, t)
+        need(f"{what}: a key frame in five", key_frames(packets) == list(range(0, t["submitted"], 5)),
+             key_frames(packets))
+        need(f"{what}: the driver's flag agrees", all(p["key"] == p["driver_key"] for p in packets))
+        exact(what, packets, fourcc, width, height)
+
+
+def bitrate():
+    packets, t = probe("bitrate=20000000", "--rate", "6=40000000", frames=10, files=True)
+    raw = list(raw_frames("YU12", 640, 480))
+    got = decoded_frames(640, 480)
+    fresh = [renewed(got[i - 1], raw[i], got[i]) for i in range(1, len(got))]
+    want = [bits // RATE // 8 // 384 for bits in (20000000, 40000000)]
+    sizes = [p["bytes"] for p in packets[1:]]
+    need("the bitrate decides how much of a P frame is new",
+         all(s >= want[0] * 384 for s in sizes[:5]) and all(s < want[1] * 384 for s in sizes[:4]), sizes)
+    need("... and may be changed while it runs", len(sizes) == 9 and sizes[-1] >= want[1] * 384, sizes)
+    # Blocks that the camera did not change count as old.
+    need("... and nothing else is new", len(fresh) == 9 and all(0 <= n <= want[0] for n in fresh[:4])
+         and all(0 <= n <= want[1] for n in fresh) and any(fresh), fresh)
+    packets, _ = probe("bitrate=1000000", "bitrate_mode=1")
+    sizes = {p["bytes"] for p in packets[1:]}
+    need("CBR fills up", sizes == {1000000 // RATE // 8}, sizes)
+
+
+def controls():
+    for profile, idc in ((0, 66), (2, 77), (3, 100)):
+        probe(f"profile={profile}", "level=31", frames=2, files=True)
+        need(f"profile {idc}, level 3.1", stream()[:2] == (idc, 31), stream()[:2])
+    for wish, qp in (("qp_min=30", 30), ("qp_max=20", 20), ("qp=17", 17)):
+        probe(wish, frames=4, files=True)
+        need(f"{wish}: slices at {qp}", stream()[2] == {qp}, stream()[2])
+    packets, _ = probe("gop_frames=10", "--force", "7", "--lockstep", frames=20)
+    need("a forced key frame is the next frame", key_frames(packets) == [0, 7, 17], key_frames(packets))
+    _, t = probe("gop_frames=1000", frames=2)
+    need("what the driver adjusted is told", t["adjusted"] == CONTROL["gop"] and not t["ignored"], t)
+    _, t = probe("quality=50", "level=70", frames=2)
+    need("what it lacks is told", t["ignored"] == CONTROL["quality"] | CONTROL["level"], t)
+
+
+def headers():
+    def in_front():
+        """Whether each IDR has SPS and PPS directly before it."""
+        kinds = [u[0] & 31 for u in units()]
+        at = [i for i, k in enumerate(kinds) if k == 5]
+        return bool(at) and all(i >= 2 and kinds[i - 2:i] == [7, 8] for i in at)
+
+    for name, args, separate, joined in (
+            ("repeated by the device", [], 0, 0),
+            ("with the first frame alone", ["repeat_headers=0"], 0, 2),
+            ("in a buffer of their own", ["header_mode=1", "repeat_headers=0"], 1, 3),
+            ("in a buffer and repeated", ["header_mode=1"], 1, 1)):
+        packets, t = probe("gop_frames=4", *args, files=True)
+        need(f"headers {name}: before each key frame", in_front() and t["missing"] == 0, t)
+        need(f"headers {name}: {joined} joined", (t["separate"], t["joined"]) == (separate, joined)
+             and t["errors"] == 0 and len(packets) == 12, t)
+        exact(f"headers {name}", packets, "YU12", 640, 480)
+    with Faults(separate_only="Y"):
+        packets, t = probe("gop_frames=4", "header_mode=0", "repeat_headers=1", files=True)
+        need("a device that only gives them alone", in_front() and t["joined"] == 3
+             and t["ignored"] == CONTROL["header_mode"] | CONTROL["repeat_headers"], t)
+        _, t = probe("--coded-rung", "S3", "gop_frames=4", files=True)
+        need("... into the driver's memory", in_front() and t["joined"] == 3 and t["rung"] == "S3", t)
+
+
+# --- what fails -----------------------------------------------------------------
+
+def hangs():
+    with Faults(fault_hang=5):
+        packets, t = probe()
+        need("a hang is -ETIMEDOUT after the timeout", t["error"] == "ETIMEDOUT"
+             and 1000 <= t["error_ms"] < 1500 and len(packets) == 4, t)
+        need("... and close does not wait", t["close_ms"] < 500, t)
+        packets, t = probe("--heal", PARAMETERS + "fault_hang", frames=20)
+        need("... and opened again it goes on", t["reopened"] == 1 and t["error"] == "ETIMEDOUT"
+             and packets[-1]["run"] == 1 and [p["key"] for p in packets if p["run"]][0], t)
+    with Faults(fault_no_last="Y"):
+        packets, t = probe()
+        need("a drain without end is -ETIMEDOUT", t["error"] == "ETIMEDOUT" and len(packets) == 12
+             and 1000 <= t["error_ms"] < 1500 and t["close_ms"] < 500, t)
+    with Faults(delay_ms=1500):
+        packets, t = probe(frames=2)
+        need("slower than the timeout is -ETIMEDOUT", t["error"] == "ETIMEDOUT"
+             and 1000 <= t["error_ms"] < 1500 and t["close_ms"] < 500, t)
+    with Faults(delay_ms=300):
+        packets, t = probe(frames=6)
+        need("slow is no error", t["error"] == "EPIPE" and len(packets) == t["submitted"] > 0, t)
+
+
+def spoiled():
+    for fault in ("error", "empty", "stub"):
+        with Faults(**{f"fault_{fault}": 4}):
+            packets, t = probe("gop_frames=100", files=True)
+            need(f"{fault}: spoiled packets are dropped and counted", t["error"] == "EPIPE"
+                 and t["errors"] == 3 and len(packets) == 9 and not t["skipped"] + t["unpaired"], t)
+            need(f"{fault}: a key frame after each", len(key_frames(packets)) == 3, key_frames(packets))
+            exact(fault, packets, "YU12", 640, 480)
+    with Faults(fault_drop=4):
+        packets, t = probe("gop_frames=100", files=True)
+        need("skipped frames are counted", t["skipped"] == 3 and len(packets) == 9
+             and not t["errors"] + t["unpaired"] and key_frames(packets) == [0], t)
+        exact("skipped frames", packets, "YU12", 640, 480)
+    with Faults(coded_bytes=20000):
+        packets, t = probe()
+        need("frames that do not fit their buffer are errors", t["errors"] == t["submitted"]
+             and not packets and t["error"] == "EPIPE", t)
+    for lie, flag in ((1, False), (2, True)):
+        with Faults(fault_key_flag=lie):
+            packets, t = probe("gop_frames=5")
+            need(f"the driver's key flag is always {flag}: the bitstream tells",
+                 key_frames(packets) == [0, 5, 10] and {p["driver_key"] for p in packets} == {flag}, t)
+
+
+def order():
+    with Faults(fault_reorder=1):
+        packets, t = probe("gop_frames=1", files=True)
+        need("buffers in another order: paired by key", len(packets) == 12
+             and not t["unpaired"] + t["skipped"] + t["disordered"] + t["strange"], t)
+        exact("buffers in another order", packets, "YU12", 640, 480)
+    with Faults(fault_reorder=2):
+        packets, t = probe("gop_frames=1", files=True)
+        need("late packets are dropped and counted, order is kept", len(packets) == 6
+             and t["unpaired"] == 6 and t["skipped"] == 6 and not t["disordered"] + t["strange"], t)
+        exact("late packets", packets, "YU12", 640, 480)
+
+
+def stale():
+    with Faults(fault_source_change=5):
+        packets, t = probe()
+        need("a source change is -ESTALE", t["error"] == "ESTALE" and 4 <= len(packets) <= 5
+             and t["close_ms"] < 500, t)
+        packets, t = probe("--heal", PARAMETERS + "fault_source_change", frames=20)
+        need("... and opened again it goes on", t["reopened"] == 1 and packets[-1]["run"] == 1, t)
+
+
+def unplug():
+    driver = "/sys/bus/platform/drivers/vh264enc/"
+    device = [d for d in os.listdir(driver) if d.startswith("vh264enc")][0]
+
+    def write(name):
+        with open(driver + name, "w", encoding="ascii") as f:
+            f.write(device)
+
+    timer = threading.Timer(1.0, write, ("unbind",))
+    timer.start()
+    packets, t = probe(frames=90)
+    timer.join()
+    need("unplugged is -ENODEV", t["error"] == "ENODEV" and packets and t["close_ms"] < 500, t)
+    write("bind")
+    time.sleep(0.1)
+    packets, t = probe()
+    need("... and plugged in again it works", t["error"] == "EPIPE" and len(packets) == 12, t)
+
+
+# --- the whole path -------------------------------------------------------------
+
+def renewed(before, new, now):
+    """How many blocks are the raw frame's; -1: one is neither that nor as before."""
+    blocks = [list(macroblocks(f, 640, 480)) for f in (before, new, now)]
+    if any(c not in (a, b) for a, b, c in zip(*blocks)):
+        return -1
+    return sum(a != b == c for a, b, c in zip(*blocks))
+
+
+def agent(directory):
+    def path(name):
+        return os.path.join(directory, name)
+
+    with open(path("report.json"), encoding="utf-8") as f:
+        report = json.load(f)
+    raw = list(raw_frames(report["format"], 640, 480, path("tap/raw")))
+    need("agent: every frame became a packet", len(raw) > 30
+         and report["frames_put"] == report["frames_captured"] == len(raw), report)
+    need("agent: by import, no copy", report["raw_copies"] == 0, report)
+    for name in ("media.mkv", "clip.mp4"):
+        told = json.loads(subprocess.run(
+            ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries",
+             "packet=flags:stream=codec_name,width,height", "-of", "json", path(name)],
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout)
+        keys = ["K" in p["flags"] for p in told["packets"]]
+        got = decoded_frames(640, 480, path(name))
+        need(f"agent: {name} is H.264 and has every frame", told["streams"][0]["codec_name"] == "h264"
+             and len(got) == len(keys) == len(raw), f"{len(got)}, {len(keys)} of {len(raw)}")
+        need(f"agent: {name} begins with a key frame and has more",
+             keys[0] and sum(keys) >= report["fragments_sealed"] > 1, (sum(keys), report))
+        wrong = [i for i, key in enumerate(keys) if key and got[i] != raw[i]]
+        need(f"agent: {name}: key frames are the camera's, bit by bit", not wrong, wrong)
+        fresh = [renewed(got[i - 1], raw[i], got[i]) for i in range(1, 12) if not keys[i]]
+        need(f"agent: {name}: other frames renew blocks as 2 Mbit/s allow",
+             all(0 <= n <= 2000000 // RATE // 8 // 384 for n in fresh) and any(fresh), fresh)
+    return 1 if bad else 0
+
+
+def modules():
+    load("", "")
+    matrix([(f, s, r) for f in ("YU12", "NV12") for s in ("640x480", "1280x720")
+            for r in ("S1", "S3")])
+    matrix([("NV12", "640x480", "S1", "--copy")])
+    with Faults(size_align=64, stride_align=64):
+        # 180 lines are 192 to the device: a crop rectangle, and copies.
+        matrix([("YU12", "320x180", "S1", "--copy")])
+    bitrate()
+    controls()
+    headers()
+    hangs()
+    spoiled()
+    order()
+    stale()
+    unplug()
+    load("", "encoder_cmd=0")
+    packets, t = probe()
+    need("without ENCODER_CMD a drain ends", t["error"] == "EPIPE" and len(packets) == 12, t)
+    with Faults(fault_drop=4):
+        packets, t = probe()
+        need("... also when the last frame made no packet", t["error"] == "EPIPE"
+             and t["skipped"] == 3 and len(packets) == 9, t)
+    load("multiplanar=2", "multiplanar=1")
+    matrix([("NM12", "640x480", "S1"), ("YM12", "640x480", "S3"), ("NV12", "640x480", "S1")])
+    load("allocators=1", "memory=dma-contig")
+    matrix([("NV12", "640x480", "S3")])
+    sh("/sbin/rmmod", "vh264enc")
+    return 1 if bad else 0
+
+
+sys.exit(modules() if sys.argv[1] == "modules" else agent(sys.argv[2]))

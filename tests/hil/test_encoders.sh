@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# M2M encoders that give H.264, in a guest: vivid -> vh264enc, decoded by FFmpeg and compared bit by
+# bit, every control, every fault; then agent -> service -> GetClip. O=build: where the programs are.
+# CASES: of "encoder agent", default both.
+set -eu
+
+if [ "${1:-}" = inside ]; then
+	# In the guest: an agent and the service; the files are judged by encoder_check.py.
+	work=$(mktemp -d)
+	kvsd serve --quickstart "$work/service" --listen 127.0.0.1:0 >"$work/ready" &
+	service=$!
+	tries=0
+	until [ -s "$work/ready" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 300 ] || { echo "the service did not start" >&2; exit 1; }
+		sleep 0.1
+	done
+	AWS_ENDPOINT_URL=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$work/ready")
+	AWS_CA_BUNDLE=$work/service/ca.pem
+	AWS_SHARED_CREDENTIALS_FILE=$work/service/credentials
+	export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
+	printf '%s\n' "[service]" "endpoint = $AWS_ENDPOINT_URL" "ca_bundle = $AWS_CA_BUNDLE" \
+		"credentials = $AWS_SHARED_CREDENTIALS_FILE" "[stream]" "name = cam" \
+		"[camera]" "device = /dev/video0" "size = 640x480" "rate = 30" \
+		"[encoder]" "kind = m2m" "bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
+	mkdir -p "$work/tap"
+	kvsd agent --config "$work/agent.conf" --duration 5s --report "$work/report.json" --tap "$work/tap" \
+		>"$work/agent.log" 2>&1 || { cat "$work/agent.log"; exit 1; }
+	kvsctl get cam --start EARLIEST --no-follow --raw -o "$work/media.mkv" 2>"$work/get.log"
+	kvsctl clip cam -o "$work/clip.mp4"
+	r=0
+	python3 tests/hil/encoder_check.py agent "$work" || r=$?
+	kill $service
+	wait $service
+	exit $r
+fi
+
+cd "$(dirname "$0")/../.."
+O=$(cd "${O:-build}" && pwd)
+export O
+for p in tests/encoder_probe kvsd kvsctl; do
+	[ -x "$O/$p" ] || { echo "no $O/$p: make first" >&2; exit 1; }
+done
+# No step of the guest kernels before this one: what a fresh machine needs.
+tests/hil/guest prepare uml >/dev/null
+module=$(tests/hil/guest kmod uml tests/hil/vh264enc)
+failed=0
+for case in ${CASES:-encoder agent}; do
+	echo "== vivid, vh264enc: $case"
+	case $case in
+	encoder) set -- python3 tests/hil/encoder_check.py modules "$O" "$module" ;;
+	agent) set -- sh tests/hil/test_encoders.sh inside ;;
+	esac
+	# DEBUG=1: the kernel that finds a lock taken wrongly, and memory used after it was freed.
+	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 1G --timeout 220 \
+		--modules "vivid n_devs=1 node_types=0x1,$module" \
+		--env "PATH=$O/tests:$O:$PATH" -- "$@" || failed=1
+done
+exit $failed
