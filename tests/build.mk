@@ -4,7 +4,7 @@ support_src := \
 	tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
-	tests/support/fake_settings.c
+	tests/support/fake_settings.c tests/support/source_rig.c
 support_src += tests/support/fake_media.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
@@ -30,6 +30,10 @@ unit_tests += test_capture_aac test_capture_g711 test_capture_records test_captu
 unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media
 unit_tests += test_capture_supervisor
+unit_tests += test_capture_source_frames test_capture_source_settings \
+	test_capture_source_memory
+$(O)/tests/test_capture_source_memory: ours_ld += \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 unit_tests += test_catalog test_index test_segment_codec test_store_local
 unit_tests += test_clip test_ingest test_live test_media_out test_serve_control
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
