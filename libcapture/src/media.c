@@ -17,6 +17,9 @@
 #include "base/sys.h"
 #include "src/limits.h"
 
+/* MEDIA_LNK_FL_LINK_TYPE of media.h overflows an int. */
+#define LINK_TYPE_MASK (UINT32_C(0xf) << 28)
+
 #define UEVENT_BYTES_MAX 4096
 
 struct topology {
@@ -264,7 +267,7 @@ static int take_links(const struct sys_ops *sys, struct capture_media_graph *g,
 
 	for (i = 0; i < t->top.num_links && r == 0; i++) {
 		const struct media_v2_link *link = &t->links[i];
-		uint32_t type = link->flags & MEDIA_LNK_FL_LINK_TYPE;
+		uint32_t type = link->flags & LINK_TYPE_MASK;
 
 		if (type == MEDIA_LNK_FL_INTERFACE_LINK)
 			r = take_interface(sys, g, t, link);
