@@ -114,6 +114,16 @@ static bool any_ready(const struct pollfd *fds, size_t count)
 	return false;
 }
 
+static void run_feed(struct agent *a, struct feed *f, uint64_t now_ns)
+{
+	uint64_t took_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
+
+	pipeline_run(f->pipeline, now_ns);
+	took_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC) - took_ns;
+	f->busy_ns += took_ns;
+	f->busy_ns_max = MAX(f->busy_ns_max, took_ns);
+}
+
 /* Return: 1 go on, 0 stop, -errno. */
 static int turn(struct agent *a)
 {
@@ -146,7 +156,7 @@ static int turn(struct agent *a)
 		if ((r > 0 && any_ready(fds + first[i],
 					first[i + 1] - first[i])) ||
 		    now_ns >= pipeline_deadline_ns(p))
-			pipeline_run(p, now_ns);
+			run_feed(a, &a->feeds[i], now_ns);
 	}
 	return 1;
 }

@@ -46,6 +46,8 @@ struct feed {
 	struct feed_output outputs[PIPELINE_OUTPUTS_MAX];
 	size_t output_count;
 	struct cause cause;
+	uint64_t busy_ns;	/* in pipeline_run(), all told */
+	uint64_t busy_ns_max;	/* at once: the others wait so long */
 };
 
 /**

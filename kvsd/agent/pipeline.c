@@ -15,7 +15,6 @@
 #include "base/log.h"
 #include "core/limits.h"
 
-#define FRAMES_PER_RUN_MAX 8u
 /* Longer without a frame: the next one begins a fragment, so a key frame. */
 #define GAP_NS_MAX (FRAGMENT_IDLE_NS / 2)
 
@@ -452,17 +451,14 @@ static void take_frame(struct pipeline *p, struct capture_frame *frame,
 
 void pipeline_run(struct pipeline *p, uint64_t now_ns)
 {
+	struct capture_frame *frame;
+
 	for (size_t i = 0; i < p->output_count; i++)
 		output_run(p->outputs[i], now_ns);
-	for (unsigned int i = 0; i < FRAMES_PER_RUN_MAX; i++) {
-		struct capture_frame *frame;
-		int r = capture_source_dequeue(p->source, 0, &frame);
-
-		if (r < 0) /* the supervisor knows, and tells */
-			return;
-		take_frame(p, frame, now_ns);
-		(void)capture_frame_unref(frame);
-	}
+	if (capture_source_dequeue(p->source, 0, &frame) < 0)
+		return; /* the supervisor knows, and tells */
+	take_frame(p, frame, now_ns);
+	(void)capture_frame_unref(frame);
 }
 
 void pipeline_drain(struct pipeline *p, uint64_t deadline_ns)

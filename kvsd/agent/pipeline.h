@@ -91,7 +91,7 @@ size_t pipeline_fds(const struct pipeline *p,
 /* When pipeline_run() is due although nothing is readable. */
 uint64_t pipeline_deadline_ns(const struct pipeline *p);
 
-/* Moves what there is, at most a few frames: others want to run, too. */
+/* Moves what there is, at most one frame: others want to run, too. */
 void pipeline_run(struct pipeline *p, uint64_t now_ns);
 
 /* Stops the source; what is inside encoders comes out, by @deadline_ns. */

@@ -113,6 +113,8 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_count(b, "frames_copied", s->copies);
 	add_count(b, "reopened", s->reopened);
 	add_ratio(b, "outage_s", s->outage_ns, NS_PER_S);
+	add_ratio(b, "busy_s", f->busy_ns, NS_PER_S);
+	add_ratio(b, "busy_ms_max", f->busy_ns_max, NS_PER_MS);
 	(void)buf_add_str(b, ",\"tracks\":[");
 	for (size_t i = 0; i < f->output_count; i++) {
 		if (i)

@@ -17,12 +17,10 @@ import zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import kvs_client  # noqa: E402
-import matroska  # noqa: E402
+from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, record_fields, same_times  # noqa: E402
 
 O = os.environ.get("O", "build")
 DURATION_S = int(os.environ.get("DURATION_S", "8"))
-TIME_BYTES = 40
-FIELDS = {0x86: "codec", 0x536E: "name", 0x63A2: "private", 0xD7: "number", 0x83: "type"}
 CONF = """\
 [service]
 endpoint = {endpoint}
@@ -77,66 +75,6 @@ def check(name, ok, detail=""):
           flush=True)
 
 
-def documents(body):
-    starts = [start for ident, start, _, _ in matroska.level1(body) if ident == matroska.EBML]
-    return [body[a:b] for a, b in zip(starts, starts[1:] + [len(body)])]
-
-
-def tracks_of(document):
-    """{name: {field: value}}"""
-    out = {}
-    for ident, _, body, end in matroska.level1(document):
-        if ident != matroska.TRACKS:
-            continue
-        for entry, _, b, e in matroska.elements(document, body, end):
-            if entry != matroska.TRACK_ENTRY:
-                continue
-            track = {FIELDS[i]: document[lb:le] for i, _, lb, le in matroska.elements(document, b, e) if i in FIELDS}
-            for field in ("number", "type"):
-                track[field] = int.from_bytes(track[field], "big")
-            for field in ("name", "codec"):
-                track[field] = track[field].decode()
-            out[track["name"]] = track
-    return out
-
-
-class Stream:
-    """What GetMedia gave of a stream: blocks by track, and its fragments."""
-    def __init__(self, path):
-        docs = documents(open(path, "rb").read())
-        self.tracks = tracks_of(docs[0])
-        self.blocks = {name: [] for name in self.tracks}	# [(ms, payload)]
-        self.fragments = []	# [(first ms, track numbers)]
-        names = {t["number"]: name for name, t in self.tracks.items()}
-        for doc in docs:
-            for ident, start, _, end in matroska.level1(doc):
-                if ident != matroska.CLUSTER:
-                    continue
-                cluster = doc[start:end]
-                base = matroska.cluster_timecode(cluster)
-                found = list(matroska.frames(cluster))
-                self.fragments.append((base, {f[0] for f in found}))
-                for number, rel, _, payload in found:
-                    self.blocks[names[number]].append((base + rel, payload))
-
-
-class Tap:
-    """The agent's own record of a track."""
-    def __init__(self, directory):
-        self.put, self.raw = [], {}	# [(time ns, stamp ns, bytes)], stamp -> raw frame
-        data = open(os.path.join(directory, "raw"), "rb").read()
-        at = 0
-        for line in open(os.path.join(directory, "frames")):
-            word, *values = line.split()
-            values = [int(v) for v in values]
-            if word == "put":
-                self.put.append(tuple(values[:3]))
-                continue
-            self.raw[values[0]] = data[at:at + values[1]]
-            at += values[1]
-        self.whole = b"".join(self.raw[stamp] for _, stamp, _ in self.put if stamp in self.raw)
-
-
 def run(*argv, **kw):
     return subprocess.run(argv, capture_output=True, **kw)
 
@@ -175,17 +113,16 @@ def check_stream(name, stream, taps, expected):
     check(f"{name}: each fragment has a frame of each track", all(f[1] == whole for f in stream.fragments[:-1]),
           stream.fragments)
     for track in expected:
-        times = [(ns + 500000) // 1000000 for ns, _, _ in taps[track].put]
-        check(f"{track}: every frame comes back at its time", [b[0] for b in stream.blocks[track]] == times,
-              f"{len(stream.blocks[track])} of {len(times)}")
+        check(f"{track}: every frame comes back at its time", same_times(stream.blocks[track], taps[track].put),
+              f"{len(stream.blocks[track])} of {len(taps[track].put)}")
 
 
 def check_records(name, stream, tap):
     good = 0
     for (_, payload), (time_ns, stamp_ns, _) in zip(stream.blocks[name], tap.put):
-        head, record = payload[:TIME_BYTES], payload[TIME_BYTES:]
-        fields = (int.from_bytes(head[0:8], "big"), int.from_bytes(head[16:24], "big"))
-        good += fields == (time_ns, stamp_ns) and record == tap.raw[stamp_ns] and record[:4] == b"KVSR"
+        record = payload[TIME_BYTES:]
+        good += (record_fields(payload) == (time_ns, stamp_ns) and record == tap.raw[stamp_ns] and
+                 record[:4] == b"KVSR")
     check(f"{name}: each record is whole, its time in front to the ns", good == len(tap.put) > 10,
           f"{good} of {len(tap.put)}")
     private = json.loads(stream.tracks[name]["private"])
@@ -205,13 +142,6 @@ def check_picture(name, path, stream, tap, size):
     check(f"{name}: decodes to what was seen (PSNR > 28 dB, each frame)",
           len(values) == len(tap.put) + 1 and min(values) > 28,
           f"{len(values)} of {len(tap.put)}, lowest {min(values or [0])} {r.stderr[-300:]}")
-
-
-def alaw_error(raw, decoded):
-    """Largest error of 16-bit samples, as a share of the sample."""
-    pairs = [(int.from_bytes(raw[i:i + 2], "little", signed=True),
-              int.from_bytes(decoded[i:i + 2], "little", signed=True)) for i in range(0, len(raw), 2)]
-    return max(abs(a - b) - abs(a) / 16 for a, b in pairs)
 
 
 def check_tone(path, stream, tap, audio):
