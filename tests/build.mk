@@ -69,6 +69,9 @@ capture_probe_src := tests/hil/capture_probe.c
 # Camera to M2M encoder, with every control, and what became of each frame
 test_programs += encoder_probe
 encoder_probe_src := tests/hil/encoder_probe.c
+# Media graphs, pipeline setup, matching; in a guest
+test_programs += media_probe
+media_probe_src := tests/hil/media_probe.c
 # Decodes FWHT with vicodec's decoder and measures against the raw frames
 test_programs += fwht_decode
 fwht_decode_src := tests/hil/fwht_decode.c
