@@ -2,9 +2,13 @@
 kvsctl_src := $(addprefix tools/kvsctl/, \
 	main.c help.c service.c output.c sink.c tracks.c \
 	streams.c put.c get.c fragments.c clip.c devices.c)
+kvsctl_src += $(addprefix tools/kvsctl/, \
+	doctor.c doctor_advice.c doctor_kernel.c doctor_record.c \
+	doctor_stream.c doctor_system.c doctor_text.c)
 
 # The pure parts, which have unit tests.
 kvsctl_lib_src := $(addprefix tools/kvsctl/, args.c settings.c text.c)
+kvsctl_lib_src += $(addprefix tools/kvsctl/, doctor_stamps.c tar.c)
 
 # tools/bench: programs that `make bench` measures, or measures with
 bench_programs := bench_framing bench_load bench_capture

@@ -22,6 +22,7 @@ enum ctl_exit {
 	CTL_NETWORK = 5,	/* connection, TLS, protocol */
 	CTL_TIMEOUT = 6,
 	CTL_LOCAL = 7,		/* a local file or its format */
+	CTL_LACKING = 8,	/* doctor: something that is needed is missing */
 };
 
 struct ctl {
@@ -42,6 +43,7 @@ struct ctl {
 typedef int ctl_command_fn(struct ctl *ctl, int argc, char **argv);
 
 ctl_command_fn devices_command;
+ctl_command_fn doctor_command;
 ctl_command_fn streams_command;
 ctl_command_fn create_stream_command;
 ctl_command_fn describe_stream_command;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "kvsctl/ctl.h"
+#include "kvsctl/devices.h"
 #include "kvsctl/output.h"
 
 static const char *kind_name(enum capture_device_kind kind)
@@ -23,8 +24,7 @@ static const char *kind_name(enum capture_device_kind kind)
 	return "unknown";
 }
 
-/* V4L2's four characters; what cannot be printed becomes '?'. */
-static void fourcc_text(uint32_t fourcc, char out[5])
+void devices_fourcc(uint32_t fourcc, char out[5])
 {
 	size_t i;
 
@@ -84,7 +84,7 @@ static json_t *formats_json(const struct capture_format_info *formats,
 		for (j = 0; j < f->size_count; j++)
 			(void)json_array_append_new(sizes,
 						    size_json(&f->sizes[j]));
-		fourcc_text(f->fourcc, fourcc);
+		devices_fourcc(f->fourcc, fourcc);
 		(void)json_array_append_new(
 			out, json_pack("{s:s, s:s, s:b, s:b, s:o}", "fourcc",
 				       fourcc, "description", f->description,
@@ -94,7 +94,7 @@ static json_t *formats_json(const struct capture_format_info *formats,
 	return out;
 }
 
-static json_t *device_json(const struct capture_device *d)
+json_t *devices_json(const struct capture_device *d)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "path",
 			 d->path, "kind", kind_name(d->kind), "driver",
@@ -113,7 +113,7 @@ static int print_json(const struct capture_device_list *list)
 
 	for (i = 0; i < list->count; i++)
 		(void)json_array_append_new(devices,
-					    device_json(list->devices[i]));
+					    devices_json(list->devices[i]));
 	out = json_pack("{s:o}", "devices", devices);
 	code = output_json(out);
 	json_decref(out);
@@ -142,7 +142,7 @@ static void formats_text(const struct capture_format_info *formats,
 						     best->max_height)
 				best = s;
 		}
-		fourcc_text(f->fourcc, fourcc);
+		devices_fourcc(f->fourcc, fourcc);
 		len += (size_t)snprintf(out + len, size - len, "%s%s",
 					i ? ", " : "", fourcc);
 		if (best && len < size)

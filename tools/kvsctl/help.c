@@ -26,6 +26,7 @@ static const char general[] =
 "\n"
 "This machine:\n"
 "  devices                    list cameras and encoders\n"
+"  doctor [DEVICE]            try them; say what is missing and how to get it\n"
 "  help [COMMAND|TOPIC]       explain; topics: credentials, times, exit-codes\n"
 "\n"
 "Options, before or after the command:\n"
@@ -87,7 +88,8 @@ static const char exit_codes[] =
 "  4  credentials are missing, unknown, or not allowed to do that\n"
 "  5  the network: connection, TLS, a reply that is none\n"
 "  6  out of time\n"
-"  7  a local file: missing, unreadable, in the wrong format\n";
+"  7  a local file: missing, unreadable, in the wrong format\n"
+"  8  doctor: something that is needed is missing\n";
 
 static const char streams[] =
 "usage: kvsctl streams [--prefix TEXT] [--json]\n"
@@ -213,6 +215,29 @@ static const char clip[] =
 "\n"
 "MP4 takes H.264 or H.265, with AAC or G.711 A-law sound, if there is any.\n";
 
+static const char doctor[] =
+"usage: kvsctl doctor [DEVICE] [--seconds N] [--record FILE.tar] [--json]\n"
+"\n"
+"Tries what this machine has for capture and says what is missing: nodes and who\n"
+"may open them, cameras and encoders with their formats, media links, each\n"
+"camera's rate and stamps, each encoder's copies, what the kernel has, and what\n"
+"to write into agent.conf. Every value is declared (a driver or the kernel says\n"
+"so), measured (it was tried just now) or not known.\n"
+"\n"
+"  DEVICE                    only this camera: a node, a link of udev, a card, a\n"
+"                            bus, or a media entity (\"imx219 10-0010\")\n"
+"      --seconds N           stream so long from each camera (2)\n"
+"      --record FILE.tar     keep all that, the kernel's log and configuration\n"
+"                            and what /proc says of the machine in an archive\n"
+"\n"
+"Each camera streams in the format that it is set to, or that the encoder takes,\n"
+"and is put back. A camera in use is not disturbed: it is reported as busy. The\n"
+"stamp is judged by its age when the frame is dequeued: \"agrees\" means that\n"
+"nothing measured speaks against what the driver declares.\n"
+"\n"
+"Exit code 8: no camera streams, no encoder takes its frames, or the kernel lacks\n"
+"what kvsd agent needs.\n";
+
 static const char devices[] =
 "usage: kvsctl devices [--json]\n"
 "\n"
@@ -247,6 +272,7 @@ const char *help_page(const char *topic)
 		{ "fragments", fragments },
 		{ "clip", clip },
 		{ "devices", devices },
+		{ "doctor", doctor },
 		{ "help", help },
 	};
 	size_t i;

@@ -22,6 +22,15 @@
 #define CTL_ACTIVE_POLL_MS 200u
 #define CTL_PROGRESS_MS 200u
 
+/* kvsctl doctor */
+#define CTL_DOCTOR_SECONDS 2u		/* without --seconds */
+#define CTL_DOCTOR_SECONDS_MAX 600u
+#define CTL_DOCTOR_CAMERAS_MAX 16u	/* that are streamed from */
+#define CTL_DOCTOR_PAIRS_MAX 32u
+#define CTL_DOCTOR_NODES_MAX 512u
+#define CTL_DOCTOR_FILE_BYTES_MAX (1u << 20)
+#define CTL_DOCTOR_LOG_RECORDS_MAX 100000u
+
 /* GetClip's own limits. */
 #define CTL_CLIP_FRAGMENTS_MAX 200u
 #define CTL_CLIP_BYTES_MAX (100u << 20)

@@ -26,6 +26,7 @@ static const struct {
 	{ "fragments", fragments_command },
 	{ "clip", clip_command },
 	{ "devices", devices_command },
+	{ "doctor", doctor_command },
 };
 
 void ctl_note(const char *fmt, ...)

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes, who may open them, sound cards, sensors, the kernel. */
+#include "kvsctl/doctor.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "kvsctl/limits.h"
+
+#define PATH_CHARS 288u
+
+void doctor_read_line(const char *path, char *out, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	out[0] = '\0';
+	if (!file)
+		return;
+	if (fgets(out, (int)size, file))
+		out[strcspn(out, "\n")] = '\0';
+	else
+		out[0] = '\0';
+	(void)fclose(file);
+}
+
+/* Device files by the names they have in /dev. */
+static const struct {
+	const char *folder;
+	const char *prefix;
+	const char *kind;
+	bool needs_write;
+} node_kinds[] = {
+	{"/dev", "video", "video", true},
+	{"/dev", "media", "media", true},
+	{"/dev", "v4l-subdev", "subdevice", true},
+	{"/dev", "swradio", "SDR", true},
+	{"/dev", "udmabuf", "udmabuf", true},
+	{"/dev", "iio:device", "IIO", true},
+	{"/dev", "tsalign", "tsalign", true},
+	{"/dev/snd", "pcm", "audio", true},
+	{"/dev/dma_heap", "", "dma-heap", false},
+};
+
+static void group_name(gid_t gid, char *out, size_t size)
+{
+	const struct group *g = getgrgid(gid);
+
+	if (g)
+		(void)snprintf(out, size, "%s", g->gr_name);
+	else
+		(void)snprintf(out, size, "%u", (unsigned int)gid);
+}
+
+/* What would let this user open the node. */
+static void node_remedy(const struct stat *st, const char *group, char *out,
+			size_t size)
+{
+	unsigned int need = S_IRGRP | S_IWGRP;
+
+	if ((st->st_mode & need) == need && st->st_gid != 0)
+		(void)snprintf(out, size,
+			       "join its group: usermod -aG %s USER, then log "
+			       "in again",
+			       group);
+	else
+		(void)snprintf(out, size,
+			       "no group may open it: install "
+			       "udev/70-kvsd.rules and join the group kvsd");
+}
+
+/* What sysfs calls it: the driver's own name for the node. */
+static void sysfs_name(const char *kind, const char *name, char *out,
+		       size_t size)
+{
+	char path[PATH_CHARS];
+
+	out[0] = '\0';
+	if (strcmp(kind, "video") != 0 && strcmp(kind, "SDR") != 0 &&
+	    strcmp(kind, "subdevice") != 0)
+		return;
+	(void)snprintf(path, sizeof(path), "/sys/class/video4linux/%.63s/name",
+		       name);
+	doctor_read_line(path, out, size);
+}
+
+static void add_node(struct doctor *d, json_t *nodes, const char *name,
+		     size_t kind)
+{
+	char remedy[DOCTOR_DETAIL_CHARS];
+	char path[PATH_CHARS];
+	char driver_name[128];
+	char group[64];
+	struct stat st;
+	json_t *node;
+	bool usable;
+
+	(void)snprintf(path, sizeof(path), "%s/%.255s", node_kinds[kind].folder,
+		       name);
+	if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
+		return;
+	group_name(st.st_gid, group, sizeof(group));
+	sysfs_name(node_kinds[kind].kind, name, driver_name,
+		   sizeof(driver_name));
+	usable = access(path,
+			node_kinds[kind].needs_write ? R_OK | W_OK : R_OK) == 0;
+	node = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b}", "path", path, "kind",
+			 node_kinds[kind].kind, "name", driver_name, "group",
+			 group, "mode", (int)(st.st_mode & 07777), "usable",
+			 usable);
+	if (!usable) {
+		node_remedy(&st, group, remedy, sizeof(remedy));
+		(void)json_object_set_new(node, "remedy", json_string(remedy));
+		if (strcmp(node_kinds[kind].kind, "video") == 0)
+			doctor_lack(d, false, remedy, "%s cannot be opened",
+				    path);
+	}
+	(void)json_array_append_new(nodes, node);
+}
+
+static int by_version(const struct dirent **a, const struct dirent **b)
+{
+	return strverscmp((*a)->d_name, (*b)->d_name);
+}
+
+static void add_nodes(struct doctor *d, json_t *nodes, size_t kind)
+{
+	const char *prefix = node_kinds[kind].prefix;
+	struct dirent **list = NULL;
+	int count = scandir(node_kinds[kind].folder, &list, NULL, by_version);
+	int i;
+
+	for (i = 0; i < count; i++) {
+		const char *name = list[i]->d_name;
+
+		if (name[0] != '.' &&
+		    strncmp(name, prefix, strlen(prefix)) == 0 &&
+		    json_array_size(nodes) < CTL_DOCTOR_NODES_MAX)
+			add_node(d, nodes, name, kind);
+		free(list[i]);
+	}
+	free(list);
+}
+
+/* Folders of @folder that begin with @prefix, each with a file's line. */
+static json_t *named_entries(const char *folder, const char *prefix,
+			     const char *file)
+{
+	struct dirent **list = NULL;
+	int count = scandir(folder, &list, NULL, by_version);
+	json_t *out = json_array();
+	int i;
+
+	for (i = 0; i < count; i++) {
+		const char *name = list[i]->d_name;
+		char path[PATH_CHARS];
+		char line[128];
+
+		if (strncmp(name, prefix, strlen(prefix)) == 0 &&
+		    json_array_size(out) < CTL_DOCTOR_NODES_MAX) {
+			(void)snprintf(path, sizeof(path), "%s/%.128s/%s",
+				       folder, name, file);
+			doctor_read_line(path, line, sizeof(line));
+			(void)json_array_append_new(
+				out, json_pack("{s:s, s:s}", "device", name,
+					       "name", line));
+		}
+		free(list[i]);
+	}
+	free(list);
+	return out;
+}
+
+static json_t *groups_json(void)
+{
+	gid_t gids[NGROUPS_MAX];
+	int count = getgroups(NGROUPS_MAX, gids);
+	json_t *out = json_array();
+	char name[64];
+	int i;
+
+	group_name(getegid(), name, sizeof(name));
+	(void)json_array_append_new(out, json_string(name));
+	for (i = 0; i < count; i++) {
+		if (gids[i] == getegid())
+			continue;
+		group_name(gids[i], name, sizeof(name));
+		(void)json_array_append_new(out, json_string(name));
+	}
+	return out;
+}
+
+/* Where our rules are installed, or null. */
+static json_t *rules_json(void)
+{
+	static const char *const folders[] = {
+		"/etc/udev/rules.d",	       "/run/udev/rules.d",
+		"/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d",
+		"/lib/udev/rules.d",
+	};
+	char path[PATH_CHARS];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(folders); i++) {
+		(void)snprintf(path, sizeof(path), "%s/70-kvsd.rules",
+			       folders[i]);
+		if (access(path, F_OK) == 0)
+			return json_string(path);
+	}
+	return json_null();
+}
+
+static const char *state_name(enum doctor_state state)
+{
+	switch (state) {
+	case DOCTOR_PRESENT:
+		return "present";
+	case DOCTOR_ABSENT:
+		return "absent";
+	case DOCTOR_UNKNOWN:
+		break;
+	}
+	return "not known";
+}
+
+static json_t *kernel_json(struct doctor *d)
+{
+	struct doctor_feature features[DOCTOR_FEATURES_MAX];
+	size_t count = doctor_kernel(features);
+	json_t *out = json_array();
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		const struct doctor_feature *f = &features[i];
+
+		(void)json_array_append_new(
+			out,
+			json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "feature",
+				  f->name, "state", state_name(f->state), "how",
+				  f->measured ? "measured" : "declared", "use",
+				  f->use, "remedy", f->remedy, "detail",
+				  f->detail));
+		if (f->state == DOCTOR_ABSENT && f->needed)
+			doctor_lack(d, true, f->remedy, "the kernel has no %s",
+				    f->name);
+	}
+	return out;
+}
+
+void doctor_system(struct doctor *d)
+{
+	json_t *nodes = json_array();
+	struct utsname u;
+	size_t i;
+
+	if (uname(&u) == 0)
+		(void)json_object_set_new(
+			d->report, "machine",
+			json_pack("{s:s, s:s, s:i, s:i}", "kernel", u.release,
+				  "architecture", u.machine, "processors",
+				  (int)sysconf(_SC_NPROCESSORS_ONLN),
+				  "page_bytes", (int)sysconf(_SC_PAGESIZE)));
+	(void)json_object_set_new(d->report, "kernel", kernel_json(d));
+	for (i = 0; i < ARRAY_SIZE(node_kinds); i++)
+		add_nodes(d, nodes, i);
+	(void)json_object_set_new(d->report, "nodes", nodes);
+	(void)json_object_set_new(
+		d->report, "permissions",
+		json_pack("{s:o, s:o, s:b}", "groups", groups_json(),
+			  "udev_rules", rules_json(), "root", geteuid() == 0));
+	(void)json_object_set_new(d->report, "audio",
+				  named_entries("/sys/class/sound", "card",
+						"id"));
+	(void)json_object_set_new(d->report, "iio",
+				  named_entries("/sys/bus/iio/devices",
+						"iio:device", "name"));
+}
+
+/* --- links
+ * -------------------------------------------------------------------- */
+
+void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
+{
+	static const char *const folders[] = {
+		"/dev/kvsd/by-id", "/dev/kvsd/by-path", "/dev/kvsd/m2m",
+		"/dev/v4l/by-id",  "/dev/v4l/by-path",
+	};
+	size_t i;
+
+	(void)snprintf(out, DOCTOR_LINK_CHARS, "%s", path);
+	for (i = 0; i < ARRAY_SIZE(folders); i++) {
+		DIR *dir = opendir(folders[i]);
+		const struct dirent *e;
+
+		while (dir && (e = readdir(dir))) {
+			char link[PATH_CHARS];
+			char real[PATH_MAX];
+
+			if (e->d_name[0] == '.')
+				continue;
+			(void)snprintf(link, sizeof(link), "%s/%.255s",
+				       folders[i], e->d_name);
+			if (!realpath(link, real) || strcmp(real, path) != 0 ||
+			    strlen(link) >= DOCTOR_LINK_CHARS)
+				continue;
+			memcpy(out, link, strlen(link) + 1);
+			(void)closedir(dir);
+			return;
+		}
+		if (dir)
+			(void)closedir(dir);
+	}
+}
