@@ -140,6 +140,12 @@ static int query_sizes(const struct sys_ops *sys, int fd,
 	return -E2BIG;
 }
 
+static bool has_sizes(uint32_t type)
+{
+	return type != V4L2_BUF_TYPE_SDR_CAPTURE &&
+	       type != V4L2_BUF_TYPE_META_CAPTURE;
+}
+
 static int query_formats(const struct sys_ops *sys, int fd, uint32_t type,
 			 struct capture_format_info **formats, size_t *count)
 {
@@ -168,11 +174,23 @@ static int query_formats(const struct sys_ops *sys, int fd, uint32_t type,
 		slot->emulated = desc.flags & V4L2_FMT_FLAG_EMULATED;
 		memcpy(slot->description, desc.description,
 		       sizeof(slot->description) - 1);
-		r = query_sizes(sys, fd, slot);
+		r = has_sizes(type) ? query_sizes(sys, fd, slot) : 0;
 		if (r < 0)
 			return r;
 	}
 	return -E2BIG;
+}
+
+static enum capture_device_kind source_kind(uint32_t capture_type)
+{
+	switch (capture_type) {
+	case V4L2_BUF_TYPE_SDR_CAPTURE:
+		return CAPTURE_DEVICE_SDR;
+	case V4L2_BUF_TYPE_META_CAPTURE:
+		return CAPTURE_DEVICE_METADATA;
+	default:
+		return CAPTURE_DEVICE_CAMERA;
+	}
 }
 
 static void describe(struct capture_device *d, const struct v4l2_node *node)
@@ -190,14 +208,14 @@ static int query_open(const struct sys_ops *sys, int fd,
 	int r;
 
 	describe(d, node);
-	d->kind = CAPTURE_DEVICE_CAMERA;
+	d->kind = source_kind(node->capture_type);
 	if (node->output_type) {
 		r = v4l2_m2m_kind(sys, fd, node);
 		if (r < 0)
 			return r;
 		d->kind = (enum capture_device_kind)r;
-		r = query_formats(sys, fd, node->output_type,
-				  &d->input_formats, &d->input_format_count);
+		r = query_formats(sys, fd, node->output_type, &d->input_formats,
+				  &d->input_format_count);
 		if (r < 0)
 			return r;
 	}
@@ -221,7 +239,7 @@ int capture_device_query(const struct sys_ops *sys, const char *path,
 	r = snprintf(d->path, sizeof(d->path), "%s", path);
 	if (r < 0 || (size_t)r >= sizeof(d->path))
 		return -ENAMETOOLONG;
-	r = v4l2_open(sys, path, &fd, &node);
+	r = v4l2_open_source(sys, path, &fd, &node);
 	if (r < 0)
 		return r;
 	r = query_open(sys, fd, &node, d);
@@ -271,8 +289,8 @@ static int list_add(struct capture_device_list *list,
 		    struct capture_device *device)
 {
 	void *array = list->devices;
-	struct capture_device **slot =
-		array_add(&array, &list->count, sizeof(struct capture_device *));
+	struct capture_device **slot = array_add(
+		&array, &list->count, sizeof(struct capture_device *));
 
 	list->devices = array;
 	if (!slot)
@@ -281,21 +299,19 @@ static int list_add(struct capture_device_list *list,
 	return 0;
 }
 
-int capture_device_list_new(const struct sys_ops *sys,
-			    struct capture_device_list **ret_list)
+static int list_nodes(const struct sys_ops *sys,
+		      struct capture_device_list *list, const char *prefix,
+		      uint32_t max)
 {
-	AUTO(capture_device_list_free)
-	struct capture_device_list *list = calloc(1, sizeof(*list));
 	uint32_t i;
 
-	if (!list)
-		return -ENOMEM;
-	for (i = 0; i < CAPTURE_NODES_MAX; i++) {
+	for (i = 0; i < max; i++) {
 		struct capture_device *device;
 		char path[DEVICE_NODE_PATH_BYTES];
 		int r;
 
-		device_node_path(i, path);
+		(void)snprintf(path, sizeof(path), "/dev/%s%u", prefix,
+			       (unsigned int)i);
 		r = capture_device_query(sys, path, &device);
 		/* Ours to report; anything else is that node's trouble. */
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
@@ -308,6 +324,23 @@ int capture_device_list_new(const struct sys_ops *sys,
 			return r;
 		}
 	}
+	return 0;
+}
+
+int capture_device_list_new(const struct sys_ops *sys,
+			    struct capture_device_list **ret_list)
+{
+	AUTO(capture_device_list_free)
+	struct capture_device_list *list = calloc(1, sizeof(*list));
+	int r;
+
+	if (!list)
+		return -ENOMEM;
+	r = list_nodes(sys, list, "video", CAPTURE_NODES_MAX);
+	if (r == 0)
+		r = list_nodes(sys, list, "swradio", CAPTURE_RADIOS_MAX);
+	if (r < 0)
+		return r;
 	*ret_list = TAKE_PTR(list);
 	return 0;
 }

@@ -29,7 +29,7 @@ static bool is_source(const struct capture_device *d)
 	       d->kind != CAPTURE_DEVICE_CONVERTER;
 }
 
-static int check_node(const struct sys_ops *sys, const char *path)
+static int check_node(const struct sys_ops *sys, const char *path, bool camera)
 {
 	AUTO(capture_device_free) struct capture_device *d = NULL;
 	int r;
@@ -37,7 +37,9 @@ static int check_node(const struct sys_ops *sys, const char *path)
 	r = capture_device_query(sys, path, &d);
 	if (r < 0)
 		return r;
-	return is_source(d) ? 0 : -ENODEV;
+	if (camera ? d->kind == CAPTURE_DEVICE_CAMERA : is_source(d))
+		return 0;
+	return -ENODEV;
 }
 
 /* The node that a link leads to, when the link's own name is too long. */
@@ -75,7 +77,7 @@ static int match_path(const struct sys_ops *sys, const char *path,
 	else
 		r = resolve(sys, path, node);
 	if (r == 0)
-		r = check_node(sys, node);
+		r = check_node(sys, node, false);
 	if (r == 0)
 		memcpy(ret_path, node, sizeof(node));
 	return r;
@@ -120,7 +122,7 @@ static int match_card(const struct capture_device_list *list, const char *text,
 				   : strstr(d->card, text) ||
 					     strstr(d->bus_info, text);
 
-		if (!found || !is_source(d))
+		if (!found || d->kind != CAPTURE_DEVICE_CAMERA)
 			continue;
 		memcpy(ret_path, d->path, sizeof(d->path));
 		return 0;
@@ -157,6 +159,7 @@ static int match_graph(const struct sys_ops *sys,
 {
 	bool *reached = calloc(g->entity_count + 1, sizeof(*reached));
 	bool named = false;
+	bool is_it;
 	int r = -ENODEV;
 	size_t i;
 
@@ -173,7 +176,9 @@ static int match_graph(const struct sys_ops *sys,
 
 		if (!reached[i] || !e->path[0] || !media_is_video_node(e))
 			continue;
-		r = check_node(sys, e->path);
+		/* Along the links, only to pictures. */
+		is_it = strcmp(e->name, text) == 0;
+		r = check_node(sys, e->path, !is_it);
 		if (r == 0)
 			memcpy(ret_path, e->path, sizeof(e->path));
 		if (r == 0 || media_is_ours(r))

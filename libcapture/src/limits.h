@@ -4,6 +4,7 @@
 #define CAPTURE_LIMITS_H
 
 #define CAPTURE_NODES_MAX 256	/* /dev/video0..255: the kernel's own limit */
+#define CAPTURE_RADIOS_MAX 32	/* /dev/swradio0..31 */
 #define CAPTURE_FORMATS_MAX 128 /* per queue of a device */
 #define CAPTURE_SIZES_MAX 256	/* per format */
 #define CAPTURE_RATES_MAX 64	/* per size */

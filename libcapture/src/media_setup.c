@@ -103,8 +103,8 @@ static int find_link(const struct capture_media_graph *g,
 		     const struct media_link_text *text, size_t *ret_link,
 		     char *why)
 {
-	size_t source;
-	size_t sink;
+	size_t source = 0;
+	size_t sink = 0;
 	size_t i;
 	int r;
 

@@ -147,6 +147,8 @@ static int list(void)
 		[CAPTURE_DEVICE_ENCODER] = "encoder",
 		[CAPTURE_DEVICE_DECODER] = "decoder",
 		[CAPTURE_DEVICE_CONVERTER] = "converter",
+		[CAPTURE_DEVICE_SDR] = "sdr",
+		[CAPTURE_DEVICE_METADATA] = "metadata",
 	};
 	struct capture_device_list *l;
 	size_t i;

@@ -20,6 +20,10 @@ static const char *kind_name(enum capture_device_kind kind)
 		return "decoder";
 	case CAPTURE_DEVICE_CONVERTER:
 		return "converter";
+	case CAPTURE_DEVICE_SDR:
+		return "sdr";
+	case CAPTURE_DEVICE_METADATA:
+		return "metadata";
 	}
 	return "unknown";
 }

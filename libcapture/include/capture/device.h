@@ -18,7 +18,9 @@ enum capture_device_kind {
 	CAPTURE_DEVICE_CAMERA = 1,	/* video capture that can stream */
 	CAPTURE_DEVICE_ENCODER,		/* M2M: raw in, compressed out */
 	CAPTURE_DEVICE_DECODER,		/* M2M: compressed in, raw out */
-	CAPTURE_DEVICE_CONVERTER	/* M2M: raw in, raw out */
+	CAPTURE_DEVICE_CONVERTER,	/* M2M: raw in, raw out */
+	CAPTURE_DEVICE_SDR,		/* samples of a radio */
+	CAPTURE_DEVICE_METADATA		/* records beside a camera's frames */
 };
 
 /*
@@ -82,6 +84,8 @@ struct capture_device_list {
  *
  * Context: any thread; opens the node and closes it again, and may block for
  * as long as the driver's open does.
+ * SDR and metadata nodes have formats without sizes and rates.
+ *
  * Return: 0, -ENODEV (no V4L2 node, or one that neither captures nor
  * converts), -ENAMETOOLONG, -ENOMEM, -E2BIG (more formats, sizes or rates
  * than any real device has), or the errno of open: -ENOENT, -EACCES, -EBUSY.
@@ -100,11 +104,11 @@ CAPTURE_API const struct capture_format_info *
 capture_device_format(const struct capture_device *device, uint32_t fourcc);
 
 /**
- * capture_device_list_new() - ask every /dev/videoN
+ * capture_device_list_new() - ask every /dev/videoN, then /dev/swradioN
  * @ret_list: owned by the caller, in order of N; may be empty
  *
- * Nodes that cannot be opened or are no camera and no M2M device are left
- * out: ask capture_device_query() why.
+ * Nodes that cannot be opened or give no frames and are no M2M device are
+ * left out: ask capture_device_query() why.
  *
  * Context: as capture_device_query(), for each node in turn.
  * Return: 0, -ENOMEM, -EMFILE, -ENFILE.

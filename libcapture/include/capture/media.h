@@ -194,7 +194,8 @@ capture_media_setup_pads(const struct capture_media_setup *setup);
  *	4. the name of a media entity: of the capture node, or of one whose
  *	   enabled links lead to a capture node ("imx219 10-0010")
  *	5. a part of a node's card or bus info
- * @ret_path: a device node that can be opened as a camera
+ * @ret_path: a node that gives frames. By card, bus info or links only a
+ *	camera; by its own name or link an SDR or metadata node too
  *
  * Of several that match, the first by node number.
  *
