@@ -3,7 +3,7 @@ kvsctl_src := $(addprefix tools/kvsctl/, \
 	main.c help.c service.c output.c sink.c tracks.c \
 	streams.c put.c get.c fragments.c clip.c devices.c)
 kvsctl_src += $(addprefix tools/kvsctl/, \
-	doctor.c doctor_advice.c doctor_kernel.c doctor_record.c \
+	doctor.c doctor_advice.c doctor_controls.c doctor_kernel.c doctor_record.c \
 	doctor_stream.c doctor_system.c doctor_text.c)
 
 # The pure parts, which have unit tests.

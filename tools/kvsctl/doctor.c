@@ -49,6 +49,7 @@ static void examine(struct doctor *d)
 	doctor_system(d);
 	doctor_media(d);
 	doctor_devices(d);
+	doctor_controls(d);
 	doctor_streams(d);
 	doctor_advice(d);
 	(void)json_object_set_new(

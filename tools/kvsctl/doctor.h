@@ -52,7 +52,9 @@ size_t doctor_kernel(struct doctor_feature *ret /* DOCTOR_FEATURES_MAX */);
 void doctor_system(struct doctor *d);
 /* "media" */
 void doctor_media(struct doctor *d);
-/* "streams", "pairs", "controls" */
+/* "controls" */
+void doctor_controls(struct doctor *d);
+/* "streams", "pairs" */
 void doctor_streams(struct doctor *d);
 /* "suggested", and lacks of the whole */
 void doctor_advice(struct doctor *d);

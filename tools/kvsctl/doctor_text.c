@@ -229,6 +229,7 @@ static void print_pairs(const json_t *report, FILE *out)
 	}
 }
 
+/* Controls that somebody has set; the others are in the JSON. */
 static void print_controls(const json_t *report, FILE *out)
 {
 	const json_t *list;
@@ -238,18 +239,24 @@ static void print_controls(const json_t *report, FILE *out)
 			    list)
 	{
 		const json_t *c;
+		size_t shown = 0;
 		size_t i;
 
-		(void)fprintf(out, "%s  %zu controls, declared:", path,
+		(void)fprintf(out, "%s  %zu controls, declared;", path,
 			      json_array_size(list));
 		json_array_foreach(list, i, c)
 		{
-			(void)fprintf(out, "%s %s", i ? "," : "",
-				      text(c, "key"));
-			if (json_is_integer(json_object_get(c, "value")))
-				(void)fprintf(out, "=%.0f", number(c, "value"));
+			const json_t *value = json_object_get(c, "value");
+
+			if (!json_is_integer(value) ||
+			    json_equal(value, json_object_get(c, "default")))
+				continue;
+			(void)fprintf(out, "%s %s=%.0f",
+				      shown++ ? "," : " not at their defaults:",
+				      text(c, "key"), json_number_value(value));
 		}
-		(void)fputc('\n', out);
+		(void)fprintf(out, "%s\n",
+			      shown ? "" : " all at their defaults");
 	}
 }
 
