@@ -24,6 +24,7 @@
 #   SAN=address,undefined | thread       sanitizers; use an O= of its own
 #   PARTS="..."    what to build (default: all that the libraries allow):
 #                  capture producer agent serve tools tests
+#   ALSA=0, IIO=0  leave audio capture (libasound), industrial I/O (libiio) out
 #   OPENH264=0     leave the software H.264 encoder out
 #   TURBOJPEG=0    leave the software JPEG encoder out
 #   AVCODEC=0      leave libavcodec's encoders (FFV1, AAC) out
@@ -98,6 +99,13 @@ ifneq ($(call has,producer agent serve),)
 $(call need,liburing libssl libcrypto)
 libs_io := $(shell $(PKG_CONFIG) --libs liburing libssl libcrypto)
 endif
+# Sources of other kinds.
+ALSA ?= $(or $(call pkg_ok,alsa),0)
+IIO ?= $(or $(call pkg_ok,libiio),0)
+ours_cpp += -DHAVE_ALSA=$(ALSA) -DHAVE_IIO=$(IIO)
+libs_capture += $(if $(filter 1,$(ALSA)),$(shell $(PKG_CONFIG) --libs alsa)) \
+	$(if $(filter 1,$(IIO)),$(shell $(PKG_CONFIG) --libs libiio))
+switches += ALSA IIO
 ifneq ($(call has,agent serve),)
 ifeq ($(call pkg_ok,inih),)
 $(call need,INIReader)

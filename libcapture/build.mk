@@ -21,6 +21,7 @@ capture_src += $(addprefix libcapture/src/, encoder_g711.c g711.c)
 capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c) \
 	$(if $(filter 1,$(TURBOJPEG)),encoder_jpeg.c) \
+	$(if $(filter 1,$(ALSA)),source_alsa.c) $(if $(filter 1,$(IIO)),source_iio.c) \
 	$(if $(filter 1,$(AVCODEC)),encoder_aac.c encoder_ffv1.c))
 capture_src += $(addprefix libcapture/src/, \
 	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)

@@ -28,6 +28,8 @@ unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_source
 unit_tests += test_capture_aac test_capture_g711 test_capture_records test_capture_synthetic
 unit_tests += test_capture_soft test_capture_thermal test_capture_thermal_map
+unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_iio test_capture_records test_capture_synthetic
+unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media
 unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media test_doctor
@@ -75,6 +77,9 @@ encoder_probe_src := tests/hil/encoder_probe.c
 # Media graphs, pipeline setup, matching; in a guest
 test_programs += media_probe
 media_probe_src := tests/hil/media_probe.c
+# What any other source gives there
+test_programs += source_probe
+source_probe_src := tests/hil/source_probe.c
 # Decodes FWHT with vicodec's decoder and measures against the raw frames
 test_programs += fwht_decode
 fwht_decode_src := tests/hil/fwht_decode.c

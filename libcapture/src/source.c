@@ -6,8 +6,15 @@
 #include "base/sys.h"
 #include "src/limits.h"
 
+/* A kind whose library is not built in has a row without an opener. */
 static source_open_fn *const openers[] = {
 	[CAPTURE_SOURCE_V4L2] = source_v4l2_open,
+#if HAVE_ALSA
+	[CAPTURE_SOURCE_ALSA] = source_alsa_open,
+#endif
+#if HAVE_IIO
+	[CAPTURE_SOURCE_IIO] = source_iio_open,
+#endif
 	[CAPTURE_SOURCE_RECORDS] = source_records_open,
 	[CAPTURE_SOURCE_SYNTHETIC] = source_synthetic_open,
 };

@@ -50,6 +50,8 @@ typedef int source_open_fn(const struct sys_ops *sys,
 			   struct capture_source **ret_source);
 
 source_open_fn source_v4l2_open;
+source_open_fn source_alsa_open;
+source_open_fn source_iio_open;
 source_open_fn source_records_open;
 source_open_fn source_synthetic_open;
 

@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A PCM of ALSA, S16_LE interleaved: the only file that sees libasound. A
+ * frame is a run of samples read into memory of ours. Its stamp is that of its
+ * first sample: the kernel says when it last looked at the card's pointer, and
+ * how many samples were unread then. The count of samples since the start is
+ * a clock of its own, the card's crystal: device_ticks.
+ *
+ *	      start            xrun: counted, begun anew, next epoch
+ *	OFF --------> ON ---.  ^
+ *	 ^             |    '--'
+ *	 |             '--> FAILED (unplugged)
+ *	 '--- stop ----'-------'
+ */
+#include "src/source_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include <alsa/asoundlib.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "src/frame_pool.h"
+#include "src/limits.h"
+#include "src/queue.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+#define RATE_DEFAULT 48000u
+/* Frames a second when no length is asked for: 20 ms each. */
+#define FRAMES_PER_S 50u
+/* The card's own buffer, in time and in frames: what a busy user may miss. */
+#define BUFFER_FRAMES_MIN 4u
+#define BUFFERS_PER_S 5u
+#define FDS_MAX 8
+
+enum alsa_state { ALSA_OFF = 0, ALSA_ON, ALSA_FAILED };
+
+struct alsa {
+	struct capture_source base;
+	snd_pcm_t *pcm;
+	snd_pcm_status_t *status;
+	int fd;	      /* to wait for; the PCM's or @epoll_fd */
+	int epoll_fd; /* -EBADF: the PCM has one descriptor */
+	enum alsa_state state;
+	bool plugin; /* its descriptors are not the card's */
+	struct frame_pool *pool;
+	uint32_t frame_samples;
+	uint64_t samples;  /* read since the start, or since an xrun */
+	uint32_t sequence; /* of the next frame */
+	uint32_t epoch;
+	bool overrun;	      /* since the last frame */
+	uint64_t expected_ns; /* first sample after the last frame; 0: none */
+	struct capture_source_stats stats;
+};
+
+static const struct source_ops alsa_ops;
+
+static struct alsa *self(struct capture_source *source)
+{
+	return container_of(source, struct alsa, base);
+}
+
+static const struct alsa *self_const(const struct capture_source *source)
+{
+	return container_of(source, const struct alsa, base);
+}
+
+/* --- opening ------------------------------------------------------------ */
+
+/* libasound writes to the user's terminal otherwise. */
+static void quiet(const char *file, int line, const char *function, int err,
+		  const char *format, va_list args)
+{
+	char text[160];
+
+	(void)file;
+	(void)line;
+	(void)vsnprintf(text, sizeof(text), format, args);
+	log_debug("alsa", "%s: %s (%d)", function, text, err);
+}
+
+static int open_pcm(struct alsa *s, const char *path)
+{
+	snd_local_error_handler_t before = snd_lib_error_set_local(quiet);
+	int r;
+
+	/* A resampled clock would be nobody's. */
+	r = snd_pcm_open(&s->pcm, path, SND_PCM_STREAM_CAPTURE,
+			 SND_PCM_NONBLOCK | SND_PCM_NO_AUTO_RESAMPLE);
+	(void)snd_lib_error_set_local(before);
+	return r;
+}
+
+/* For the one who wonders why it was refused. */
+static void tell_what_there_is(snd_pcm_t *pcm, const char *path,
+			       snd_pcm_hw_params_t *params)
+{
+	unsigned int rate[2] = {0, 0};
+	unsigned int channels[2] = {0, 0};
+	char formats[160] = "";
+	size_t used = 0;
+	int f;
+
+	if (snd_pcm_hw_params_any(pcm, params) < 0)
+		return;
+	for (f = 0; f <= SND_PCM_FORMAT_LAST; f++) {
+		const char *name = snd_pcm_format_name((snd_pcm_format_t)f);
+		size_t room = sizeof(formats) - used;
+		int n;
+
+		if (!name || snd_pcm_hw_params_test_format(
+				     pcm, params, (snd_pcm_format_t)f) < 0)
+			continue;
+		n = snprintf(formats + used, room, " %s", name);
+		if (n < 0 || (size_t)n >= room)
+			break;
+		used += (size_t)n;
+	}
+	(void)snd_pcm_hw_params_get_rate_min(params, &rate[0], NULL);
+	(void)snd_pcm_hw_params_get_rate_max(params, &rate[1], NULL);
+	(void)snd_pcm_hw_params_get_channels_min(params, &channels[0]);
+	(void)snd_pcm_hw_params_get_channels_max(params, &channels[1]);
+	log_debug("alsa", "%s has formats%s; %u to %u Hz; %u to %u channels",
+		  path, formats, rate[0], rate[1], channels[0], channels[1]);
+}
+
+static int set_channels(struct alsa *s, snd_pcm_hw_params_t *params,
+			uint32_t wanted)
+{
+	unsigned int channels = wanted;
+
+	if (!wanted &&
+	    snd_pcm_hw_params_get_channels_min(params, &channels) < 0)
+		return -EPROTO;
+	if (channels > CAPTURE_CHANNELS_MAX ||
+	    snd_pcm_hw_params_set_channels(s->pcm, params, channels) < 0)
+		return -ERANGE;
+	s->base.format.channels = channels;
+	s->base.format.sample_bytes = 2 * channels;
+	return 0;
+}
+
+static int set_rate(struct alsa *s, snd_pcm_hw_params_t *params,
+		    uint32_t wanted)
+{
+	unsigned int rate = wanted ? wanted : RATE_DEFAULT;
+	int r;
+
+	if (wanted)
+		r = snd_pcm_hw_params_set_rate(s->pcm, params, rate, 0);
+	else
+		r = snd_pcm_hw_params_set_rate_near(s->pcm, params, &rate,
+						    NULL);
+	if (r < 0)
+		return -ERANGE;
+	if (!rate || rate > CAPTURE_SAMPLE_RATE_MAX)
+		return -EPROTO;
+	s->base.format.sample_rate = rate;
+	return 0;
+}
+
+static int set_periods(struct alsa *s, snd_pcm_hw_params_t *params,
+		       uint32_t frame_samples)
+{
+	uint32_t rate = s->base.format.sample_rate;
+	snd_pcm_uframes_t buffer;
+	snd_pcm_uframes_t period;
+	int r;
+
+	if (!frame_samples)
+		frame_samples = MAX(rate / FRAMES_PER_S, 1);
+	if (frame_samples > CAPTURE_FRAME_SAMPLES_MAX)
+		return -ERANGE;
+	s->frame_samples = frame_samples;
+	period = frame_samples;
+	buffer = MAX(BUFFER_FRAMES_MIN * frame_samples, rate / BUFFERS_PER_S);
+	r = snd_pcm_hw_params_set_period_size_near(s->pcm, params, &period,
+						   NULL);
+	if (r == 0)
+		r = snd_pcm_hw_params_set_buffer_size_near(s->pcm, params,
+							   &buffer);
+	if (r < 0)
+		return r;
+	/* It must hold a frame before it is full. */
+	return buffer > frame_samples ? 0 : -ERANGE;
+}
+
+static int set_hardware(struct alsa *s, snd_pcm_hw_params_t *params,
+			const struct capture_source_config *config)
+{
+	int r;
+
+	r = snd_pcm_hw_params_any(s->pcm, params);
+	if (r < 0)
+		return r;
+	(void)snd_pcm_hw_params_set_rate_resample(s->pcm, params, 0);
+	if (snd_pcm_hw_params_set_access(s->pcm, params,
+					 SND_PCM_ACCESS_RW_INTERLEAVED) < 0 ||
+	    snd_pcm_hw_params_set_format(s->pcm, params,
+					 SND_PCM_FORMAT_S16_LE) < 0)
+		r = -EPROTONOSUPPORT;
+	if (r >= 0)
+		r = set_channels(s, params, config->channels);
+	if (r == 0)
+		r = set_rate(s, params, config->sample_rate);
+	if (r == 0)
+		r = set_periods(s, params, config->frame_samples);
+	if (r == 0)
+		return snd_pcm_hw_params(s->pcm, params);
+	if (r == -ERANGE || r == -EPROTONOSUPPORT)
+		tell_what_there_is(s->pcm, config->path, params);
+	return r;
+}
+
+static int set_software(struct alsa *s, snd_pcm_sw_params_t *params)
+{
+	int r;
+
+	r = snd_pcm_sw_params_current(s->pcm, params);
+	if (r == 0)
+		r = snd_pcm_sw_params_set_tstamp_mode(s->pcm, params,
+						      SND_PCM_TSTAMP_ENABLE);
+	if (r == 0)
+		r = snd_pcm_sw_params_set_tstamp_type(
+			s->pcm, params, SND_PCM_TSTAMP_TYPE_MONOTONIC);
+	if (r == 0)
+		r = snd_pcm_sw_params_set_avail_min(s->pcm, params,
+						    s->frame_samples);
+	return r < 0 ? r : snd_pcm_sw_params(s->pcm, params);
+}
+
+static int set_params(struct alsa *s,
+		      const struct capture_source_config *config)
+{
+	snd_pcm_hw_params_t *hw = NULL;
+	snd_pcm_sw_params_t *sw = NULL;
+	int r;
+
+	r = snd_pcm_hw_params_malloc(&hw);
+	if (r == 0)
+		r = snd_pcm_sw_params_malloc(&sw);
+	if (r == 0)
+		r = set_hardware(s, hw, config);
+	if (r == 0)
+		r = set_software(s, sw);
+	snd_pcm_hw_params_free(hw);
+	snd_pcm_sw_params_free(sw);
+	return r;
+}
+
+/* All of the PCM's descriptors in one. */
+static int join_fds(struct alsa *s, const struct pollfd *fds, int count)
+{
+	const struct sys_ops *sys = s->base.sys;
+	int i;
+	int r;
+
+	r = sys->epoll_create1(EPOLL_CLOEXEC);
+	if (r < 0)
+		return r;
+	s->epoll_fd = r;
+	for (i = 0; i < count; i++) {
+		/* EPOLLIN and the like are POLLIN and the like. */
+		struct epoll_event event = {
+			.events = (uint32_t)fds[i].events,
+		};
+
+		r = sys->epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fds[i].fd,
+				   &event);
+		if (r < 0)
+			return r;
+	}
+	s->fd = s->epoll_fd;
+	return 0;
+}
+
+static int setup_fds(struct alsa *s)
+{
+	struct pollfd fds[FDS_MAX];
+	int count;
+
+	if (snd_pcm_poll_descriptors_count(s->pcm) > FDS_MAX)
+		return -EPROTO;
+	count = snd_pcm_poll_descriptors(s->pcm, fds, FDS_MAX);
+	if (count <= 0)
+		return count < 0 ? count : -EPROTO;
+	if (count > 1)
+		return join_fds(s, fds, count);
+	s->fd = fds[0].fd; /* a card's own: the common case */
+	return 0;
+}
+
+static int check_config(const struct capture_source_config *config)
+{
+	size_t i;
+
+	if (!config->path)
+		return -EINVAL;
+	for (i = 0; i < config->fourcc_count; i++) {
+		if (config->fourccs[i] == CAPTURE_FORMAT_S16)
+			return 0;
+	}
+	return config->fourcc_count ? -EPROTONOSUPPORT : 0;
+}
+
+static int alsa_setup(struct alsa *s,
+		      const struct capture_source_config *config)
+{
+	struct capture_format *f = &s->base.format;
+	int r;
+
+	r = check_config(config);
+	if (r == 0)
+		r = open_pcm(s, config->path);
+	if (r < 0)
+		return r;
+	s->plugin = snd_pcm_type(s->pcm) != SND_PCM_TYPE_HW;
+	r = set_params(s, config);
+	if (r == 0)
+		r = snd_pcm_status_malloc(&s->status);
+	if (r == 0)
+		r = setup_fds(s);
+	if (r < 0)
+		return r;
+	f->fourcc = CAPTURE_FORMAT_S16;
+	f->media = CAPTURE_MEDIA_SAMPLES;
+	f->plane_count = 1;
+	f->size[0] = s->frame_samples * f->sample_bytes;
+	f->rate_num = f->sample_rate;
+	f->rate_den = s->frame_samples;
+	return frame_pool_new(s->base.sys, f, config, &s->pool);
+}
+
+static void alsa_destroy(struct alsa *s)
+{
+	frame_pool_close(s->pool);
+	/* Before the descriptors that are in it. */
+	sys_close(s->base.sys, &s->epoll_fd);
+	if (s->pcm)
+		(void)snd_pcm_close(s->pcm);
+	if (s->status)
+		snd_pcm_status_free(s->status);
+	free(s);
+}
+
+int source_alsa_open(const struct sys_ops *sys,
+		     const struct capture_source_config *config,
+		     struct capture_source **ret_source)
+{
+	struct alsa *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->base.ops = &alsa_ops;
+	s->base.sys = sys;
+	s->epoll_fd = -EBADF;
+	r = alsa_setup(s, config);
+	if (r < 0) {
+		alsa_destroy(s);
+		return r;
+	}
+	*ret_source = &s->base;
+	return 0;
+}
+
+static void alsa_close(struct capture_source *source)
+{
+	alsa_destroy(self(source));
+}
+
+/* --- on and off --------------------------------------------------------- */
+
+static int switch_on(struct alsa *s)
+{
+	int r;
+
+	r = snd_pcm_prepare(s->pcm);
+	if (r == 0)
+		r = snd_pcm_start(s->pcm);
+	s->samples = 0;
+	return r;
+}
+
+static int alsa_start(struct capture_source *source)
+{
+	struct alsa *s = self(source);
+	int r;
+
+	if (s->state != ALSA_OFF)
+		return -EBUSY;
+	r = switch_on(s);
+	if (r < 0) {
+		(void)snd_pcm_drop(s->pcm); /* the first error is told */
+		return r;
+	}
+	s->sequence = 0;
+	s->expected_ns = 0;
+	s->overrun = false;
+	s->state = ALSA_ON;
+	return 0;
+}
+
+static int alsa_stop(struct capture_source *source)
+{
+	struct alsa *s = self(source);
+
+	if (s->state == ALSA_OFF)
+		return 0;
+	s->state = ALSA_OFF;
+	return snd_pcm_drop(s->pcm);
+}
+
+/* --- frames ------------------------------------------------------------- */
+
+/* What was not read in time is gone; how much, the next stamp tells. */
+static int begin_anew(struct alsa *s)
+{
+	int r;
+
+	r = switch_on(s);
+	if (r < 0)
+		return r;
+	s->stats.overruns++;
+	s->epoch++;
+	s->overrun = true;
+	return -EAGAIN;
+}
+
+/* Plugins want to be told that their descriptors were looked at. */
+static void settle_fds(struct alsa *s)
+{
+	struct pollfd fds[FDS_MAX];
+	unsigned short revents;
+	int count;
+
+	if (!s->plugin)
+		return;
+	count = snd_pcm_poll_descriptors(s->pcm, fds, FDS_MAX);
+	if (count <= 0 || s->base.sys->poll(fds, (unsigned int)count, 0) < 0)
+		return;
+	(void)snd_pcm_poll_descriptors_revents(s->pcm, fds, (unsigned int)count,
+					       &revents);
+}
+
+/*
+ * When the first unread sample was taken: as long before the kernel's look at
+ * the card as the samples on the way since then last.
+ */
+static uint64_t stamp_of_unread(const struct alsa *s)
+{
+	uint64_t rate = s->base.format.sample_rate;
+	uint64_t avail = snd_pcm_status_get_avail(s->status);
+	snd_pcm_sframes_t delay = snd_pcm_status_get_delay(s->status);
+	snd_htimestamp_t at;
+	uint64_t before_ns;
+	uint64_t ns;
+
+	/* With what is still in the card's FIFO, unless that is nonsense. */
+	if (delay >= 0 && (uint64_t)delay >= avail &&
+	    (uint64_t)delay <= avail + rate)
+		avail = (uint64_t)delay;
+	before_ns = avail / rate * NS_PER_S + avail % rate * NS_PER_S / rate;
+	snd_pcm_status_get_htstamp(s->status, &at);
+	ns = (uint64_t)at.tv_sec * NS_PER_S + (uint64_t)at.tv_nsec;
+	if (!ns) /* a plugin without stamps */
+		ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
+	return ns - MIN(ns, before_ns);
+}
+
+static void count_lost(struct alsa *s, uint64_t stamp_ns)
+{
+	uint64_t frame_ns =
+		s->frame_samples * NS_PER_S / s->base.format.sample_rate;
+	uint64_t lost;
+
+	if (!s->overrun)
+		return;
+	s->overrun = false;
+	if (!s->expected_ns || stamp_ns <= s->expected_ns)
+		return;
+	lost = (stamp_ns - s->expected_ns + frame_ns / 2) / MAX(frame_ns, 1);
+	s->stats.frames_lost += lost;
+	s->sequence += (uint32_t)lost;
+}
+
+static void fill_in(struct alsa *s, struct capture_frame *frame,
+		    uint64_t stamp_ns, uint32_t count)
+{
+	const struct capture_format *f = &s->base.format;
+
+	count_lost(s, stamp_ns);
+	frame->sequence = s->sequence++;
+	frame->stamp_ns = stamp_ns;
+	frame->clock = CAPTURE_CLOCK_MONOTONIC;
+	frame->point = CAPTURE_POINT_FIRST_SAMPLE;
+	frame->epoch = s->epoch;
+	frame->device_ticks = s->samples;
+	frame->device_hz = f->sample_rate;
+	frame->planes[0].bytesused = count * f->sample_bytes;
+	s->samples += count;
+	s->expected_ns = stamp_ns + count * NS_PER_S / f->sample_rate;
+	s->stats.frames++;
+}
+
+/* What the PCM has: 0 (a whole frame), -EAGAIN or why there will be none. */
+static int look(struct alsa *s)
+{
+	int r;
+
+	settle_fds(s);
+	r = snd_pcm_status(s->pcm, s->status);
+	if (r < 0)
+		return r;
+	switch (snd_pcm_status_get_state(s->status)) {
+	case SND_PCM_STATE_RUNNING:
+		break;
+	case SND_PCM_STATE_XRUN:
+	case SND_PCM_STATE_SUSPENDED: /* time passed that nobody recorded */
+		return begin_anew(s);
+	case SND_PCM_STATE_DISCONNECTED:
+		return -ENODEV;
+	default:
+		return -EPROTO;
+	}
+	if (snd_pcm_status_get_avail(s->status) < s->frame_samples)
+		return -EAGAIN;
+	return 0;
+}
+
+static int take(struct alsa *s, struct capture_frame **ret_frame)
+{
+	struct capture_frame *frame;
+	snd_pcm_sframes_t n;
+	uint64_t stamp_ns;
+	int r;
+
+	r = look(s);
+	if (r < 0)
+		return r;
+	stamp_ns = stamp_of_unread(s);
+	frame = frame_pool_take(s->pool);
+	if (!frame)
+		return -ENOBUFS;
+	n = snd_pcm_readi(s->pcm, frame_pool_data(frame, 0), s->frame_samples);
+	if (n <= 0 || (snd_pcm_uframes_t)n > s->frame_samples) {
+		(void)capture_frame_unref(frame);
+		if (n == -EPIPE || n == -ESTRPIPE)
+			return begin_anew(s);
+		return n < 0 ? (int)n : -EAGAIN;
+	}
+	fill_in(s, frame, stamp_ns, (uint32_t)n);
+	*ret_frame = frame;
+	return 0;
+}
+
+static int next_frame(struct alsa *s, uint64_t deadline_ns,
+		      struct capture_frame **ret_frame)
+{
+	int r;
+
+	for (;;) {
+		r = take(s, ret_frame);
+		if (r != -EAGAIN || !deadline_ns)
+			return r;
+		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
+			return -ETIMEDOUT;
+		r = queue_wait(s->base.sys, s->fd, POLLIN, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int alsa_dequeue(struct capture_source *source, uint64_t deadline_ns,
+			struct capture_frame **ret_frame)
+{
+	struct alsa *s = self(source);
+	int r;
+
+	if (s->state == ALSA_FAILED)
+		return -EIO;
+	if (s->state != ALSA_ON)
+		return -EBUSY;
+	r = next_frame(s, deadline_ns, ret_frame);
+	/* A card that was pulled out while it was being asked. */
+	if (r == -EBADFD && snd_pcm_state(s->pcm) == SND_PCM_STATE_DISCONNECTED)
+		r = -ENODEV;
+	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS)
+		s->state = ALSA_FAILED;
+	return r;
+}
+
+/* --- the rest ----------------------------------------------------------- */
+
+static int alsa_fd(const struct capture_source *source)
+{
+	return self_const(source)->fd;
+}
+
+static struct capture_arena *alsa_arena(const struct capture_source *source)
+{
+	return frame_pool_arena(self_const(source)->pool);
+}
+
+static void alsa_stats(const struct capture_source *source,
+		       struct capture_source_stats *ret_stats)
+{
+	const struct alsa *s = self_const(source);
+
+	*ret_stats = s->stats;
+	frame_pool_stats(s->pool, ret_stats);
+}
+
+static const struct source_ops alsa_ops = {
+	.close = alsa_close,
+	.start = alsa_start,
+	.stop = alsa_stop,
+	.dequeue = alsa_dequeue,
+	.fd = alsa_fd,
+	.stats = alsa_stats,
+	.arena = alsa_arena,
+};
