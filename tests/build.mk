@@ -26,10 +26,9 @@ $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
 
 unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 	test_capture_keyframe test_capture_pixfmt test_capture_source
-unit_tests += test_capture_aac test_capture_g711 test_capture_records test_capture_synthetic
 unit_tests += test_capture_soft test_capture_thermal test_capture_thermal_map
-unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_iio test_capture_records test_capture_synthetic
-unit_tests += test_capture_thermal test_capture_thermal_map
+unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_iio \
+	test_capture_records test_capture_synthetic
 unit_tests += test_capture_media
 unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media test_doctor
