@@ -29,8 +29,6 @@ unit_tests += test_capture_arena test_capture_device test_capture_encoder \
 unit_tests += test_capture_soft test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_iio \
 	test_capture_records test_capture_synthetic
-unit_tests += test_capture_media
-unit_tests += test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_media test_doctor
 $(O)/obj/tests/unit/test_doctor.o: ours_cpp += -Itools
 unit_tests += test_capture_supervisor
