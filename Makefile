@@ -28,6 +28,7 @@
 #   OPENH264=0     leave the software H.264 encoder out
 #   TURBOJPEG=0    leave the software JPEG encoder out
 #   AVCODEC=0      leave libavcodec's encoders (FFV1, AAC) out
+#   LIBCAMERA=0    leave the module for libcamera's cameras out
 
 MAKEFLAGS += -rR --no-print-directory
 .DELETE_ON_ERROR:
@@ -50,6 +51,10 @@ endif
 ifneq ($(filter-out undefined default,$(origin AR)),)
 else
 AR := $(CROSS_COMPILE)ar
+endif
+ifneq ($(filter-out undefined default,$(origin CXX)),)
+else
+CXX := $(CROSS_COMPILE)g++
 endif
 PKG_CONFIG ?= $(if $(CROSS_COMPILE),$(CROSS_COMPILE:-=)-)pkg-config
 
@@ -75,6 +80,8 @@ ours_cpp := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilibcapture -Ilibcapture/inclu
 	-Ikvsd/include
 ours_c := -std=c17 -O2 -g -fPIC -fvisibility=hidden -pthread -fno-strict-aliasing \
 	-fstack-protector-strong $(warn) $(san)
+# For the one module that is in C++. (There a function hides a struct of its name: no -Wshadow.)
+ours_cxx := -std=c++17 $(filter-out -std=% -Wstrict-prototypes -Wmissing-prototypes -Wshadow,$(ours_c))
 ours_ld := -pthread $(san) -Wl,--as-needed -Wl,-z,relro,-z,now
 
 # --- what to build -----------------------------------------------------------
@@ -93,8 +100,13 @@ packages_capture := $(if $(filter 1,$(OPENH264)),openh264) \
 	$(if $(filter 1,$(TURBOJPEG)),libturbojpeg) \
 	$(if $(filter 1,$(AVCODEC)),libavcodec libavutil)
 libs_capture := $(if $(strip $(packages_capture)),$(shell $(PKG_CONFIG) --libs $(packages_capture)))
+LIBCAMERA ?= $(if $(shell command -v $(CXX)),$(or $(call pkg_ok,libcamera),0),0)
+ifeq ($(LIBCAMERA),1)
+cpp_libcamera := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags libcamera))
+libs_libcamera := $(shell $(PKG_CONFIG) --libs libcamera)
+endif
 # What `make` says of them at its end.
-switches := OPENH264 TURBOJPEG AVCODEC
+switches := OPENH264 TURBOJPEG AVCODEC LIBCAMERA
 ifneq ($(call has,producer agent serve),)
 $(call need,liburing libssl libcrypto)
 libs_io := $(shell $(PKG_CONFIG) --libs liburing libssl libcrypto)
@@ -128,10 +140,10 @@ include tools/build.mk
 include tests/build.mk
 
 # --- rules -------------------------------------------------------------------
-obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
+obj = $(patsubst %.cpp,$(O)/obj/%.o,$(patsubst %.c,$(O)/obj/%.o,$(1)))
 
 # Objects depend on this file, which changes only when the command line does.
-flags_now := $(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) $(ours_ld) $(LDFLAGS) \
+flags_now := $(CC) $(if $(filter 1,$(LIBCAMERA)),$(CXX) $(CXXFLAGS)) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) $(ours_ld) $(LDFLAGS) \
 	$(filter agent serve,$(PARTS))
 ifneq ($(building),)
 $(shell mkdir -p $(O); printf '%s\n' '$(flags_now)' | cmp -s - $(O)/flags || \
@@ -142,6 +154,11 @@ $(O)/obj/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(ours_cpp) $(CPPFLAGS) $(ours_c) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/obj/%.o: %.cpp $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  CXX     $<"
+	@$(CXX) $(ours_cpp) $(CPPFLAGS) $(ours_cxx) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 # $(call archive,NAME,SOURCES)
 define archive
@@ -181,6 +198,22 @@ $(eval $(call archive,support,$(support_src)))
 ifneq ($(call has,capture),)
 all: $(O)/libcapture.a $(O)/libcapture.so.$(capture_version)
 $(eval $(call shared,capture,$(capture_version),$(capture_src),base,$(libs_capture),libcapture/libcapture.map))
+endif
+# Modules are found by where they are installed.
+ifneq ($(building),)
+$(shell printf '%s\n' '$(LIBDIR)' | cmp -s - $(O)/libdir || printf '%s\n' '$(LIBDIR)' > $(O)/libdir)
+endif
+$(O)/obj/libcapture/src/source_module.o: $(O)/libdir
+$(O)/obj/libcapture/src/source_module.o: ours_cpp += -DCAPTURE_MODULE_DIR='"$(LIBDIR)/libcapture"'
+module_libcamera := $(if $(call has,capture),$(if $(filter 1,$(LIBCAMERA)),$(O)/libcapture-libcamera.so))
+ifneq ($(module_libcamera),)
+all: $(module_libcamera)
+$(call obj,$(module_libcamera_src)): ours_cpp += $(cpp_libcamera)
+$(module_libcamera): $(call obj,$(module_libcamera_src)) $(O)/obj/libcapture/src/pixfmt.o $(O)/libbase.a \
+		libcapture/src/libcamera.map
+	@echo "  LINK    $@"
+	@$(CXX) -shared $(ours_ld) $(LDFLAGS) -Wl,-z,defs -Wl,--exclude-libs,ALL \
+		-Wl,--version-script=libcapture/src/libcamera.map -o $@ $(filter %.o %.a,$^) $(libs_libcamera) $(LDLIBS)
 endif
 ifneq ($(call has,producer),)
 all: $(O)/libkvsproducer.a $(O)/libkvsproducer.so.$(producer_version)
@@ -300,6 +333,7 @@ ifneq ($(call has,capture),)
 	$(INSTALL) -m 644 libcapture/include/capture/*.h $(DESTDIR)$(INCLUDEDIR)/capture
 	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(capture_version)|' \
 		libcapture/libcapture.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libcapture.pc
+	$(if $(module_libcamera),$(INSTALL) -D -m 755 $(module_libcamera) $(DESTDIR)$(LIBDIR)/libcapture/libcapture-libcamera.so)
 endif
 ifneq ($(call has,producer),)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/kvs

@@ -24,6 +24,9 @@ capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(ALSA)),source_alsa.c) $(if $(filter 1,$(IIO)),source_iio.c) \
 	$(if $(filter 1,$(AVCODEC)),encoder_aac.c encoder_ffv1.c))
 capture_src += $(addprefix libcapture/src/, \
-	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
-capture_src += $(addprefix libcapture/src/, \
 	device_match.c media.c media_bus.c media_setup.c media_text.c)
+capture_src += $(addprefix libcapture/src/, \
+	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
+# Loaded when it is asked for, so that nobody else loads libcamera.
+capture_src += libcapture/src/source_module.c
+module_libcamera_src := libcapture/src/source_libcamera.cpp

@@ -85,6 +85,10 @@ fwht_decode_src := tests/hil/fwht_decode.c
 test_programs += thermal_probe
 thermal_probe_src := tests/hil/thermal_probe.c
 
+# The same of libcamera's cameras
+test_programs += libcamera_probe
+libcamera_probe_src := tests/hil/libcamera_probe.c
+
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c
 sigv4_probe_src := tests/e2e/sigv4_probe.c

@@ -76,6 +76,8 @@
 #define CAPTURE_RECORDS_POLL_MAX 100000u
 /* So many datagrams may overtake another one. */
 #define CAPTURE_RECORDS_REORDER 64u
+/* A module's folder and name: see src/source_module.h. */
+#define CAPTURE_MODULE_PATH_BYTES 512
 #define CAPTURE_ARENA_BYTES_MAX (1ull << 30)
 #define CAPTURE_HUGE_PAGE_BYTES (2u << 20)
 

@@ -15,6 +15,7 @@ static source_open_fn *const openers[] = {
 #if HAVE_IIO
 	[CAPTURE_SOURCE_IIO] = source_iio_open,
 #endif
+	[CAPTURE_SOURCE_LIBCAMERA] = source_libcamera_open,
 	[CAPTURE_SOURCE_RECORDS] = source_records_open,
 	[CAPTURE_SOURCE_SYNTHETIC] = source_synthetic_open,
 };

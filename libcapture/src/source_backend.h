@@ -52,6 +52,7 @@ typedef int source_open_fn(const struct sys_ops *sys,
 source_open_fn source_v4l2_open;
 source_open_fn source_alsa_open;
 source_open_fn source_iio_open;
+source_open_fn source_libcamera_open;
 source_open_fn source_records_open;
 source_open_fn source_synthetic_open;
 

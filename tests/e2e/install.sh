@@ -16,6 +16,7 @@ for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capt
 	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules usr/share/doc/kvsd/agent.conf.example; do
 	check "$f"
 done
+[ ! -e "$o/libcapture-libcamera.so" ] || check usr/lib/libcapture/libcapture-libcamera.so
 cat >"$d/t.c" <<'C'
 #include <capture/device.h>
 #include <kvs/producer.h>

@@ -1,0 +1,1067 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cameras of libcamera: raw sensors behind an ISP. The only file that sees
+ * libcamera, and the only one in C++; src/source_module.h says how it is
+ * loaded. To the outside it is one more source, with the same two rules:
+ *
+ * Ownership: a buffer has one place, FREE, QUEUED (a request of it is
+ * libcamera's), DONE (completed, not fetched) or OUT (a user's). A request is
+ * queued again at the last unref of its frame. Frames that outlive a stop or
+ * a close keep their memory: its descriptors and maps are ours.
+ *
+ * Threads: a source is one thread's. libcamera completes requests on a thread
+ * of its own, where nothing is done but to put the buffer's index into a ring
+ * (as long as there are buffers: it cannot be full) and to write an eventfd.
+ *
+ * Time: libcamera passes on the stamp of the V4L2 buffer, or of the sensor as
+ * a control of its own, and both "since boot": its documents say
+ * CLOCK_BOOTTIME, its pipelines pass on V4L2's CLOCK_MONOTONIC. The two differ
+ * by what the machine was suspended, so the value tells which one it is.
+ *
+ * No frame is copied: capture_source_config.borrow_max is not looked at.
+ */
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <linux/videodev2.h>
+
+#include <libcamera/camera.h>
+#include <libcamera/camera_manager.h>
+#include <libcamera/control_ids.h>
+#include <libcamera/framebuffer_allocator.h>
+#include <libcamera/request.h>
+#include <libcamera/stream.h>
+
+extern "C" {
+#include "base/sys.h"
+#include "src/limits.h"
+#include "src/pixfmt.h"
+#include "src/source_module.h"
+}
+
+using namespace libcamera;
+
+namespace
+{
+
+constexpr uint64_t ns_per_ms = 1000000;
+constexpr uint64_t us_per_s = 1000000;
+
+/* --- names of formats ---------------------------------------------------- */
+
+constexpr uint32_t fourcc_of(char a, char b, char c, char d)
+{
+	return CAPTURE_FOURCC(a, b, c, d);
+}
+
+/* libcamera's (DRM's) and V4L2's, where they differ or only look alike. */
+struct FormatName {
+	uint32_t drm;
+	uint32_t v4l2;
+};
+
+constexpr FormatName format_names[] = {
+	/* DRM names the bytes from the last to the first. */
+	{fourcc_of('B', 'G', '2', '4'), V4L2_PIX_FMT_RGB24},
+	{fourcc_of('R', 'G', '2', '4'), V4L2_PIX_FMT_BGR24},
+	{fourcc_of('X', 'R', '2', '4'), V4L2_PIX_FMT_XBGR32},
+	{fourcc_of('A', 'R', '2', '4'), V4L2_PIX_FMT_ABGR32},
+	{fourcc_of('X', 'B', '2', '4'), V4L2_PIX_FMT_RGBX32},
+	{fourcc_of('A', 'B', '2', '4'), V4L2_PIX_FMT_RGBA32},
+	{fourcc_of('R', '8', ' ', ' '), V4L2_PIX_FMT_GREY},
+	{fourcc_of('R', '1', '0', ' '), V4L2_PIX_FMT_Y10},
+	{fourcc_of('R', '1', '2', ' '), V4L2_PIX_FMT_Y12},
+	{fourcc_of('R', '1', '6', ' '), V4L2_PIX_FMT_Y16},
+	/* The same in both. */
+	{V4L2_PIX_FMT_YUV420, V4L2_PIX_FMT_YUV420},
+	{V4L2_PIX_FMT_YVU420, V4L2_PIX_FMT_YVU420},
+	{V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_NV12},
+	{V4L2_PIX_FMT_NV21, V4L2_PIX_FMT_NV21},
+	{V4L2_PIX_FMT_YUYV, V4L2_PIX_FMT_YUYV},
+	{V4L2_PIX_FMT_YVYU, V4L2_PIX_FMT_YVYU},
+	{V4L2_PIX_FMT_UYVY, V4L2_PIX_FMT_UYVY},
+	{V4L2_PIX_FMT_VYUY, V4L2_PIX_FMT_VYUY},
+	{V4L2_PIX_FMT_MJPEG, V4L2_PIX_FMT_MJPEG},
+};
+
+/* 0: none. */
+uint32_t v4l2_of(const PixelFormat &format)
+{
+	if (format.modifier())
+		return 0;
+	for (const FormatName &n : format_names)
+		if (n.drm == format.fourcc())
+			return n.v4l2;
+	return 0;
+}
+
+PixelFormat drm_of(uint32_t v4l2)
+{
+	for (const FormatName &n : format_names)
+		if (n.v4l2 == v4l2)
+			return PixelFormat(n.drm);
+	return PixelFormat();
+}
+
+/* V4L2's name when each component is in memory of its own; 0: none. */
+uint32_t apart_of(uint32_t v4l2)
+{
+	switch (v4l2) {
+	case V4L2_PIX_FMT_NV12:
+		return V4L2_PIX_FMT_NV12M;
+	case V4L2_PIX_FMT_NV21:
+		return V4L2_PIX_FMT_NV21M;
+	case V4L2_PIX_FMT_YUV420:
+		return V4L2_PIX_FMT_YUV420M;
+	case V4L2_PIX_FMT_YVU420:
+		return V4L2_PIX_FMT_YVU420M;
+	default:
+		return 0;
+	}
+}
+
+void set_colors(struct capture_format &f, const ColorSpace &c)
+{
+	switch (c.primaries) {
+	case ColorSpace::Primaries::Raw:
+		f.colorspace = V4L2_COLORSPACE_RAW;
+		break;
+	case ColorSpace::Primaries::Smpte170m:
+		f.colorspace = V4L2_COLORSPACE_SMPTE170M;
+		break;
+	case ColorSpace::Primaries::Rec709:
+		f.colorspace = V4L2_COLORSPACE_REC709;
+		break;
+	case ColorSpace::Primaries::Rec2020:
+		f.colorspace = V4L2_COLORSPACE_BT2020;
+		break;
+	}
+	switch (c.transferFunction) {
+	case ColorSpace::TransferFunction::Linear:
+		f.xfer_func = V4L2_XFER_FUNC_NONE;
+		break;
+	case ColorSpace::TransferFunction::Srgb:
+		f.xfer_func = V4L2_XFER_FUNC_SRGB;
+		break;
+	case ColorSpace::TransferFunction::Rec709:
+		f.xfer_func = V4L2_XFER_FUNC_709;
+		break;
+	}
+	switch (c.ycbcrEncoding) {
+	case ColorSpace::YcbcrEncoding::None:
+		break;
+	case ColorSpace::YcbcrEncoding::Rec601:
+		f.ycbcr_enc = V4L2_YCBCR_ENC_601;
+		break;
+	case ColorSpace::YcbcrEncoding::Rec709:
+		f.ycbcr_enc = V4L2_YCBCR_ENC_709;
+		break;
+	case ColorSpace::YcbcrEncoding::Rec2020:
+		f.ycbcr_enc = V4L2_YCBCR_ENC_BT2020;
+		break;
+	}
+	f.quantization = c.range == ColorSpace::Range::Full
+				 ? V4L2_QUANTIZATION_FULL_RANGE
+				 : V4L2_QUANTIZATION_LIM_RANGE;
+}
+
+/* --- the manager --------------------------------------------------------- */
+
+/*
+ * libcamera has one per process. It is started by the first open and kept:
+ * to stop it takes a thread and a list of cameras from a source that another
+ * thread may be opening, and to start it again enumerates all devices.
+ */
+int manager_get(CameraManager **ret_manager)
+{
+	static std::mutex lock;
+	static CameraManager *manager;
+	std::lock_guard<std::mutex> hold(lock);
+	int r;
+
+	if (!manager) {
+		auto fresh = std::make_unique<CameraManager>();
+
+		r = fresh->start();
+		if (r < 0)
+			return r;
+		manager = fresh.release();
+	}
+	*ret_manager = manager;
+	return 0;
+}
+
+/* --- a source ------------------------------------------------------------ */
+
+class Source;
+
+void frame_release(struct frame_holder *holder);
+
+/* C structures, for container_of(). */
+struct Face {
+	struct capture_source base;
+	Source *self;
+};
+
+struct Cell {
+	struct frame_holder holder;
+	Source *source;
+	uint32_t index;
+};
+
+enum class Place { Free, Queued, Done, Out };
+enum class State { Off, On, Closed };
+
+struct Map {
+	void *bytes = nullptr;
+	size_t length = 0;
+};
+
+struct Buffer {
+	Cell cell = {};
+	FrameBuffer *frame = nullptr;	  /* the allocator's */
+	std::unique_ptr<Request> request; /* none after a close */
+	Place place = Place::Free;
+	/* Ours: they live as long as the last frame. */
+	std::array<SharedFD, CAPTURE_PLANES_MAX> fds;
+	std::array<Map, CAPTURE_PLANES_MAX> maps;
+};
+
+class Source
+{
+      public:
+	Source(const struct sys_ops *sys, const struct source_ops *ops);
+	~Source();
+
+	int setup(const struct capture_source_config &config);
+	void close();
+	int start();
+	int stop();
+	int dequeue(uint64_t deadline_ns, struct capture_frame **ret_frame);
+	int fd() const
+	{
+		return event_fd_;
+	}
+	struct capture_source_stats stats() const
+	{
+		return stats_;
+	}
+	void release(uint32_t index);
+
+	Face face_ = {};
+
+      private:
+	int find(const char *id);
+	int negotiate(const struct capture_source_config &config);
+	int try_format(const struct capture_source_config &config,
+		       const PixelFormat &wanted);
+	int describe(const struct capture_source_config &config);
+	int allocate(const struct capture_source_config &config);
+	int describe_planes(const FrameBuffer &frame);
+	int take_buffer(uint32_t index, uint32_t track_id);
+	int map_plane(Buffer &b, uint32_t p, size_t length);
+
+	void completed(Request *request); /* libcamera's thread */
+	void disconnected();		  /* libcamera's thread */
+
+	int queue_free();
+	int queue(Buffer &b);
+	bool pop(uint32_t *ret_index);
+	int wait(uint64_t deadline_ns);
+	int take(struct capture_frame **ret_frame);
+	bool accept(Buffer &b);
+	bool is_good(Buffer &b);
+	void set_payload(Buffer &b);
+	void set_sequence(Buffer &b);
+	void set_stamp(Buffer &b);
+	bool all_out() const;
+
+	const struct sys_ops *sys_;
+	struct capture_format &format_;
+	struct pix_layout layout_ = {};
+	State state_ = State::Off;
+	std::shared_ptr<Camera> camera_;
+	bool acquired_ = false;
+	std::unique_ptr<CameraConfiguration> configuration_;
+	std::unique_ptr<FrameBufferAllocator> allocator_;
+	Stream *stream_ = nullptr;
+	std::vector<Buffer> buffers_;
+	bool merged_ = false;  /* libcamera's planes are one of ours */
+	int64_t frame_us_ = 0; /* of FrameDurationLimits; 0: not asked */
+
+	uint32_t skip_first_ = 0;
+	uint32_t skip_left_ = 0;
+	bool sequence_known_ = false;
+	uint32_t sequence_libcamera_ = 0;
+	uint32_t sequence_ = 0;
+	uint64_t stamp_last_ns_ = 0;
+	struct capture_source_stats stats_ = {};
+
+	int event_fd_ = -EBADF;
+	std::mutex lock_; /* of the ring, and of the eventfd's count */
+	std::array<uint32_t, CAPTURE_BUFFERS_MAX> ring_ = {};
+	uint32_t ring_head_ = 0;
+	uint32_t ring_count_ = 0;
+	bool gone_ = false;
+};
+
+Source::Source(const struct sys_ops *sys, const struct source_ops *ops)
+    : sys_(sys), format_(face_.base.format)
+{
+	face_.base.ops = ops;
+	face_.base.sys = sys;
+	face_.self = this;
+}
+
+/* Also of one that is half set up. No frame is out. */
+Source::~Source()
+{
+	for (Buffer &b : buffers_)
+		for (Map &m : b.maps)
+			if (m.bytes)
+				(void)sys_->munmap(m.bytes, m.length);
+	sys_close(sys_, &event_fd_);
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+bool has_settings(const struct capture_settings *s)
+{
+	return s && (s->set_input || s->timings || s->control_count ||
+		     s->crop || s->compose);
+}
+
+int Source::setup(const struct capture_source_config &config)
+{
+	int r;
+
+	/* Its memory is the driver's, exported. */
+	if (config.rung != CAPTURE_RUNG_AUTO && config.rung != CAPTURE_RUNG_S3)
+		return -EOPNOTSUPP;
+	if (has_settings(config.settings))
+		return -ENXIO;
+	r = sys_->eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r < 0)
+		return r;
+	event_fd_ = r;
+	r = find(config.path);
+	if (r < 0)
+		return r;
+	r = camera_->acquire();
+	if (r < 0)
+		return r;
+	acquired_ = true;
+	r = negotiate(config);
+	if (r == 0)
+		r = describe(config);
+	if (r == 0)
+		r = allocate(config);
+	if (r < 0)
+		return r;
+	skip_first_ = config.skip_first;
+	camera_->requestCompleted.connect(this, &Source::completed);
+	camera_->disconnected.connect(this, &Source::disconnected);
+	return 0;
+}
+
+int Source::find(const char *id)
+{
+	CameraManager *manager;
+	int r;
+
+	r = manager_get(&manager);
+	if (r < 0)
+		return r;
+	if (id && id[0]) {
+		camera_ = manager->get(std::string(id));
+	} else {
+		auto cameras = manager->cameras();
+
+		if (!cameras.empty())
+			camera_ = cameras[0];
+	}
+	return camera_ ? 0 : -ENODEV;
+}
+
+/* 0, -EPROTONOSUPPORT, -ERANGE. An invalid @wanted: what libcamera likes. */
+int Source::try_format(const struct capture_source_config &config,
+		       const PixelFormat &wanted)
+{
+	configuration_ =
+		camera_->generateConfiguration({StreamRole::VideoRecording});
+	if (!configuration_ || configuration_->empty())
+		return -ENODEV;
+
+	StreamConfiguration &c = configuration_->at(0);
+	Size size(config.width, config.height);
+
+	if (wanted.isValid())
+		c.pixelFormat = wanted;
+	if (config.width)
+		c.size = size;
+	c.bufferCount = config.buffer_count ? config.buffer_count
+					    : CAPTURE_SOURCE_BUFFERS;
+	if (configuration_->validate() == CameraConfiguration::Invalid)
+		return -EPROTONOSUPPORT;
+	/* It says "adjusted" for any change; two of them matter. */
+	if ((wanted.isValid() && c.pixelFormat != wanted) ||
+	    !v4l2_of(c.pixelFormat))
+		return -EPROTONOSUPPORT;
+	return config.width && c.size != size ? -ERANGE : 0;
+}
+
+int Source::negotiate(const struct capture_source_config &config)
+{
+	int result = -EPROTONOSUPPORT;
+	size_t i;
+	int r;
+
+	if (!config.fourcc_count)
+		result = try_format(config, PixelFormat());
+	for (i = 0; i < config.fourcc_count; i++) {
+		PixelFormat wanted = drm_of(config.fourccs[i]);
+
+		if (!wanted.isValid())
+			continue;
+		r = try_format(config, wanted);
+		if (r != -EPROTONOSUPPORT)
+			result = r;
+		if (r == 0)
+			break;
+	}
+	return result < 0 ? result : camera_->configure(configuration_.get());
+}
+
+int Source::describe(const struct capture_source_config &config)
+{
+	const StreamConfiguration &c = configuration_->at(0);
+	const ControlInfoMap &known = camera_->controls();
+	auto limits = known.find(controls::FrameDurationLimits.id());
+
+	stream_ = c.stream();
+	format_.fourcc = v4l2_of(c.pixelFormat);
+	format_.media = CAPTURE_MEDIA_PICTURE;
+	format_.width = c.size.width;
+	format_.height = c.size.height;
+	if (!format_.width || format_.width > CAPTURE_SIDE_MAX ||
+	    !format_.height || format_.height > CAPTURE_SIDE_MAX)
+		return -EPROTO;
+	if (c.colorSpace)
+		set_colors(format_, *c.colorSpace);
+	/* A pipeline without the control does not tell its rate either. */
+	if (!config.rate_num || limits == known.end())
+		return 0;
+	frame_us_ = (int64_t)(us_per_s * config.rate_den / config.rate_num);
+	frame_us_ = std::max(frame_us_, limits->second.min().get<int64_t>());
+	frame_us_ = std::min(frame_us_, limits->second.max().get<int64_t>());
+	if (frame_us_ <= 0 || frame_us_ > UINT32_MAX)
+		return -EPROTO;
+	format_.rate_num = us_per_s;
+	format_.rate_den = (uint32_t)frame_us_;
+	return 0;
+}
+
+/* --- memory -------------------------------------------------------------- */
+
+/* Whether the planes follow each other without a gap in one dma-buf. */
+bool is_one_piece(const std::vector<FrameBuffer::Plane> &planes)
+{
+	for (size_t p = 1; p < planes.size(); p++)
+		if (planes[p].fd.get() != planes[0].fd.get() ||
+		    planes[p].offset !=
+			    planes[p - 1].offset + planes[p - 1].length)
+			return false;
+	return true;
+}
+
+bool is_possible(const std::vector<FrameBuffer::Plane> &planes)
+{
+	if (planes.empty() || planes.size() > CAPTURE_PLANES_MAX)
+		return false;
+	for (const FrameBuffer::Plane &p : planes)
+		if (!p.fd.isValid() || !p.length ||
+		    p.offset == FrameBuffer::Plane::kInvalidOffset ||
+		    (uint64_t)p.offset + p.length > CAPTURE_ARENA_BYTES_MAX)
+			return false;
+	return true;
+}
+
+/*
+ * libcamera has a plane for each component, V4L2 and this library for each
+ * piece of memory.
+ */
+int Source::describe_planes(const FrameBuffer &frame)
+{
+	const StreamConfiguration &c = configuration_->at(0);
+	const auto &planes = frame.planes();
+	uint32_t chroma = c.stride;
+	uint64_t bytes = 0;
+
+	if (!is_possible(planes))
+		return -EPROTO;
+	merged_ = is_one_piece(planes);
+	format_.plane_count = merged_ ? 1 : (uint32_t)planes.size();
+	if (!merged_) {
+		format_.fourcc = apart_of(format_.fourcc);
+		if (!format_.fourcc)
+			return -EPROTONOSUPPORT;
+		if (planes.size() == 3)
+			chroma = c.stride / 2;
+	}
+	for (size_t p = 0; p < planes.size(); p++) {
+		bytes += planes[p].length;
+		if (p < format_.plane_count)
+			format_.stride[p] = p ? chroma : c.stride;
+		format_.size[merged_ ? 0 : p] = merged_ ? (uint32_t)bytes
+							: planes[p].length;
+	}
+	if (bytes > CAPTURE_ARENA_BYTES_MAX)
+		return -EPROTO;
+	/* Not a format whose parts are known here: any payload will do. */
+	if (pix_layout_init(&format_, &layout_) < 0)
+		layout_.count = 0;
+	return 0;
+}
+
+int Source::map_plane(Buffer &b, uint32_t p, size_t length)
+{
+	int r;
+
+	r = sys_->mmap(length, PROT_READ, MAP_SHARED, b.fds[p].get(), 0,
+		       &b.maps[p].bytes);
+	if (r < 0)
+		return r;
+	b.maps[p].length = length;
+	return 0;
+}
+
+int Source::take_buffer(uint32_t index, uint32_t track_id)
+{
+	Buffer &b = buffers_[index];
+	struct capture_frame &frame = b.cell.holder.frame;
+	const auto &planes = b.frame->planes();
+	int r;
+
+	/* All alike, or the format would be that of the first alone. */
+	if (!is_possible(planes) || is_one_piece(planes) != merged_ ||
+	    planes.size() != buffers_[0].frame->planes().size())
+		return -EPROTO;
+	b.cell.holder.release = frame_release;
+	b.cell.source = this;
+	b.cell.index = index;
+	frame.track_id = track_id;
+	frame.fourcc = format_.fourcc;
+	frame.width = format_.width;
+	frame.height = format_.height;
+	frame.plane_count = format_.plane_count;
+	for (uint32_t p = 0; p < format_.plane_count; p++) {
+		struct capture_plane &to = frame.planes[p];
+
+		to.offset = planes[p].offset;
+		to.length = to.offset + planes[p].length;
+		if (merged_)
+			to.length = planes.back().offset + planes.back().length;
+		to.stride = format_.stride[p];
+		b.fds[p] = planes[p].fd;
+		to.dmabuf_fd = b.fds[p].get();
+		r = map_plane(b, p, to.length);
+		if (r < 0)
+			return r;
+		to.map = static_cast<const uint8_t *>(b.maps[p].bytes);
+		stats_.memory_bytes += to.length;
+	}
+	b.request = camera_->createRequest(index);
+	return b.request ? b.request->addBuffer(stream_, b.frame) : -ENOMEM;
+}
+
+int Source::allocate(const struct capture_source_config &config)
+{
+	int r;
+
+	allocator_ = std::make_unique<FrameBufferAllocator>(camera_);
+	r = allocator_->allocate(stream_);
+	if (r < 0)
+		return r;
+
+	const auto &frames = allocator_->buffers(stream_);
+
+	if (frames.empty() || frames.size() > CAPTURE_BUFFERS_MAX)
+		return -EPROTO;
+	r = describe_planes(*frames[0]);
+	buffers_ = std::vector<Buffer>(frames.size());
+	for (uint32_t i = 0; r == 0 && i < frames.size(); i++)
+		buffers_[i].frame = frames[i].get();
+	for (uint32_t i = 0; r == 0 && i < frames.size(); i++)
+		r = take_buffer(i, config.track_id);
+	stats_.rung = CAPTURE_RUNG_S3;
+	stats_.buffer_count = (uint32_t)buffers_.size();
+	stats_.borrow_max = stats_.buffer_count;
+	return r;
+}
+
+/* --- libcamera's thread -------------------------------------------------- */
+
+void Source::completed(Request *request)
+{
+	const uint64_t one = 1;
+	std::lock_guard<std::mutex> hold(lock_);
+
+	assert(ring_count_ < ring_.size());
+	ring_[(ring_head_ + ring_count_++) % ring_.size()] =
+		(uint32_t)request->cookie();
+	(void)sys_->write(event_fd_, &one, sizeof(one));
+}
+
+void Source::disconnected()
+{
+	const uint64_t one = 1;
+	std::lock_guard<std::mutex> hold(lock_);
+
+	gone_ = true;
+	(void)sys_->write(event_fd_, &one, sizeof(one));
+}
+
+/* --- the owner's thread -------------------------------------------------- */
+
+/* The descriptor is readable while the ring has something, or for good. */
+bool Source::pop(uint32_t *ret_index)
+{
+	std::lock_guard<std::mutex> hold(lock_);
+	uint64_t count;
+
+	if (!ring_count_)
+		return false;
+	*ret_index = ring_[ring_head_];
+	ring_head_ = (ring_head_ + 1) % ring_.size();
+	if (!--ring_count_ && !gone_)
+		(void)sys_->read(event_fd_, &count, sizeof(count));
+	return true;
+}
+
+int Source::queue(Buffer &b)
+{
+	int r;
+
+	b.request->reuse(Request::ReuseBuffers);
+	/* Before it is queued: it may complete before the call returns. */
+	b.place = Place::Queued;
+	r = camera_->queueRequest(b.request.get());
+	if (r < 0)
+		b.place = Place::Free;
+	return r;
+}
+
+int Source::queue_free()
+{
+	for (Buffer &b : buffers_) {
+		int r = b.place == Place::Free ? queue(b) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int Source::start()
+{
+	ControlList list(controls::controls);
+	int r;
+
+	if (state_ != State::Off)
+		return -EBUSY;
+	{
+		std::lock_guard<std::mutex> hold(lock_);
+		if (gone_)
+			return -ENODEV;
+	}
+	if (frame_us_) {
+		const std::array<int64_t, 2> limits = {frame_us_, frame_us_};
+
+		list.set(controls::FrameDurationLimits,
+			 Span<const int64_t, 2>(limits));
+	}
+	r = camera_->start(frame_us_ ? &list : nullptr);
+	if (r < 0)
+		return r;
+	state_ = State::On;
+	sequence_known_ = false;
+	stamp_last_ns_ = 0;
+	skip_left_ = skip_first_;
+	r = queue_free();
+	if (r < 0)
+		(void)stop();
+	return r;
+}
+
+/* Every request completes before Camera::stop() returns. */
+int Source::stop()
+{
+	uint32_t index;
+	int r;
+
+	if (state_ != State::On)
+		return 0;
+	state_ = State::Off;
+	r = camera_->stop();
+	while (pop(&index))
+		buffers_[index].place = Place::Free;
+	return r;
+}
+
+void Source::close()
+{
+	bool out = false;
+
+	(void)stop();
+	if (camera_) {
+		camera_->requestCompleted.disconnect(this);
+		camera_->disconnected.disconnect(this);
+	}
+	for (Buffer &b : buffers_) {
+		b.request.reset();
+		b.frame = nullptr;
+		out = out || b.place == Place::Out;
+	}
+	allocator_.reset();
+	configuration_.reset();
+	if (acquired_)
+		(void)camera_->release();
+	camera_.reset();
+	state_ = State::Closed;
+	if (!out)
+		delete this;
+}
+
+void Source::release(uint32_t index)
+{
+	Buffer &b = buffers_[index];
+
+	assert(b.place == Place::Out);
+	b.place = Place::Free;
+	if (state_ == State::On && queue(b) < 0)
+		stats_.requeue_errors++;
+	if (state_ != State::Closed)
+		return;
+	for (const Buffer &other : buffers_)
+		if (other.place == Place::Out)
+			return;
+	delete this;
+}
+
+bool Source::all_out() const
+{
+	for (const Buffer &b : buffers_)
+		if (b.place != Place::Out)
+			return false;
+	return true;
+}
+
+/* --- frames -------------------------------------------------------------- */
+
+void Source::set_payload(Buffer &b)
+{
+	struct capture_frame &frame = b.cell.holder.frame;
+	auto from = b.frame->metadata().planes();
+
+	for (uint32_t p = 0; p < frame.plane_count; p++)
+		frame.planes[p].bytesused = 0;
+	/* Bounded by is_possible(); what is more is not believed. */
+	for (uint32_t p = 0; p < from.size() && p < CAPTURE_PLANES_MAX; p++) {
+		struct capture_plane &to = frame.planes[merged_ ? 0 : p];
+		uint32_t room = to.length - to.offset - to.bytesused;
+
+		if (merged_ || p < frame.plane_count)
+			to.bytesused += std::min(room, from[p].bytesused);
+	}
+}
+
+bool Source::is_good(Buffer &b)
+{
+	const struct capture_frame &frame = b.cell.holder.frame;
+
+	/* Cancelled by libcamera while it is on: as bad as damaged. */
+	if (b.request->status() != Request::RequestComplete ||
+	    b.frame->metadata().status != FrameMetadata::FrameSuccess) {
+		stats_.frames_error++;
+		return false;
+	}
+	set_payload(b);
+	if (!frame.planes[0].bytesused ||
+	    !pix_frame_fits(&format_, &layout_, &frame)) {
+		stats_.frames_short++;
+		return false;
+	}
+	return true;
+}
+
+void Source::set_sequence(Buffer &b)
+{
+	uint32_t now = b.frame->metadata().sequence;
+	/* Unsigned, so that a wrap is a step of one. */
+	uint32_t step = now - sequence_libcamera_;
+
+	if (!sequence_known_) {
+		sequence_ = now;
+		sequence_known_ = true;
+	} else if (!step || step > INT32_MAX) {
+		stats_.sequence_errors++;
+		sequence_++;
+	} else {
+		stats_.frames_lost += step - 1;
+		sequence_ += step;
+	}
+	sequence_libcamera_ = now;
+	b.cell.holder.frame.sequence = sequence_;
+}
+
+void Source::set_stamp(Buffer &b)
+{
+	struct capture_frame &frame = b.cell.holder.frame;
+	uint64_t monotonic_ns = sys_now_ns(sys_, CLOCK_MONOTONIC);
+	uint64_t boot_ns = sys_now_ns(sys_, CLOCK_BOOTTIME);
+	uint64_t stamp_ns = b.frame->metadata().timestamp;
+	auto sensor = b.request->metadata().get(controls::SensorTimestamp);
+
+	frame.flags = 0;
+	frame.point = CAPTURE_POINT_END_OF_FRAME;
+	/* Pipelines without better knowledge repeat the buffer's stamp. */
+	if (sensor && *sensor > 0 && (uint64_t)*sensor != stamp_ns) {
+		stamp_ns = (uint64_t)*sensor;
+		frame.point = CAPTURE_POINT_START_OF_EXPOSURE;
+	}
+	frame.clock = stamp_ns > monotonic_ns ? CAPTURE_CLOCK_BOOTTIME
+					      : CAPTURE_CLOCK_MONOTONIC;
+	if (!stamp_ns || stamp_ns > boot_ns || stamp_ns <= stamp_last_ns_) {
+		if (stamp_ns && stamp_ns <= stamp_last_ns_)
+			stats_.stamps_backward++;
+		else
+			stats_.stamps_bad++;
+		frame.flags |= CAPTURE_FRAME_STAMPED;
+		frame.point = CAPTURE_POINT_ARRIVAL;
+		frame.clock = CAPTURE_CLOCK_MONOTONIC;
+		stamp_ns = std::max(monotonic_ns, stamp_last_ns_ + 1);
+	}
+	stamp_last_ns_ = stamp_ns;
+	frame.stamp_ns = stamp_ns;
+}
+
+/* Whether it is one for the user; else it is queued again. */
+bool Source::accept(Buffer &b)
+{
+	bool good;
+
+	assert(b.place == Place::Queued);
+	b.place = Place::Done;
+	good = is_good(b);
+	if (good && skip_left_) {
+		skip_left_--;
+		stats_.frames_skipped++;
+		good = false;
+	}
+	if (good)
+		return true;
+	b.place = Place::Free;
+	if (queue(b) < 0)
+		stats_.requeue_errors++;
+	return false;
+}
+
+/* 0 and a frame, -EAGAIN or -ENODEV. */
+int Source::take(struct capture_frame **ret_frame)
+{
+	uint32_t index;
+
+	/* Bad ones come again: no more than all of them in one turn. */
+	for (size_t i = 0; i < buffers_.size(); i++) {
+		if (!pop(&index)) {
+			std::lock_guard<std::mutex> hold(lock_);
+
+			return gone_ ? -ENODEV : -EAGAIN;
+		}
+
+		Buffer &b = buffers_[index];
+
+		if (!accept(b))
+			continue;
+		set_sequence(b);
+		set_stamp(b);
+		b.place = Place::Out;
+		b.cell.holder.refs = 1;
+		stats_.frames++;
+		*ret_frame = &b.cell.holder.frame;
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+/* 0 when the descriptor is readable, -ETIMEDOUT, or the errno of poll. */
+int Source::wait(uint64_t deadline_ns)
+{
+	struct pollfd pfd = {};
+	uint64_t now_ns;
+	int r;
+
+	pfd.fd = event_fd_;
+	pfd.events = POLLIN;
+	do {
+		now_ns = sys_now_ns(sys_, CLOCK_MONOTONIC);
+		if (now_ns >= deadline_ns)
+			return -ETIMEDOUT;
+		/* Rounded up, so that the last turn does not spin. */
+		r = sys_->poll(&pfd, 1,
+			       (int)std::min<uint64_t>(
+				       (deadline_ns - now_ns) / ns_per_ms + 1,
+				       INT32_MAX));
+	} while (r == 0 || r == -EINTR);
+	return r < 0 ? r : 0;
+}
+
+int Source::dequeue(uint64_t deadline_ns, struct capture_frame **ret_frame)
+{
+	int r;
+
+	if (state_ != State::On)
+		return -EBUSY;
+	/* Those that libcamera did not take at their unref. */
+	r = queue_free();
+	if (r < 0)
+		return r;
+	for (;;) {
+		r = take(ret_frame);
+		if (r != -EAGAIN)
+			return r;
+		if (all_out())
+			return -ENOBUFS;
+		if (!deadline_ns)
+			return -EAGAIN;
+		r = wait(deadline_ns);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* --- the C face ---------------------------------------------------------- */
+
+Source *self(const struct capture_source *source)
+{
+	return container_of(source, const Face, base)->self;
+}
+
+/* No exception leaves: what throws here is memory that cannot be had. */
+template <typename Call> int guard(Call call) noexcept
+{
+	try {
+		return call();
+	} catch (const std::bad_alloc &) {
+		return -ENOMEM;
+	} catch (...) {
+		return -EIO;
+	}
+}
+
+void face_close(struct capture_source *source)
+{
+	(void)guard([&] {
+		self(source)->close();
+		return 0;
+	});
+}
+
+int face_start(struct capture_source *source)
+{
+	return guard([&] { return self(source)->start(); });
+}
+
+int face_stop(struct capture_source *source)
+{
+	return guard([&] { return self(source)->stop(); });
+}
+
+int face_dequeue(struct capture_source *source, uint64_t deadline_ns,
+		 struct capture_frame **ret_frame)
+{
+	return guard(
+		[&] { return self(source)->dequeue(deadline_ns, ret_frame); });
+}
+
+int face_fd(const struct capture_source *source)
+{
+	return self(source)->fd();
+}
+
+void face_stats(const struct capture_source *source,
+		struct capture_source_stats *ret_stats)
+{
+	*ret_stats = self(source)->stats();
+}
+
+void frame_release(struct frame_holder *holder)
+{
+	Cell *cell = container_of(holder, Cell, holder);
+
+	(void)guard([&] {
+		cell->source->release(cell->index);
+		return 0;
+	});
+}
+
+const struct source_ops *face_ops()
+{
+	static const struct source_ops ops = [] {
+		struct source_ops o = {};
+
+		o.close = face_close;
+		o.start = face_start;
+		o.stop = face_stop;
+		o.dequeue = face_dequeue;
+		o.fd = face_fd;
+		o.stats = face_stats;
+		return o;
+	}();
+
+	return &ops;
+}
+
+int libcamera_open(const struct sys_ops *sys,
+		   const struct capture_source_config *config,
+		   struct capture_source **ret_source)
+{
+	Source *s = nullptr;
+	int r;
+
+	r = guard([&] {
+		s = new Source(sys, face_ops());
+		return s->setup(*config);
+	});
+	if (r == 0)
+		*ret_source = &s->face_.base;
+	else if (s)
+		face_close(&s->face_.base);
+	return r;
+}
+
+} /* namespace */
+
+extern "C" CAPTURE_API const struct source_module capture_source_module = {
+	SOURCE_MODULE_ABI,
+	CAPTURE_SOURCE_LIBCAMERA,
+	sizeof(struct capture_source_config),
+	sizeof(struct capture_source),
+	sizeof(struct source_ops),
+	sizeof(struct frame_holder),
+	sizeof(struct capture_source_stats),
+	sizeof(struct sys_ops),
+	libcamera_open,
+};
