@@ -19,7 +19,7 @@ static const char usage[] =
 	"usage: kvsd ROLE [OPTIONS]\n"
 	"\n"
 #if WITH_AGENT
-	"  agent   capture a camera, encode, upload it with PutMedia\n"
+	"  agent   capture cameras and sensors, encode, upload with PutMedia\n"
 #endif
 #if WITH_SERVE
 	"  serve   the service: ingest, store, play back\n"
