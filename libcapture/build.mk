@@ -29,4 +29,4 @@ capture_src += $(addprefix libcapture/src/, \
 	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
 # Loaded when it is asked for, so that nobody else loads libcamera.
 capture_src += libcapture/src/source_module.c
-module_libcamera_src := libcapture/src/source_libcamera.cpp
+module_libcamera_src := $(addprefix libcapture/src/, drm_format.c source_libcamera.cpp)

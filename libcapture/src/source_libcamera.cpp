@@ -46,6 +46,7 @@
 
 extern "C" {
 #include "base/sys.h"
+#include "src/drm_format.h"
 #include "src/limits.h"
 #include "src/pixfmt.h"
 #include "src/source_module.h"
@@ -61,75 +62,16 @@ constexpr uint64_t us_per_s = 1000000;
 
 /* --- names of formats ---------------------------------------------------- */
 
-constexpr uint32_t fourcc_of(char a, char b, char c, char d)
-{
-	return CAPTURE_FOURCC(a, b, c, d);
-}
-
-/* libcamera's (DRM's) and V4L2's, where they differ or only look alike. */
-struct FormatName {
-	uint32_t drm;
-	uint32_t v4l2;
-};
-
-constexpr FormatName format_names[] = {
-	/* DRM names the bytes from the last to the first. */
-	{fourcc_of('B', 'G', '2', '4'), V4L2_PIX_FMT_RGB24},
-	{fourcc_of('R', 'G', '2', '4'), V4L2_PIX_FMT_BGR24},
-	{fourcc_of('X', 'R', '2', '4'), V4L2_PIX_FMT_XBGR32},
-	{fourcc_of('A', 'R', '2', '4'), V4L2_PIX_FMT_ABGR32},
-	{fourcc_of('X', 'B', '2', '4'), V4L2_PIX_FMT_RGBX32},
-	{fourcc_of('A', 'B', '2', '4'), V4L2_PIX_FMT_RGBA32},
-	{fourcc_of('R', '8', ' ', ' '), V4L2_PIX_FMT_GREY},
-	{fourcc_of('R', '1', '0', ' '), V4L2_PIX_FMT_Y10},
-	{fourcc_of('R', '1', '2', ' '), V4L2_PIX_FMT_Y12},
-	{fourcc_of('R', '1', '6', ' '), V4L2_PIX_FMT_Y16},
-	/* The same in both. */
-	{V4L2_PIX_FMT_YUV420, V4L2_PIX_FMT_YUV420},
-	{V4L2_PIX_FMT_YVU420, V4L2_PIX_FMT_YVU420},
-	{V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_NV12},
-	{V4L2_PIX_FMT_NV21, V4L2_PIX_FMT_NV21},
-	{V4L2_PIX_FMT_YUYV, V4L2_PIX_FMT_YUYV},
-	{V4L2_PIX_FMT_YVYU, V4L2_PIX_FMT_YVYU},
-	{V4L2_PIX_FMT_UYVY, V4L2_PIX_FMT_UYVY},
-	{V4L2_PIX_FMT_VYUY, V4L2_PIX_FMT_VYUY},
-	{V4L2_PIX_FMT_MJPEG, V4L2_PIX_FMT_MJPEG},
-};
-
-/* 0: none. */
+/* V4L2's; 0: none. */
 uint32_t v4l2_of(const PixelFormat &format)
 {
-	if (format.modifier())
-		return 0;
-	for (const FormatName &n : format_names)
-		if (n.drm == format.fourcc())
-			return n.v4l2;
-	return 0;
+	return format.modifier() ? 0 : drm_format_to_v4l2(format.fourcc());
 }
 
-PixelFormat drm_of(uint32_t v4l2)
+/* Not valid: none. */
+PixelFormat pixel_format_of(uint32_t v4l2)
 {
-	for (const FormatName &n : format_names)
-		if (n.v4l2 == v4l2)
-			return PixelFormat(n.drm);
-	return PixelFormat();
-}
-
-/* V4L2's name when each component is in memory of its own; 0: none. */
-uint32_t apart_of(uint32_t v4l2)
-{
-	switch (v4l2) {
-	case V4L2_PIX_FMT_NV12:
-		return V4L2_PIX_FMT_NV12M;
-	case V4L2_PIX_FMT_NV21:
-		return V4L2_PIX_FMT_NV21M;
-	case V4L2_PIX_FMT_YUV420:
-		return V4L2_PIX_FMT_YUV420M;
-	case V4L2_PIX_FMT_YVU420:
-		return V4L2_PIX_FMT_YVU420M;
-	default:
-		return 0;
-	}
+	return PixelFormat(drm_format_of_v4l2(v4l2));
 }
 
 void set_colors(struct capture_format &f, const ColorSpace &c)
@@ -250,17 +192,11 @@ class Source
 	int start();
 	int stop();
 	int dequeue(uint64_t deadline_ns, struct capture_frame **ret_frame);
-	int fd() const
-	{
-		return event_fd_;
-	}
-	struct capture_source_stats stats() const
-	{
-		return stats_;
-	}
 	void release(uint32_t index);
 
 	Face face_ = {};
+	struct capture_source_stats stats_ = {};
+	int event_fd_ = -EBADF;
 
       private:
 	int find(const char *id);
@@ -307,9 +243,7 @@ class Source
 	uint32_t sequence_libcamera_ = 0;
 	uint32_t sequence_ = 0;
 	uint64_t stamp_last_ns_ = 0;
-	struct capture_source_stats stats_ = {};
 
-	int event_fd_ = -EBADF;
 	std::mutex lock_; /* of the ring, and of the eventfd's count */
 	std::array<uint32_t, CAPTURE_BUFFERS_MAX> ring_ = {};
 	uint32_t ring_head_ = 0;
@@ -431,7 +365,7 @@ int Source::negotiate(const struct capture_source_config &config)
 	if (!config.fourcc_count)
 		result = try_format(config, PixelFormat());
 	for (i = 0; i < config.fourcc_count; i++) {
-		PixelFormat wanted = drm_of(config.fourccs[i]);
+		PixelFormat wanted = pixel_format_of(config.fourccs[i]);
 
 		if (!wanted.isValid())
 			continue;
@@ -514,7 +448,7 @@ int Source::describe_planes(const FrameBuffer &frame)
 	merged_ = is_one_piece(planes);
 	format_.plane_count = merged_ ? 1 : (uint32_t)planes.size();
 	if (!merged_) {
-		format_.fourcc = apart_of(format_.fourcc);
+		format_.fourcc = drm_format_apart(format_.fourcc);
 		if (!format_.fourcc)
 			return -EPROTONOSUPPORT;
 		if (planes.size() == 3)
@@ -998,13 +932,13 @@ int face_dequeue(struct capture_source *source, uint64_t deadline_ns,
 
 int face_fd(const struct capture_source *source)
 {
-	return self(source)->fd();
+	return self(source)->event_fd_;
 }
 
 void face_stats(const struct capture_source *source,
 		struct capture_source_stats *ret_stats)
 {
-	*ret_stats = self(source)->stats();
+	*ret_stats = self(source)->stats_;
 }
 
 void frame_release(struct frame_holder *holder)
