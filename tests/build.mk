@@ -24,7 +24,7 @@ unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_num
 	test_kvsctl test_names test_sigv4
 $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
 
-unit_tests += test_capture_arena test_capture_device test_capture_encoder \
+unit_tests += test_capture_arena test_capture_device test_capture_encoder test_capture_encoder_m2m \
 	test_capture_keyframe test_capture_pixfmt test_capture_source
 unit_tests += test_capture_soft test_capture_thermal test_capture_thermal_map
 unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_iio \

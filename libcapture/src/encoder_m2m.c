@@ -328,6 +328,7 @@ static int m2m_submit(struct capture_encoder *encoder,
 	r = submit_any(m, frame, m->key_last + 1);
 	if (r < 0)
 		return r;
+	m->quiet_turns = 0;
 	packet_origin_init(&origin, ++m->key_last, now(m), frame);
 	pending_push(m, &origin);
 	return 0;
@@ -583,6 +584,20 @@ static int overdue(struct m2m *m)
 	return -EPIPE;
 }
 
+/*
+ * Nothing is inside, so no packet is due: not worth a call a frame. But one
+ * that is no frame's may lie there, and who polls would be woken for ever.
+ */
+static bool is_quiet(struct m2m *m)
+{
+	if (m->state != M2M_RUNNING || m->pending_count || m->has_events)
+		return false;
+	if (m->quiet_turns++ < CAPTURE_QUIET_TURNS_MAX)
+		return true;
+	m->quiet_turns = 0;
+	return false;
+}
+
 /* One turn: 0 and maybe a packet, or why there is none and will be none. */
 static int turn(struct m2m *m, uint64_t deadline_ns,
 		struct capture_packet **ret_packet)
@@ -595,8 +610,7 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	r = reap_input(m);
 	if (r < 0)
 		return r;
-	/* Nothing is inside, nothing can come: not worth a call a frame. */
-	if (m->state == M2M_RUNNING && !m->pending_count)
+	if (is_quiet(m))
 		return -EAGAIN;
 	r = take_packet(m, ret_packet);
 	if (r != -EAGAIN)

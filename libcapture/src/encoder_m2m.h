@@ -50,6 +50,7 @@ struct m2m {
 	int last_fd[CAPTURE_BUFFERS_MAX]; /* imported there last time */
 	struct m2m_packet packets[CAPTURE_BUFFERS_MAX];
 	uint64_t key_last;
+	uint32_t quiet_turns;	/* that looked for no packet, in a row */
 	uint64_t timeout_ns;
 	uint64_t progress_ns; /* the last sign of life, or reason for none */
 	struct packet_origin pending[CAPTURE_PENDING_MAX];

@@ -35,6 +35,8 @@
 #define CAPTURE_ENCODER_INPUTS 4
 /* Frames that an encoder may hold or reorder before it gives a packet. */
 #define CAPTURE_PENDING_MAX 64
+/* Turns of an encoder without a frame that do not look for a packet. */
+#define CAPTURE_QUIET_TURNS_MAX 4
 /* SPS, PPS, VPS that an encoder gives out of band: real ones take 100. */
 #define CAPTURE_HEADERS_BYTES_MAX 1024
 /* Compressed buffers of a software encoder; H.264: a byte per pixel each. */

@@ -114,11 +114,15 @@ static void set_format(struct fake_device *d, struct fake_queue *q, uint32_t fou
 		}
 	}
 	if (!is_raw_side(d, q)) {
-		q->fourcc = V4L2_PIX_FMT_FWHT;
+		q->fourcc = d->pub.codec ? d->pub.codec : V4L2_PIX_FMT_FWHT;
 		q->plane_count = 1;
 		q->stride[0] = 0;
 		q->size[0] = 1000;
 		return;
+	}
+	if (d->pub.kind == FAKE_ENCODER && d->pub.size_align) {
+		q->width = ALIGN_UP(q->width, d->pub.size_align);
+		q->height = ALIGN_UP(q->height, d->pub.size_align);
 	}
 	q->fourcc = V4L2_PIX_FMT_YUYV;
 	for (i = 0; i < raw_format_count(d); i++) {
@@ -237,6 +241,8 @@ static int do_enum_fmt(struct fake_device *d, struct v4l2_fmtdesc *desc)
 	desc->flags = is_raw_side(d, q) ? 0 : V4L2_FMT_FLAG_COMPRESSED;
 	desc->pixelformat = is_raw_side(d, q) ? raw_formats[desc->index]
 					      : V4L2_PIX_FMT_FWHT;
+	if (d->pub.codec && desc->flags)
+		desc->pixelformat = d->pub.codec;
 	if (is_data(d))
 		desc->pixelformat = q->fourcc;
 	memset(desc->description, 'x', sizeof(desc->description));
@@ -485,7 +491,9 @@ static int do_dqbuf(struct fake_device *d, struct v4l2_buffer *v)
 	if (!q || v->memory != q->memory || !q->streaming)
 		return -EINVAL;
 	if (!q->done_count)
-		return d->stopped && q == &d->cap ? -EPIPE : -EAGAIN;
+		return (d->stopped || d->pub.ends_by_itself) && q == &d->cap
+			       ? -EPIPE
+			       : -EAGAIN;
 	v->index = shift(q->done, &q->done_count);
 	b = &q->buffers[v->index];
 	b->place = IDLE;
@@ -534,7 +542,53 @@ static int do_encoder_cmd(struct fake_device *d, const struct v4l2_encoder_cmd *
 	return 0;
 }
 
-static int do_control(struct fake_device *d, const struct v4l2_control *c)
+static int codec_control(struct fake_device *d, struct v4l2_control *c)
+{
+	uint32_t i;
+
+	for (i = 0; i < FAKE_CODEC_CONTROLS; i++) {
+		struct fake_codec_control *known = &d->pub.controls[i];
+
+		if (known->id != c->id)
+			continue;
+		if (known->menu && c->value > known->max)
+			return -ERANGE;
+		c->value = MIN(c->value, known->max);
+		known->value = c->value;
+		known->sets++;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int encoder_ioctl(struct fake_device *d, unsigned long request,
+			 void *arg)
+{
+	struct v4l2_selection *s = arg;
+	struct v4l2_event *event = arg;
+
+	switch (request) {
+	case VIDIOC_S_SELECTION:
+		if (d->pub.no_crop || s->target != V4L2_SEL_TGT_CROP)
+			return -EINVAL;
+		d->pub.crop_width = s->r.width;
+		d->pub.crop_height = s->r.height;
+		return 0;
+	case VIDIOC_SUBSCRIBE_EVENT:
+		return d->pub.has_events ? 0 : -EINVAL;
+	case VIDIOC_DQEVENT:
+		if (!d->pub.source_changes)
+			return -ENOENT;
+		d->pub.source_changes--;
+		memset(event, 0, sizeof(*event));
+		event->type = V4L2_EVENT_SOURCE_CHANGE;
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int do_control(struct fake_device *d, struct v4l2_control *c)
 {
 	if (d->pub.no_controls)
 		return -EINVAL;
@@ -550,7 +604,7 @@ static int do_control(struct fake_device *d, const struct v4l2_control *c)
 		d->pub.forced_keys++;
 		return 0;
 	default:
-		return -EINVAL;
+		return codec_control(d, c);
 	}
 }
 
@@ -585,6 +639,7 @@ static int open_device(struct fake_device *d)
 	d->sequence = 0;
 	d->stopping = false;
 	d->stopped = false;
+	d->headers_given = 0;
 	/* A camera stays as it was left. */
 	if (!is_source(d) || !d->set_up) {
 		set_format(d, &d->cap, V4L2_PIX_FMT_YUYV, 0, 0);
@@ -724,6 +779,8 @@ static int device_ioctl(struct fake_device *d, unsigned long request, void *arg)
 	case VIDIOC_S_CTRL:
 		return do_control(d, arg);
 	default:
+		if (d->pub.kind == FAKE_ENCODER)
+			return encoder_ioctl(d, request, arg);
 		return settings_ioctl(d, request, arg);
 	}
 }

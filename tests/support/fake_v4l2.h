@@ -10,7 +10,8 @@
  *
  * A frame's bytes are fake_v4l2_pixel(sequence). A packet is an FWHT header
  * (with the I frame flag at each key frame), then the CRC-32C of the raw
- * bytes that went in, big-endian.
+ * bytes that went in, big-endian. One of another codec is told by
+ * fake_v4l2_packet_crc().
  *
  * Process-wide; one thread; fake_v4l2_reset() begins each test.
  */
@@ -18,6 +19,7 @@
 #define SUPPORT_FAKE_V4L2_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/sys.h"
@@ -33,6 +35,25 @@ enum fake_v4l2_kind {
 	FAKE_DECODER,
 	FAKE_RADIO,
 	FAKE_METADATA
+};
+
+/* Where an encoder of H.264 gives SPS and PPS. */
+enum fake_headers {
+	FAKE_HEADERS_EACH_KEY,
+	FAKE_HEADERS_FIRST_KEY,
+	FAKE_HEADERS_ALONE,	/* a buffer of both before the first frame */
+	FAKE_HEADERS_APART	/* a buffer of each */
+};
+
+#define FAKE_CODEC_CONTROLS 24
+
+/* A control that an encoder has, beside those of struct fake_v4l2. */
+struct fake_codec_control {
+	uint32_t id;
+	int32_t max;	/* more is clamped; of a menu: refused */
+	bool menu;
+	int32_t value;
+	unsigned int sets;
 };
 
 /* Set fields at any time; counters are the fake's to write. */
@@ -69,6 +90,19 @@ struct fake_v4l2 {
 	unsigned int strange_keys; /* this many packets have a wrong key */
 	unsigned int refuse_qbuf; /* this many QBUFs say -ENOMEM */
 	unsigned int gop;	/* 0: only the first is a key frame */
+	/* Of an encoder. */
+	uint32_t codec;		/* 0: FWHT; or H264, HEVC, VP8, JPEG */
+	enum fake_headers headers;
+	bool delimiters;	/* each frame begins with one */
+	unsigned int full_packets; /* this many fill their memory */
+	uint32_t size_align;	/* power of two; raw sides are rounded up */
+	bool no_crop;
+	bool has_events;
+	unsigned int source_changes; /* events that wait */
+	bool ends_by_itself;	/* -EPIPE though nobody said stop */
+	struct fake_codec_control controls[FAKE_CODEC_CONTROLS];
+	uint32_t crop_width;	/* as set; 0: never */
+	uint32_t crop_height;
 	/* What happened. */
 	unsigned int opens;	/* now open */
 	unsigned int imports;	/* buffers queued as dma-bufs */
@@ -93,6 +127,8 @@ void fake_v4l2_source_change(struct fake_v4l2 *dev);
 struct fake_state fake_v4l2_state(const struct fake_v4l2 *dev);
 /* The value of every byte of the frame with this sequence number. */
 uint8_t fake_v4l2_pixel(uint32_t sequence);
+/* The checksum of the raw bytes, out of a packet that is no FWHT. */
+uint32_t fake_v4l2_packet_crc(const uint8_t *bytes, size_t len);
 /* Buffers that the device holds now, of both queues. */
 unsigned int fake_v4l2_queued(const struct fake_v4l2 *dev);
 

@@ -55,6 +55,7 @@ struct fake_device {
 	bool stopped;
 	bool force_key;
 	bool set_up;		/* the format has its first value */
+	unsigned int headers_given; /* buffers of headers alone */
 };
 
 /* The fake's time. */

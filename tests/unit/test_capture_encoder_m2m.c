@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M2M encoders by what sets them apart: headers, controls, trouble. */
+#include <capture/encoder.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <linux/videodev2.h>
+
+#include <capture/source.h>
+
+#include "base/crc32c.h"
+#include "base/macros.h"
+#include "support/fake_v4l2.h"
+#include "support/sys_fault.h"
+
+#define YU12_BYTES (64 * 48 * 3 / 2)
+#define TIMEOUT_NS UINT64_C(500000000)
+
+static struct fake_v4l2 *camera;
+static struct fake_v4l2 *device;
+static struct capture_source *source;
+static struct capture_encoder *encoder;
+
+static int setup(void **state)
+{
+	uint32_t fourcc = CAPTURE_FORMAT_YU12;
+	struct capture_source_config config = {
+		.path = "/dev/video0",
+		.fourccs = &fourcc,
+		.fourcc_count = 1,
+		.width = 64,
+		.height = 48,
+	};
+
+	(void)state;
+	fake_v4l2_reset();
+	sys_fault_reset();
+	sys_fault_wrap(fake_v4l2_ops());
+	camera = fake_v4l2_add(FAKE_CAMERA);
+	device = fake_v4l2_add(FAKE_ENCODER);
+	device->codec = CAPTURE_FORMAT_H264;
+	encoder = NULL;
+	source = NULL;
+	if (capture_source_open(sys_fault(), &config, &source))
+		return -1;
+	return capture_source_start(source);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	encoder = capture_encoder_close(encoder);
+	source = capture_source_close(source);
+	return sys_fault_open_fds() || sys_fault_open_maps() || camera->opens ||
+	       device->opens;
+}
+
+static uint64_t now(void)
+{
+	return sys_now_ns(sys_fault(), CLOCK_MONOTONIC);
+}
+
+static struct capture_encoder_config config_of(uint32_t codec)
+{
+	struct capture_encoder_config config;
+
+	capture_encoder_config_init(&config);
+	config.backend = CAPTURE_BACKEND_M2M;
+	config.codec = codec;
+	config.source = capture_source_format(source);
+	config.source_dmabuf = true;
+	config.timeout_ns = TIMEOUT_NS;
+	return config;
+}
+
+static void open_codec(uint32_t codec)
+{
+	struct capture_encoder_config config = config_of(codec);
+
+	device->codec = codec;
+	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+			 0);
+}
+
+static uint32_t submit_one(void)
+{
+	struct capture_frame *f;
+	uint8_t bytes[YU12_BYTES];
+	uint32_t sequence;
+
+	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
+			 0);
+	sequence = f->sequence;
+	assert_int_equal(capture_encoder_submit(encoder, f), 0);
+	(void)capture_frame_unref(f);
+	memset(bytes, fake_v4l2_pixel(sequence), sizeof(bytes));
+	return crc32c(0, bytes, sizeof(bytes));
+}
+
+static struct capture_packet *receive_one(void)
+{
+	struct capture_packet *p;
+
+	assert_int_equal(
+		capture_encoder_receive(encoder, now() + 100000000, &p), 0);
+	return p;
+}
+
+static int receive_error(void)
+{
+	struct capture_packet *p;
+
+	return capture_encoder_receive(encoder, UINT64_MAX, &p);
+}
+
+static struct capture_encoder_stats stats_of(void)
+{
+	struct capture_encoder_stats stats;
+
+	capture_encoder_stats(encoder, &stats);
+	return stats;
+}
+
+/* The types of the NAL units, in order. */
+static size_t types_of(const struct capture_packet *p, uint8_t *types)
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i + 4 < p->bytes; i++) {
+		if (p->data[i] || p->data[i + 1] || p->data[i + 2] ||
+		    p->data[i + 3] != 1)
+			continue;
+		types[count++] = p->fourcc == CAPTURE_FORMAT_HEVC
+					 ? p->data[i + 4] >> 1
+					 : p->data[i + 4] & 0x1f;
+		assert_true(count < 16);
+	}
+	return count;
+}
+
+static void need_types(const struct capture_packet *p, const uint8_t *want,
+		       size_t count)
+{
+	uint8_t types[16];
+
+	assert_int_equal(types_of(p, types), count);
+	assert_memory_equal(types, want, count);
+}
+
+#define NEED_TYPES(p, ...)                            \
+	need_types(p, (const uint8_t[]){__VA_ARGS__}, \
+		   sizeof((const uint8_t[]){__VA_ARGS__}))
+
+/* --- headers ------------------------------------------------------------ */
+
+/* Six frames, a key frame in three: each key packet is whole. */
+static void need_whole_packets(enum fake_headers headers, uint64_t separate,
+			       uint64_t joined)
+{
+	int i;
+
+	device->headers = headers;
+	device->gop = 3;
+	open_codec(CAPTURE_FORMAT_H264);
+	for (i = 0; i < 6; i++) {
+		uint32_t crc = submit_one();
+		struct capture_packet *p = receive_one();
+
+		assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
+		assert_ptr_equal(capture_span_data(&p->span), p->data);
+		assert_int_equal(p->span.length, p->bytes);
+		if (i % 3)
+			NEED_TYPES(p, 1);
+		else
+			NEED_TYPES(p, 7, 8, 5);
+		(void)capture_packet_unref(p);
+	}
+	assert_int_equal(stats_of().headers_separate, separate);
+	assert_int_equal(stats_of().headers_joined, joined);
+	assert_int_equal(stats_of().headers_missing, 0);
+	assert_int_equal(stats_of().packets_error, 0);
+	assert_int_equal(stats_of().packets_unpaired, 0);
+	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+}
+
+static void m2m_leaves_packets_that_are_whole(void **state)
+{
+	(void)state;
+	need_whole_packets(FAKE_HEADERS_EACH_KEY, 0, 0);
+	assert_int_equal(stats_of().bytes_copied_out, 0);
+}
+
+static void m2m_repeats_headers_that_came_with_the_first_frame(void **state)
+{
+	(void)state;
+	need_whole_packets(FAKE_HEADERS_FIRST_KEY, 0, 1);
+	/* SPS and PPS, and the frame of a header byte and what follows. */
+	assert_int_equal(stats_of().bytes_copied_out, 12 + 14);
+}
+
+static void m2m_joins_headers_that_came_alone(void **state)
+{
+	(void)state;
+	need_whole_packets(FAKE_HEADERS_ALONE, 1, 2);
+}
+
+static void m2m_joins_headers_that_came_in_a_buffer_each(void **state)
+{
+	(void)state;
+	need_whole_packets(FAKE_HEADERS_APART, 2, 2);
+}
+
+static void m2m_joins_headers_in_the_drivers_memory(void **state)
+{
+	struct capture_packet *p;
+
+	(void)state;
+	fake_v4l2_udmabuf(false);
+	device->headers = FAKE_HEADERS_ALONE;
+	open_codec(CAPTURE_FORMAT_H264);
+	submit_one();
+	p = receive_one();
+	NEED_TYPES(p, 7, 8, 5);
+	assert_null(p->span.arena);
+	(void)capture_packet_unref(p);
+	assert_int_equal(stats_of().rung, CAPTURE_RUNG_S3);
+}
+
+static void m2m_joins_headers_of_hevc_behind_the_delimiter(void **state)
+{
+	struct capture_packet *p;
+
+	(void)state;
+	device->headers = FAKE_HEADERS_ALONE;
+	device->delimiters = true;
+	open_codec(CAPTURE_FORMAT_HEVC);
+	submit_one();
+	p = receive_one();
+	NEED_TYPES(p, 35, 32, 33, 34, 19);
+	assert_int_equal(p->flags, CAPTURE_PACKET_KEY);
+	(void)capture_packet_unref(p);
+}
+
+static void m2m_hands_out_a_key_frame_without_room_for_headers(void **state)
+{
+	struct capture_packet *p;
+	uint32_t crc;
+
+	(void)state;
+	device->headers = FAKE_HEADERS_ALONE;
+	device->full_packets = 1;
+	open_codec(CAPTURE_FORMAT_H264);
+	crc = submit_one();
+	p = receive_one();
+	NEED_TYPES(p, 5);
+	assert_int_equal(p->bytes, 4096);
+	assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
+	(void)capture_packet_unref(p);
+	assert_int_equal(stats_of().headers_missing, 1);
+	assert_int_equal(stats_of().headers_joined, 0);
+}
+
+static void m2m_finds_key_frames_of_each_codec(void **state)
+{
+	struct capture_packet *p;
+	int i;
+
+	(void)state;
+	device->gop = 2;
+	open_codec(CAPTURE_FORMAT_VP8);
+	for (i = 0; i < 4; i++) {
+		submit_one();
+		p = receive_one();
+		assert_int_equal(p->flags, i % 2 ? 0 : CAPTURE_PACKET_KEY);
+		(void)capture_packet_unref(p);
+	}
+	encoder = capture_encoder_close(encoder);
+	open_codec(CAPTURE_FORMAT_JPEG);
+	for (i = 0; i < 2; i++) {
+		submit_one();
+		p = receive_one();
+		assert_int_equal(p->flags, CAPTURE_PACKET_KEY);
+		(void)capture_packet_unref(p);
+	}
+}
+
+/* --- controls ----------------------------------------------------------- */
+
+static void give_control(size_t i, uint32_t id, int32_t max, bool is_menu)
+{
+	device->controls[i].id = id;
+	device->controls[i].max = max;
+	device->controls[i].menu = is_menu;
+	device->controls[i].value = -1;
+}
+
+static int32_t control(uint32_t id)
+{
+	size_t i;
+
+	for (i = 0; i < FAKE_CODEC_CONTROLS; i++) {
+		if (device->controls[i].id == id)
+			return device->controls[i].value;
+	}
+	return -2;
+}
+
+static struct capture_encoder_controls all_controls(void)
+{
+	return (struct capture_encoder_controls){
+		.bitrate = 4000000,
+		.gop_frames = 50,
+		.qp = 30,
+		.quality = 80,
+		.bitrate_peak = 6000000,
+		.bitrate_mode = CAPTURE_BITRATE_CBR,
+		.qp_min = 10,
+		.qp_max = 40,
+		.profile = CAPTURE_PROFILE_H264_MAIN,
+		.level = 41,
+		.header_mode = CAPTURE_HEADERS_SEPARATE,
+		.repeat_headers = 0,
+	};
+}
+
+static void open_with(uint32_t codec, struct capture_encoder_controls controls)
+{
+	struct capture_encoder_config config = config_of(codec);
+
+	device->codec = codec;
+	config.controls = controls;
+	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+			 0);
+}
+
+static void m2m_sets_the_controls_of_h264(void **state)
+{
+	static const struct {
+		uint32_t id;
+		int32_t max;
+		int32_t want;
+	} list[] = {
+		{V4L2_CID_MPEG_VIDEO_B_FRAMES, 2, 0},
+		{V4L2_CID_MPEG_VIDEO_FRAME_RC_ENABLE, 1, 1},
+		{V4L2_CID_MPEG_VIDEO_BITRATE_MODE, 2,
+		 V4L2_MPEG_VIDEO_BITRATE_MODE_CBR},
+		{V4L2_CID_MPEG_VIDEO_BITRATE_PEAK, INT32_MAX, 6000000},
+		{V4L2_CID_MPEG_VIDEO_CONSTANT_QUALITY, 100, 80},
+		{V4L2_CID_MPEG_VIDEO_H264_MIN_QP, 51, 10},
+		{V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 51, 40},
+		{V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, 51, 30},
+		{V4L2_CID_MPEG_VIDEO_H264_P_FRAME_QP, 51, 30},
+		{V4L2_CID_MPEG_VIDEO_H264_PROFILE, 4,
+		 V4L2_MPEG_VIDEO_H264_PROFILE_MAIN},
+		{V4L2_CID_MPEG_VIDEO_H264_LEVEL, 19,
+		 V4L2_MPEG_VIDEO_H264_LEVEL_4_1},
+		{V4L2_CID_MPEG_VIDEO_H264_I_PERIOD, 100, 50},
+		{V4L2_CID_MPEG_VIDEO_HEADER_MODE, 1,
+		 V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE},
+		{V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER, 1, 0},
+		{V4L2_CID_MPEG_VIDEO_PREPEND_SPSPPS_TO_IDR, 1, 0},
+		/* Of another codec: not touched. */
+		{V4L2_CID_MPEG_VIDEO_HEVC_MIN_QP, 51, -1},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(list); i++)
+		give_control(i, list[i].id, list[i].max, false);
+	open_with(CAPTURE_FORMAT_H264, all_controls());
+	for (i = 0; i < ARRAY_SIZE(list); i++)
+		assert_int_equal(control(list[i].id), list[i].want);
+	assert_int_equal(device->bitrate, 4000000);
+	assert_int_equal(device->gop, 50);
+	assert_int_equal(stats_of().controls_ignored, 0);
+	assert_int_equal(stats_of().controls_adjusted, 0);
+}
+
+static void m2m_sets_the_controls_of_other_codecs(void **state)
+{
+	struct capture_encoder_controls c = all_controls();
+
+	(void)state;
+	give_control(0, V4L2_CID_MPEG_VIDEO_HEVC_PROFILE, 2, true);
+	give_control(1, V4L2_CID_MPEG_VIDEO_HEVC_LEVEL, 12, true);
+	give_control(2, V4L2_CID_MPEG_VIDEO_HEVC_MIN_QP, 51, false);
+	give_control(3, V4L2_CID_MPEG_VIDEO_VPX_MAX_QP, 127, false);
+	give_control(4, V4L2_CID_JPEG_COMPRESSION_QUALITY, 100, false);
+	give_control(5, V4L2_CID_MPEG_VIDEO_H264_LEVEL, 19, true);
+	c.profile = CAPTURE_PROFILE_HEVC_MAIN_10;
+	c.level = 51;
+	open_with(CAPTURE_FORMAT_HEVC, c);
+	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_HEVC_PROFILE),
+			 V4L2_MPEG_VIDEO_HEVC_PROFILE_MAIN_10);
+	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_HEVC_LEVEL),
+			 V4L2_MPEG_VIDEO_HEVC_LEVEL_5_1);
+	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_HEVC_MIN_QP), 10);
+	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_H264_LEVEL), -1);
+	encoder = capture_encoder_close(encoder);
+	open_with(CAPTURE_FORMAT_VP8, c);
+	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_VPX_MAX_QP), 40);
+	/* VP8 has no levels, and the profile is of HEVC. */
+	assert_true(stats_of().controls_ignored & CAPTURE_CONTROL_LEVEL);
+	assert_true(stats_of().controls_ignored & CAPTURE_CONTROL_PROFILE);
+	assert_false(stats_of().controls_ignored & CAPTURE_CONTROL_QP_MAX);
+	encoder = capture_encoder_close(encoder);
+	open_with(CAPTURE_FORMAT_JPEG, c);
+	assert_int_equal(control(V4L2_CID_JPEG_COMPRESSION_QUALITY), 80);
+	assert_false(stats_of().controls_ignored & CAPTURE_CONTROL_QUALITY);
+}
+
+static void m2m_tells_controls_that_were_ignored_or_adjusted(void **state)
+{
+	struct capture_encoder_controls c;
+
+	(void)state;
+	memset(&c, 0xff, sizeof(c));
+	open_with(CAPTURE_FORMAT_H264, c);
+	assert_int_equal(stats_of().controls_ignored, 0);
+	encoder = capture_encoder_close(encoder);
+	device->no_controls = true;
+	open_with(CAPTURE_FORMAT_H264, all_controls());
+	assert_int_equal(stats_of().controls_ignored, 0xfff);
+	encoder = capture_encoder_close(encoder);
+	device->no_controls = false;
+	give_control(0, V4L2_CID_MPEG_VIDEO_H264_LEVEL, 5, true);
+	give_control(1, V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 35, false);
+	c.level = 62;
+	c.qp_max = 40;
+	open_with(CAPTURE_FORMAT_H264, c);
+	assert_int_equal(stats_of().controls_ignored, CAPTURE_CONTROL_LEVEL);
+	assert_int_equal(stats_of().controls_adjusted, CAPTURE_CONTROL_QP_MAX);
+}
+
+static void m2m_refuses_controls_that_mean_nothing(void **state)
+{
+	struct capture_encoder_config config = config_of(CAPTURE_FORMAT_H264);
+
+	(void)state;
+	config.controls.bitrate_mode = CAPTURE_BITRATE_CQ + 1;
+	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+			 -EINVAL);
+	config.controls.bitrate_mode = -1;
+	config.controls.qp_min = -2;
+	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+			 -EINVAL);
+}
+
+/* --- trouble ------------------------------------------------------------ */
+
+static void m2m_asks_for_a_key_frame_after_a_loss(void **state)
+{
+	struct capture_packet *p;
+
+	(void)state;
+	open_codec(CAPTURE_FORMAT_H264);
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	device->error_frames = 1;
+	submit_one();
+	assert_int_equal(receive_error(), -EAGAIN);
+	assert_int_equal(stats_of().packets_error, 1);
+	assert_int_equal(device->forced_keys, 1);
+	submit_one();
+	p = receive_one();
+	assert_true(p->flags & CAPTURE_PACKET_KEY);
+	(void)capture_packet_unref(p);
+	/* A frame that the encoder left out is no loss. */
+	device->skip_packets = 1;
+	submit_one();
+	submit_one();
+	p = receive_one();
+	assert_false(p->flags & CAPTURE_PACKET_KEY);
+	(void)capture_packet_unref(p);
+	assert_int_equal(device->forced_keys, 1);
+}
+
+static void m2m_is_stale_after_a_source_change(void **state)
+{
+	struct capture_packet *p;
+
+	(void)state;
+	device->has_events = true;
+	open_codec(CAPTURE_FORMAT_H264);
+	submit_one();
+	device->source_changes = 1;
+	/* What came before it is good. */
+	p = receive_one();
+	(void)capture_packet_unref(p);
+	assert_int_equal(receive_error(), -ESTALE);
+	assert_int_equal(receive_error(), -EIO);
+}
+
+/* It is not looked for at each turn, but found: poll() says it is there. */
+static int receive_error_soon(void)
+{
+	int r = -EAGAIN;
+	int i;
+
+	for (i = 0; i < 8 && r == -EAGAIN; i++)
+		r = receive_error();
+	return r;
+}
+
+static void m2m_is_stale_when_the_device_ends_by_itself(void **state)
+{
+	(void)state;
+	open_codec(CAPTURE_FORMAT_H264);
+	device->ends_by_itself = true;
+	assert_int_equal(receive_error_soon(), -ESTALE);
+}
+
+static void m2m_takes_a_packet_of_no_frame_away(void **state)
+{
+	struct capture_packet *p;
+	unsigned int i;
+
+	(void)state;
+	open_codec(CAPTURE_FORMAT_H264);
+	device->strange_keys = 1;
+	submit_one();
+	assert_int_equal(capture_encoder_receive(encoder, 0, &p), -EAGAIN);
+	assert_int_equal(stats_of().packets_unpaired, 1);
+	/* The next frame's packet has the frame left inside before it. */
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	assert_int_equal(stats_of().frames_skipped, 1);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(receive_error(), -EAGAIN);
+	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+}
+
+static void
+m2m_drain_without_stop_ends_though_the_last_was_skipped(void **state)
+{
+	uint64_t start_ns;
+
+	(void)state;
+	device->no_stop = true;
+	open_codec(CAPTURE_FORMAT_H264);
+	device->skip_packets = 1;
+	submit_one();
+	assert_int_equal(capture_encoder_drain(encoder), 0);
+	start_ns = now();
+	assert_int_equal(receive_error(), -EPIPE);
+	assert_true(now() - start_ns >= TIMEOUT_NS - 1000000);
+	assert_true(now() - start_ns < 2 * TIMEOUT_NS);
+	assert_int_equal(stats_of().frames_skipped, 1);
+}
+
+static void m2m_tells_the_device_where_the_picture_ends(void **state)
+{
+	struct capture_encoder_config config = config_of(CAPTURE_FORMAT_H264);
+
+	(void)state;
+	device->size_align = 128;
+	open_codec(CAPTURE_FORMAT_H264);
+	assert_int_equal(device->crop_width, 64);
+	assert_int_equal(device->crop_height, 48);
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	assert_int_equal(stats_of().copies, 1);
+	encoder = capture_encoder_close(encoder);
+	device->no_crop = true;
+	config = config_of(CAPTURE_FORMAT_H264);
+	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+			 -ERANGE);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(m2m_leaves_packets_that_are_whole),
+		CASE(m2m_repeats_headers_that_came_with_the_first_frame),
+		CASE(m2m_joins_headers_that_came_alone),
+		CASE(m2m_joins_headers_that_came_in_a_buffer_each),
+		CASE(m2m_joins_headers_in_the_drivers_memory),
+		CASE(m2m_joins_headers_of_hevc_behind_the_delimiter),
+		CASE(m2m_hands_out_a_key_frame_without_room_for_headers),
+		CASE(m2m_finds_key_frames_of_each_codec),
+		CASE(m2m_sets_the_controls_of_h264),
+		CASE(m2m_sets_the_controls_of_other_codecs),
+		CASE(m2m_tells_controls_that_were_ignored_or_adjusted),
+		CASE(m2m_refuses_controls_that_mean_nothing),
+		CASE(m2m_asks_for_a_key_frame_after_a_loss),
+		CASE(m2m_is_stale_after_a_source_change),
+		CASE(m2m_is_stale_when_the_device_ends_by_itself),
+		CASE(m2m_takes_a_packet_of_no_frame_away),
+		CASE(m2m_drain_without_stop_ends_though_the_last_was_skipped),
+		CASE(m2m_tells_the_device_where_the_picture_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
