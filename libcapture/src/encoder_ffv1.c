@@ -3,12 +3,12 @@
  * FFV1 version 3 of pictures of counts, by libavcodec: 16 bits of grey,
  * lossless, every frame a key frame, each slice with its CRC. One thread, the
  * caller's. libavcodec allocates each packet; it is copied into a slot, which
- * is counted.
+ * is counted. It also keeps 148 bytes of address space a pixel, of which it
+ * touches as much as its longest packet.
  */
 #include "src/encoder_soft.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libavcodec/avcodec.h>
@@ -89,6 +89,25 @@ static int open_codec(struct ffv1 *f)
 	return r < 0 ? avcodec_errno(r) : 0;
 }
 
+/* In a buffer of libavcodec's kind: any other it would copy once more. */
+static int open_picture(struct ffv1 *f)
+{
+	AVFrame *p = f->picture;
+
+	p->format = f->codec->pix_fmt;
+	p->width = f->codec->width;
+	p->height = f->codec->height;
+	p->linesize[0] = 2 * p->width;
+	p->buf[0] =
+		av_buffer_allocz((size_t)p->linesize[0] * (size_t)p->height +
+				 AV_INPUT_BUFFER_PADDING_SIZE);
+	if (!p->buf[0])
+		return -ENOMEM;
+	p->data[0] = p->buf[0]->data;
+	f->counts = (uint16_t *)(void *)p->data[0];
+	return 0;
+}
+
 static int ffv1_open(struct soft *soft,
 		     const struct capture_encoder_config *config)
 {
@@ -101,10 +120,9 @@ static int ffv1_open(struct soft *soft,
 	r = check_source(soft);
 	if (r < 0)
 		return r;
-	f->counts = calloc(pixels, sizeof(*f->counts));
-	if (!f->counts)
-		return -ENOMEM;
 	r = open_codec(f);
+	if (r == 0)
+		r = open_picture(f);
 	if (r < 0)
 		return r;
 	if (f->codec->extradata_size <= 0)
@@ -123,7 +141,6 @@ static void ffv1_close(struct soft *soft)
 	av_packet_free(&f->packet);
 	av_frame_free(&f->picture);
 	avcodec_free_context(&f->codec);
-	free(f->counts);
 }
 
 static void read_counts(struct ffv1 *f, const struct capture_frame *frame,
@@ -147,16 +164,7 @@ static int encode(struct ffv1 *f)
 	AVFrame *p = f->picture;
 	int r;
 
-	p->format = f->codec->pix_fmt;
-	p->width = f->codec->width;
-	p->height = f->codec->height;
 	p->pts = (int64_t)f->soft.origin.key;
-	p->data[0] = (uint8_t *)f->counts;
-	p->linesize[0] = 2 * p->width;
-	/*
-	 * Without a buffer of its own libavcodec copies the picture; it is
-	 * encoded before avcodec_receive_packet() returns.
-	 */
 	r = avcodec_send_frame(f->codec, p);
 	if (r == 0)
 		r = avcodec_receive_packet(f->codec, f->packet);

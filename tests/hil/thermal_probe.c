@@ -72,6 +72,8 @@ struct run {
 	FILE *yuv;
 	uint64_t first_ns;
 	uint64_t bytes;
+	uint64_t encode_ns;
+	uint64_t view_ns;
 	uint32_t random;
 };
 
@@ -103,6 +105,12 @@ static void put(FILE *f, const void *bytes, size_t len)
 {
 	if (fwrite(bytes, 1, len, f) != len)
 		die("write: %s", strerror(errno));
+}
+
+/* What this thread has worked, whoever else does on this machine. */
+static uint64_t cpu_ns(void)
+{
+	return sys_now_ns(sys_posix(), CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* --- where frames come from --------------------------------------------- */
@@ -369,7 +377,9 @@ static void write_view(struct run *run, struct capture_frame *f, uint32_t n)
 	FILE *jpg;
 	int r;
 
+	run->view_ns -= cpu_ns();
 	r = capture_thermal_view_apply(run->view, f, &out);
+	run->view_ns += cpu_ns();
 	if (r < 0)
 		die("view: %s", strerror(-r));
 	if (out->sequence != f->sequence || out->stamp_ns != f->stamp_ns)
@@ -398,12 +408,15 @@ static void report(const struct run *run)
 	printf("{\"encoder\": \"%s\", \"frames\": %u, \"width\": %u, "
 	       "\"height\": %u, \"view_width\": %u, \"view_height\": %u, "
 	       "\"telemetry\": %u, \"palette\": \"%s\", \"bytes\": %llu, "
-	       "\"shown\": [%u, %u], \"scene\": [%u, %u], \"jpeg\": %s}\n",
+	       "\"shown\": [%u, %u], \"scene\": [%u, %u], \"jpeg\": %s, "
+	       "\"encode_cpu_us\": %llu, \"view_cpu_us\": %llu}\n",
 	       stats.name, run->o.frames, run->format.width, run->format.height,
 	       view->width, view->height, run->o.telemetry, run->o.palette,
 	       (unsigned long long)run->bytes, thermal.shown_min,
 	       thermal.shown_max, thermal.scene_min, thermal.scene_max,
-	       run->jpeg ? "true" : "false");
+	       run->jpeg ? "true" : "false",
+	       (unsigned long long)run->encode_ns / run->o.frames / 1000,
+	       (unsigned long long)run->view_ns / run->o.frames / 1000);
 }
 
 static void run_all(struct run *run)
@@ -422,7 +435,9 @@ static void run_all(struct run *run)
 		struct capture_frame *f = next_frame(run, n);
 
 		write_counts(run, f);
+		run->encode_ns -= cpu_ns();
 		p = encode(run->counts, f);
+		run->encode_ns += cpu_ns();
 		write_packet(run, p);
 		(void)capture_packet_unref(p);
 		write_view(run, f, n);
