@@ -3,8 +3,8 @@
  * FFV1 version 3 of pictures of counts, by libavcodec: 16 bits of grey,
  * lossless, every frame a key frame, each slice with its CRC. One thread, the
  * caller's. libavcodec allocates each packet; it is copied into a slot, which
- * is counted. It also keeps 148 bytes of address space a pixel, of which it
- * touches as much as its longest packet.
+ * is counted. It also keeps 148 bytes a pixel for the longest packet that it
+ * can think of, hence the bound on pixels.
  */
 #include "src/encoder_soft.h"
 
@@ -54,7 +54,8 @@ static int check_source(const struct soft *s)
 	if (!s->base.layout.count)
 		return -EINVAL; /* strides that cannot be */
 	if (source->width < SIDE_MIN || source->width > SIDE_MAX ||
-	    source->height < SIDE_MIN || source->height > SIDE_MAX)
+	    source->height < SIDE_MIN || source->height > SIDE_MAX ||
+	    source->width * source->height > CAPTURE_FFV1_PIXELS_MAX)
 		return -ERANGE;
 	return 0;
 }

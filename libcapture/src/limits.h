@@ -63,6 +63,8 @@
 /* Pictures: the one shown now, and the last one's while it is out. */
 #define CAPTURE_BLANK_PICTURES 2u
 
+/* Of a frame in FFV1, whose library keeps 148 bytes for each: 310 MB. */
+#define CAPTURE_FFV1_PIXELS_MAX (2u << 20)
 /* Counts kept raw: what one PutMedia connection takes, less a fifth. */
 #define CAPTURE_THERMAL_RAW_BYTES_PER_S 10000000ull
 

@@ -347,6 +347,12 @@ static void ffv1_refuses_what_it_cannot(void **state)
 	source.width = WIDTH;
 	source.height = 4097;
 	assert_int_equal(refused(CAPTURE_FORMAT_FFV1), -ERANGE);
+	source.height = 4096;
+	source.width = 513;
+	source.stride[0] = 2 * 513;
+	assert_int_equal(refused(CAPTURE_FORMAT_FFV1), -ERANGE);
+	source.width = WIDTH;
+	source.stride[0] = 2 * WIDTH;
 	source.height = HEIGHT;
 	source.fourcc = CAPTURE_FORMAT_YUYV;
 	assert_int_equal(refused(CAPTURE_FORMAT_FFV1), -EPROTONOSUPPORT);
