@@ -433,7 +433,7 @@ static int set_pads(struct agent_source *s, const char *v, struct why *w)
 #define PICTURES (VIDEO | K(THERMAL))
 #define SAMPLES (K(SDR) | K(IIO) | K(AUDIO))
 /* Without a default. */
-#define NAMED (K(SDR) | K(METADATA) | K(IIO) | K(RECORDS) | K(AUDIO))
+#define NAMED (K(IIO) | K(RECORDS) | K(AUDIO))
 #define REAL (V4L2 | K(IIO) | K(RECORDS) | K(AUDIO) | K(LIBCAMERA))
 #define ANY (REAL | K(SYNTHETIC))
 
@@ -445,7 +445,7 @@ static const struct source_key {
 	{ "kind", ANY, set_kind },
 	[SOURCE_KEY_STREAM] = { "stream", ANY, set_stream },
 	{ "device", REAL, set_device },
-	{ "match", K(CAMERA) | K(THERMAL), set_match },
+	{ "match", V4L2, set_match },
 	{ "pattern", K(SYNTHETIC), set_pattern },
 	{ "format", V4L2 | K(LIBCAMERA), set_format },
 	{ "size", PICTURES | K(SYNTHETIC), set_size },

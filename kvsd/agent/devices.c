@@ -24,92 +24,117 @@ static void PRINTF(3, 4) say(char *out, size_t size, const char *fmt, ...)
 	va_end(args);
 }
 
-/* --- cameras -------------------------------------------------------------------- */
+/* --- nodes --------------------------------------------------------------------------- */
 
-static void list_cameras(const struct capture_device_list *list, char *error,
-			 size_t size)
+static enum capture_device_kind kind_of(const struct agent_source *s)
+{
+	return s->kind == AGENT_SDR ? CAPTURE_DEVICE_SDR :
+	       s->kind == AGENT_METADATA ? CAPTURE_DEVICE_METADATA :
+					   CAPTURE_DEVICE_CAMERA;
+}
+
+static const char *words_of(const struct agent_source *s)
+{
+	return s->kind == AGENT_SDR ? "radio" :
+	       s->kind == AGENT_METADATA ? "metadata node" : "camera";
+}
+
+static void list_nodes(const struct capture_device_list *list,
+		       const struct agent_source *s, char *error, size_t size)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct capture_device *d = list->devices[i];
 
-		if (d->kind != CAPTURE_DEVICE_CAMERA)
+		if (d->kind != kind_of(s))
 			continue;
 		say(error, size, "%s%s '%s' (%s)", any ? ", " : "; there is ",
 		    d->path, d->card, d->bus_info);
 		any = true;
 	}
 	if (!any)
-		say(error, size, "; there is no camera at all");
+		say(error, size, "; there is no %s at all", words_of(s));
 }
 
-static int find_by_path(const struct sys_ops *sys, const char *path,
-			struct capture_device **ret_camera, char *error,
-			size_t size)
+static void list_all(const struct sys_ops *sys, const struct agent_source *s,
+		     char *error, size_t size)
 {
 	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
-	int r = capture_device_query(sys, path, ret_camera);
 
-	if (r == 0 && (*ret_camera)->kind == CAPTURE_DEVICE_CAMERA)
+	if (capture_device_list_new(sys, &list) == 0)
+		list_nodes(list, s, error, size);
+}
+
+static int find_by_path(const struct sys_ops *sys, const struct agent_source *s,
+			const char *path, struct capture_device **ret_device,
+			char *error, size_t size)
+{
+	int r = capture_device_query(sys, path, ret_device);
+
+	if (r == 0 && (*ret_device)->kind == kind_of(s))
 		return 0;
+	say(error, size, "%s: ", path);
+	if (r == 0 || r == -ENODEV)
+		say(error, size, "is no %s", words_of(s));
+	else
+		say(error, size, "%s", strerror(-r));
 	if (r == 0) {
-		*ret_camera = capture_device_free(*ret_camera);
+		*ret_device = capture_device_free(*ret_device);
 		r = -ENODEV;
 	}
-	say(error, size, "%s: %s", path,
-	    r == -ENODEV ? "is no camera" : strerror(-r));
-	if (capture_device_list_new(sys, &list) == 0)
-		list_cameras(list, error, size);
+	list_all(sys, s, error, size);
 	return r;
 }
 
 /* Whatever names it: a link, a card, a bus, an entity of its graph. */
-static int find_by_match(const struct sys_ops *sys, const char *match,
-			 struct capture_device **ret_camera, char *error,
+static int find_by_match(const struct sys_ops *sys, const struct agent_source *s,
+			 struct capture_device **ret_device, char *error,
 			 size_t size)
 {
-	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
 	char path[CAPTURE_PATH_BYTES];
-	int r = capture_device_match(sys, match, path);
+	int r = capture_device_match(sys, s->match, path);
 
 	if (r == 0)
-		return find_by_path(sys, path, ret_camera, error, size);
-	say(error, size, "no camera is meant by '%s'", match);
-	if (capture_device_list_new(sys, &list) == 0)
-		list_cameras(list, error, size);
+		return find_by_path(sys, s, path, ret_device, error, size);
+	say(error, size, "no %s is meant by '%s'", words_of(s), s->match);
+	list_all(sys, s, error, size);
 	return r;
 }
 
-int devices_find(const struct sys_ops *sys, const struct agent_source *config,
-		 struct capture_device **ret_camera, char *error,
-		 size_t error_size)
+static int find_first(const struct sys_ops *sys, const struct agent_source *s,
+		      struct capture_device **ret_device, char *error,
+		      size_t size)
 {
 	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
-	int r;
+	int r = capture_device_list_new(sys, &list);
 
-	error[0] = '\0';
-	if (config->device[0])
-		return find_by_path(sys, config->device, ret_camera, error,
-				    error_size);
-	if (config->match[0])
-		return find_by_match(sys, config->match, ret_camera, error,
-				     error_size);
-	r = capture_device_list_new(sys, &list);
 	if (r < 0) {
-		say(error, error_size, "cannot list cameras: %s", strerror(-r));
+		say(error, size, "cannot list devices: %s", strerror(-r));
 		return r;
 	}
 	for (size_t i = 0; i < list->count; i++) {
-		if (list->devices[i]->kind != CAPTURE_DEVICE_CAMERA)
+		if (list->devices[i]->kind != kind_of(s))
 			continue;
-		*ret_camera = list->devices[i];
+		*ret_device = list->devices[i];
 		list->devices[i] = NULL; /* ours now; the list takes NULL */
 		return 0;
 	}
-	say(error, error_size, "no camera");
-	list_cameras(list, error, error_size);
+	say(error, size, "no %s", words_of(s));
+	list_nodes(list, s, error, size);
 	return -ENODEV;
+}
+
+int devices_find(const struct sys_ops *sys, const struct agent_source *source,
+		 struct capture_device **ret_device, char *error, size_t size)
+{
+	error[0] = '\0';
+	if (source->device[0])
+		return find_by_path(sys, source, source->device, ret_device,
+				    error, size);
+	if (source->match[0])
+		return find_by_match(sys, source, ret_device, error, size);
+	return find_first(sys, source, ret_device, error, size);
 }
 
 /* --- formats -------------------------------------------------------------------- */
@@ -236,8 +261,8 @@ static void explain_formats(const struct capture_device *device,
 
 	if (result == -EPROTONOSUPPORT) {
 		fourcc_text(c->format, name);
-		say(error, size, "no %s%s", c->format ? "format " :
-		    "format that an encoder takes", c->format ? name : "");
+		say(error, size, "no format %s", c->format ? name :
+		    "that an encoder takes");
 		list_formats(device->formats, device->format_count, error,
 			     size);
 		return;

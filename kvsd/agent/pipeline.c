@@ -338,9 +338,8 @@ int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
 	p->calls = calls;
 	p->ctx = ctx;
 	fill_settings(p);
-	/* Cameras can be listed; other nodes are opened by their path. */
-	r = source->kind == AGENT_CAMERA || source->kind == AGENT_THERMAL ?
-		    open_v4l2(p, error) : open_other(p, error);
+	r = kind_of(source) == CAPTURE_SOURCE_V4L2 ? open_v4l2(p, error) :
+						     open_other(p, error);
 	if (r < 0)
 		return r;
 	p->info.format = *capture_source_format(p->source);

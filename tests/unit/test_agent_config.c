@@ -384,8 +384,6 @@ static void agent_config_names_file_line_and_key(void **state)
 		{ HEAD("audio"), ":2: [source b] device: is needed" },
 		{ HEAD("records"), ":2: [source b] device: is needed" },
 		{ HEAD("iio"), ":2: [source b] device: is needed" },
-		{ HEAD("sdr"), ":2: [source b] device: is needed" },
-		{ HEAD("metadata"), ":2: [source b] device: is needed" },
 		{ HEAD("camera") "encoder = ffv1\n", ":5: [source b] encoder: "
 		  "for video: auto, m2m, openh264, jpeg, raw or none" },
 		{ HEAD("thermal") "encoder = openh264\n", ":5: [source b] "

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""agent_sources_check.py DIR SECONDS STALLED: what test_agent_sources.sh collected: the agent's report
+and tap, what GetMedia gave of both streams. STALLED: seconds that the guest waited for a CPU of the host.
+Independent of the product's parsers."""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, record_fields, same_times  # noqa: E402
+
+failures = 0
+QUIET_S = 0.3	# less than what the buffers of each source hold
+# frames per second of each source
+RATES = {"camera": 30, "core": 10, "radio": 18, "sound": 50}
+
+
+def check(name, ok, detail=""):
+    global failures
+    failures += not ok
+    print(f"{'ok' if ok else 'not ok'} - {name}" + (f": {str(detail)[:500]}" if detail != "" and not ok else ""))
+
+
+def decode(path, track, *output):
+    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", f"0:{track - 1}", "-fps_mode",
+                        "passthrough", *output, "-"], capture_output=True)
+    return r.stdout, r.stderr.decode()[-300:]
+
+
+def check_report(report, seconds, stalled_s):
+    print(f"   the guest waited {stalled_s:.2f} s for a CPU of the host")
+    for s in report["sources"]:
+        name, (track,) = s["name"], s["tracks"]
+        print(f"   {name}: {s['frames_captured']} frames, {s['frames_lost']} lost, {s['frames_copied']} copied, "
+              f"{track['frames_put']} put as {track['codec']}, busy "
+              f"{s['busy_s']:.1f} s, {s['busy_ms_max']:.0f} ms at once")
+        check(f"{name}: nothing was dropped, skipped or opened again", not any(
+            s[k] for k in ("frames_dropped", "frames_error")) and not track["frames_skipped"] and
+            (not s["reopened"] or stalled_s > QUIET_S), s)
+        # While the guest stands still it is not the agent's slowness.
+        allowed = stalled_s * RATES[name] if stalled_s > QUIET_S else 0
+        check(f"{name}: no frame was lost on our side", s["frames_lost"] + s["overruns"] <= allowed,
+              (s["frames_lost"], s["overruns"], allowed))
+        check(f"{name}: frames came all the time", s["frames_captured"] >= 0.8 * RATES[name] *
+              max(seconds - stalled_s, seconds / 8), s)
+        check(f"{name}: every frame was put", track["frames_put"] + track["frames_refused"] ==
+              track["frames_encoded"] == s["frames_captured"] and track["frames_refused"] <= 100, track)
+    for s in report["streams"]:
+        print(f"   {s['name']}: {s['fragments_persisted']} fragments, acknowledged after "
+              f"{s['persisted_latency_ms_p50']:.0f} ms (p50)")
+        check(f"{s['name']}: every fragment was acknowledged",
+              s["fragments_left"] == s["fragments_dropped"] == 0 and
+              s["fragments_persisted"] == s["fragments_sealed"] >= seconds // 8, s)
+
+
+def check_tracks(name, stream, taps, expected):
+    got = {n: (t["codec"], t["type"], t["number"]) for n, t in stream.tracks.items()}
+    check(f"{name}: the tracks", got == expected, got)
+    for track in expected:
+        check(f"{track}: every frame comes back at its time", same_times(stream.blocks[track], taps[track].put),
+              f"{len(stream.blocks[track])} of {len(taps[track].put)}")
+
+
+def check_sound(path, stream, tap):
+    pcm, said = decode(path, stream.tracks["sound"]["number"], "-f", "s16le")
+    check("sound: decodes to what was heard", len(pcm) == len(tap.whole) > 0 and alaw_error(tap.whole, pcm) <= 16,
+          f"{len(pcm)} of {len(tap.whole)} {said}")
+    samples = [int.from_bytes(pcm[i:i + 2], "little", signed=True) for i in range(0, len(pcm), 2)]
+    loud = [s for s in samples if abs(s) > 4000]
+    crossings = sum(a < 0 <= b for a, b in zip(samples, samples[1:]))
+    hertz = crossings * 8000 / max(len(samples), 1)
+    check("sound: it is the tone that was played", len(loud) > len(samples) // 4 and 400 < hertz < 450, hertz)
+
+
+def main():
+    where, seconds = sys.argv[1], int(sys.argv[2])
+    report = json.load(open(f"{where}/report.json"))
+    check_report(report, seconds, float(sys.argv[3]))
+    open(f"{where}/tap/camera/raw", "ab").close()
+    taps = {name: Tap(f"{where}/tap/{name}") for name in RATES}
+    gate, sense = Stream(f"{where}/gate.mkv"), Stream(f"{where}/sense.mkv")
+    check_tracks("gate", gate, taps, {"camera": ("V_MPEG4/ISO/AVC", 1, 1), "sound": ("A_MS/ACM", 2, 2)})
+    check_tracks("sense", sense, taps, {"core": ("V_FFV1", 1, 1), "radio": ("D_KVSD/SDR", 33, 2)})
+    counts, said = decode(f"{where}/sense.mkv", 1, "-f", "rawvideo", "-pix_fmt", "gray16le")
+    check("core: the counts come back, each bit of them", counts == taps["core"].whole and len(counts) > 0,
+          f"{len(counts)} of {len(taps['core'].whole)} {said}")
+    good = sum(record_fields(payload) == (ns, stamp) and payload[TIME_BYTES:] == taps["radio"].raw[stamp]
+               for (_, payload), (ns, stamp, _) in zip(sense.blocks["radio"], taps["radio"].put))
+    check("radio: the samples come back, with their times", good == len(taps["radio"].put) > 0, good)
+    check_sound(f"{where}/gate.mkv", gate, taps["sound"])
+    _, said = decode(f"{where}/gate.mkv", 1, "-f", "null")
+    check("camera: decodes without complaint", "error" not in said.lower(), said)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
