@@ -153,7 +153,14 @@ static size_t camera_section(const char *path, const json_t *declared,
 	doctor_stable_path(path, link);
 	n = snprintf(
 		out, size,
-		"[camera]\ndevice = %s\nformat = %s\nsize = %dx%d\n%s%s%s",
+		"[source camera]\n"
+		"kind = camera\n"
+		"# the name of its [stream NAME]\n"
+		"stream = front-door\n"
+		"device = %s\n"
+		"format = %s\n"
+		"size = %dx%d\n"
+		"%s%s%s",
 		link, text(declared, "fourcc"),
 		(int)json_integer_value(json_object_get(declared, "width")),
 		(int)json_integer_value(json_object_get(declared, "height")),
@@ -173,14 +180,14 @@ static void suggest(struct doctor *d, const json_t *pair, const json_t *encoded)
 			     sizeof(config));
 	if (!pair) {
 		(void)snprintf(config + len, sizeof(config) - len,
-			       "\n[encoder]\nkind = none\n");
+			       "encoder = none\n");
 	} else if (!strcmp(text(pair, "kind"), "m2m")) {
 		doctor_stable_path(text(pair, "encoder"), link);
 		(void)snprintf(config + len, sizeof(config) - len,
-			       "\n[encoder]\nkind = m2m\ndevice = %s\n", link);
+			       "encoder = m2m\nencoder_device = %s\n", link);
 	} else {
 		(void)snprintf(config + len, sizeof(config) - len,
-			       "\n[encoder]\nkind = openh264\n");
+			       "encoder = openh264\n");
 	}
 	(void)json_object_set_new(d->report, "suggested", json_string(config));
 }

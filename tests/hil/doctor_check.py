@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""doctor_check.py WORLD DIR: judges what test_doctor.sh left, against what other tools say."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+
+WORLD, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
+bad = 0
+
+
+def need(what, ok):
+    global bad
+    bad += not ok
+    print("ok" if ok else "not ok", "-", f"{WORLD}: {what}")
+
+
+def load(name):
+    return json.loads((DIR / f"{name}.json").read_text())
+
+
+def code(name):
+    return int((DIR / f"{name}.code").read_text())
+
+
+def text(name):
+    return (DIR / name).read_text()
+
+
+def feature(report, name):
+    return next(f for f in report["kernel"] if f["feature"] == name)
+
+
+def lacks(report, part):
+    return [l for l in report["lacks"] if part in l["what"]]
+
+
+def said(value):
+    """Where anything claims how it is known, it is one of the two."""
+    if isinstance(value, dict):
+        return all(said(v) for v in value.values()) and value.get("how", "measured") in ("measured", "declared")
+    return all(said(v) for v in value) if isinstance(value, list) else True
+
+
+def check_formats(report):
+    """Formats and sizes as v4l2-ctl lists them. 'Size:' lines appear once per discrete size."""
+    for device in report["devices"]:
+        name = os.path.basename(device["path"])
+        if not (DIR / f"formats.{name}").exists():
+            continue
+        listed = text(f"formats.{name}")
+        need(f"{name}: {len(device['formats'])} formats, as v4l2-ctl",
+             len(device["formats"]) == len(re.findall(r"^\s*\[\d+\]:", listed, re.M)))
+        sizes = len(re.findall(r"^\s*Size: ", listed, re.M))
+        need(f"{name}: {sizes} sizes, as v4l2-ctl", sizes == sum(len(f["sizes"]) for f in device["formats"]))
+        if name in {os.path.basename(p) for p in report["controls"]}:
+            # v4l2-ctl leaves the headings of classes out.
+            wanted = int(text(f"ctrls.{name}") or 0)
+            got = len(report["controls"][device["path"]])
+            need(f"{name}: {got} controls, v4l2-ctl lists {wanted}", wanted and got >= wanted)
+
+
+def check_graph(report):
+    for graph in report["media"]:
+        name = os.path.basename(graph["path"])
+        topology = text(f"topology.{name}")
+        wanted = set(re.findall(r"^- entity \d+: (.*) \(\d+ pads?, \d+ links?", topology, re.M))
+        need(f"{name}: {len(wanted)} entities, as media-ctl", {e["name"] for e in graph["entities"]} == wanted)
+        arrows = len(re.findall(r"^\s*-> ", topology, re.M))
+        need(f"{name}: {arrows} links, as media-ctl",
+             arrows == sum(len(p["links"]) for e in graph["entities"] for p in e["pads"]))
+        nodes = set(re.findall(r"device node name (\S+)", topology))
+        need(f"{name}: nodes, as media-ctl", {e["node"] for e in graph["entities"]} - {""} == nodes)
+
+
+def check_streams(report, vivid):
+    stream = next(s for s in report["streams"] if s["device"] == vivid)
+    declared, measured = stream["declared"], stream["measured"]
+    need(f"vivid declares {declared}", declared["rate"] == "25" and declared["clock"] == "monotonic"
+         and declared["point"] == "start of exposure")
+    need(f"vivid measured {measured}", measured["frames"] >= 20 and measured["increasing"]
+         and measured["clock"] == "monotonic" and measured["clock_verdict"] == "agrees"
+         and measured["rung"] == "S1" and not measured["stamps_replaced"])
+    need("the rate is about what is declared", 15 < measured["rate"] < 30)
+    need("a median age between the least and the largest",
+         0 <= measured["lag_min_ms"] <= measured["lag_median_ms"] <= measured["lag_max_ms"] < 1000)
+    need("the driver's memory was read", (stream["map_read_bytes_per_s"] or 0) > 1e6)
+    unset = [s for s in report["streams"] if "pipeline" in s.get("error", "")]
+    need("a vimc pipeline that is not set up is told as such", len(unset) >= 1 and unset[0]["measured"] is None)
+    pairs = {(p["source"], p["kind"]): p for p in report["pairs"]}
+    m2m = pairs[(vivid, "m2m")]["measured"]
+    need(f"vivid into vicodec: {m2m}", m2m["source_rung"] == "S1" and m2m["imported"]
+         and m2m["copies_per_frame"] == 0 and m2m["bytes_touched_per_frame"] == 0 and m2m["packets"] >= 10)
+    software = pairs.get((vivid, "openh264"))
+    if software:
+        need("software encodes, one copy per frame", software["codec"] == "H264"
+             and software["measured"]["copies_per_frame"] == 1)
+
+
+def check_record():
+    with tarfile.open(DIR / "record.tar") as tar:
+        names = {os.path.basename(m.name) for m in tar}
+        content = b"".join(tar.extractfile(m).read() for m in tar.getmembers())
+    need(f"the archive holds {sorted(names)}", {"CONTENTS", "report.json", "report.txt", "cpuinfo", "meminfo",
+                                                "kernel.log", "sysfs-names.txt"} <= names)
+    need("the archive has no host name and no key", b"very-secret" not in content)
+    need("the archive has the kernel's log", b"vivid" in content and b"Linux version" in content)
+
+
+def check_agent(report):
+    """The agent reads what was suggested."""
+    kvsd = os.path.join(os.environ["O"], "kvsd")
+    if not os.path.exists(kvsd):
+        return
+    (DIR / "credentials").write_text("[default]\naws_access_key_id = A\naws_secret_access_key = B\n")
+    conf = DIR / "agent.conf"
+    conf.write_text(f"[service]\nendpoint = https://127.0.0.1:1\ncredentials = {DIR}/credentials\n"
+                    f"[stream front-door]\n{report['suggested']}")
+    run = subprocess.run([kvsd, "agent", "--check", "--config", str(conf)], capture_output=True, text=True)
+    need(f"kvsd agent takes the suggestion {run.stderr.strip()}", run.returncode == 0)
+
+
+def check_probe():
+    lines = [json.loads(l) for l in text("probe.json").splitlines()]
+    need(f"pads that do not agree: {lines[0]}", lines[0].get("error") == "Broken pipe")
+    need(f"set up, it streams: {lines[1]}", lines[1].get("frames") == 5)
+    need(f"a size that no sensor has: {lines[2]}", lines[2].get("failed") == "setup" and "something else" in lines[2]["why"])
+    need(f"an immutable link: {lines[3]}", "immutable" in lines[3].get("why", ""))
+    need("all is put back, as media-ctl sees it", text("graph.before") == text("graph.after")
+         and "Sensor A" in text("graph.before"))
+    need("switched links are put back", text("graph.switched") == text("graph.before"))
+    found = {l["match"]: l["path"] for l in lines if "match" in l}
+    nodes = dict(re.findall(r"entity \d+: (.*) \(.*\n.*\n\s*device node name (\S+)", text("graph.before")))
+    need("nodes by entity", found["Raw Capture 0"] == nodes["Raw Capture 0"]
+         and found["RGB/YUV Capture"] == nodes["RGB/YUV Capture"])
+    need("nodes along the links", found["Sensor B"] == nodes["Raw Capture 1"]
+         and found["Debayer A"] == nodes["RGB/YUV Capture"])
+    need("a node by its card", found["vivid"] == text("vivid").strip())
+
+
+def check_access(vivid):
+    report = load("nobody")
+    told = [l for l in report["lacks"] if vivid in l["what"]]
+    need("nobody: incomplete", code("nobody") == 8 and not report["complete"])
+    need(f"nobody: the group is named: {told}", told and "-aG video" in told[0]["remedy"])
+    others = [l for l in report["lacks"] if "cannot be opened" in l["what"] and vivid not in l["what"]]
+    need("nobody: where no group may, the udev rules are named",
+         others and all("70-kvsd.rules" in l["remedy"] for l in others))
+    need("nobody: udmabuf is not called absent", feature(report, "udmabuf")["state"] == "not known")
+    report = load("group")
+    need("in the group the camera streams", [s["device"] for s in report["streams"] if s["measured"]] == [vivid])
+
+
+def check_uml():
+    vivid = text("vivid").strip()
+    report = load("all")
+    need("every value says how it is known", said(report))
+    need("complete, exit code 0", report["complete"] and code("all") == 0)
+    names = sorted(n["name"] for n in report["nodes"] if n["kind"] in ("video", "SDR", "subdevice"))
+    sysfs = sorted(l for l in text("names").splitlines() if not re.search("vbi|touch|-rad-", l))
+    need(f"{len(names)} nodes, named as in sysfs", names == sysfs)
+    kinds = {d["kind"] for d in report["devices"]}
+    need(f"kinds {sorted(kinds)}", {"capture", "encoder", "decoder", "sdr", "metadata"} <= kinds)
+    for name in ("udmabuf", "dma-heap", "io_uring", "io_uring SEND_ZC", "ktls", "v4l2", "media", "vivid"):
+        need(f"{name} is present", feature(report, name)["state"] == "present")
+    need("tsalign is absent", feature(report, "tsalign")["state"] == "absent")
+    check_formats(report)
+    check_graph(report)
+    check_streams(report, vivid)
+    check_record()
+    check_agent(report)
+    before, after = text("before"), text("after")
+    need("every device is as it was", before == after and vivid in before)
+    if before != after:
+        subprocess.run(["diff", DIR / "before", DIR / "after"], check=False)
+    one = load("one")
+    need("one camera by its entity", len(one["streams"]) == 1)
+    need("a camera that is not there", code("none") == 8 and "no such camera" in text("none.err"))
+    shown = text("text")
+    for part in ("declared monotonic; measured: monotonic (agrees)", "rung S1", "suggested for agent.conf", vivid):
+        need(f"the text says '{part}'", part in shown)
+    check_probe()
+    check_access(vivid)
+
+
+def check_bare():
+    report = load("plain")
+    need("no module: incomplete, exit code 8", code("plain") == 8 and not report["complete"])
+    need("no module: no video device", lacks(report, "no video device"))
+    need("no module: nothing is made up", not report["devices"] and not report["streams"]
+         and report["suggested"] is None)
+    need("no module: vivid's option is named", "CONFIG_VIDEO_VIVID" in feature(report, "vivid")["remedy"]
+         and feature(report, "vivid")["state"] == "absent")
+
+
+def check_old():
+    report = load("plain")
+    need("6.1: udmabuf is absent, and CONFIG_UDMABUF named", feature(report, "udmabuf")["state"] == "absent"
+         and "CONFIG_UDMABUF" in feature(report, "udmabuf")["remedy"])
+    stream = report["streams"][0]
+    need(f"6.1: the camera streams from rung S3: {stream.get('error', '')}",
+         stream["measured"] and stream["measured"]["rung"] in ("S3", "S4"))
+
+
+def check_host():
+    report = load("plain")
+    cameras = [d for d in report["devices"] if d["kind"] == "capture"]
+    need("host: a report", said(report) and report["machine"]["kernel"])
+    need("host: an exit code that fits", code("plain") == (0 if report["complete"] else 8))
+    if not cameras:
+        need("host: no camera is told", code("plain") == 8 and lacks(report, "no video device"))
+
+
+{"uml": check_uml, "bare": check_bare, "qemu-6.1": check_old, "host": check_host}[WORLD]()
+sys.exit(1 if bad else 0)

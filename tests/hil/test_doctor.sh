@@ -1,0 +1,126 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# kvsctl doctor and the media controller on real kernels: what it reports is
+# what v4l2-ctl, media-ctl and sysfs say, what it names as missing is missing,
+# and every device is left as it was. O=build: where the programs are.
+# Arguments: worlds of uml bare qemu-6.1 host; default: all.
+set -eu
+
+doctor() {
+	# doctor NAME ARG...: its JSON and exit code
+	name=$1
+	shift
+	code=0
+	"$O/kvsctl" doctor --json "$@" >"/out/$name.json" 2>"/out/$name.err" || code=$?
+	echo "$code" >"/out/$name.code"
+}
+
+state() {
+	# What the devices are set to, without what their drivers change.
+	for n in /dev/video*; do
+		echo "== $n"
+		v4l2-ctl -d "$n" --all 2>&1 | grep -v 'volatile\|read-only'
+	done
+	for n in /dev/media*; do
+		media-ctl -d "$n" -p
+	done
+}
+
+if [ "${1:-}" = inside ]; then
+	O=$2
+	probe=$O/tests/media_probe
+	cd /tmp
+	if [ "$3" != uml ]; then
+		doctor plain --seconds 1
+		exit 0
+	fi
+	echo very-secret-host >/proc/sys/kernel/hostname
+	AWS_SECRET_ACCESS_KEY=very-secret-key
+	export AWS_SECRET_ACCESS_KEY
+	cat /sys/class/video4linux/*/name | sort >/out/names
+	for n in /dev/video*; do
+		v4l2-ctl -d "$n" --list-formats-ext --list-formats-meta >"/out/formats.$(basename "$n")" 2>&1
+		v4l2-ctl -d "$n" --list-ctrls | grep -c 0x >"/out/ctrls.$(basename "$n")" || :
+	done
+	for n in /dev/media*; do
+		media-ctl -d "$n" -p >"/out/topology.$(basename "$n")"
+	done
+	vivid=$(grep -l vivid-000-vid-cap /sys/class/video4linux/*/name)
+	vivid=/dev/$(basename "$(dirname "$vivid")")
+	echo "$vivid" >/out/vivid
+	v4l2-ctl -d "$vivid" -p 25 >/dev/null
+	# Stamps of the start; those of the end vivid makes ahead of time.
+	v4l2-ctl -d "$vivid" -c timestamp_source=1
+	state >/out/before
+	doctor all --seconds 2 --record /out/record.tar
+	state >/out/after
+	doctor one "Scaler" --seconds 1
+	doctor none no-such-camera
+	"$O/kvsctl" doctor "$vivid" --seconds 1 >/out/text 2>&1 || :
+
+	# A pipeline whose pads do not agree, then do, and are put back.
+	media=/dev/$(basename "$(dirname "$(grep -il vimc /sys/bus/media/devices/*/model)")")
+	raw=$("$probe" match "Raw Capture 0" | sed 's/.*"path": "\(.*\)"}/\1/')
+	v4l2-ctl -d "$raw" -v width=320,height=240,pixelformat=RGGB
+	pads="'Sensor A':0 [fmt:SRGGB8_1X8/320x240]
+		, 'Debayer A':0 [fmt:SRGGB8_1X8/320x240]
+		, 'Debayer A':1 [fmt:RGB888_1X24/320x240]
+		, 'Scaler':0 [fmt:RGB888_1X24/320x240 crop:(0,0)/160x120]
+		, 'Scaler':1 [fmt:RGB888_1X24/320x240]"
+	media-ctl -d "$media" -p >/out/graph.before
+	{
+		"$probe" stream - - Scaler RGB3 320x240 5 || :
+		"$probe" stream - "$pads" "Debayer A" RGB3 320x240 5 || :
+		"$probe" stream - "'Sensor A':0 [fmt:SRGGB8_1X8/9999x9999]" Scaler RGB3 320x240 5 || :
+		"$probe" stream "'Sensor A':0->'Debayer A':0[0]" - Scaler RGB3 320x240 5 || :
+		for t in "Raw Capture 0" "Sensor B" "RGB/YUV Capture" "Debayer A" vivid "$vivid"; do
+			"$probe" match "$t" || :
+		done
+	} >/out/probe.json
+	media-ctl -d "$media" -p >/out/graph.after
+	"$probe" stream "'Debayer A':1->'Scaler':0[0], 'Debayer B':1->'Scaler':0[1]" \
+		- "Debayer A" RGB3 320x240 1 >>/out/probe.json || :
+	media-ctl -d "$media" -p >/out/graph.switched
+
+	# Who may open it: nobody, then the group.
+	chgrp video "$vivid"
+	chmod 660 "$vivid"
+	nobody="setpriv --reuid 65534 --regid 65534"
+	code=0
+	$nobody --clear-groups "$O/kvsctl" doctor --json >/out/nobody.json 2>/dev/null || code=$?
+	echo "$code" >/out/nobody.code
+	code=0
+	$nobody --groups video "$O/kvsctl" doctor --json --seconds 1 >/out/group.json 2>/dev/null || code=$?
+	echo "$code" >/out/group.code
+	exit 0
+fi
+
+here=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$here"
+O=$(cd "${O:-build}" && pwd)
+export O
+for p in "$O/kvsctl" "$O/tests/media_probe"; do
+	[ -x "$p" ] || { echo "no $p: make first" >&2; exit 1; }
+done
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+bad=0
+
+for world in ${*:-uml bare qemu-6.1 host}; do
+	echo "== $world"
+	mkdir "$out/$world"
+	case $world in
+	uml) tests/hil/guest run --engine uml --mem 768M --timeout 180 --out "$out/$world" \
+		--modules "vivid n_devs=1,vicodec,vimc" -- sh tests/hil/test_doctor.sh inside "$O" uml ;;
+	bare) tests/hil/guest run --engine uml --timeout 60 --out "$out/$world" \
+		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;
+	qemu-6.1) tests/hil/guest run --engine qemu-6.1 --timeout 240 --out "$out/$world" \
+		--modules "vivid n_devs=1" -- sh tests/hil/test_doctor.sh inside "$O" qemu-6.1 ;;
+	host)
+		code=0
+		"$O/kvsctl" doctor --json --seconds 1 >"$out/host/plain.json" || code=$?
+		echo "$code" >"$out/host/plain.code" ;;
+	esac
+	O=$O python3 tests/hil/doctor_check.py "$world" "$out/$world" || bad=1
+done
+exit $bad
