@@ -5,6 +5,7 @@
  * what can be used again works.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #include <capture/device.h>
 #include <capture/encoder.h>
+#include <capture/settings.h>
 #include <capture/source.h>
 
 #include "base/macros.h"
@@ -88,6 +90,82 @@ static int stream_operation(void)
 	assert_int_equal(r, 0);
 	(void)capture_source_close(s);
 	return r;
+}
+
+/* Everything that can be set, and all of it put back. */
+static int settings_operation(void)
+{
+	static const struct capture_control_setting controls[] = {
+		{.name = "brightness", .value = 45},
+		{.name = "test_pattern", .item = "walking_1s"},
+	};
+	static const struct capture_rect crop = {16, 8, 96, 64};
+	const struct capture_settings settings = {
+		.set_input = true,
+		.input = FAKE_INPUT_HDMI,
+		.timings = CAPTURE_TIMINGS_AUTO,
+		.controls = controls,
+		.control_count = ARRAY_SIZE(controls),
+		.crop = &crop,
+		.compose = &crop,
+	};
+	struct capture_source_config config = {
+		.path = "/dev/video0",
+		.rate_num = 15,
+		.rate_den = 1,
+		.borrow_max = 1,
+		.settings = &settings,
+	};
+	struct fake_state before = fake_v4l2_state(camera);
+	struct fake_state after;
+	struct capture_source *s;
+	int r;
+
+	r = capture_source_open(sys_fault(), &config, &s);
+	if (r < 0)
+		return r;
+	r = run_stream(s);
+	assert_int_equal(r, 0);
+	r = capture_source_restore(s);
+	(void)capture_source_close(s);
+	after = fake_v4l2_state(camera);
+	/* It was told when it is not as it was. */
+	if (r == 0)
+		assert_memory_equal(&after, &before, sizeof(after));
+	return r > 0 ? -EIO : r;
+}
+
+static int control_operation(void)
+{
+	struct capture_control_list *list;
+	int r;
+
+	r = capture_control_list_new(sys_fault(), "/dev/video0", &list);
+	if (r < 0)
+		return r;
+	/* -EINVAL is how the list ends. */
+	assert_true(list->count > 0 || sys_fault_fired());
+	(void)capture_control_list_free(list);
+	return 0;
+}
+
+static int data_operation(void)
+{
+	struct capture_source_config config = {.path = "/dev/video2"};
+	struct capture_source *s;
+	int i;
+	int r;
+
+	for (i = 2; i < 4; i++) {
+		config.path = i == 2 ? "/dev/video2" : "/dev/video3";
+		config.sample_rate = i == 2 ? 2400000 : 0;
+		r = capture_source_open(sys_fault(), &config, &s);
+		if (r < 0)
+			return r;
+		assert_int_equal(run_stream(s), 0);
+		(void)capture_source_close(s);
+	}
+	return 0;
 }
 
 static int device_operation(void)
@@ -179,11 +257,18 @@ static int m2m_operation(void)
 
 static void begin(void)
 {
+	int fd;
+
 	fake_v4l2_reset();
 	sys_fault_reset();
 	sys_fault_wrap(fake_v4l2_ops());
 	camera = fake_v4l2_add(FAKE_CAMERA);
 	device = fake_v4l2_add(FAKE_ENCODER);
+	(void)fake_v4l2_add(FAKE_RADIO);
+	(void)fake_v4l2_add(FAKE_METADATA);
+	/* The first open gives the camera its format. */
+	fd = fake_v4l2_ops()->openat(AT_FDCWD, "/dev/video0", O_RDWR, 0);
+	(void)fake_v4l2_ops()->close(fd);
 }
 
 static void check_nothing_left(void)
@@ -204,6 +289,13 @@ static void world_exported(void)
 	fake_v4l2_udmabuf(false);
 }
 
+static void world_heap(void)
+{
+	fake_v4l2_udmabuf(false);
+	fake_v4l2_heap(true);
+	camera->no_export = true;
+}
+
 static void world_plain(void)
 {
 	camera->no_import = true;
@@ -213,7 +305,8 @@ static void world_plain(void)
 	device->no_stop = true;
 }
 
-static void (*const worlds[])(void) = {world_best, world_exported, world_plain};
+static void (*const worlds[])(void) = {world_best, world_exported, world_heap,
+				       world_plain};
 
 static void sweep_one(int (*operation)(void), void (*world)(void), int err)
 {
@@ -261,6 +354,19 @@ static void stream_survives_any_failed_call(void **state)
 	sweep(stream_operation);
 }
 
+static void settings_survive_any_failed_call(void **state)
+{
+	(void)state;
+	sweep(settings_operation);
+	sweep(control_operation);
+}
+
+static void radio_and_metadata_survive_any_failed_call(void **state)
+{
+	(void)state;
+	sweep(data_operation);
+}
+
 static void m2m_survives_any_failed_call(void **state)
 {
 	(void)state;
@@ -306,6 +412,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(devices_survive_any_failed_call),
 		cmocka_unit_test(stream_survives_any_failed_call),
+		cmocka_unit_test(settings_survive_any_failed_call),
+		cmocka_unit_test(radio_and_metadata_survive_any_failed_call),
 		cmocka_unit_test(m2m_survives_any_failed_call),
 #if HAVE_OPENH264
 		cmocka_unit_test(software_survives_any_failed_call),

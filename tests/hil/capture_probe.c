@@ -345,7 +345,8 @@ static int capture_one(const struct options *o, enum capture_rung rung)
 	int r;
 
 	r = open_stream(o, rung, &s);
-	if (r == -EOPNOTSUPP && rung != CAPTURE_RUNG_AUTO) {
+	if (r == -EOPNOTSUPP && rung != CAPTURE_RUNG_AUTO &&
+	    !o->error.name[0]) {
 		printf("{\"asked\": \"%s\", \"rung\": null}\n",
 		       capture_rung_name(rung));
 		return 0;

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""capture_matrix.py PROBE: the guest's half of test_capture_matrix.sh."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+PROBE = sys.argv[1]
+RUNGS = ["S1", "S3", "S4", "S5"]
+FRAMES = 6
+FLAG_STAMPED, FLAG_COPY = 0x8, 0x10
+bad = 0
+
+
+def need(what, ok, detail=""):
+    global bad
+    bad += not ok
+    print("ok" if ok else "not ok", "-", what, "" if ok else detail, flush=True)
+
+
+def run(*args, check=True):
+    p = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=60)
+    if check and p.returncode:
+        raise RuntimeError(f"{' '.join(args)}: {p.stdout}")
+    return p.stdout
+
+
+def probe(*args):
+    lines = [json.loads(line) for line in run(PROBE, *args, check=False).splitlines() if line.startswith("{")]
+    return lines[-1] if lines else {}
+
+
+def load(**parameters):
+    run("/sbin/modprobe", "-r", "vivid")
+    run("/sbin/modprobe", "vivid", "n_devs=1", *(f"{k}={v}" for k, v in parameters.items()))
+
+
+def node(capability, pattern="/dev/video*"):
+    """The first node whose own capabilities (not the whole device's) have this."""
+    for path in sorted(glob.glob(pattern)):
+        info = run("v4l2-ctl", "-d", path, "--info", check=False)
+        own = info.split("Device Caps", 1)[-1].split("Media Driver")[0]
+        if capability in own:
+            return path
+    raise RuntimeError(f"no {capability} node")
+
+
+def settled(path):
+    """All that can be set, without what changes by itself: volatile, read-only, counters."""
+    text = run("v4l2-ctl", "-d", path, "--all", "-L", check=False)
+    return [line.split("flags=")[0].rstrip() for line in text.splitlines()
+            if "volatile" not in line and "read-only" not in line and "inactive" not in line]
+
+
+def still(camera):
+    """A picture that does not move, with no counters in it."""
+    run("v4l2-ctl", "-d", camera, "-c", "osd_text_mode=2")
+
+
+def reference(camera, fourcc, width, height, directory):
+    """What v4l2-ctl, which shares nothing with us, reads."""
+    path = os.path.join(directory, "reference")
+    run("v4l2-ctl", "-d", camera, f"--set-fmt-video=width={width},height={height},pixelformat={fourcc}")
+    run("v4l2-ctl", "-d", camera, "-p", "30", check=False)  # of single-planar nodes alone: haste, no more
+    run("v4l2-ctl", "-d", camera, "--stream-mmap=4", "--stream-skip=1", "--stream-count=1", f"--stream-to={path}")
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def expected_rung(asked, contiguous):
+    # Scattered pages are of no use to memory that must be contiguous.
+    return None if contiguous and asked in ("S1", "S4") else asked
+
+
+def check_run(name, got, rung, frames=FRAMES):
+    need(f"{name}: rung {rung}", got.get("rung") == rung, got)
+    if not rung or "frames" not in got:
+        return False
+    need(f"{name}: {frames} frames, none bad", got["frames"] == frames and
+         not got["errors"] + got["short"] + got["dropped"] + got["stale"] + got["stamps"], got)
+    need(f"{name}: no copy, no byte touched", not got["copies"] and not got["touched"] and
+         not got["flags"] & (FLAG_COPY | FLAG_STAMPED), got)
+    need(f"{name}: stamps rise, by the monotonic clock", got["rising"] and got["clock"] == "monotonic", got)
+    need(f"{name}: dma-bufs", got["dmabuf"] == (rung != "S5"), got)
+    need(f"{name}: all is put back", got["not_restored"] == 0, got)
+    return True
+
+
+def check_pictures(name, camera, formats, contiguous, directory):
+    raw = os.path.join(directory, "raw")
+    for fourcc in formats:
+        wanted = reference(camera, fourcc, 640, 480, directory)
+        # What the source must set and put back: another format.
+        run("v4l2-ctl", "-d", camera, "--set-fmt-video=width=320,height=180,pixelformat=" +
+            ("NV21" if fourcc != "NM12" else "NM21"))
+        for asked in RUNGS:
+            what = f"{name} {fourcc.strip()} {asked}"
+            before = settled(camera)
+            got = probe("capture", "--device", camera, "--format", fourcc, "--rung", asked,
+                        "--frames", str(FRAMES), "--raw", raw)
+            if check_run(what, got, expected_rung(asked, contiguous)):
+                with open(raw, "rb") as f:
+                    frames = f.read()
+                need(f"{what}: as v4l2-ctl reads it, to the byte", len(wanted) > 640 * 480 and
+                     frames == wanted * FRAMES, f"{len(frames)} bytes of {len(wanted)}")
+            need(f"{what}: the device is as it was", settled(camera) == before,
+                 set(before) ^ set(settled(camera)))
+
+
+def check_radio(name, contiguous, directory):
+    radio = node("SDR Capture", "/dev/swradio*")
+    raw = os.path.join(directory, "raw")
+    for asked in RUNGS:
+        what = f"{name} SDR {asked}"
+        got = probe("capture", "--device", radio, "--as-is", "--rung", asked, "--frames", "3", "--raw", raw)
+        if not check_run(what, got, expected_rung(asked, contiguous), 3):
+            continue
+        need(f"{what}: CU08 at 300 kHz", got["fourcc"] == "CU08" and got["sample_rate"] == 300000 and
+             got["sample_bytes"] == 2 and got["media"] == 1, got)
+        with open(raw, "rb") as f:
+            samples = f.read()
+        # An FM carrier: each sample lies on a circle around 127, of vivid's radius of 127.
+        radii = [((samples[i] - 127) ** 2 + (samples[i + 1] - 127) ** 2) ** 0.5 for i in range(0, len(samples), 2)]
+        need(f"{what}: all samples are of the carrier", len(samples) == 3 * got["bytes"] and
+             all(125.5 < r < 129.5 for r in radii), f"{len(samples)} {min(radii)}..{max(radii)}")
+        need(f"{what}: it turns", len(set(samples)) > 100)
+
+
+def check_metadata(name, contiguous, directory):
+    meta = node("Metadata Capture")
+    raw = os.path.join(directory, "raw")
+    for asked in RUNGS:
+        what = f"{name} metadata {asked}"
+        got = probe("capture", "--device", meta, "--as-is", "--rung", asked, "--frames", "3", "--raw", raw)
+        # One page is contiguous whoever gives it.
+        rung = got.get("rung")
+        if not contiguous or rung:
+            rung = asked
+        if not check_run(what, got, rung, 3):
+            continue
+        with open(raw, "rb") as f:
+            records = f.read()
+        size = len(records) // 3
+        # struct uvc_meta_buf: ns, sof, length, flags; vivid counts 30 sof a frame.
+        sofs = [int.from_bytes(records[i * size + 8:i * size + 10], sys.byteorder) for i in range(3)]
+        need(f"{what}: records of consecutive frames", size >= 12 and got["media"] == 2 and
+             sofs == [30 * (got["sequence"] + i) for i in range(3)], f"{size} {sofs} {got}")
+
+
+def check_settings(camera, directory):
+    before = settled(camera)
+    # vivid's fourth input, HDMI, has brightness from 384 on.
+    got = probe("capture", "--device", camera, "--input", "3", "--timings", "--as-is", "--frames", "3",
+                "--rung", "S1", "--set", "brightness=400", "--set", "test_pattern=4", "--crop", "64,32,640x480")
+    check_run("HDMI, timings, crop, controls", got, "S1", 3)
+    need("the signal is there", got.get("signal") == "ok", got)
+    need("input, timings, crop, controls are put back", settled(camera) == before,
+         set(before) ^ set(settled(camera)))
+    for option, name, error in (("no_such_control=1", "no_such_control", "No such device or address"),
+                                ("brightness=256", "brightness", "Numerical result out of range"),
+                                ("button=1", "button", "Operation not supported"),
+                                ("test_pattern=99", "test_pattern", "Numerical result out of range")):
+        got = probe("capture", "--device", camera, "--frames", "1", "--rung", "S1", "--set", option)
+        need(f"{option} is refused by name", got == {"failed": name, "error": error}, got)
+    need("and nothing is changed", settled(camera) == before)
+
+
+def check_borrow(camera, directory):
+    raw = os.path.join(directory, "raw")
+    wanted = reference(camera, "YUYV", 640, 480, directory)
+    for rung in RUNGS:
+        got = probe("capture", "--device", camera, "--format", "YUYV", "--frames", "12", "--rung", rung,
+                    "--borrow", "1", "--hold", "3", "--raw", raw)
+        need(f"slow user, {rung}: copies, nothing dropped", got.get("copies", 0) >= 6 and
+             got.get("frames") == 12 and got["touched"] == 2 * got["copies"] * 640 * 480 * 2 and
+             not got["dropped"], got)
+        with open(raw, "rb") as f:
+            need(f"slow user, {rung}: copies are as v4l2-ctl reads it", f.read() == wanted * 12)
+
+
+def receiver(camera, controls):
+    """Sets what is at the HDMI input, which is another one's state to vivid."""
+    run("v4l2-ctl", "-d", camera, "-i", "3")
+    run("v4l2-ctl", "-d", camera, "-c", controls)
+    run("v4l2-ctl", "-d", camera, "-i", "0")
+
+
+def check_source_change(camera):
+    """The receiver's signal goes, or becomes another one, while frames come."""
+    receiver(camera, "dv_timings_signal_mode=0")  # so that vivid's flags have settled
+    for what, controls, error in (("no signal", "dv_timings_signal_mode=1", "Link has been severed"),
+                                  ("no lock", "dv_timings_signal_mode=2", "Link has been severed"),
+                                  ("another size", "dv_timings=2,dv_timings_signal_mode=4", "Stale file handle")):
+        before = settled(camera)
+        p = subprocess.Popen([PROBE, "capture", "--device", camera, "--input", "3", "--timings", "--as-is", "--rung", "S1",
+                              "--frames", "100000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            p.communicate(timeout=2)
+            need(f"{what}: runs until then", False)
+        except subprocess.TimeoutExpired:
+            pass
+        run("v4l2-ctl", "-d", camera, "-c", controls)
+        try:
+            out = p.communicate(timeout=20)[0]
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out = p.communicate()[0] + "still running"
+        need(f"{what}: dequeue says {error}", f'"error": "{error}"' in out, out)
+        if what != "another size":  # the timings that are found are then the new ones
+            got = probe("capture", "--device", camera, "--input", "3", "--timings", "--as-is", "--frames", "1", "--rung", "S1")
+            need(f"{what}: so does the next open", got.get("failed") == "timings" and got.get("error") in
+                 ("Link has been severed", "No locks available"), got)
+        receiver(camera, "dv_timings=0,dv_timings_signal_mode=0")
+        need(f"{what}: the device is as it was", settled(camera) == before, set(before) ^ set(settled(camera)))
+
+
+def compliance(camera):
+    text = run("v4l2-compliance", "-d", camera, check=False)
+    return text.strip().splitlines()[-1] if text.strip() else ""
+
+
+def main():
+    directory = tempfile.mkdtemp()
+    for allocators, hints, planes in ((0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 1)):
+        load(allocators=allocators, cache_hints=hints, multiplanar=planes)
+        camera = node("Video Capture")
+        still(camera)
+        name = f"{'dma-contig' if allocators else 'vmalloc'}{', hints' if hints else ''}"
+        check_pictures(name, camera, ["NM12", "Y16 "] if planes == 2 else ["NV12", "YUYV", "Y16 "], bool(allocators), directory)
+        check_radio(name, bool(allocators), directory)
+        check_metadata(name, bool(allocators), directory)
+    load()
+    camera = node("Video Capture")
+    first = compliance(camera)
+    still(camera)
+    check_settings(camera, directory)
+    check_borrow(camera, directory)
+    check_source_change(camera)
+    need(f"v4l2-compliance says the same as before: {first}", first.startswith("Total for vivid") and
+         compliance(camera) == first, compliance(camera))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
