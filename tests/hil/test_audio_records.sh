@@ -1,0 +1,14 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Sources that are no cameras, on a real kernel: audio through snd-aloop,
+# records by tty, pipe and UDP, scans of an industrial I/O device.
+# O=build: where the programs are.
+set -eu
+here=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$here"
+O=$(cd "${O:-build}" && pwd)
+export O
+[ -x "$O/tests/source_probe" ] || { echo "no $O/tests/source_probe: make first" >&2; exit 1; }
+exec tests/hil/guest run --engine uml --timeout 240 \
+	--modules "snd-aloop,iio_dummy,iio-trig-hrtimer" -- \
+	python3 tests/hil/audio_records_check.py "$O/tests/source_probe"
