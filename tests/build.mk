@@ -68,6 +68,9 @@ test_programs :=
 # What libcapture does on this kernel; run in a guest (tests/hil/guest)
 test_programs += capture_probe
 capture_probe_src := tests/hil/capture_probe.c
+# A supervised source against what vivid can inject
+test_programs += supervise_probe
+supervise_probe_src := tests/hil/supervise_probe.c
 # Camera to M2M encoder, with every control, and what became of each frame
 test_programs += encoder_probe
 encoder_probe_src := tests/hil/encoder_probe.c

@@ -607,6 +607,13 @@ static void close_descriptors(struct supervisor *s)
 	sys_close(s->base.sys, &s->epoll_fd);
 }
 
+static void destroy(struct supervisor *s)
+{
+	close_descriptors(s);
+	(void)capture_settings_free(s->settings);
+	free(s);
+}
+
 void supervisor_frame_back(struct supervisor *s, uint32_t open)
 {
 	s->out--;
@@ -616,7 +623,7 @@ void supervisor_frame_back(struct supervisor *s, uint32_t open)
 		s->inner_out--;
 	}
 	if (s->state == SUPERVISOR_CLOSED && !s->out)
-		free(s);
+		destroy(s);
 	else if (s->state == SUPERVISOR_RUNNING)
 		(void)watch(s); /* else the timer wakes its user */
 }
@@ -646,7 +653,7 @@ static int sup_start(struct capture_source *source)
 	struct supervisor *s = self(source);
 	int r;
 
-	if (s->state != SUPERVISOR_OFF)
+	if (s->state != SUPERVISOR_OFF || s->restored)
 		return -EBUSY;
 	tick(s);
 	if (s->inner) {
@@ -674,7 +681,7 @@ static void sup_close(struct capture_source *source)
 	supervisor_fini_blank(s);
 	s->state = SUPERVISOR_CLOSED;
 	if (!s->out)
-		free(s);
+		destroy(s);
 }
 
 static int sup_fd(const struct capture_source *source)
@@ -688,6 +695,35 @@ static enum capture_signal sup_signal(struct capture_source *source)
 
 	return s->inner ? capture_source_signal(s->inner)
 			: CAPTURE_SIGNAL_UNKNOWN;
+}
+
+static int sup_set_control(struct capture_source *source,
+			   const struct capture_control_setting *setting)
+{
+	struct supervisor *s = self(source);
+
+	return s->inner ? capture_source_set_control(s->inner, setting)
+			: -ENODEV;
+}
+
+static int sup_get_control(struct capture_source *source,
+			   const struct capture_control_setting *setting,
+			   int64_t *ret_value)
+{
+	struct supervisor *s = self(source);
+
+	return s->inner ? capture_source_get_control(s->inner, setting,
+						     ret_value)
+			: -ENODEV;
+}
+
+static int sup_restore(struct capture_source *source)
+{
+	struct supervisor *s = self(source);
+
+	(void)sup_stop(source); /* it is to be closed */
+	s->restored = true;
+	return s->inner ? capture_source_restore(s->inner) : -ENODEV;
 }
 
 static void sup_stats(const struct capture_source *source,
@@ -710,6 +746,9 @@ static const struct source_ops supervisor_ops = {
 	.fd = sup_fd,
 	.stats = sup_stats,
 	.signal = sup_signal,
+	.set_control = sup_set_control,
+	.get_control = sup_get_control,
+	.restore = sup_restore,
 };
 
 int capture_supervisor_stats(const struct capture_source *source,
@@ -757,6 +796,7 @@ static int setup(struct supervisor *s,
 		r = supervisor_open_inner(s, &inner);
 	if (r < 0)
 		return r;
+	s->config.source.settings = s->settings;
 	adopt(s, inner);
 	s->base.format = *capture_source_format(inner);
 	supervisor_init_blank(s);
@@ -782,8 +822,7 @@ int supervisor_open_by(const struct sys_ops *sys,
 	supervisor_init_frames(s);
 	r = setup(s, config);
 	if (r < 0) {
-		close_descriptors(s);
-		free(s);
+		destroy(s);
 		return r;
 	}
 	*ret_source = &s->base;

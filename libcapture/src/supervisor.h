@@ -40,6 +40,7 @@ struct supervisor {
 	char match[CAPTURE_SUPERVISOR_PATH_BYTES];
 	char label[CAPTURE_SUPERVISOR_LABEL_BYTES];
 	uint32_t fourccs[CAPTURE_SUPERVISED_FOURCCS_MAX];
+	struct capture_settings *settings; /* NULL: none */
 	source_open_fn *open;
 
 	enum supervisor_state state;
@@ -52,6 +53,7 @@ struct supervisor {
 	uint64_t check_ns;	  /* ask for the signal; UINT64_MAX: never */
 	bool starved;		  /* all buffers were out since last_ns */
 	bool restarted;		  /* once, and not stable since */
+	bool restored;		  /* by the user: to be closed */
 	bool gone;		  /* UNPLUGGED was told */
 	enum capture_signal lost; /* OK: no loss was told */
 	uint64_t random;	  /* of the jitter */
@@ -105,7 +107,10 @@ int supervisor_open_by(const struct sys_ops *sys,
 
 /* --- supervisor_setup.c ------------------------------------------------- */
 
-/* Checks @config and copies it. Return: 0 or -EINVAL. */
+/*
+ * Checks @config and copies it, save that its settings are still the user's.
+ * Return: 0, -EINVAL or -ENOMEM.
+ */
 int supervisor_configure(struct supervisor *s,
 			 const struct capture_supervisor_config *config)
 	MUST_CHECK;

@@ -98,7 +98,11 @@ int supervisor_configure(struct supervisor *s,
 	r = take_times(&s->config);
 	if (r == 0)
 		r = copy_texts(s);
-	return r < 0 ? r : copy_fourccs(s);
+	if (r == 0)
+		r = copy_fourccs(s);
+	if (r == 0 && config->source.settings)
+		r = capture_settings_dup(config->source.settings, &s->settings);
+	return r;
 }
 
 /* --- finding the node --------------------------------------------------- */
@@ -185,9 +189,16 @@ void supervisor_add_stats(struct capture_source_stats *sum,
 	sum->frames_short += from->frames_short;
 	sum->frames_lost += from->frames_lost;
 	sum->frames_skipped += from->frames_skipped;
+	sum->frames_stale += from->frames_stale;
+	sum->frames_dropped += from->frames_dropped;
+	sum->stamps_backward += from->stamps_backward;
+	sum->stamps_bad += from->stamps_bad;
+	sum->sequence_errors += from->sequence_errors;
 	sum->copies += from->copies;
 	sum->bytes_touched += from->bytes_touched;
 	sum->requeue_errors += from->requeue_errors;
+	sum->bytes_skipped += from->bytes_skipped;
+	sum->overruns += from->overruns;
 }
 
 /* splitmix64: any seed will do, zero included. */

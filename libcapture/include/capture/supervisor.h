@@ -105,7 +105,11 @@ enum capture_blank {
 };
 
 struct capture_supervisor_config {
-	/* Copied, save @settings, which must outlive the supervisor. */
+	/*
+	 * Copied, with its settings, which each open makes again; but
+	 * settings->error is written by the first open alone. A control that
+	 * was set later (capture_source_set_control()) is lost with an open.
+	 */
 	struct capture_source_config source;
 	/*
 	 * How to find the node again, as its path may change: the first rule
@@ -164,7 +168,7 @@ struct capture_supervisor_config {
  * closed inner source are valid until their last unref.
  *
  * Return: as capture_source_open(), or -EINVAL (bounds of @config), or the
- * errno of epoll_create, timerfd_create or @resolve.
+ * errno of epoll_create1, epoll_ctl, timerfd_create or @resolve.
  */
 CAPTURE_API int
 capture_supervisor_open(const struct sys_ops *sys,
