@@ -372,7 +372,9 @@ def agent(directory):
 
     with open(path("report.json"), encoding="utf-8") as f:
         report = json.load(f)
-    raw = list(raw_frames(report["format"], 640, 480, path("tap/raw")))
+    (source,), (sent,) = report["sources"], report["streams"]
+    report = {**source, **source["tracks"][0], **sent}
+    raw = list(raw_frames(report["format"], 640, 480, path("tap/cam/raw")))
     need("agent: every frame became a packet", len(raw) > 30
          and report["frames_put"] == report["frames_captured"] == len(raw), report)
     need("agent: by import, no copy", report["raw_copies"] == 0, report)

@@ -21,9 +21,9 @@ if [ "${1:-}" = inside ]; then
 	AWS_SHARED_CREDENTIALS_FILE=$work/service/credentials
 	export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
 	printf '%s\n' "[service]" "endpoint = $AWS_ENDPOINT_URL" "ca_bundle = $AWS_CA_BUNDLE" \
-		"credentials = $AWS_SHARED_CREDENTIALS_FILE" "[stream]" "name = cam" \
-		"[camera]" "device = /dev/video0" "size = 640x480" "rate = 30" \
-		"[encoder]" "kind = m2m" "bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
+		"credentials = $AWS_SHARED_CREDENTIALS_FILE" "[stream cam]" "[source cam]" "kind = camera" \
+		"stream = cam" "device = /dev/video0" "size = 640x480" "rate = 30" "encoder = m2m" \
+		"bitrate = 2M" "[agent]" "stop_timeout = 100s" >"$work/agent.conf"
 	mkdir -p "$work/tap"
 	kvsd agent --config "$work/agent.conf" --duration 5s --report "$work/report.json" --tap "$work/tap" \
 		>"$work/agent.log" 2>&1 || { cat "$work/agent.log"; exit 1; }
