@@ -130,7 +130,7 @@ static int turn(struct agent *a)
 	struct pollfd fds[FDS_MAX] = {
 		{ .fd = a->stop_fd, .events = POLLIN },
 	};
-	size_t first[AGENT_SOURCES_MAX + 1];
+	size_t first[AGENT_SOURCES_MAX + 1] = { 0 };
 	uint64_t now_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
 	size_t count = 1;
 	int r;

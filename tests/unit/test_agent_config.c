@@ -69,55 +69,55 @@ static int read_config(const char *text, struct agent_config *ret,
 	return r;
 }
 
+static const char every_key[] =
+	"# a comment\n"
+	"[service]\n"
+	"endpoint = https://localhost:8443 ; and one more\n"
+	"region = eu-central-1\n"
+	"ca_bundle = /a/ca.pem\n"
+	"credentials = /a/keys\n"
+	"profile = camera\n"
+	"[source cam]\n"
+	"kind = camera\n"
+	"stream = door\n" /* whose section comes later */
+	"match = HD Webcam\n"
+	"format = YUYV\n"
+	"size = 640x480\n"
+	"rate = 30000/1001\n"
+	"  timeout = 3s\n" /* indented: no continuation */
+	"buffers = 6\n"
+	"borrow = 3\n"
+	"skip_first = 5\n"
+	"crop = 320x240+16+8\n"
+	"control.brightness = 128\n"
+	"control.exposure = -7\n"
+	"control.test_pattern = 75_colorbar\n"
+	"input = 1\n"
+	"timings = auto\n"
+	"blank = signal\n"
+	"links = 'imx219 10-0010':0 -> 'unicam-image':0 [1]\n"
+	"pads = 'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]\n"
+	"encoder = m2m\n"
+	"encoder_device = /dev/video11\n"
+	"bitrate = 2500k\n"
+	"gop = 50\n"
+	"encoder_timeout = 1s\n"
+	"[stream door]\n"
+	"name = door-1\n"
+	"create = no\n"
+	"retention = 48h\n"
+	"fragment = 1500ms\n"
+	"store = 8M\n"
+	"[agent]\n"
+	"stop_timeout = 0s\n"
+	"debug = yes\n";
+
 static void agent_config_takes_every_key(void **state)
 {
-	static const char text[] =
-		"# a comment\n"
-		"[service]\n"
-		"endpoint = https://localhost:8443 ; and one more\n"
-		"region = eu-central-1\n"
-		"ca_bundle = /a/ca.pem\n"
-		"credentials = /a/keys\n"
-		"profile = camera\n"
-		"[source cam]\n"
-		"kind = camera\n"
-		"stream = door\n" /* whose section comes later */
-		"match = HD Webcam\n"
-		"format = YUYV\n"
-		"size = 640x480\n"
-		"rate = 30000/1001\n"
-		"  timeout = 3s\n" /* indented: no continuation */
-		"buffers = 6\n"
-		"borrow = 3\n"
-		"skip_first = 5\n"
-		"crop = 320x240+16+8\n"
-		"control.brightness = 128\n"
-		"control.exposure = -7\n"
-		"control.test_pattern = 75_colorbar\n"
-		"input = 1\n"
-		"timings = auto\n"
-		"blank = signal\n"
-		"links = 'imx219 10-0010':0 -> 'unicam-image':0 [1]\n"
-		"pads = 'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]\n"
-		"encoder = m2m\n"
-		"encoder_device = /dev/video11\n"
-		"bitrate = 2500k\n"
-		"gop = 50\n"
-		"encoder_timeout = 1s\n"
-		"[stream door]\n"
-		"name = door-1\n"
-		"create = no\n"
-		"retention = 48h\n"
-		"fragment = 1500ms\n"
-		"store = 8M\n"
-		"[agent]\n"
-		"stop_timeout = 0s\n"
-		"debug = yes\n";
 	char words[AGENT_ERROR_CHARS];
-	const struct agent_source *s = &config.sources[0];
 
 	(void)state;
-	assert_int_equal(read_config(text, &config, words), 0);
+	assert_int_equal(read_config(every_key, &config, words), 0);
 	assert_string_equal(config.endpoint, "https://localhost:8443");
 	assert_string_equal(config.region, "eu-central-1");
 	assert_string_equal(config.ca_bundle, "/a/ca.pem");
@@ -131,6 +131,17 @@ static void agent_config_takes_every_key(void **state)
 	assert_int_equal(config.streams[0].fragment_ms, 1500);
 	assert_int_equal(config.streams[0].store_bytes, 8 << 20);
 	assert_int_equal(config.streams[0].track_count, 1);
+	assert_int_equal(config.stop_timeout_ns, 0);
+	assert_true(config.debug);
+}
+
+static void agent_config_takes_every_key_of_a_camera(void **state)
+{
+	const struct agent_source *s = &config.sources[0];
+	char words[AGENT_ERROR_CHARS];
+
+	(void)state;
+	assert_int_equal(read_config(every_key, &config, words), 0);
 	assert_int_equal(config.source_count, 1);
 	assert_string_equal(s->name, "cam");
 	assert_int_equal(s->kind, AGENT_CAMERA);
@@ -169,8 +180,6 @@ static void agent_config_takes_every_key(void **state)
 	assert_int_equal(s->bitrate, 2500000);
 	assert_int_equal(s->gop_frames, 50);
 	assert_int_equal(s->encoder_timeout_ns, NS_PER_S);
-	assert_int_equal(config.stop_timeout_ns, 0);
-	assert_true(config.debug);
 }
 
 static void agent_config_has_defaults(void **state)
@@ -235,195 +244,199 @@ static void agent_config_takes_every_kind(void **state)
 /* A good stream and the beginning of a source, which ends on line 4. */
 #define HEAD(kind) "[stream a]\n[source b]\nstream = a\nkind = " kind "\n"
 
+/* What is wrong, and the words that follow the file's name. */
+static const struct mistake {
+	const char *text;
+	const char *words;
+} mistakes[] = {
+	/* sections */
+	{ "\n[camara]\nrate = 1\n", ":2: [camara] unknown section "
+	  "(there are service, agent, stream NAME, source NAME)" },
+	{ "[camera]\nsize = 1x1\n", ":1: [camera] unknown section" },
+	{ "[stream]\n", ":1: [stream] has no name: [stream NAME]" },
+	{ "[source]\n", ":1: [source] has no name: [source NAME]" },
+	{ "[stream a/b]\n", ":1: [stream a/b] a name of 1 to 24" },
+	{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaa]\n",
+	  ":1: [stream aaaaaaaaaaaaaaaaaaaaaaaaa] a name of 1 to 24" },
+	{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
+	  ":1: the section's name is too long" },
+	{ "[stream a]\n[stream a]\n", ":2: [stream a] given twice" },
+	{ "[source a]\n[source a]\n", ":2: [source a] given twice" },
+	{ "[source a-view]\n", ":1: [source a-view] -view is for the "
+	  "view of a source" },
+	{ "key = value\n", ":1: key: stands in no section" },
+	{ "", ": no [source NAME]" },
+	{ "[stream a]\nname\n", ":2: neither a [section] nor a key" },
+	/* service and agent */
+	{ "[service]\nendpoint = http://a\n",
+	  ":2: [service] endpoint: not https://HOST[:PORT]" },
+	{ "[service]\nregion = a b\n", ":2: [service] region:" },
+	{ "[service]\nspeed = 1\n", ":2: [service] speed: unknown key" },
+	{ "[agent]\nstop_timeout = 1h\n", ":2: [agent] stop_timeout:" },
+	{ "[agent]\ndebug = yes\ndebug = no\n",
+	  ":3: [agent] debug: given twice" },
+	/* streams */
+	{ "[stream a]\nname = a\nname = b\n",
+	  ":3: [stream a] name: given twice" },
+	{ "[stream a]\nname = a/b\n", ":2: [stream a] name:" },
+	{ "[stream a]\nname =\n", ":2: [stream a] name:" },
+	{ "[stream a]\nfragment = 2\n", ":2: [stream a] fragment: "
+					  "'2' is not a duration" },
+	{ "[stream a]\nfragment = 20s\n",
+	  ":2: [stream a] fragment: 1000 ms to 10000 ms" },
+	{ "[stream a]\nretention = 90min\n",
+	  ":2: [stream a] retention: whole hours" },
+	{ "[stream a]\nstore = 100K\n",
+	  ":2: [stream a] store: 1M to 4G" },
+	{ "[stream a]\nstore = much\n",
+	  ":2: [stream a] store: 'much' is not a size" },
+	{ "[stream a]\ncreate = maybe\n",
+	  ":2: [stream a] create: 'maybe'" },
+	{ "[stream a]\nspeed = 1\n",
+	  ":2: [stream a] speed: unknown key" },
+	{ HEAD("camera") "\n[stream c]\n",
+	  ":6: [stream c] no source belongs to it" },
+	{ HEAD("camera") "[stream c]\nname = a\n[source d]\n"
+	  "kind = camera\nstream = c\n",
+	  ":5: [stream c] has the name of [stream a]" },
+	/* sources: values */
+	{ "[source b]\n\n\nrate = fast\n",
+	  ":4: [source b] rate: 'fast' is not a rate" },
+	{ "[source b]\nrate = 0\n", ":2: [source b] rate:" },
+	{ "[source b]\nspeed = 1\n",
+	  ":2: [source b] speed: unknown key" },
+	{ "[source b]\nkind = camera\nkind = sdr\n",
+	  ":3: [source b] kind: given twice" },
+	{ "[source b]\nkind = radar\n", ":2: [source b] kind: "
+	  "'radar' is none of camera, thermal, sdr, metadata, iio, "
+	  "records, audio, libcamera, synthetic" },
+	{ "[source b]\npattern = stripes\n", ":2: [source b] pattern: "
+	  "'stripes' is none of bars, thermal, radar, tone" },
+	{ "[source b]\nsize = 1280\n", ":2: [source b] size:" },
+	{ "[source b]\nsize = 0x10\n", ":2: [source b] size:" },
+	{ "[source b]\nformat = H.264\n", ":2: [source b] format:" },
+	{ "[source b]\nencoder = x264\n", ":2: [source b] encoder: "
+	  "'x264' is none of auto, m2m, openh264, jpeg" },
+	{ "[source b]\nview_encoder = ffv1\n", ":2: [source b] "
+	  "view_encoder: 'ffv1' is none of auto, m2m" },
+	{ "[source b]\nencoder_device = video0\n",
+	  ":2: [source b] encoder_device: a path that starts" },
+	{ "[source b]\nbitrate = 4Mbit\n", ":2: [source b] bitrate:" },
+	{ "[source b]\ngop = 0\n", ":2: [source b] gop: 1 to 1000" },
+	{ "[source b]\ntimeout = 1ms\n",
+	  ":2: [source b] timeout: 100 ms to 600000 ms" },
+	{ "[source b]\nencoder_timeout = 1h\n",
+	  ":2: [source b] encoder_timeout: 100 ms to" },
+	{ "[source b]\nsample_rate = fast\n",
+	  ":2: [source b] sample_rate: 'fast' is not a number" },
+	{ "[source b]\nchannels = 0\n",
+	  ":2: [source b] channels: 1 to 64" },
+	{ "[source b]\nframe_samples = 0\n",
+	  ":2: [source b] frame_samples: 1 to" },
+	{ "[source b]\nbuffers = 1\n",
+	  ":2: [source b] buffers: 2 to 32" },
+	{ "[source b]\nborrow = 0\n", ":2: [source b] borrow: 1 to 32" },
+	{ "[source b]\nskip_first = 9999\n",
+	  ":2: [source b] skip_first: 0 to 1000" },
+	{ "[source b]\ncrop = 640x480\n",
+	  ":2: [source b] crop: '640x480' is not WIDTHxHEIGHT+LEFT+TOP" },
+	{ "[source b]\nview = perhaps\n",
+	  ":2: [source b] view: 'perhaps' is neither yes nor no" },
+	{ "[source b]\npalette = pink\n", ":2: [source b] palette: "
+	  "'pink' is none of white-hot, black-hot, iron, rainbow" },
+	{ "[source b]\nrange = 9..9\n",
+	  ":2: [source b] range: '9..9' is neither auto nor MIN..MAX" },
+	{ "[source b]\nrange = 1..65536\n", ":2: [source b] range:" },
+	{ "[source b]\ncontrol.gain =\n",
+	  ":2: [source b] control.gain: 1 to 31 characters" },
+	{ "[source b]\ninput = 256\n", ":2: [source b] input: 0 to 255" },
+	{ "[source b]\ntimings = x\n", ":2: [source b] timings: 'x' is "
+					"none of keep, auto" },
+	{ "[source b]\nblank = x\n", ":2: [source b] blank: 'x' is none "
+				      "of no, signal, outage" },
+	{ "[source b]\nquality = 101\n",
+	  ":2: [source b] quality: 1 to 100" },
+	{ "[source b]\ntelemetry_rows = x\n",
+	  ":2: [source b] telemetry_rows: 'x' is not a number" },
+	{ "[source b]\ncontrol.gain = 1\ncontrol.gain = 2\n",
+	  ":3: [source b] control.gain: given twice" },
+	{ "[source b]\ncontrol. = 1\n",
+	  ":2: [source b] control.: a name of" },
+	{ "[source b]\ncontrol = 1\n",
+	  ":2: [source b] control: unknown key" },
+	/* sources: keys together */
+	{ "[stream a]\n[source b]\nstream = a\n",
+	  ":2: [source b] kind: is needed" },
+	{ "[stream a]\n[source b]\nkind = camera\n",
+	  ":2: [source b] stream: is needed" },
+	{ "[source b]\nkind = camera\nstream = c\n",
+	  ":3: [source b] stream: there is no [stream c]" },
+	{ HEAD("synthetic"), ":2: [source b] pattern: is needed" },
+	{ HEAD("camera") "channels = 2\n", ":5: [source b] channels: "
+	  "not of a source of kind camera" },
+	{ HEAD("camera") "pattern = bars\n",
+	  ":5: [source b] pattern: not of a source of kind camera" },
+	{ HEAD("sdr") "device = /dev/swradio0\nencoder = auto\n",
+	  ":6: [source b] encoder: not of a source of kind sdr" },
+	{ HEAD("audio") "device = hw:0\ncontrol.gain = 1\n",
+	  ":6: [source b] control: not of a source of kind audio" },
+	{ HEAD("synthetic") "pattern = tone\nrate = 5\n",
+	  ":6: [source b] rate: not of a source of kind synthetic, "
+	  "pattern tone" },
+	{ HEAD("synthetic") "pattern = bars\ndevice = /dev/video0\n",
+	  ":6: [source b] device: not of a source of kind synthetic" },
+	{ HEAD("camera") "device = video0\n",
+	  ":5: [source b] device: a path that starts with /" },
+	{ HEAD("camera") "device = /dev/video0\nmatch = x\n",
+	  ":6: [source b] match: with device: one of the two" },
+	{ HEAD("audio"), ":2: [source b] device: is needed" },
+	{ HEAD("records"), ":2: [source b] device: is needed" },
+	{ HEAD("iio"), ":2: [source b] device: is needed" },
+	{ HEAD("camera") "encoder = ffv1\n", ":5: [source b] encoder: "
+	  "for video: auto, m2m, openh264, jpeg, raw or none" },
+	{ HEAD("thermal") "encoder = openh264\n", ":5: [source b] "
+	  "encoder: for thermal: auto, ffv1 or raw" },
+	{ HEAD("audio") "device = hw:0\nencoder = m2m\n",
+	  ":6: [source b] encoder: for audio: auto, alaw, ulaw" },
+	{ HEAD("camera") "encoder = none\n",
+	  ":2: [source b] format: is needed with encoder = none" },
+	{ HEAD("camera") "encoder = openh264\n"
+	  "encoder_device = /dev/video0\n",
+	  ":6: [source b] encoder_device: only m2m has one" },
+	{ HEAD("camera") "encoder = jpeg\nencoder_timeout = 1s\n",
+	  ":6: [source b] encoder_timeout: only m2m has one" },
+	{ HEAD("camera") "quality = 9\n",
+	  ":5: [source b] quality: only jpeg has one" },
+	{ HEAD("camera") "gop = 9\nencoder = jpeg\n",
+	  ":5: [source b] gop: only auto, m2m and openh264" },
+	{ HEAD("audio") "device = hw:0\nencoder = alaw\nbitrate = 1M\n",
+	  ":7: [source b] bitrate: only auto, m2m, openh264 and aac" },
+	{ HEAD("thermal") "bitrate = 1M\n",
+	  ":5: [source b] bitrate: only with view = yes" },
+	{ HEAD("thermal") "palette = iron\nview = no\n",
+	  ":5: [source b] palette: only with view = yes" },
+	/* four tracks in one stream */
+	{ HEAD("thermal") "view = yes\n[source c]\nkind = camera\n"
+	  "stream = a\n[source d]\nkind = camera\nstream = a\n",
+	  ":11: [source d] stream: 4 tracks in [stream a]: at most 3" },
+	{ HEAD("camera") "[source c]\nkind = camera\nstream = a\n"
+	  "[source d]\nkind = thermal\nstream = a\nview = yes\n",
+	  ":10: [source d] stream: 4 tracks in [stream a]: at most 3 "
+	  "(the view is one)" },
+};
+
 static void agent_config_names_file_line_and_key(void **state)
 {
-	static const struct {
-		const char *text;
-		const char *words;
-	} bad[] = {
-		/* sections */
-		{ "\n[camara]\nrate = 1\n", ":2: [camara] unknown section "
-		  "(there are service, agent, stream NAME, source NAME)" },
-		{ "[camera]\nsize = 1x1\n", ":1: [camera] unknown section" },
-		{ "[stream]\n", ":1: [stream] has no name: [stream NAME]" },
-		{ "[source]\n", ":1: [source] has no name: [source NAME]" },
-		{ "[stream a/b]\n", ":1: [stream a/b] a name of 1 to 24" },
-		{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaa]\n",
-		  ":1: [stream aaaaaaaaaaaaaaaaaaaaaaaaa] a name of 1 to 24" },
-		{ "[stream aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
-		  ":1: the section's name is too long" },
-		{ "[stream a]\n[stream a]\n", ":2: [stream a] given twice" },
-		{ "[source a]\n[source a]\n", ":2: [source a] given twice" },
-		{ "[source a-view]\n", ":1: [source a-view] -view is for the "
-		  "view of a source" },
-		{ "key = value\n", ":1: key: stands in no section" },
-		{ "", ": no [source NAME]" },
-		{ "[stream a]\nname\n", ":2: neither a [section] nor a key" },
-		/* service and agent */
-		{ "[service]\nendpoint = http://a\n",
-		  ":2: [service] endpoint: not https://HOST[:PORT]" },
-		{ "[service]\nregion = a b\n", ":2: [service] region:" },
-		{ "[service]\nspeed = 1\n", ":2: [service] speed: unknown key" },
-		{ "[agent]\nstop_timeout = 1h\n", ":2: [agent] stop_timeout:" },
-		{ "[agent]\ndebug = yes\ndebug = no\n",
-		  ":3: [agent] debug: given twice" },
-		/* streams */
-		{ "[stream a]\nname = a\nname = b\n",
-		  ":3: [stream a] name: given twice" },
-		{ "[stream a]\nname = a/b\n", ":2: [stream a] name:" },
-		{ "[stream a]\nname =\n", ":2: [stream a] name:" },
-		{ "[stream a]\nfragment = 2\n", ":2: [stream a] fragment: "
-						  "'2' is not a duration" },
-		{ "[stream a]\nfragment = 20s\n",
-		  ":2: [stream a] fragment: 1000 ms to 10000 ms" },
-		{ "[stream a]\nretention = 90min\n",
-		  ":2: [stream a] retention: whole hours" },
-		{ "[stream a]\nstore = 100K\n",
-		  ":2: [stream a] store: 1M to 4G" },
-		{ "[stream a]\nstore = much\n",
-		  ":2: [stream a] store: 'much' is not a size" },
-		{ "[stream a]\ncreate = maybe\n",
-		  ":2: [stream a] create: 'maybe'" },
-		{ "[stream a]\nspeed = 1\n",
-		  ":2: [stream a] speed: unknown key" },
-		{ HEAD("camera") "\n[stream c]\n",
-		  ":6: [stream c] no source belongs to it" },
-		{ HEAD("camera") "[stream c]\nname = a\n[source d]\n"
-		  "kind = camera\nstream = c\n",
-		  ":5: [stream c] has the name of [stream a]" },
-		/* sources: values */
-		{ "[source b]\n\n\nrate = fast\n",
-		  ":4: [source b] rate: 'fast' is not a rate" },
-		{ "[source b]\nrate = 0\n", ":2: [source b] rate:" },
-		{ "[source b]\nspeed = 1\n",
-		  ":2: [source b] speed: unknown key" },
-		{ "[source b]\nkind = camera\nkind = sdr\n",
-		  ":3: [source b] kind: given twice" },
-		{ "[source b]\nkind = radar\n", ":2: [source b] kind: "
-		  "'radar' is none of camera, thermal, sdr, metadata, iio, "
-		  "records, audio, libcamera, synthetic" },
-		{ "[source b]\npattern = stripes\n", ":2: [source b] pattern: "
-		  "'stripes' is none of bars, thermal, radar, tone" },
-		{ "[source b]\nsize = 1280\n", ":2: [source b] size:" },
-		{ "[source b]\nsize = 0x10\n", ":2: [source b] size:" },
-		{ "[source b]\nformat = H.264\n", ":2: [source b] format:" },
-		{ "[source b]\nencoder = x264\n", ":2: [source b] encoder: "
-		  "'x264' is none of auto, m2m, openh264, jpeg" },
-		{ "[source b]\nview_encoder = ffv1\n", ":2: [source b] "
-		  "view_encoder: 'ffv1' is none of auto, m2m" },
-		{ "[source b]\nencoder_device = video0\n",
-		  ":2: [source b] encoder_device: a path that starts" },
-		{ "[source b]\nbitrate = 4Mbit\n", ":2: [source b] bitrate:" },
-		{ "[source b]\ngop = 0\n", ":2: [source b] gop: 1 to 1000" },
-		{ "[source b]\ntimeout = 1ms\n",
-		  ":2: [source b] timeout: 100 ms to 600000 ms" },
-		{ "[source b]\nencoder_timeout = 1h\n",
-		  ":2: [source b] encoder_timeout: 100 ms to" },
-		{ "[source b]\nsample_rate = fast\n",
-		  ":2: [source b] sample_rate: 'fast' is not a number" },
-		{ "[source b]\nchannels = 0\n",
-		  ":2: [source b] channels: 1 to 64" },
-		{ "[source b]\nframe_samples = 0\n",
-		  ":2: [source b] frame_samples: 1 to" },
-		{ "[source b]\nbuffers = 1\n",
-		  ":2: [source b] buffers: 2 to 32" },
-		{ "[source b]\nborrow = 0\n", ":2: [source b] borrow: 1 to 32" },
-		{ "[source b]\nskip_first = 9999\n",
-		  ":2: [source b] skip_first: 0 to 1000" },
-		{ "[source b]\ncrop = 640x480\n",
-		  ":2: [source b] crop: '640x480' is not WIDTHxHEIGHT+LEFT+TOP" },
-		{ "[source b]\nview = perhaps\n",
-		  ":2: [source b] view: 'perhaps' is neither yes nor no" },
-		{ "[source b]\npalette = pink\n", ":2: [source b] palette: "
-		  "'pink' is none of white-hot, black-hot, iron, rainbow" },
-		{ "[source b]\nrange = 9..9\n",
-		  ":2: [source b] range: '9..9' is neither auto nor MIN..MAX" },
-		{ "[source b]\nrange = 1..65536\n", ":2: [source b] range:" },
-		{ "[source b]\ncontrol.gain =\n",
-		  ":2: [source b] control.gain: 1 to 31 characters" },
-		{ "[source b]\ninput = 256\n", ":2: [source b] input: 0 to 255" },
-		{ "[source b]\ntimings = x\n", ":2: [source b] timings: 'x' is "
-						"none of keep, auto" },
-		{ "[source b]\nblank = x\n", ":2: [source b] blank: 'x' is none "
-					      "of no, signal, outage" },
-		{ "[source b]\nquality = 101\n",
-		  ":2: [source b] quality: 1 to 100" },
-		{ "[source b]\ntelemetry_rows = x\n",
-		  ":2: [source b] telemetry_rows: 'x' is not a number" },
-		{ "[source b]\ncontrol.gain = 1\ncontrol.gain = 2\n",
-		  ":3: [source b] control.gain: given twice" },
-		{ "[source b]\ncontrol. = 1\n",
-		  ":2: [source b] control.: a name of" },
-		{ "[source b]\ncontrol = 1\n",
-		  ":2: [source b] control: unknown key" },
-		/* sources: keys together */
-		{ "[stream a]\n[source b]\nstream = a\n",
-		  ":2: [source b] kind: is needed" },
-		{ "[stream a]\n[source b]\nkind = camera\n",
-		  ":2: [source b] stream: is needed" },
-		{ "[source b]\nkind = camera\nstream = c\n",
-		  ":3: [source b] stream: there is no [stream c]" },
-		{ HEAD("synthetic"), ":2: [source b] pattern: is needed" },
-		{ HEAD("camera") "channels = 2\n", ":5: [source b] channels: "
-		  "not of a source of kind camera" },
-		{ HEAD("camera") "pattern = bars\n",
-		  ":5: [source b] pattern: not of a source of kind camera" },
-		{ HEAD("sdr") "device = /dev/swradio0\nencoder = auto\n",
-		  ":6: [source b] encoder: not of a source of kind sdr" },
-		{ HEAD("audio") "device = hw:0\ncontrol.gain = 1\n",
-		  ":6: [source b] control: not of a source of kind audio" },
-		{ HEAD("synthetic") "pattern = tone\nrate = 5\n",
-		  ":6: [source b] rate: not of a source of kind synthetic, "
-		  "pattern tone" },
-		{ HEAD("synthetic") "pattern = bars\ndevice = /dev/video0\n",
-		  ":6: [source b] device: not of a source of kind synthetic" },
-		{ HEAD("camera") "device = video0\n",
-		  ":5: [source b] device: a path that starts with /" },
-		{ HEAD("camera") "device = /dev/video0\nmatch = x\n",
-		  ":6: [source b] match: with device: one of the two" },
-		{ HEAD("audio"), ":2: [source b] device: is needed" },
-		{ HEAD("records"), ":2: [source b] device: is needed" },
-		{ HEAD("iio"), ":2: [source b] device: is needed" },
-		{ HEAD("camera") "encoder = ffv1\n", ":5: [source b] encoder: "
-		  "for video: auto, m2m, openh264, jpeg, raw or none" },
-		{ HEAD("thermal") "encoder = openh264\n", ":5: [source b] "
-		  "encoder: for thermal: auto, ffv1 or raw" },
-		{ HEAD("audio") "device = hw:0\nencoder = m2m\n",
-		  ":6: [source b] encoder: for audio: auto, alaw, ulaw" },
-		{ HEAD("camera") "encoder = none\n",
-		  ":2: [source b] format: is needed with encoder = none" },
-		{ HEAD("camera") "encoder = openh264\n"
-		  "encoder_device = /dev/video0\n",
-		  ":6: [source b] encoder_device: only m2m has one" },
-		{ HEAD("camera") "encoder = jpeg\nencoder_timeout = 1s\n",
-		  ":6: [source b] encoder_timeout: only m2m has one" },
-		{ HEAD("camera") "quality = 9\n",
-		  ":5: [source b] quality: only jpeg has one" },
-		{ HEAD("camera") "gop = 9\nencoder = jpeg\n",
-		  ":5: [source b] gop: only auto, m2m and openh264" },
-		{ HEAD("audio") "device = hw:0\nencoder = alaw\nbitrate = 1M\n",
-		  ":7: [source b] bitrate: only auto, m2m, openh264 and aac" },
-		{ HEAD("thermal") "bitrate = 1M\n",
-		  ":5: [source b] bitrate: only with view = yes" },
-		{ HEAD("thermal") "palette = iron\nview = no\n",
-		  ":5: [source b] palette: only with view = yes" },
-		/* four tracks in one stream */
-		{ HEAD("thermal") "view = yes\n[source c]\nkind = camera\n"
-		  "stream = a\n[source d]\nkind = camera\nstream = a\n",
-		  ":11: [source d] stream: 4 tracks in [stream a]: at most 3" },
-		{ HEAD("camera") "[source c]\nkind = camera\nstream = a\n"
-		  "[source d]\nkind = thermal\nstream = a\nview = yes\n",
-		  ":10: [source d] stream: 4 tracks in [stream a]: at most 3 "
-		  "(the view is one)" },
-	};
 	char words[AGENT_ERROR_CHARS];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		if (read_config(bad[i].text, &config, words) != -EINVAL)
-			fail_msg("taken: %s", bad[i].text);
-		if (strncmp(words, bad[i].words, strlen(bad[i].words)) != 0)
-			fail_msg("'%s', not '%s'", words, bad[i].words);
+	for (size_t i = 0; i < ARRAY_SIZE(mistakes); i++) {
+		const struct mistake *m = &mistakes[i];
+
+		if (read_config(m->text, &config, words) != -EINVAL)
+			fail_msg("taken: %s", m->text);
+		if (strncmp(words, m->words, strlen(m->words)) != 0)
+			fail_msg("'%s', not '%s'", words, m->words);
 	}
 }
 
@@ -646,6 +659,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(agent_config_takes_every_key),
+		T(agent_config_takes_every_key_of_a_camera),
 		T(agent_config_has_defaults),
 		T(agent_config_takes_every_kind),
 		T(agent_config_names_file_line_and_key),
