@@ -41,7 +41,7 @@ store_src := $(addprefix kvsd/io/, \
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.
 producer_src := $(addprefix kvsd/io/, \
-	kvs_client.c kvs_producer.c producer_net.c)
+	kvs_client.c kvs_producer.c kvs_recorder.c producer_front.c producer_net.c)
 
 agent_src := $(addprefix kvsd/agent/, \
 	agent.c config.c config_source.c config_value.c credentials.c \

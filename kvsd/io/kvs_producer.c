@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,80 +15,27 @@
 #include "proto/names.h"
 
 #define THREAD_STACK_BYTES (256u << 10)
-#define TRACK_TEXT_BYTES_MAX 32u /* codec id and name, the service's limit */
 
 _Static_assert(KVS_TIME_BYTES == FRAME_TIME_BYTES, "the header says how many");
 _Static_assert(FRAME_TIME_BYTES <= FRAME_TIME_SEI_BYTES_MAX, "struct au");
 
 DEFINE_AUTO(kvs_producer_free, struct kvs_producer *)
 
-static _Thread_local char config_error[160];
-
-const char *kvs_config_error(void)
-{
-	return config_error;
-}
-
-static int PRINTF(1, 2) wrong(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(config_error, sizeof(config_error), fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
-
 /* --- checking the config ------------------------------------------------------ */
-
-static bool is_annexb(enum kvs_payload payload)
-{
-	return payload == KVS_PAYLOAD_H264_ANNEXB ||
-	       payload == KVS_PAYLOAD_H265_ANNEXB;
-}
-
-static int check_track(const struct kvs_track *t, size_t i)
-{
-	bool later = is_annexb(t->payload);
-
-	if (!t->codec_id || !t->codec_id[0] ||
-	    strlen(t->codec_id) > TRACK_TEXT_BYTES_MAX)
-		return wrong("tracks[%zu].codec_id: 1 to 32 bytes", i);
-	if (t->name && strlen(t->name) > TRACK_TEXT_BYTES_MAX)
-		return wrong("tracks[%zu].name: at most 32 bytes", i);
-	if (later && t->kind != KVS_TRACK_VIDEO)
-		return wrong("tracks[%zu].payload: Annex B is for video", i);
-	if (!t->codec_private && t->codec_private_bytes)
-		return wrong("tracks[%zu].codec_private: is NULL", i);
-	if (t->codec_private_bytes > MKV_CODEC_PRIVATE_BYTES_MAX)
-		return wrong("tracks[%zu].codec_private: over 1 MiB", i);
-	if (t->kind == KVS_TRACK_AUDIO && (!t->sample_rate || !t->channels))
-		return wrong("tracks[%zu].sample_rate, channels: needed", i);
-	return 0;
-}
 
 static int check_config(const struct kvs_producer_config *c)
 {
 	if (!c->stream_name || !name_stream_valid(slice_of(c->stream_name)))
-		return wrong("stream_name: 1 to 256 of a-z A-Z 0-9 _ . -");
-	if (!c->tracks || !c->track_count || c->track_count > KVS_TRACKS_MAX)
-		return wrong("track_count: 1 to %d", KVS_TRACKS_MAX);
-	if (c->fragment_ms && (c->fragment_ms < FRAGMENT_MS_MIN ||
-			       c->fragment_ms > FRAGMENT_MS_MAX))
-		return wrong("fragment_ms: %u to %u", FRAGMENT_MS_MIN,
-			     FRAGMENT_MS_MAX);
-	if (c->interleave_ms > INTERLEAVE_MS_MAX)
-		return wrong("interleave_ms: at most %u", INTERLEAVE_MS_MAX);
+		return producer_wrong("stream_name: 1 to 256 of a-z A-Z 0-9 _ . -");
 	if (c->store_bytes && (c->store_bytes < RETAIN_BYTES_MIN ||
 			       c->store_bytes > RETAIN_BYTES_MAX))
-		return wrong("store_bytes: 1 MiB to 4 GiB");
-	for (size_t i = 0; i < c->track_count; i++) {
-		int r = check_track(&c->tracks[i], i);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
+		return producer_wrong("store_bytes: 1 MiB to 4 GiB");
+	return producer_front_check(&(struct producer_front_config){
+		.tracks = c->tracks,
+		.track_count = c->track_count,
+		.fragment_ms = c->fragment_ms,
+		.interleave_ms = c->interleave_ms,
+	});
 }
 
 /* --- setting up ---------------------------------------------------------------- */
@@ -115,54 +61,18 @@ static void append_media_type(char *out, size_t size, const char *codec_id)
 	(void)snprintf(out + len, size - len, "%s%s", len ? "," : "", type);
 }
 
-static void take_track(struct kvs_producer *p, const struct kvs_track *from,
-		       struct mkv_track *t)
+static int make_front(struct kvs_producer *p,
+		      const struct kvs_producer_config *c)
 {
-	static const uint32_t types[] = {
-		[KVS_TRACK_VIDEO] = MKV_TRACK_VIDEO,
-		[KVS_TRACK_AUDIO] = MKV_TRACK_AUDIO,
-		[KVS_TRACK_DATA] = MKV_TRACK_METADATA,
-	};
-
-	memset(t, 0, sizeof(*t));
-	t->type = types[from->kind];
-	(void)snprintf(t->codec_id, sizeof(t->codec_id), "%s", from->codec_id);
-	(void)snprintf(t->name, sizeof(t->name), "%s",
-		       from->name ? from->name : "");
-	t->codec_private = from->codec_private;
-	t->codec_private_bytes = from->codec_private_bytes;
-	t->width = from->width;
-	t->height = from->height;
-	t->fourcc = from->fourcc;
-	t->bits = from->sample_bits;
-	t->rate_hz = from->sample_rate;
-	t->channels = from->channels;
-	append_media_type(p->media_type, sizeof(p->media_type), t->codec_id);
-}
-
-static int make_fragmenter(struct kvs_producer *p,
-			   const struct kvs_producer_config *c)
-{
-	struct mkv_track tracks[KVS_TRACKS_MAX];
-	bool later[KVS_TRACKS_MAX];
-	struct fragmenter_config config = {
-		.tracks = tracks,
-		.private_later = later,
+	for (size_t i = 0; i < c->track_count; i++)
+		append_media_type(p->media_type, sizeof(p->media_type),
+				  c->tracks[i].codec_id);
+	return producer_front_init(&p->front, &(struct producer_front_config){
+		.tracks = c->tracks,
 		.track_count = c->track_count,
-		.fragment_ms = c->fragment_ms ? c->fragment_ms :
-						FRAGMENT_MS_DEFAULT,
-		.interleave_ms = c->interleave_ms ? c->interleave_ms :
-						    INTERLEAVE_MS_DEFAULT,
-	};
-
-	for (size_t i = 0; i < c->track_count; i++) {
-		take_track(p, &c->tracks[i], &tracks[i]);
-		p->payload[i] = c->tracks[i].payload;
-		later[i] = is_annexb(p->payload[i]) &&
-			   !c->tracks[i].codec_private_bytes;
-	}
-	p->track_count = c->track_count;
-	return fragmenter_new(&config, &p->fragmenter);
+		.fragment_ms = c->fragment_ms,
+		.interleave_ms = c->interleave_ms,
+	});
 }
 
 /* Pages of the store that hold nothing go back to the system. */
@@ -237,7 +147,7 @@ static int make_control_endpoint(struct kvs_producer *p, const char *url)
 			     p->id.region, cn);
 	if (n < 0 || (size_t)n >= sizeof(p->control_endpoint) ||
 	    endpoint_parse(p->control_endpoint, &parsed) < 0)
-		return wrong("client.endpoint: not https://HOST[:PORT]");
+		return producer_wrong("client.endpoint: not https://HOST[:PORT]");
 	return 0;
 }
 
@@ -255,7 +165,7 @@ static int make_parts(struct kvs_producer *p,
 
 	r = aws_identity_init(&p->id, &c->client);
 	if (r == -EINVAL)
-		return wrong("client.credentials: missing or too long");
+		return producer_wrong("client.credentials: missing or too long");
 	if (r == 0)
 		r = make_control_endpoint(p, c->client.endpoint);
 	if (r == 0)
@@ -265,7 +175,7 @@ static int make_parts(struct kvs_producer *p,
 	if (r == 0)
 		r = make_lock(p);
 	if (r == 0)
-		r = make_fragmenter(p, c);
+		r = make_front(p, c);
 	if (r == 0)
 		r = make_store(p, c->store_bytes ? c->store_bytes :
 						   RETAIN_BYTES_DEFAULT);
@@ -299,7 +209,7 @@ int producer_new(const struct kvs_producer_config *config,
 	AUTO(kvs_producer_free) struct kvs_producer *p = NULL;
 	int r;
 
-	config_error[0] = '\0';
+	producer_right();
 	r = check_config(config);
 	if (r < 0)
 		return r;
@@ -314,7 +224,6 @@ int producer_new(const struct kvs_producer_config *config,
 	p->event = config->event;
 	p->event_ctx = config->event_ctx;
 	(void)snprintf(p->rung, sizeof(p->rung), "L4");
-	buf_init(&p->private, MKV_CODEC_PRIVATE_BYTES_MAX);
 	r = make_parts(p, config);
 	if (r == 0)
 		r = start_thread(p);
@@ -343,7 +252,6 @@ struct kvs_producer *kvs_producer_free(struct kvs_producer *p)
 		(void)pthread_join(p->thread, NULL);
 	}
 	producer_net_fini(p);
-	p->fragmenter = fragmenter_free(p->fragmenter);
 	if (p->store_map)
 		(void)p->sys->munmap(p->store_map, p->store_map_bytes);
 	sys_close(p->sys, &p->store_fd);
@@ -352,7 +260,7 @@ struct kvs_producer *kvs_producer_free(struct kvs_producer *p)
 		(void)pthread_mutex_destroy(&p->lock);
 		(void)pthread_mutex_destroy(&p->put_lock);
 	}
-	buf_fini(&p->private);
+	producer_front_fini(&p->front);
 	aws_identity_fini(&p->id);
 	free(p);
 	return NULL;
@@ -371,8 +279,8 @@ static void restart(struct kvs_producer *p)
 	struct fragmenter_block b;
 
 	p->open = false;
-	fragmenter_restart(p->fragmenter);
-	while (fragmenter_next(p->fragmenter, 0, &b)) {
+	fragmenter_restart(p->front.fragmenter);
+	while (fragmenter_next(p->front.fragmenter, 0, &b)) {
 		store_of(p)->ops->release(store_of(p), b.held);
 		p->frames_dropped++;
 	}
@@ -428,9 +336,9 @@ void producer_drain(struct kvs_producer *p)
 	uint64_t now_ns = sys_now_ns(p->sys, CLOCK_MONOTONIC);
 	struct fragmenter_block b;
 
-	while (fragmenter_next(p->fragmenter, now_ns, &b))
+	while (fragmenter_next(p->front.fragmenter, now_ns, &b))
 		take_block(p, &b);
-	if (fragmenter_idle(p->fragmenter, now_ns))
+	if (fragmenter_idle(p->front.fragmenter, now_ns))
 		seal(p);
 }
 
@@ -482,74 +390,6 @@ static int hold(struct kvs_producer *p, const struct iovec *parts, size_t count,
 	}
 }
 
-static int take_private(struct kvs_producer *p, const struct kvs_frame *frame,
-			enum nal_codec codec)
-{
-	int r;
-
-	buf_reset(&p->private);
-	r = au_codec_private(codec, frame->data, frame->bytes, &p->private);
-	if (r == -ENOENT)
-		return 0; /* known already, or fragmenter_check() complains */
-	if (r < 0)
-		return -EBADMSG;
-	return fragmenter_private(p->fragmenter, frame->track,
-				  buf_head(&p->private), buf_len(&p->private));
-}
-
-static void prepare_opaque(struct kvs_producer *p,
-			   const struct kvs_frame *frame,
-			   const struct frame_time *time)
-{
-	struct au *au = &p->au;
-
-	au->count = 0;
-	au->bytes = frame->bytes;
-	au->key = frame->key;
-	if (p->payload[frame->track] == KVS_PAYLOAD_TIMED) {
-		frame_time_encode(time, au->sei);
-		au->parts[au->count].iov_base = au->sei;
-		au->parts[au->count++].iov_len = FRAME_TIME_BYTES;
-		au->bytes += FRAME_TIME_BYTES;
-	}
-	/* iovec has no const; nobody writes through it. */
-	au->parts[au->count].iov_base = (void *)(uintptr_t)frame->data;
-	au->parts[au->count++].iov_len = frame->bytes;
-}
-
-/* Where the bytes to store are, and whether it is a key frame. */
-static int prepare(struct kvs_producer *p, const struct kvs_frame *frame)
-{
-	enum nal_codec codec = p->payload[frame->track] ==
-			KVS_PAYLOAD_H264_ANNEXB ? NAL_H264 : NAL_H265;
-	struct frame_time time = {
-		.aligned_ns = frame->time_ns,
-		.sigma_ns = frame->sigma_ns ? frame->sigma_ns : UINT32_MAX,
-		.epoch = frame->epoch,
-		.raw_ns = frame->raw_stamp_ns,
-		.clock = (uint8_t)frame->raw_clock,
-		.meaning = (uint8_t)frame->meaning,
-	};
-	int r;
-
-	if (!is_annexb(p->payload[frame->track])) {
-		prepare_opaque(p, frame, &time);
-		return 0;
-	}
-	r = au_annexb(&p->au, codec, frame->data, frame->bytes, &time);
-	if (r < 0)
-		return r == -E2BIG || r == -EFBIG ? -EMSGSIZE : r;
-	return p->au.key ? take_private(p, frame, codec) : 0;
-}
-
-static int check(struct kvs_producer *p, const struct kvs_frame *frame)
-{
-	return fragmenter_check(p->fragmenter, frame->track, p->au.key,
-				frame->decode_ns ? frame->decode_ns :
-						   frame->time_ns,
-				p->au.bytes);
-}
-
 static int put_locked(struct kvs_producer *p, const struct kvs_frame *frame)
 {
 	struct fragmenter_frame in = {
@@ -561,24 +401,24 @@ static int put_locked(struct kvs_producer *p, const struct kvs_frame *frame)
 
 	if (p->finished)
 		return -EPIPE;
-	r = prepare(p, frame);
+	r = producer_front_prepare(&p->front, frame);
 	if (r == 0)
-		r = check(p, frame);
+		r = producer_front_allows(&p->front, frame);
 	if (r < 0)
 		return r;
-	r = hold(p, p->au.parts, p->au.count, p->au.bytes, &in.held);
+	r = hold(p, p->front.au.parts, p->front.au.count, p->front.au.bytes, &in.held);
 	if (r < 0)
 		return r;
 	p->payload_copies++;
 	/* Making room may have cost the open fragment. */
-	r = check(p, frame);
+	r = producer_front_allows(&p->front, frame);
 	if (r < 0) {
 		store_of(p)->ops->release(store_of(p), in.held);
 		return r;
 	}
-	in.key = p->au.key;
-	in.bytes = p->au.bytes;
-	fragmenter_put(p->fragmenter, &in,
+	in.key = p->front.au.key;
+	in.bytes = p->front.au.bytes;
+	fragmenter_put(p->front.fragmenter, &in,
 		       sys_now_ns(p->sys, CLOCK_MONOTONIC));
 	p->frames_in++;
 	producer_drain(p);
@@ -590,9 +430,7 @@ int kvs_producer_put_frame(struct kvs_producer *p, const struct kvs_frame *frame
 {
 	int r;
 
-	if (frame->track >= p->track_count || !frame->data || !frame->bytes ||
-	    (unsigned int)frame->meaning > KVS_STAMP_ARRIVAL ||
-	    frame->raw_clock > UINT8_MAX)
+	if (!producer_front_takes(&p->front, frame))
 		return -EINVAL;
 	(void)pthread_mutex_lock(&p->put_lock);
 	(void)pthread_mutex_lock(&p->lock);
@@ -625,7 +463,7 @@ int kvs_producer_finish(struct kvs_producer *p, uint64_t timeout_ms)
 	(void)pthread_mutex_lock(&p->lock);
 	if (!p->finished) {
 		p->finished = true;
-		fragmenter_end(p->fragmenter);
+		fragmenter_end(p->front.fragmenter);
 		producer_drain(p);
 		seal(p);
 	}

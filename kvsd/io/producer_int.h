@@ -13,12 +13,11 @@
 #include <kvs/producer.h>
 
 #include "base/sys.h"
-#include "core/au.h"
-#include "core/fragmenter.h"
 #include "core/loop.h"
 #include "core/retain_ram.h"
 #include "core/upload.h"
 #include "io/aws_request.h"
+#include "io/producer_front.h"
 #include "proto/ack.h"
 
 #define URL_CHARS_MAX 512u
@@ -43,8 +42,6 @@ struct kvs_producer {
 	char media_type[MEDIA_TYPE_CHARS_MAX + 1];
 	uint32_t retention_hours;
 	char control_endpoint[URL_CHARS_MAX];
-	enum kvs_payload payload[KVS_TRACKS_MAX];
-	size_t track_count;
 	enum kvs_full when_full;
 	void (*event)(void *ctx, const struct kvs_event *event);
 	void *event_ctx;
@@ -77,13 +74,11 @@ struct kvs_producer {
 
 	/* Callers of put_frame(), one at a time; taken before the lock. */
 	pthread_mutex_t put_lock;
-	struct au au;
-	struct buf private;
+	struct producer_front front;	/* its fragmenter: under the lock */
 
 	/* Under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t moved;	/* the store shrank, or it is over */
-	struct fragmenter *fragmenter;
 	struct retain_ram store;
 	struct upload upload;
 	struct loop_task wake;

@@ -135,7 +135,7 @@ static void look_for_media(struct kvs_producer *p)
 
 	(void)pthread_mutex_lock(&p->lock);
 	producer_drain(p);
-	at_ns = fragmenter_deadline_ns(p->fragmenter);
+	at_ns = fragmenter_deadline_ns(p->front.fragmenter);
 	finish = p->finished && !p->finish_told;
 	p->finish_told = p->finished;
 	(void)pthread_mutex_unlock(&p->lock);
@@ -483,7 +483,7 @@ static int op_header(void *ctx, uint32_t setup, uint8_t tracks)
 	int r;
 
 	buf_init(&header, MKV_HEADER_OUT_BYTES_MAX);
-	r = fragmenter_header(p->fragmenter, setup, tracks, p->segment_uid,
+	r = fragmenter_header(p->front.fragmenter, setup, tracks, p->segment_uid,
 			      &header);
 	if (r == 0) {
 		part.iov_base = buf_head(&header);
