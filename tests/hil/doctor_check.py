@@ -178,6 +178,12 @@ def check_uml():
         subprocess.run(["diff", DIR / "before", DIR / "after"], check=False)
     one = load("one")
     need("one camera by its entity", len(one["streams"]) == 1)
+    ahead = load("ahead")["streams"][0]["measured"]
+    need(f"stamps of the future contradict: {ahead['lag_max_ms']} ms",
+         ahead["clock_verdict"] == "contradicts" and (ahead["stamps_replaced"] or ahead["lag_median_ms"] < 0))
+    radio = load("radio")
+    need("a radio streams and needs no encoder", code("radio") == 0 and radio["streams"][0]["measured"]["frames"] >= 3
+         and not radio["pairs"])
     need("a camera that is not there", code("none") == 8 and "no such camera" in text("none.err"))
     shown = text("text")
     for part in ("declared monotonic; measured: monotonic (agrees)", "rung S1", "suggested for agent.conf", vivid):

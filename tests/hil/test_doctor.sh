@@ -57,6 +57,10 @@ if [ "${1:-}" = inside ]; then
 	doctor one "Scaler" --seconds 1
 	doctor none no-such-camera
 	"$O/kvsctl" doctor "$vivid" --seconds 1 >/out/text 2>&1 || :
+	radio=$(grep -l vivid-000-sdr-cap /sys/class/video4linux/*/name)
+	doctor radio "/dev/$(basename "$(dirname "$radio")")" --seconds 1
+	v4l2-ctl -d "$vivid" -c timestamp_source=0
+	doctor ahead "$vivid" --seconds 1
 
 	# A pipeline whose pads do not agree, then do, and are put back.
 	media=/dev/$(basename "$(dirname "$(grep -il vimc /sys/bus/media/devices/*/model)")")

@@ -55,8 +55,7 @@ static void examine(struct doctor *d)
 	(void)json_object_set_new(
 		d->report, "verdict",
 		json_string(d->incomplete ? "incomplete: see MISSING"
-					  : "ready: a camera streams and an "
-					    "encoder takes it"));
+					  : "ready: nothing that is needed is missing"));
 	(void)json_object_set_new(d->report, "complete",
 				  json_boolean(!d->incomplete));
 }

@@ -192,17 +192,19 @@ static void suggest(struct doctor *d, const json_t *pair, const json_t *encoded)
 	(void)json_object_set_new(d->report, "suggested", json_string(config));
 }
 
-/* How many devices of the list are a camera, or the one asked for. */
-static unsigned int count_cameras(const struct doctor *d)
+/* The device that was asked for, or the first camera; NULL: there is none. */
+static const struct capture_device *subject(const struct doctor *d)
 {
-	unsigned int count = 0;
 	size_t i;
 
-	for (i = 0; i < d->list->count; i++)
-		count += d->list->devices[i]->kind == CAPTURE_DEVICE_CAMERA &&
-			 (!d->device ||
-			  !strcmp(d->device, d->list->devices[i]->path));
-	return count;
+	for (i = 0; i < d->list->count; i++) {
+		const struct capture_device *c = d->list->devices[i];
+
+		if (d->device ? !strcmp(d->device, c->path)
+			      : c->kind == CAPTURE_DEVICE_CAMERA)
+			return c;
+	}
+	return NULL;
 }
 
 static bool any_measured(const json_t *array)
@@ -239,9 +241,10 @@ void doctor_advice(struct doctor *d)
 	const json_t *pairs = json_object_get(d->report, "pairs");
 	const json_t *encoded = encoded_stream(streams);
 	const json_t *pair = best_pair(pairs);
+	const struct capture_device *device = subject(d);
 
 	(void)json_object_set_new(d->report, "suggested", json_null());
-	if (!count_cameras(d))
+	if (!device)
 		doctor_lack(d, true,
 			    node_is_closed(d)
 				    ? "see the nodes that cannot be opened"
@@ -249,7 +252,10 @@ void doctor_advice(struct doctor *d)
 			    "no video device that gives frames");
 	else if (!any_measured(streams))
 		doctor_lack(d, true, "see the errors of its stream",
-			    "no camera streams");
+			    d->device ? "%s does not stream" : "%s streams",
+			    d->device ? d->device : "no camera");
+	else if (device->kind != CAPTURE_DEVICE_CAMERA)
+		return; /* samples and records need no encoder */
 	else if (!pair && !encoded)
 		doctor_lack(d, true,
 			    "build kvsd with openh264 (OPENH264=1), or set the "

@@ -521,22 +521,29 @@ static bool streams(const json_t *streams_json, const char *path)
 	return false;
 }
 
+/* Cameras; radios and metadata only when asked for. */
+static bool is_wanted(const struct doctor *d, const struct capture_device *c)
+{
+	if (d->device)
+		return strcmp(d->device, c->path) == 0;
+	return c->kind == CAPTURE_DEVICE_CAMERA;
+}
+
 void doctor_streams(struct doctor *d)
 {
 	json_t *streams_json = json_array();
 	json_t *pairs = json_array();
-	unsigned int cameras = 0;
+	unsigned int count = 0;
 	size_t i;
 
 	for (i = 0; i < d->list->count; i++) {
 		const struct capture_device *c = d->list->devices[i];
 
-		if (c->kind != CAPTURE_DEVICE_CAMERA ||
-		    (d->device && strcmp(d->device, c->path) != 0) ||
-		    cameras++ >= CTL_DOCTOR_CAMERAS_MAX)
+		if (!is_wanted(d, c) || count++ >= CTL_DOCTOR_CAMERAS_MAX)
 			continue;
 		add_stream(d, streams_json, c->path);
-		if (streams(streams_json, c->path))
+		if (c->kind == CAPTURE_DEVICE_CAMERA &&
+		    streams(streams_json, c->path))
 			add_pairs(d, pairs, c->path);
 	}
 	(void)json_object_set_new(d->report, "streams", streams_json);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SIZES_SHOWN 6u
+#define FORMATS_SHOWN 12u
 
 static const char *text(const json_t *object, const char *key)
 {
@@ -61,16 +62,21 @@ static void print_formats(const json_t *formats, const char *what, FILE *out)
 
 	while (i < count) {
 		const json_t *first = json_array_get(formats, i);
+		size_t began = i;
 
 		(void)fprintf(out, "    %-5s", what);
 		do {
 			const json_t *f = json_array_get(formats, i);
 
-			(void)fprintf(out, " %s%s", text(f, "fourcc"),
-				      yes(f, "emulated") ? "(emulated)" : "");
+			if (i - began < FORMATS_SHOWN)
+				(void)fprintf(out, " %s%s", text(f, "fourcc"),
+					      yes(f, "emulated") ? "(emulated)"
+								 : "");
 			i++;
 		} while (i < count &&
 			 same_sizes(first, json_array_get(formats, i)));
+		if (i - began > FORMATS_SHOWN)
+			(void)fprintf(out, " +%zu", i - began - FORMATS_SHOWN);
 		(void)fputc(':', out);
 		print_sizes(json_object_get(first, "sizes"), out);
 		(void)fputc('\n', out);
@@ -178,8 +184,9 @@ static void print_streams(const json_t *report, FILE *out)
 
 		(void)fprintf(out, "%s", text(s, "device"));
 		if (json_is_object(d))
-			(void)fprintf(out, "  streams %s %.0fx%.0f",
-				      text(d, "fourcc"), number(d, "width"),
+			(void)fprintf(out, "  streams %s", text(d, "fourcc"));
+		if (number(d, "width") > 0)
+			(void)fprintf(out, " %.0fx%.0f", number(d, "width"),
 				      number(d, "height"));
 		if (json_is_object(m))
 			(void)fprintf(out, ", %.0f frames",
