@@ -236,11 +236,12 @@ void thermal_index_row(struct thermal_span span, const uint16_t *counts,
 		       uint8_t *ret_index, size_t count)
 {
 	uint32_t width = span.max - span.min;
-	/* Rounded up, so that the last colour is reached; fits 32 bits. */
-	uint32_t scale = (((THERMAL_COLOURS - 1) << 16) + width - 1) / width;
+	uint32_t scale;
 	size_t i;
 
 	assert(width && span.max <= THERMAL_COUNT_MAX);
+	/* Rounded up, so that the last colour is reached; fits 32 bits. */
+	scale = (((THERMAL_COLOURS - 1) << 16) + width - 1) / width;
 	for (i = 0; i < count; i++) {
 		uint32_t c = MIN(MAX(counts[i], span.min), span.max);
 
