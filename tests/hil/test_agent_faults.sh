@@ -102,6 +102,28 @@ check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
 check "it was opened again" [ "$(field reopened)" = 1 ]
 check "nothing was lost on the way" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
 
+config "device = /dev/video0" "size = 320x180" "rate = 30" "bitrate = 500k"
+printf '%s\n' "[stream other]" "[source other]" "kind = camera" "stream = other" "device = /dev/video1" \
+	"size = 320x180" "rate = 30" "encoder = openh264" "bitrate = 500k" >>"$work/agent.conf"
+kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 15s >"$work/log" 2>&1 &
+pid=$!
+sleep 5
+v4l2-ctl -d /dev/video1 --set-ctrl disconnect=1 >/dev/null
+wait $pid
+check "one of two cameras is unplugged: exit 0" [ $? = 0 ]
+check "it was told which" said "error agent: other: /dev/video1: unplugged"
+check "it came back, the other one saw nothing of it, and both streams are whole" python3 - "$work/report.json" <<'PY'
+import json, sys
+report = json.load(open(sys.argv[1]))
+cam, other = report["sources"]
+assert (cam["reopened"], other["reopened"]) == (0, 1), report
+assert cam["outage_s"] == 0 < other["outage_s"], report
+assert cam["frames_captured"] > other["frames_captured"] > 60, report
+for s in report["streams"]:
+    assert s["fragments_persisted"] == s["fragments_sealed"] > 2 and not s["fragments_left"], report
+PY
+
+config "size = 320x180" "rate = 30"
 rm -f "$work"/*.frames
 kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 12s >"$work/log" 2>&1 &
 pid=$!
