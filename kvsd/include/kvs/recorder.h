@@ -84,6 +84,7 @@ KVS_API int kvs_recorder_put_frame(struct kvs_recorder *recorder,
  */
 KVS_API int kvs_recorder_finish(struct kvs_recorder *recorder);
 
+/* The counters at this moment. Always works, also after a failure. */
 KVS_API void kvs_recorder_stats(const struct kvs_recorder *recorder,
 				struct kvs_recorder_stats *ret_stats);
 

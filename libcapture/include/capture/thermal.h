@@ -134,6 +134,7 @@ capture_thermal_view_apply(struct capture_thermal_view *view,
 			   struct capture_frame **ret_frame)
 	CAPTURE_MUST_CHECK;
 
+/* The counters at this moment. */
 CAPTURE_API void
 capture_thermal_view_stats(const struct capture_thermal_view *view,
 			   struct capture_thermal_stats *ret_stats);
