@@ -353,7 +353,7 @@ int settings_control(struct settings_journal *j,
 		     const struct capture_control_setting *setting)
 {
 	struct v4l2_query_ext_ctrl q;
-	int64_t value;
+	int64_t value = 0;
 	int r;
 
 	r = control_find(j->sys, j->fd, setting, &q);
@@ -605,15 +605,22 @@ static int restore_rect(struct settings_journal *j, uint32_t target, bool known,
 	return write_rect(j, target, rect) < 0;
 }
 
+/* Of the unions in formats and parameters, whichever member is in use. */
+static bool same_bytes(const uint8_t a[200], const uint8_t b[200])
+{
+	return !memcmp(a, b, 200);
+}
+
 static int restore_format(struct settings_journal *j)
 {
 	struct v4l2_format now;
 
-	if (read_format(j, &now) == 0 && !memcmp(&now, &j->format, sizeof(now)))
+	if (read_format(j, &now) == 0 &&
+	    same_bytes(now.fmt.raw_data, j->format.fmt.raw_data))
 		return 0;
 	now = j->format;
 	return j->sys->ioctl(j->fd, VIDIOC_S_FMT, &now) < 0 ||
-	       memcmp(&now, &j->format, sizeof(now));
+	       !same_bytes(now.fmt.raw_data, j->format.fmt.raw_data);
 }
 
 static int restore_parm(struct settings_journal *j)
@@ -624,7 +631,7 @@ static int restore_parm(struct settings_journal *j)
 	if (!j->known_parm)
 		return 0;
 	if (read_parm(j, &now, &known) == 0 && known &&
-	    !memcmp(&now, &j->parm, sizeof(now)))
+	    same_bytes(now.parm.raw_data, j->parm.parm.raw_data))
 		return 0;
 	now = j->parm;
 	return j->sys->ioctl(j->fd, VIDIOC_S_PARM, &now) < 0;

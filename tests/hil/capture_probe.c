@@ -299,9 +299,11 @@ static void report_capture(const struct options *o, enum capture_rung rung,
 {
 	const struct capture_format *f = capture_source_format(s);
 	struct capture_source_stats stats;
+	uint64_t stamps;
 	char text[FOURCC_TEXT_BYTES];
 
 	capture_source_stats(s, &stats);
+	stamps = stats.stamps_bad + stats.stamps_backward;
 	printf("{\"asked\": \"%s\", \"rung\": \"%s\", \"fourcc\": \"%s\", "
 	       "\"width\": %u, \"height\": %u, \"planes\": %u, "
 	       "\"bytes\": %u, \"media\": %d, \"sample_rate\": %u, "
@@ -329,7 +331,7 @@ static void report_capture(const struct options *o, enum capture_rung rung,
 	       (unsigned long long)stats.frames_short,
 	       (unsigned long long)stats.frames_stale,
 	       (unsigned long long)stats.frames_dropped,
-	       (unsigned long long)(stats.stamps_bad + stats.stamps_backward),
+	       (unsigned long long)stamps,
 	       (unsigned long long)stats.copies,
 	       (unsigned long long)stats.bytes_touched, stats.buffer_count,
 	       (unsigned long long)stats.memory_bytes,
