@@ -60,6 +60,7 @@ fuzz_targets :=
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 fuzz_targets += fuzz_segment
 fuzz_targets += fuzz_record
+fuzz_targets += fuzz_media_text
 fuzz_targets += fuzz_frame_index fuzz_h264 fuzz_mkv_reader
 
 # Helper programs of the end-to-end tests; sources in <name>_src

@@ -70,7 +70,7 @@ export HOME="$w" AWS_SHARED_CREDENTIALS_FILE="$w/none"
 run 0 "help" help
 run 0 "help of a command" put --help
 for topic in streams create-stream describe-stream delete-stream put get fragments clip \
-	devices help credentials times exit-codes; do
+	devices doctor help credentials times exit-codes; do
 	run 0 "help $topic" help $topic
 done
 run 2 "no command is a usage error" --json

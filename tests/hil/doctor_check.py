@@ -181,6 +181,10 @@ def check_uml():
     ahead = load("ahead")["streams"][0]["measured"]
     need(f"stamps of the future contradict: {ahead['lag_max_ms']} ms",
          ahead["clock_verdict"] == "contradicts" and (ahead["stamps_replaced"] or ahead["lag_median_ms"] < 0))
+    busy = load("busy")
+    need(f"a camera in use: {busy['streams'][0].get('error')}", code("busy") == 8
+         and "another program" in busy["streams"][0]["error"])
+    need("who uses it did not notice", "still on" in text("user") and "undisturbed" in text("user"))
     radio = load("radio")
     need("a radio streams and needs no encoder", code("radio") == 0 and radio["streams"][0]["measured"]["frames"] >= 3
          and not radio["pairs"])

@@ -144,8 +144,9 @@ struct capture_media_setup;
  *
  * All or nothing: on failure what was already set is put back. What the
  * driver makes of a format must be what was asked for (a frame interval, to
- * 1 %): else -ERANGE. No link and no pad that the text does not name is set, but a driver may carry a
- * format from one pad to another of the same entity; that is put back too.
+ * 1 %): else -ERANGE. No link and no pad that the text does not name is set,
+ * but a driver may carry a format from one pad to another of the same entity;
+ * that is put back too.
  *
  * Context: blocks as long as the drivers do.
  * Return: 0, or
