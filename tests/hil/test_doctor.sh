@@ -60,11 +60,11 @@ if [ "${1:-}" = inside ]; then
 	radio=$(grep -l vivid-000-sdr-cap /sys/class/video4linux/*/name)
 	doctor radio "/dev/$(basename "$(dirname "$radio")")" --seconds 1
 	# In use by somebody who must not notice.
-	v4l2-ctl -d "$vivid" --stream-mmap --stream-count=150 >/out/user 2>&1 &
+	v4l2-ctl -d "$vivid" --stream-mmap --stream-count=150 >/dev/null 2>&1 &
 	user=$!
 	sleep 0.5
 	doctor busy "$vivid" --seconds 1
-	kill -0 "$user" && echo "still on" >>/out/user
+	kill -0 "$user" && echo "still on" >/out/user
 	wait "$user" && echo "undisturbed" >>/out/user
 	v4l2-ctl -d "$vivid" -c timestamp_source=0
 	doctor ahead "$vivid" --seconds 1
