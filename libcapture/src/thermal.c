@@ -220,7 +220,11 @@ capture_thermal_view_format(const struct capture_thermal_view *view)
 void capture_thermal_view_stats(const struct capture_thermal_view *view,
 				struct capture_thermal_stats *ret_stats)
 {
+	struct capture_source_stats pool = {0};
+
+	frame_pool_stats(view->pool, &pool);
 	*ret_stats = view->stats;
+	ret_stats->rung = pool.rung;
 	ret_stats->shown_min = view->range.min.value;
 	ret_stats->shown_max = view->range.max.value;
 }

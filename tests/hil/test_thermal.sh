@@ -15,7 +15,7 @@ if [ "${1:-}" = inside ]; then
 		mkdir "$at"
 		"$probe" --dir "$at" --device /dev/video0 "$@" >"$at/report.json"
 	}
-	take little --format "Y16 " --size 640x360 --frames 6
+	take little --format "Y16 " --size 640x360 --frames 6 --m2m
 	take big --format "Y16 -BE" --size 640x360 --frames 6
 	take small --format "Y16 -BE" --size 320x180 --frames 6 --telemetry 2 --palette iron
 	sync
@@ -32,7 +32,7 @@ command -v ffmpeg >/dev/null || { echo "ffmpeg is missing"; exit 77; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 r=0
-tests/hil/guest run --engine uml --mem 512M --timeout 120 --modules "vivid n_devs=1 node_types=0x1" \
+tests/hil/guest run --engine uml --mem 512M --timeout 120 --modules "vivid n_devs=1 node_types=0x1,vicodec" \
 	--out "$out" -- sh tests/hil/test_thermal.sh inside "$O" /out || r=$?
 if [ $r = 77 ]; then echo "libavcodec is not built in"; fi
 [ $r = 0 ] || exit $r
@@ -49,4 +49,11 @@ for pair in little:ffv1 big:ffv1 small:y16; do
 		failed=1
 	fi
 done
+# An M2M encoder takes the view where it lies.
+if grep -q '"m2m_packets": 6, "m2m_imported": true, "m2m_copies": 0' "$out/little/report.json"; then
+	echo "ok - little: an M2M encoder imports the view"
+else
+	echo "not ok - little: an M2M encoder imports the view: $(head -n 1 "$out/little/report.json")"
+	failed=1
+fi
 exit $failed

@@ -17,6 +17,7 @@
  *	--codec auto|y16|ffv1	default auto
  *	--palette NAME		default white-hot
  *	--telemetry N		rows below the picture
+ *	--m2m			also give the view to an M2M encoder
  *
  * One JSON line says what was done. Exit: 0, 1: something failed, 77: no
  * camera, or FFV1 is not built in.
@@ -57,6 +58,7 @@ struct options {
 	uint32_t rate;
 	uint32_t frames;
 	uint32_t telemetry;
+	bool m2m;
 };
 
 struct run {
@@ -66,6 +68,7 @@ struct run {
 	struct capture_format format;
 	struct capture_encoder *counts;
 	struct capture_encoder *jpeg; /* NULL: not built in */
+	struct capture_encoder *m2m;  /* NULL: not asked for */
 	struct capture_thermal_view *view;
 	FILE *mkv;
 	FILE *raw;
@@ -285,6 +288,39 @@ static void open_view(struct run *run)
 				 CAPTURE_FORMAT_JPEG);
 }
 
+static void open_m2m(struct run *run)
+{
+	struct capture_encoder_config config;
+	struct capture_thermal_stats stats;
+	int r;
+
+	capture_thermal_view_stats(run->view, &stats);
+	capture_encoder_config_init(&config);
+	config.backend = CAPTURE_BACKEND_M2M;
+	config.source = capture_thermal_view_format(run->view);
+	config.source_dmabuf = stats.rung == CAPTURE_RUNG_S1;
+	r = capture_encoder_open(NULL, &config, &run->m2m);
+	if (r < 0)
+		die("M2M encoder: %s", strerror(-r));
+}
+
+static void m2m_one(struct run *run, struct capture_frame *f)
+{
+	struct capture_packet *p;
+	int r;
+
+	r = capture_encoder_submit(run->m2m, f);
+	if (r == 0)
+		r = capture_encoder_receive(
+			run->m2m,
+			sys_now_ns(sys_posix(), CLOCK_MONOTONIC) + WAIT_NS, &p);
+	if (r < 0)
+		die("M2M encoder: %s", strerror(-r));
+	if (p->sequence != f->sequence)
+		die("M2M encoder: a packet of another frame");
+	(void)capture_packet_unref(p);
+}
+
 static struct capture_packet *encode(struct capture_encoder *e,
 				     struct capture_frame *f)
 {
@@ -393,6 +429,8 @@ static void write_view(struct run *run, struct capture_frame *f, uint32_t n)
 		(void)fclose(jpg);
 		(void)capture_packet_unref(p);
 	}
+	if (run->m2m)
+		m2m_one(run, out);
 	(void)capture_frame_unref(out);
 }
 
@@ -419,6 +457,18 @@ static void report(const struct run *run)
 	       (unsigned long long)run->view_ns / run->o.frames / 1000);
 }
 
+static void report_m2m(const struct run *run)
+{
+	struct capture_encoder_stats stats;
+
+	capture_encoder_stats(run->m2m, &stats);
+	printf("{\"m2m_packets\": %llu, \"m2m_imported\": %s, "
+	       "\"m2m_copies\": %llu}\n",
+	       (unsigned long long)stats.packets_out,
+	       stats.source_imported ? "true" : "false",
+	       (unsigned long long)stats.copies);
+}
+
 static void run_all(struct run *run)
 {
 	struct capture_packet *p;
@@ -427,6 +477,8 @@ static void run_all(struct run *run)
 	open_source(run);
 	run->counts = open_encoder(&run->format, pick_codec(run));
 	open_view(run);
+	if (run->o.m2m)
+		open_m2m(run);
 	run->mkv = create(run, "counts.mkv");
 	run->raw = create(run, "counts.raw");
 	run->yuv = create(run, "view.yuv");
@@ -443,10 +495,13 @@ static void run_all(struct run *run)
 		write_view(run, f, n);
 		(void)capture_frame_unref(f);
 	}
+	if (run->m2m)
+		report_m2m(run);
 	report(run);
 	if (fclose(run->mkv) || fclose(run->raw) || fclose(run->yuv))
 		die("close: %s", strerror(errno));
 	(void)capture_encoder_close(run->jpeg);
+	(void)capture_encoder_close(run->m2m);
 	(void)capture_encoder_close(run->counts);
 	(void)capture_thermal_view_free(run->view);
 	(void)capture_source_close(run->source);
@@ -513,6 +568,9 @@ static void set_option(struct options *o, int c)
 	case 'p':
 		o->palette = optarg;
 		break;
+	case 'm':
+		o->m2m = true;
+		break;
 	case 't':
 		o->telemetry = number(optarg);
 		break;
@@ -534,6 +592,7 @@ int main(int argc, char **argv)
 		{"codec", required_argument, NULL, 'c'},
 		{"palette", required_argument, NULL, 'p'},
 		{"telemetry", required_argument, NULL, 't'},
+		{"m2m", no_argument, NULL, 'm'},
 		{NULL, 0, NULL, 0},
 	};
 	static struct run run = {

@@ -78,6 +78,8 @@ struct capture_thermal_stats {
 	uint64_t frames_refused;	/* all view frames were out */
 	uint64_t range_moves;		/* frames that moved the shown range */
 	uint64_t bytes_touched;		/* read + written */
+	/* Of the view frames: S1, which an encoder can import, or S5. */
+	enum capture_rung rung;
 	uint32_t shown_min;		/* counts */
 	uint32_t shown_max;
 	/* The last frame's coldest and hottest pixel; AUTO only. */
