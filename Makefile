@@ -345,6 +345,11 @@ ifneq ($(call has,producer),)
 	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(producer_version)|' \
 		kvsd/libkvsproducer.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libkvsproducer.pc
 endif
+ifneq ($(call has,capture),)
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/share/doc/kvsd/examples
+	$(INSTALL) -m 644 libcapture/examples/grab_dmabuf.c \
+		$(if $(call has,producer),libcapture/examples/record_pair.c) $(DESTDIR)$(PREFIX)/share/doc/kvsd/examples
+endif
 ifneq ($(python3),)
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man3
 	$(INSTALL) -m 644 $(O)/man/*.3 $(DESTDIR)$(MANDIR)/man3

@@ -34,6 +34,14 @@ for std in c11 c17; do
 		-o "$d/t" $(pkg-config --libs libkvsproducer libcapture)
 done
 LD_LIBRARY_PATH=$d/usr/lib "$d/t" && echo "ok - a program builds and runs against the installed libraries"
+examples=$d/usr/share/doc/kvsd/examples
+for x in grab_dmabuf record_pair; do
+	# shellcheck disable=SC2046
+	gcc -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror $(pkg-config --cflags libkvsproducer libcapture) \
+		"$examples/$x.c" -o "$d/$x" $(pkg-config --libs libcapture libkvsproducer)
+	echo "ok - the example $x builds"
+done
+python3 tests/e2e/record_pair.py env LD_LIBRARY_PATH="$d/usr/lib" "$d/record_pair" "$d/pair.mkv" bars thermal 4
 # shellcheck disable=SC2046
 gcc $(pkg-config --cflags libkvsproducer libcapture) "$d/t.c" -o "$d/t-static" "$d/usr/lib/libkvsproducer.a" \
 	"$d/usr/lib/libcapture.a" $(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs liburing libssl libcrypto) \
