@@ -708,10 +708,15 @@ static int step_connecting(struct upload *u, const struct upload_event *ev,
 	const struct retain_fragment *f;
 
 	if (ev->kind == UPLOAD_CONNECTED) {
-		f = retain_from(u->config.retain, 0);
+		f = next_unsent(u);
+		if (!f) { /* dropped meanwhile: no time to begin at */
+			u->wait_ns = 0;
+			close_session(u, "nothing left to send");
+			return 0;
+		}
 		set_state(u, UPLOAD_OPENING, "connected");
 		set_timer(u, now_ns + UPLOAD_OPEN_NS_MAX);
-		ops(u)->open(u->config.ctx, f ? f->timecode_ms : 0);
+		ops(u)->open(u->config.ctx, f->timecode_ms);
 	} else if (ev->kind == UPLOAD_CLOSED) {
 		plan_retry(u, words(ev, "cannot connect"));
 		enter_waiting(u, now_ns, "closed");

@@ -807,6 +807,11 @@ static void run(struct world *w, uint64_t seed, bool trace_it)
 	buf_fini(&w->in);
 }
 
+/*
+ * Seeds that once failed: 2403, everything dropped while it connected.
+ */
+static const uint64_t kept_seeds[] = { 2403 };
+
 int main(void)
 {
 	const char *one = getenv("SEED");
@@ -824,8 +829,9 @@ int main(void)
 	if (one) {
 		run(w, strtoull(one, NULL, 10), true);
 	} else {
-		for (uint64_t seed = 1; seed <= count; seed++) {
-			run(w, seed, false);
+		for (uint64_t i = 0; i < ARRAY_SIZE(kept_seeds) + count; i++) {
+			run(w, i < count ? i + 1 : kept_seeds[i - count],
+			    false);
 			fragments += w->fragment_count;
 			sessions += w->upload.counts.connects;
 			drops += w->drops;
