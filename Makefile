@@ -97,8 +97,9 @@ TURBOJPEG ?= $(or $(call pkg_ok,libturbojpeg),0)
 AVCODEC ?= $(or $(call pkg_ok,libavcodec libavutil),0)
 ours_cpp += -DHAVE_OPENH264=$(OPENH264) -DHAVE_TURBOJPEG=$(TURBOJPEG) -DHAVE_AVCODEC=$(AVCODEC)
 packages_capture := $(if $(filter 1,$(OPENH264)),openh264) \
-	$(if $(filter 1,$(TURBOJPEG)),libturbojpeg) \
-	$(if $(filter 1,$(AVCODEC)),libavcodec libavutil)
+	$(if $(filter 1,$(TURBOJPEG)),libturbojpeg)
+# Loaded when it is first used (src/avcodec.c); tests decode with it.
+libs_avcodec := $(if $(filter 1,$(AVCODEC)),$(shell $(PKG_CONFIG) --libs libavcodec libavutil))
 libs_capture := $(if $(strip $(packages_capture)),$(shell $(PKG_CONFIG) --libs $(packages_capture)))
 LIBCAMERA ?= $(if $(shell command -v $(CXX)),$(or $(call pkg_ok,libcamera),0),0)
 ifeq ($(LIBCAMERA),1)
@@ -250,7 +251,7 @@ $(eval $(call program,kvsctl,$(kvsctl_src),kvsctl kvsproducer capture io core pr
 endif
 
 test_archives := support kvsctl serve store agent kvsproducer capture io core proto base
-test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_sqlite) $(libs_capture) -lcmocka
+test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_sqlite) $(libs_capture) $(libs_avcodec) -lcmocka
 ifneq ($(call has,tests),)
 $(foreach t,$(unit_tests),$(eval $(call program,tests/$(t),tests/unit/$(t).c,$(test_archives),$(test_libs))))
 $(foreach t,$(fault_tests),$(eval $(call program,tests/$(t),tests/fault/$(t).c,$(test_archives),$(test_libs))))

@@ -22,7 +22,7 @@ capture_src += $(addprefix libcapture/src/, \
 	$(if $(filter 1,$(OPENH264)),encoder_openh264.c) \
 	$(if $(filter 1,$(TURBOJPEG)),encoder_jpeg.c) \
 	$(if $(filter 1,$(ALSA)),source_alsa.c) $(if $(filter 1,$(IIO)),source_iio.c) \
-	$(if $(filter 1,$(AVCODEC)),encoder_aac.c encoder_ffv1.c))
+	$(if $(filter 1,$(AVCODEC)),avcodec.c encoder_aac.c encoder_ffv1.c))
 capture_src += $(addprefix libcapture/src/, \
 	device_match.c media.c media_bus.c media_setup.c media_text.c)
 capture_src += $(addprefix libcapture/src/, \

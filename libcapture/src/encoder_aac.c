@@ -11,10 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/channel_layout.h>
-#include <libavutil/log.h>
-
 #include "base/bytes.h"
 #include "src/avcodec.h"
 
@@ -95,8 +91,8 @@ static int open_codec(struct aac *a, const AVCodec *codec, int64_t bitrate)
 	c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
 	/* It tells the user's terminal how it went at its end. */
 	c->log_level_offset = AV_LOG_TRACE;
-	av_channel_layout_default(&c->ch_layout, (int)source->channels);
-	r = avcodec_open2(c, codec, NULL);
+	libav()->av_channel_layout_default(&c->ch_layout, (int)source->channels);
+	r = libav()->avcodec_open2(c, codec, NULL);
 	if (r < 0)
 		return avcodec_errno(r);
 	if (c->frame_size != (int)BLOCK || c->initial_padding != (int)BLOCK ||
@@ -105,26 +101,28 @@ static int open_codec(struct aac *a, const AVCodec *codec, int64_t bitrate)
 	a->block->format = c->sample_fmt;
 	a->block->nb_samples = (int)BLOCK;
 	a->block->sample_rate = c->sample_rate;
-	r = av_channel_layout_copy(&a->block->ch_layout, &c->ch_layout);
+	r = libav()->av_channel_layout_copy(&a->block->ch_layout, &c->ch_layout);
 	if (r == 0)
-		r = av_frame_get_buffer(a->block, 0);
+		r = libav()->av_frame_get_buffer(a->block, 0);
 	return r < 0 ? avcodec_errno(r) : 0;
 }
 
 static int aac_open(struct soft *s, const struct capture_encoder_config *config)
 {
-	const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_AAC);
+	const AVCodec *codec = NULL;
 	struct aac *a = aac_of(s);
 	int r;
 
+	if (libav())
+		codec = libav()->avcodec_find_encoder(AV_CODEC_ID_AAC);
 	if (!codec)
-		return -ENODEV; /* a libavcodec built without it */
+		return -ENODEV; /* no libavcodec, or one without it */
 	r = check_source(s, codec);
 	if (r < 0)
 		return r;
-	a->codec = avcodec_alloc_context3(codec);
-	a->block = av_frame_alloc();
-	a->packet = av_packet_alloc();
+	a->codec = libav()->avcodec_alloc_context3(codec);
+	a->block = libav()->av_frame_alloc();
+	a->packet = libav()->av_packet_alloc();
 	if (!a->codec || !a->block || !a->packet)
 		return -ENOMEM;
 	r = open_codec(a, codec, config->controls.bitrate);
@@ -139,9 +137,11 @@ static void aac_close(struct soft *s)
 {
 	struct aac *a = aac_of(s);
 
-	av_packet_free(&a->packet);
-	av_frame_free(&a->block);
-	avcodec_free_context(&a->codec);
+	if (!a->codec && !a->block && !a->packet)
+		return; /* also when there is no libavcodec */
+	libav()->av_packet_free(&a->packet);
+	libav()->av_frame_free(&a->block);
+	libav()->avcodec_free_context(&a->codec);
 }
 
 /* --- packets ------------------------------------------------------------ */
@@ -205,13 +205,13 @@ static int receive(struct aac *a)
 	int r;
 
 	for (;;) {
-		r = avcodec_receive_packet(a->codec, a->packet);
+		r = libav()->avcodec_receive_packet(a->codec, a->packet);
 		if (r == AVERROR(EAGAIN) || r == AVERROR_EOF)
 			return 0;
 		if (r < 0)
 			return avcodec_errno(r);
 		r = push_packet(a);
-		av_packet_unref(a->packet);
+		libav()->av_packet_unref(a->packet);
 		if (r < 0)
 			return r;
 	}
@@ -229,7 +229,7 @@ static int send_block(struct aac *a)
 	a->block->pts = (int64_t)(a->blocks * BLOCK);
 	a->blocks++;
 	a->fill = 0;
-	r = avcodec_send_frame(a->codec, a->block);
+	r = libav()->avcodec_send_frame(a->codec, a->block);
 	return r < 0 ? avcodec_errno(r) : receive(a);
 }
 
@@ -263,7 +263,7 @@ static int begin_block(struct aac *a, uint32_t at)
 	*origin = a->soft.origin;
 	packet_origin_advance(origin, at, a->soft.base.source.sample_rate);
 	/* The encoder may still hold the last block's memory. */
-	r = av_frame_make_writable(a->block);
+	r = libav()->av_frame_make_writable(a->block);
 	return r < 0 ? avcodec_errno(r) : 0;
 }
 
@@ -305,7 +305,7 @@ static int aac_drain(struct soft *s)
 	if (a->fill)
 		r = send_block(a);
 	if (r == 0)
-		r = avcodec_send_frame(a->codec, NULL);
+		r = libav()->avcodec_send_frame(a->codec, NULL);
 	if (r < 0)
 		return avcodec_errno(r);
 	return receive(a);

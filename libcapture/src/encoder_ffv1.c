@@ -11,9 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/opt.h>
-
 #include "src/avcodec.h"
 #include "src/thermal_map.h"
 
@@ -62,15 +59,17 @@ static int check_source(const struct soft *s)
 
 static int open_codec(struct ffv1 *f)
 {
-	const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_FFV1);
+	const AVCodec *codec = NULL;
 	AVCodecContext *c;
 	int r;
 
+	if (libav())
+		codec = libav()->avcodec_find_encoder(AV_CODEC_ID_FFV1);
 	if (!codec)
-		return -ENODEV; /* a libavcodec built without it */
-	f->codec = avcodec_alloc_context3(codec);
-	f->picture = av_frame_alloc();
-	f->packet = av_packet_alloc();
+		return -ENODEV; /* no libavcodec, or one without it */
+	f->codec = libav()->avcodec_alloc_context3(codec);
+	f->picture = libav()->av_frame_alloc();
+	f->packet = libav()->av_packet_alloc();
 	if (!f->codec || !f->picture || !f->packet)
 		return -ENOMEM;
 	c = f->codec;
@@ -82,11 +81,11 @@ static int open_codec(struct ffv1 *f)
 	c->level = LEVEL;
 	c->slices = SLICES;
 	c->thread_count = 1;
-	r = av_opt_set_int(c->priv_data, "slicecrc", 1, 0);
+	r = libav()->av_opt_set_int(c->priv_data, "slicecrc", 1, 0);
 	if (r == 0) /* the only coder of 16 bits: else it says so on stderr */
-		r = av_opt_set(c->priv_data, "coder", "ac", 0);
+		r = libav()->av_opt_set(c->priv_data, "coder", "ac", 0);
 	if (r == 0)
-		r = avcodec_open2(c, codec, NULL);
+		r = libav()->avcodec_open2(c, codec, NULL);
 	return r < 0 ? avcodec_errno(r) : 0;
 }
 
@@ -100,7 +99,7 @@ static int open_picture(struct ffv1 *f)
 	p->height = f->codec->height;
 	p->linesize[0] = 2 * p->width;
 	p->buf[0] =
-		av_buffer_allocz((size_t)p->linesize[0] * (size_t)p->height +
+		libav()->av_buffer_allocz((size_t)p->linesize[0] * (size_t)p->height +
 				 AV_INPUT_BUFFER_PADDING_SIZE);
 	if (!p->buf[0])
 		return -ENOMEM;
@@ -139,9 +138,11 @@ static void ffv1_close(struct soft *soft)
 {
 	struct ffv1 *f = ffv1_of(soft);
 
-	av_packet_free(&f->packet);
-	av_frame_free(&f->picture);
-	avcodec_free_context(&f->codec);
+	if (!f->codec && !f->picture && !f->packet)
+		return; /* also when there is no libavcodec */
+	libav()->av_packet_free(&f->packet);
+	libav()->av_frame_free(&f->picture);
+	libav()->avcodec_free_context(&f->codec);
 }
 
 static void read_counts(struct ffv1 *f, const struct capture_frame *frame,
@@ -166,9 +167,9 @@ static int encode(struct ffv1 *f)
 	int r;
 
 	p->pts = (int64_t)f->soft.origin.key;
-	r = avcodec_send_frame(f->codec, p);
+	r = libav()->avcodec_send_frame(f->codec, p);
 	if (r == 0)
-		r = avcodec_receive_packet(f->codec, f->packet);
+		r = libav()->avcodec_receive_packet(f->codec, f->packet);
 	return r < 0 ? avcodec_errno(r) : 0;
 }
 
@@ -200,7 +201,7 @@ static int ffv1_encode(struct soft *soft, const struct capture_frame *frame,
 	if (r < 0)
 		return r;
 	store(f);
-	av_packet_unref(f->packet);
+	libav()->av_packet_unref(f->packet);
 	return 0;
 }
 
