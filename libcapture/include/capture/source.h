@@ -175,7 +175,10 @@ capture_source_format(const struct capture_source *source);
 CAPTURE_API struct capture_arena *
 capture_source_arena(const struct capture_source *source);
 
-/* Readable (POLLIN) when a frame waits; POLLERR on trouble: dequeue tells. */
+/*
+ * Readable (POLLIN) when a frame waits, POLLPRI when the signal changed,
+ * POLLERR on trouble: dequeue tells.
+ */
 CAPTURE_API int capture_source_fd(const struct capture_source *source);
 
 /**
