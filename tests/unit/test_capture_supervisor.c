@@ -13,7 +13,6 @@
 #include <capture/encoder.h>
 
 #include "base/macros.h"
-#include "src/blank.h"
 #include "src/supervisor.h"
 #include "support/fake_source.h"
 #include "support/fake_v4l2.h"
@@ -350,8 +349,10 @@ static void supervisor_bounds_what_is_out(void **state)
 	assert_int_equal(capture_source_dequeue(source, in(S), &f), -ENOBUFS);
 	assert_int_equal(capture_source_dequeue(source, 0, &f), -ENOBUFS);
 	/* Frames wait, but waking the user for them would be in vain. */
-	assert_true(device->timer_ns > fake_source_now_ns());
+	fake_source_advance(FAKE_SOURCE_FRAME_NS);
+	assert_false(fake_source_poll(1 * MS));
 	(void)capture_frame_unref(held[0]);
+	assert_true(fake_source_poll(1 * MS));
 	held[0] = next(60 * S);
 	for (i = 0; i < ARRAY_SIZE(held); i++)
 		(void)capture_frame_unref(held[i]);
@@ -809,73 +810,6 @@ static void blank_pictures_are_not_made_up_for(void **state)
 	assert_in_range(run(200 * MS), 5, 6);
 }
 
-static void blank_draws_every_format(void **state)
-{
-	static const struct {
-		uint32_t fourcc;
-		uint32_t stride;
-		uint32_t size;
-	} formats[] = {
-		{CAPTURE_FORMAT_YU12, 80, 80 * 48 * 3 / 2},
-		{CAPTURE_FORMAT_NV12, 80, 80 * 48 * 3 / 2},
-		{CAPTURE_FORMAT_YUYV, 160, 160 * 48},
-		{CAPTURE_FORMAT_UYVY, 160, 160 * 48},
-		{CAPTURE_FORMAT_GREY, 80, 80 * 48},
-		{CAPTURE_FORMAT_Y16, 160, 160 * 48},
-		{CAPTURE_FORMAT_Y16_BE, 160, 160 * 48},
-		{CAPTURE_FORMAT_Y14, 160, 160 * 48},
-	};
-	static const char *const lines[BLANK_LINES_MAX] = {"no lock", "7"};
-	uint8_t memory[160 * 48 + 1];
-	uint8_t *planes[CAPTURE_PLANES_MAX] = {memory};
-	struct capture_format f = {.width = 72, .height = 48};
-	size_t i;
-	size_t k;
-
-	(void)state;
-	for (i = 0; i < ARRAY_SIZE(formats); i++) {
-		size_t light = 0;
-
-		f.fourcc = formats[i].fourcc;
-		f.plane_count = 1;
-		f.stride[0] = formats[i].stride;
-		f.size[0] = formats[i].size;
-		memory[f.size[0]] = 0x5a;
-		if (!blank_supports(&f))
-			fail_msg("format %zu", i);
-		blank_draw(&f, planes, lines);
-		assert_int_equal(memory[f.size[0]], 0x5a);
-		for (k = 0; k < f.size[0]; k++)
-			light += memory[k] == 235 || memory[k] == 0xff;
-		assert_true(light > 60);
-		if (f.fourcc == CAPTURE_FORMAT_Y14)
-			assert_int_equal(memory[1] & 0xc0, 0);
-		f.size[0] /= 2;
-		assert_false(blank_supports(&f));
-	}
-	f.fourcc = CAPTURE_FORMAT_MJPG;
-	assert_false(blank_supports(&f));
-}
-
-static void blank_cuts_what_does_not_fit(void **state)
-{
-	static const char *const lines[BLANK_LINES_MAX] = {
-		"far more words than sixteen pixels", "and one more line"};
-	uint8_t memory[40 * 4 + 1];
-	uint8_t *planes[CAPTURE_PLANES_MAX] = {memory};
-	struct capture_format f = {.fourcc = CAPTURE_FORMAT_GREY,
-				   .width = 40,
-				   .height = 4,
-				   .plane_count = 1,
-				   .stride = {40},
-				   .size = {40 * 4}};
-
-	(void)state;
-	memory[40 * 4] = 0x5a;
-	blank_draw(&f, planes, lines);
-	assert_int_equal(memory[40 * 4], 0x5a);
-}
-
 /* --- the descriptor ----------------------------------------------------- */
 
 /*
@@ -918,6 +852,24 @@ static void descriptor_wakes_for_everything(void **state)
 	}
 	assert_true(phase > 8);
 	assert_true(frames > turns * 2 / 3);
+}
+
+/* A timer that could not be set is told, and set by the next call. */
+static void timer_that_cannot_be_set(void **state)
+{
+	struct capture_frame *f;
+	unsigned int sets;
+
+	(void)state;
+	open_default();
+	device->unplugged = true;
+	sys_fault_only("timerfd_settime");
+	sys_fault_arm(1, -ENOMEM);
+	assert_int_equal(capture_source_dequeue(source, 0, &f), -ENOMEM);
+	sets = device->timer_sets;
+	assert_int_equal(capture_source_dequeue(source, 0, &f), -EAGAIN);
+	assert_int_equal(device->timer_sets, sets + 1);
+	assert_true(fake_source_poll(S));
 }
 
 /* --- encoders ----------------------------------------------------------- */
@@ -988,9 +940,8 @@ int main(void)
 		TEST(blank_pictures_name_the_cause),
 		TEST(blank_pictures_of_an_outage),
 		TEST(blank_pictures_are_not_made_up_for),
-		TEST(blank_draws_every_format),
-		TEST(blank_cuts_what_does_not_fit),
 		TEST(descriptor_wakes_for_everything),
+		TEST(timer_that_cannot_be_set),
 		TEST(encoder_is_opened_again),
 	};
 
