@@ -255,6 +255,23 @@ static void fragmenter_cuts_by_time_without_video(void **state)
 	fragmenter_free(f);
 }
 
+static void fragmenter_starts_with_any_track_without_video(void **state)
+{
+	struct fragmenter *f = make(&audio, &data, NULL, 2000);
+	struct out *o = new_out();
+
+	(void)state;
+	/* The first one has nothing to say yet. */
+	assert_int_equal(put(f, 1, true, 0, 100), 0);
+	assert_int_equal(put(f, 1, true, 500, 100), 0);
+	fragmenter_end(f);
+	take(f, 0, o);
+	assert_int_equal(o->count, 2);
+	assert_int_equal(opens(o), 1);
+	(void)fragmenter_free(f);
+	free(o);
+}
+
 static void fragmenter_interleaves_tracks_in_time_order(void **state)
 {
 	struct fragmenter *f = make(&video, &audio, &data, 2000);
@@ -648,6 +665,7 @@ int main(void)
 			fragmenter_cuts_without_a_key_frame_before_the_bound),
 		cmocka_unit_test(fragmenter_cuts_before_the_byte_bound),
 		cmocka_unit_test(fragmenter_cuts_by_time_without_video),
+		cmocka_unit_test(fragmenter_starts_with_any_track_without_video),
 		cmocka_unit_test(fragmenter_interleaves_tracks_in_time_order),
 		cmocka_unit_test(
 			fragmenter_waits_for_a_silent_track_only_so_long),
