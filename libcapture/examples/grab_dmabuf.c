@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 		.buffer_count = 4 + HELD,
 	};
 	struct capture_source_stats stats;
-	struct capture_source *source;
+	struct capture_source *source = NULL;
 	int r = 0;
 
 	if (argc > 1)

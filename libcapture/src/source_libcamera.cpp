@@ -60,8 +60,6 @@ namespace
 constexpr uint64_t ns_per_ms = 1000000;
 constexpr uint64_t us_per_s = 1000000;
 
-/* --- names of formats ---------------------------------------------------- */
-
 /* V4L2's; 0: none. */
 uint32_t v4l2_of(const PixelFormat &format)
 {
