@@ -241,7 +241,7 @@ static int submit_copy(struct m2m *m, struct capture_frame *frame, uint64_t key)
 {
 	const uint8_t *src[CAPTURE_PLANES_MAX];
 	uint8_t *dst[CAPTURE_PLANES_MAX] = {NULL};
-	uint32_t planes = frame->plane_count;
+	uint32_t planes = m->input.plane_count;
 	struct queue_payload payload;
 	uint32_t p;
 	int slot;

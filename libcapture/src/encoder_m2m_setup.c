@@ -90,18 +90,75 @@ static int set_crop(struct m2m *m, const struct v4l2_node *node)
 	return 0;
 }
 
+/* The same components, but each in memory of its own, or all in one. */
+static uint32_t sibling_of(uint32_t fourcc)
+{
+	static const uint32_t pairs[][2] = {
+		{CAPTURE_FORMAT_NV12, CAPTURE_FORMAT_NM12},
+		{CAPTURE_FORMAT_YU12, CAPTURE_FORMAT_YM12},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(pairs); i++) {
+		if (pairs[i][0] == fourcc)
+			return pairs[i][1];
+		if (pairs[i][1] == fourcc)
+			return pairs[i][0];
+	}
+	return 0;
+}
+
+/*
+ * The raw format to ask for: the source's, or one that differs in its memory
+ * planes alone, into which frames are copied.
+ */
+static int choose_input(struct m2m *m, const struct v4l2_node *node)
+{
+	uint32_t fourcc = m->base.source.fourcc;
+	int r;
+
+	m->input = m->base.source;
+	memset(m->input.size, 0, sizeof(m->input.size));
+	r = v4l2_has_format(m->base.sys, m->fd, node->output_type, fourcc);
+	if (r)
+		return r < 0 ? r : 0;
+	fourcc = sibling_of(fourcc);
+	if (!fourcc)
+		return -EPROTONOSUPPORT;
+	r = v4l2_has_format(m->base.sys, m->fd, node->output_type, fourcc);
+	if (r <= 0)
+		return r < 0 ? r : -EPROTONOSUPPORT;
+	m->input.fourcc = fourcc;
+	memset(m->input.stride, 0, sizeof(m->input.stride));
+	return 0;
+}
+
+static int set_input(struct m2m *m, const struct v4l2_node *node)
+{
+	uint32_t fourcc = m->input.fourcc;
+	int r;
+
+	r = v4l2_set_format(m->base.sys, m->fd, node->output_type, &m->input);
+	if (r < 0)
+		return r;
+	if (m->input.fourcc != fourcc)
+		return -EPROTONOSUPPORT;
+	if (fourcc == m->base.source.fourcc &&
+	    m->input.plane_count != m->base.source.plane_count)
+		return -EPROTONOSUPPORT;
+	return set_crop(m, node);
+}
+
 /* The coded format first: it decides what the raw side may be. */
 static int set_formats(struct m2m *m, const struct v4l2_node *node,
 		       struct capture_format *ret_coded)
 {
-	const struct capture_format *source = &m->base.source;
-	struct capture_format coded = *source;
+	struct capture_format coded = m->base.source;
 	int r;
 
-	r = v4l2_has_format(m->base.sys, m->fd, node->output_type,
-			    source->fourcc);
-	if (r <= 0)
-		return r < 0 ? r : -EPROTONOSUPPORT;
+	r = choose_input(m, node);
+	if (r < 0)
+		return r;
 	coded.fourcc = m->base.codec;
 	coded.plane_count = 1;
 	memset(coded.stride, 0, sizeof(coded.stride));
@@ -109,15 +166,7 @@ static int set_formats(struct m2m *m, const struct v4l2_node *node,
 	r = v4l2_set_format(m->base.sys, m->fd, node->capture_type, &coded);
 	if (r < 0)
 		return r;
-	m->input = *source;
-	memset(m->input.size, 0, sizeof(m->input.size));
-	r = v4l2_set_format(m->base.sys, m->fd, node->output_type, &m->input);
-	if (r < 0)
-		return r;
-	if (m->input.fourcc != source->fourcc ||
-	    m->input.plane_count != source->plane_count)
-		return -EPROTONOSUPPORT;
-	r = set_crop(m, node);
+	r = set_input(m, node);
 	if (r < 0)
 		return r;
 	/* The raw size decided how large a packet may be. */
@@ -136,6 +185,8 @@ static bool fits_import(const struct m2m *m)
 	const struct capture_format *source = &m->base.source;
 	uint32_t p;
 
+	if (m->input.fourcc != source->fourcc)
+		return false;
 	for (p = 0; p < source->plane_count; p++) {
 		if (m->input.stride[p] != source->stride[p] ||
 		    m->input.size[p] > source->size[p])
@@ -151,8 +202,9 @@ int m2m_alloc_copy_input(struct m2m *m)
 	r = pix_layout_init(&m->input, &m->input_layout);
 	if (r < 0)
 		m->input_layout.count = 0;
-	/* Without a layout, only memory of the same shape can be copied. */
-	if (!m->base.layout.count && !fits_import(m))
+	/* Without layouts, only memory of the same shape can be copied. */
+	if ((!m->base.layout.count || !m->input_layout.count) &&
+	    !fits_import(m))
 		return -ERANGE;
 	m->base.stats.source_imported = false;
 	return queue_alloc(&m->out, &m->input, CAPTURE_ENCODER_INPUTS,

@@ -199,6 +199,9 @@ def matrix(cases):
                            "gop_frames=5", frames=12, files=True)
         what = " ".join((fourcc, size, rung, *more))
         copied = "--copy" in more
+        if "submitted" not in t:
+            need(f"{what}: runs", False, t)
+            continue
         need(f"{what}: all frames come out, on {rung}", t.get("error") == "EPIPE" and
              len(packets) == t["submitted"] and t["source_rung"] == rung, t)
         need(f"{what}: {'a copy each' if copied else 'no copy'}", bool(packets) and
@@ -294,7 +297,7 @@ def hangs():
 def spoiled():
     for fault in ("error", "empty", "stub"):
         with Faults(**{f"fault_{fault}": 4}):
-            packets, t = probe("gop_frames=100", files=True)
+            packets, t = probe("--fps", "10", "gop_frames=100", files=True)
             need(f"{fault}: spoiled packets are dropped and counted", t["error"] == "EPIPE"
                  and t["errors"] == 3 and len(packets) == 9 and not t["skipped"] + t["unpaired"], t)
             need(f"{fault}: a key frame after each", len(key_frames(packets)) == 3, key_frames(packets))
@@ -305,9 +308,11 @@ def spoiled():
              and not t["errors"] + t["unpaired"] and key_frames(packets) == [0], t)
         exact("skipped frames", packets, "YU12", 640, 480)
     with Faults(coded_bytes=20000):
-        packets, t = probe()
-        need("frames that do not fit their buffer are errors", t["errors"] == t["submitted"]
-             and not packets and t["error"] == "EPIPE", t)
+        packets, t = probe("--fps", "10")
+        # One that was inside before the loss was known may be small enough.
+        need("frames that do not fit their buffer are errors", t["errors"] > t["submitted"] // 2
+             and t["errors"] + len(packets) == t["submitted"] and not key_frames(packets)
+             and t["error"] == "EPIPE", t)
     for lie, flag in ((1, False), (2, True)):
         with Faults(fault_key_flag=lie):
             packets, t = probe("gop_frames=5")
@@ -422,6 +427,9 @@ def modules():
              and t["skipped"] == 3 and len(packets) == 9, t)
     load("multiplanar=2", "multiplanar=1")
     matrix([("NM12", "640x480", "S1"), ("YM12", "640x480", "S3"), ("NV12", "640x480", "S1")])
+    load("", "multiplanar=1 own_planes=1")
+    # What the camera has in one piece of memory, the encoder wants in two or three.
+    matrix([("NV12", "640x480", "S1", "--copy"), ("YU12", "640x480", "S3", "--copy")])
     load("allocators=1", "memory=dma-contig")
     matrix([("NV12", "640x480", "S3")])
     sh("/sbin/rmmod", "vh264enc")

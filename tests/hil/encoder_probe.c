@@ -14,6 +14,7 @@
  *	--lockstep	wait for each packet before the next frame goes in
  *	--force N	a key frame is asked for before frame N (from 0)
  *	--rate N=BITS	... a bitrate before frame N
+ *	--fps N		default 30
  *	--heal FILE	after a failure, write 0 to FILE, reopen, go on
  *	--raw FILE --out FILE	frames that went in, packets that came out
  *
@@ -461,6 +462,8 @@ static int parse_option(int c, const char *arg, struct probe *p)
 		return parse_u32(arg, &p->force_at);
 	case 'R':
 		return parse_pair(arg, '=', &p->rate_at, &p->rate);
+	case 'p':
+		return parse_u32(arg, &p->source_config.rate_num);
 	case 'h':
 		p->heal = arg;
 		return 0;
@@ -484,7 +487,7 @@ int main(int argc, char **argv)
 		{"copy", 0, NULL, 'C'},	    {"frames", 1, NULL, 'n'},
 		{"buffers", 1, NULL, 'b'},  {"timeout", 1, NULL, 't'},
 		{"lockstep", 0, NULL, 'l'}, {"force", 1, NULL, 'F'},
-		{"rate", 1, NULL, 'R'},	    {"heal", 1, NULL, 'h'},
+		{"rate", 1, NULL, 'R'},	    {"fps", 1, NULL, 'p'},	    {"heal", 1, NULL, 'h'},
 		{"raw", 1, NULL, 'w'},	    {"out", 1, NULL, 'o'},
 		{NULL, 0, NULL, 0},
 	};

@@ -60,6 +60,11 @@ static bool is_data(const struct fake_device *d)
 	return d->pub.kind == FAKE_RADIO || d->pub.kind == FAKE_METADATA;
 }
 
+static uint32_t raw_format_first(const struct fake_device *d)
+{
+	return d->pub.own_planes ? 3 : 0;
+}
+
 static uint32_t raw_format_count(const struct fake_device *d)
 {
 	/* The one of three planes needs the multi-planar calls. */
@@ -124,8 +129,8 @@ static void set_format(struct fake_device *d, struct fake_queue *q, uint32_t fou
 		q->width = ALIGN_UP(q->width, d->pub.size_align);
 		q->height = ALIGN_UP(q->height, d->pub.size_align);
 	}
-	q->fourcc = V4L2_PIX_FMT_YUYV;
-	for (i = 0; i < raw_format_count(d); i++) {
+	q->fourcc = raw_formats[raw_format_first(d)];
+	for (i = raw_format_first(d); i < raw_format_count(d); i++) {
 		if (raw_formats[i] == fourcc)
 			q->fourcc = fourcc;
 	}
@@ -235,12 +240,16 @@ static int do_enum_fmt(struct fake_device *d, struct v4l2_fmtdesc *desc)
 
 	if (!q)
 		return -EINVAL;
-	count = is_raw_side(d, q) && !is_data(d) ? raw_format_count(d) : 1;
+	count = 1;
+	if (is_raw_side(d, q) && !is_data(d))
+		count = raw_format_count(d) - raw_format_first(d);
 	if (desc->index >= count)
 		return -EINVAL;
 	desc->flags = is_raw_side(d, q) ? 0 : V4L2_FMT_FLAG_COMPRESSED;
-	desc->pixelformat = is_raw_side(d, q) ? raw_formats[desc->index]
-					      : V4L2_PIX_FMT_FWHT;
+	desc->pixelformat = V4L2_PIX_FMT_FWHT;
+	if (is_raw_side(d, q) && !is_data(d))
+		desc->pixelformat =
+			raw_formats[raw_format_first(d) + desc->index];
 	if (d->pub.codec && desc->flags)
 		desc->pixelformat = d->pub.codec;
 	if (is_data(d))

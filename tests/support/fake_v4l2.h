@@ -97,6 +97,7 @@ struct fake_v4l2 {
 	unsigned int full_packets; /* this many fill their memory */
 	uint32_t size_align;	/* power of two; raw sides are rounded up */
 	bool no_crop;
+	bool own_planes;	/* of the multi-planar call: takes YM12 alone */
 	bool has_events;
 	unsigned int source_changes; /* events that wait */
 	bool ends_by_itself;	/* -EPIPE though nobody said stop */

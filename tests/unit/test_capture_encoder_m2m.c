@@ -574,6 +574,25 @@ static void m2m_tells_the_device_where_the_picture_ends(void **state)
 			 -ERANGE);
 }
 
+static void m2m_copies_into_planes_of_their_own(void **state)
+{
+	struct capture_packet *p;
+	uint32_t crc;
+
+	(void)state;
+	device->mplane = true;
+	device->own_planes = true;
+	open_codec(CAPTURE_FORMAT_H264);
+	/* The same bytes, one plane after the other. */
+	crc = submit_one();
+	p = receive_one();
+	assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
+	(void)capture_packet_unref(p);
+	assert_false(stats_of().source_imported);
+	assert_int_equal(stats_of().copies, 1);
+	assert_int_equal(stats_of().bytes_touched, 2 * YU12_BYTES);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -597,6 +616,7 @@ int main(void)
 		CASE(m2m_takes_a_packet_of_no_frame_away),
 		CASE(m2m_drain_without_stop_ends_though_the_last_was_skipped),
 		CASE(m2m_tells_the_device_where_the_picture_ends),
+		CASE(m2m_copies_into_planes_of_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

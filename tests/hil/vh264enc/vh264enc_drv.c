@@ -31,6 +31,9 @@
 static bool multiplanar;
 module_param(multiplanar, bool, 0444);
 MODULE_PARM_DESC(multiplanar, "the multi-planar API, and NM12 and YM12 too");
+static bool own_planes;
+module_param(own_planes, bool, 0444);
+MODULE_PARM_DESC(own_planes, "... and no other; with multiplanar");
 static char *memory = "vmalloc";
 module_param(memory, charp, 0444);
 MODULE_PARM_DESC(memory, "vmalloc or dma-contig");
@@ -164,16 +167,26 @@ static bool every(unsigned int fault, u32 number)
 
 /* --- formats ------------------------------------------------------------ */
 
+/* The table begins with the formats of one memory plane. */
+static unsigned int first_format(void)
+{
+	return multiplanar && own_planes ? 2 : 0;
+}
+
+static unsigned int last_format(void)
+{
+	return multiplanar ? ARRAY_SIZE(raw_formats) : 2;
+}
+
 static const struct enc_format *find_format(u32 fourcc)
 {
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(raw_formats); i++) {
-		if (raw_formats[i].fourcc == fourcc &&
-		    (multiplanar || raw_formats[i].planes == 1))
+	for (i = first_format(); i < last_format(); i++) {
+		if (raw_formats[i].fourcc == fourcc)
 			return &raw_formats[i];
 	}
-	return &raw_formats[0];
+	return &raw_formats[first_format()];
 }
 
 static u32 align_size(u32 pixels)
@@ -278,9 +291,9 @@ static int enc_enum_cap(struct file *file, void *fh, struct v4l2_fmtdesc *f)
 
 static int enc_enum_out(struct file *file, void *fh, struct v4l2_fmtdesc *f)
 {
-	if (f->index >= (multiplanar ? ARRAY_SIZE(raw_formats) : 2))
+	if (f->index >= last_format() - first_format())
 		return -EINVAL;
-	f->pixelformat = raw_formats[f->index].fourcc;
+	f->pixelformat = raw_formats[first_format() + f->index].fourcc;
 	return 0;
 }
 
@@ -1097,7 +1110,7 @@ static int enc_open(struct file *file)
 	ctx->colorspace = V4L2_COLORSPACE_REC709;
 	spin_lock_init(&ctx->lock);
 	INIT_DELAYED_WORK(&ctx->work, enc_work);
-	set_raw(ctx, &raw_formats[0], align_size(640), align_size(480));
+	set_raw(ctx, find_format(0), align_size(640), align_size(480));
 	v4l2_fh_init(&ctx->fh, video_devdata(file));
 	r = init_controls(ctx);
 	if (r)
