@@ -519,6 +519,13 @@ struct fake_media *fake_media_reset(void)
 		fake.pads[i].crop_height = 480;
 		fake.pads[i].interval_den = 30;
 	}
+	/* The scaler cuts and scales: its pads differ. */
+	fake.pads[3].crop_width = 500;
+	fake.pads[3].crop_height = 400;
+	fake.pads[4].width = 320;
+	fake.pads[4].height = 240;
+	fake.pads[4].crop_width = 320;
+	fake.pads[4].crop_height = 240;
 	for (i = 0; i < LINKS; i++)
 		fake.link_flags[i] = links[i].flags;
 	return &fake.pub;
