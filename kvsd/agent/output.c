@@ -27,6 +27,7 @@ struct output {
 	struct capture_format format;	/* of what is encoded */
 	struct capture_thermal_view *view; /* NULL: frames as they are */
 	struct capture_encoder_config config;
+	bool dmabuf;			/* frames can be imported */
 	bool encodes;
 	struct capture_encoder *encoder; /* NULL: passed on, or away */
 	struct output_info info;
@@ -169,7 +170,7 @@ static int open_encoder(struct output *o, const struct output_config *config,
 		c->path = o->source->encoder_device[0] ?
 				  o->source->encoder_device : NULL;
 		c->source = &o->format;
-		c->source_dmabuf = config->source_dmabuf;
+		c->source_dmabuf = o->dmabuf;
 		c->controls.bitrate = o->source->bitrate > 0 ?
 			o->source->bitrate : o->format.media ==
 			CAPTURE_MEDIA_PICTURE ? BITRATE_VIDEO : BITRATE_AUDIO;
@@ -189,6 +190,7 @@ static int open_view(struct output *o, char *error)
 {
 	const struct agent_source *s = o->source;
 	struct capture_thermal_config config;
+	struct capture_thermal_stats stats;
 	int r;
 
 	capture_thermal_config_init(&config);
@@ -200,14 +202,17 @@ static int open_view(struct output *o, char *error)
 		config.max = s->range_max;
 	}
 	r = capture_thermal_view_new(o->sys, &o->format, &config, &o->view);
-	if (r < 0)
+	if (r < 0) {
 		(void)snprintf(error, OUTPUT_ERROR_CHARS, "view: %s",
 			       r == -EPROTONOSUPPORT ?
 				       "not a picture of counts" :
 				       strerror(-r));
-	else
-		o->format = *capture_thermal_view_format(o->view);
-	return r;
+		return r;
+	}
+	o->format = *capture_thermal_view_format(o->view);
+	capture_thermal_view_stats(o->view, &stats);
+	o->dmabuf = stats.rung != CAPTURE_RUNG_S5;
+	return 0;
 }
 
 /* Passed on as one payload: one plane without gaps between the lines. */
@@ -230,6 +235,7 @@ int output_open(const struct sys_ops *sys, const struct output_config *config,
 	o->ctx = config->ctx;
 	o->source = config->source;
 	o->format = *config->format;
+	o->dmabuf = config->source_dmabuf;
 	backoff_init(&o->backoff, sys_now_ns(sys, CLOCK_MONOTONIC));
 	r = config->view ? open_view(o, error) : 0;
 	if (r == 0)

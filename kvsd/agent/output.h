@@ -44,7 +44,7 @@ struct output_config {
 	const struct agent_source *source; /* must outlive the output */
 	const struct capture_format *format; /* of the frames; copied */
 	bool view;		/* the colour-mapped picture of thermal frames */
-	bool source_dmabuf;	/* frames can be imported */
+	bool source_dmabuf;	/* @format's frames can be imported */
 	uint64_t fragment_ms;	/* of the stream: a key frame each */
 	const struct output_calls *calls; /* must outlive the output */
 	void *ctx;

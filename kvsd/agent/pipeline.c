@@ -295,7 +295,7 @@ static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
 			.format = &p->info.format,
 			.view = i == 1,
 			/* On S5 nothing is exported. */
-			.source_dmabuf = i == 0 && s.rung != CAPTURE_RUNG_S5,
+			.source_dmabuf = s.rung != CAPTURE_RUNG_S5,
 			.fragment_ms = fragment_ms,
 			.calls = &output_calls,
 			.ctx = &p->tapped[i],
