@@ -46,6 +46,7 @@ unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \
 fault_tests :=
 
 fault_tests += fault_capture fault_supervisor
+fault_tests += fault_sources
 fault_tests += fault_store
 fault_tests += fault_agent fault_producer fault_serve
 $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
