@@ -15,7 +15,7 @@ if [ "${1:-}" = inside ]; then
 		mkdir "$at"
 		"$probe" --dir "$at" --device /dev/video0 "$@" >"$at/report.json"
 	}
-	take little --format "Y16 " --size 640x360 --frames 6 --m2m
+	take little --format "Y16 " --size 640x480 --frames 6 --m2m
 	take big --format "Y16 -BE" --size 640x360 --frames 6
 	take small --format "Y16 -BE" --size 320x180 --frames 6 --telemetry 2 --palette iron
 	sync
@@ -40,7 +40,7 @@ failed=0
 for name in little big small; do
 	python3 tests/e2e/thermal_check.py "$out/$name" "$name" || failed=1
 done
-# Of 30 frames a second, 640x360 is too much to be raw and 320x180 is not.
+# Of 30 frames a second, 640x360 and more is too much to be raw and 320x180 is not.
 for pair in little:ffv1 big:ffv1 small:y16; do
 	if grep -q "\"encoder\": \"${pair#*:}\"" "$out/${pair%:*}/report.json"; then
 		echo "ok - ${pair%:*}: kept as ${pair#*:}"
@@ -49,8 +49,8 @@ for pair in little:ffv1 big:ffv1 small:y16; do
 		failed=1
 	fi
 done
-# An M2M encoder takes the view where it lies.
-if grep -q '"m2m_packets": 6, "m2m_imported": true, "m2m_copies": 0' "$out/little/report.json"; then
+# An M2M encoder takes the view where it lies (vicodec would read more than a picture of 360 lines has).
+if grep -q '"rung": "S1", "m2m_packets": 6, "m2m_imported": true, "m2m_copies": 0' "$out/little/report.json"; then
 	echo "ok - little: an M2M encoder imports the view"
 else
 	echo "not ok - little: an M2M encoder imports the view: $(head -n 1 "$out/little/report.json")"

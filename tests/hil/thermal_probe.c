@@ -459,11 +459,15 @@ static void report(const struct run *run)
 
 static void report_m2m(const struct run *run)
 {
+	struct capture_thermal_stats view;
 	struct capture_encoder_stats stats;
 
+	capture_thermal_view_stats(run->view, &view);
 	capture_encoder_stats(run->m2m, &stats);
-	printf("{\"m2m_packets\": %llu, \"m2m_imported\": %s, "
+	printf("{\"rung\": \"%s\", \"m2m_packets\": %llu, \"m2m_imported\": "
+	       "%s, "
 	       "\"m2m_copies\": %llu}\n",
+	       capture_rung_name(view.rung),
 	       (unsigned long long)stats.packets_out,
 	       stats.source_imported ? "true" : "false",
 	       (unsigned long long)stats.copies);
