@@ -38,6 +38,7 @@ struct source_v4l2 {
 	enum stream_state state;
 	int failure;		/* in STREAM_FAILED: what dequeue says */
 	bool events;		/* source changes are told */
+	uint32_t frames_unasked; /* since it was last asked for events */
 	bool restored;		/* the device is as it was: only close helps */
 	struct queue queue;
 	struct stream_frame frames[CAPTURE_BUFFERS_MAX];

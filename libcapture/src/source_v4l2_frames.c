@@ -351,23 +351,32 @@ static int wait_frame(struct source_v4l2 *s, uint64_t deadline_ns)
 	return -ETIMEDOUT;
 }
 
+static int ask_events(struct source_v4l2 *s)
+{
+	s->frames_unasked = 0;
+	return s->events ? signal_changed(s->base.sys, s->fd, s->queue.type,
+					  &s->base.format)
+			 : 0;
+}
+
 static int next_frame(struct source_v4l2 *s, uint64_t deadline_ns,
 		      struct capture_frame **ret_frame)
 {
 	int r;
 
 	for (;;) {
+		r = check_queued(s);
 		/* Not only when idle: a slow user finds frames all the time. */
-		r = s->events ? signal_changed(s->base.sys, s->fd,
-					       s->queue.type, &s->base.format)
-			      : 0;
-		if (r == 0)
-			r = check_queued(s);
+		if (r == 0 && ++s->frames_unasked >= CAPTURE_EVENTS_EVERY)
+			r = ask_events(s);
 		if (r < 0)
 			return r;
 		r = take_frame(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
+		if (r != -EAGAIN)
 			return r;
+		r = ask_events(s);
+		if (r < 0 || !deadline_ns)
+			return r < 0 ? r : -EAGAIN;
 		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
 			return -ETIMEDOUT;
 		r = wait_frame(s, deadline_ns);

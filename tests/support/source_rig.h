@@ -17,27 +17,30 @@
 #include "support/fake_v4l2.h"
 #include "support/sys_fault.h"
 
-#define RIG_BYTES (64 * 48 * 3 / 2) /* of a YU12 picture */
+#define SOURCE_RIG_BYTES (64 * 48 * 3 / 2) /* of a YU12 picture */
 
-extern struct fake_v4l2 *rig_camera;
+extern struct fake_v4l2 *source_rig_camera;
 
-int rig_setup(void **state);
+int source_rig_setup(void **state);
 /* Every test closes what it opened: nothing may be left. */
-int rig_teardown(void **state);
-#define RIG_CASE(name) \
-	cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+int source_rig_teardown(void **state);
+#define SOURCE_RIG_CASE(name)                                   \
+	cmocka_unit_test_setup_teardown(name, source_rig_setup, \
+					source_rig_teardown)
 
 /* /dev/video0, YU12, 64x48. */
-struct capture_source_config rig_config(void);
-struct capture_source *rig_open(const struct capture_source_config *config);
+struct capture_source_config source_rig_config(void);
+struct capture_source *
+source_rig_open(const struct capture_source_config *config);
 /* And started. */
-struct capture_source *rig_open_on(const struct capture_source_config *config);
+struct capture_source *
+source_rig_open_on(const struct capture_source_config *config);
 /* The errno of an open that must fail. */
-int rig_refused(const struct capture_source_config *config);
-uint64_t rig_soon(void);
-struct capture_frame *rig_next(struct capture_source *s);
+int source_rig_refused(const struct capture_source_config *config);
+uint64_t source_rig_soon(void);
+struct capture_frame *source_rig_next(struct capture_source *s);
 /* The errno of a dequeue that must fail. */
-int rig_dequeue_fails(struct capture_source *s);
-struct capture_source_stats rig_stats(const struct capture_source *s);
+int source_rig_dequeue_fails(struct capture_source *s);
+struct capture_source_stats source_rig_stats(const struct capture_source *s);
 
 #endif

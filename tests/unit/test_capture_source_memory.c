@@ -40,9 +40,9 @@ static void run(struct capture_source *s)
 	int i;
 
 	for (i = 0; i < 1000; i++) {
-		rig_camera->error_frames = i % 100 == 0;
-		rig_camera->zero_stamps = i % 100 == 50;
-		if (capture_source_dequeue(s, rig_soon(), &f) < 0)
+		source_rig_camera->error_frames = i % 100 == 0;
+		source_rig_camera->zero_stamps = i % 100 == 50;
+		if (capture_source_dequeue(s, source_rig_soon(), &f) < 0)
 			return;
 		(void)capture_frame_unref(held[i % 3]);
 		held[i % 3] = f;
@@ -53,22 +53,22 @@ static void run(struct capture_source *s)
 
 static void check_rung(enum capture_rung rung)
 {
-	struct capture_source_config config = rig_config();
+	struct capture_source_config config = source_rig_config();
 	struct capture_source *s;
 	unsigned long before;
 
 	config.rung = rung;
-	s = rig_open(&config);
+	s = source_rig_open(&config);
 	before = allocations;
 	assert_true(before > 0); /* open does: the count works */
 	assert_int_equal(capture_source_start(s), 0);
 	run(s);
 	assert_int_equal(capture_source_stop(s), 0);
 	assert_int_equal(allocations, before);
-	assert_int_equal(rig_stats(s).frames, 1000);
-	assert_true(rig_stats(s).copies > 100);
-	assert_true(rig_stats(s).frames_error > 5);
-	assert_true(rig_stats(s).stamps_bad > 5);
+	assert_int_equal(source_rig_stats(s).frames, 1000);
+	assert_true(source_rig_stats(s).copies > 100);
+	assert_true(source_rig_stats(s).frames_error > 5);
+	assert_true(source_rig_stats(s).stamps_bad > 5);
 	(void)capture_source_close(s);
 }
 
@@ -85,7 +85,7 @@ static void frames_take_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_CASE(frames_take_no_memory),
+		SOURCE_RIG_CASE(frames_take_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,12 +12,12 @@
 
 static struct fake_settings *dev(void)
 {
-	return &rig_camera->settings;
+	return &source_rig_camera->settings;
 }
 
 static struct fake_state state_now(void)
 {
-	return fake_v4l2_state(rig_camera);
+	return fake_v4l2_state(source_rig_camera);
 }
 
 static void assert_state(const struct fake_state *expected)
@@ -33,7 +33,7 @@ static struct fake_state left_by_someone(void)
 	struct capture_source_config config = {.path = "/dev/video0"};
 
 	/* The first open gives the fake its format. */
-	(void)capture_source_close(rig_open(&config));
+	(void)capture_source_close(source_rig_open(&config));
 	dev()->now.controls[0] = 15;
 	dev()->now.crop.left = 8;
 	dev()->now.crop.width = 100;
@@ -49,10 +49,10 @@ static void open_changes_nothing_when_nothing_is_named(void **state)
 {
 	struct capture_source_config config = {.path = "/dev/video0"};
 	struct fake_state before = left_by_someone();
-	struct capture_source *s = rig_open_on(&config);
+	struct capture_source *s = source_rig_open_on(&config);
 
 	(void)state;
-	(void)capture_frame_unref(rig_next(s));
+	(void)capture_frame_unref(source_rig_next(s));
 	assert_state(&before);
 	assert_int_equal(capture_source_restore(s), 0);
 	(void)capture_source_close(s);
@@ -75,14 +75,14 @@ static void open_changes_nothing_when_it_is_so_already(void **state)
 	};
 
 	(void)state;
-	(void)capture_source_close(rig_open(&config));
+	(void)capture_source_close(source_rig_open(&config));
 	assert_int_equal(dev()->writes, 0);
 	assert_state(&before);
 }
 
 static void format_and_what_it_resets_is_put_back(void **state)
 {
-	struct capture_source_config config = rig_config();
+	struct capture_source_config config = source_rig_config();
 	struct fake_state before = left_by_someone();
 	struct capture_source *s;
 	struct capture_frame *f;
@@ -92,15 +92,15 @@ static void format_and_what_it_resets_is_put_back(void **state)
 	config.height = 96;
 	config.rate_num = 30;
 	config.rate_den = 1;
-	s = rig_open_on(&config);
+	s = source_rig_open_on(&config);
 	assert_int_equal(state_now().width, 128);
 	assert_int_equal(state_now().period_den, 30);
-	f = rig_next(s);
+	f = source_rig_next(s);
 	/* Frames that are out do not keep it from that. */
 	assert_int_equal(capture_source_restore(s), 0);
 	assert_state(&before);
 	assert_int_equal(capture_source_start(s), -EBUSY);
-	assert_int_equal(rig_dequeue_fails(s), -EBUSY);
+	assert_int_equal(source_rig_dequeue_fails(s), -EBUSY);
 	(void)capture_source_close(s);
 	assert_int_equal(f->planes[0].map[0], fake_v4l2_pixel(0));
 	(void)capture_frame_unref(f);
@@ -109,17 +109,17 @@ static void format_and_what_it_resets_is_put_back(void **state)
 
 static void a_refused_open_puts_back_too(void **state)
 {
-	struct capture_source_config config = rig_config();
+	struct capture_source_config config = source_rig_config();
 	struct fake_state before = left_by_someone();
 
 	(void)state;
 	config.width = 65; /* the driver makes 64 of it */
-	assert_int_equal(rig_refused(&config), -ERANGE);
+	assert_int_equal(source_rig_refused(&config), -ERANGE);
 	assert_true(dev()->writes);
 	assert_state(&before);
-	config = rig_config();
+	config = source_rig_config();
 	config.rung = CAPTURE_RUNG_S2;
-	assert_int_equal(rig_refused(&config), -EOPNOTSUPP);
+	assert_int_equal(source_rig_refused(&config), -EOPNOTSUPP);
 	assert_state(&before);
 }
 
@@ -131,7 +131,7 @@ static struct capture_source_config
 with_controls(struct capture_settings *settings,
 	      const struct capture_control_setting *controls, size_t count)
 {
-	struct capture_source_config config = rig_config();
+	struct capture_source_config config = source_rig_config();
 
 	memset(settings, 0, sizeof(*settings));
 	settings->controls = controls;
@@ -156,7 +156,7 @@ static void controls_are_set_by_name_id_and_item_and_put_back(void **state)
 	struct capture_settings settings;
 	struct capture_source_config config =
 		with_controls(&settings, controls, ARRAY_SIZE(controls));
-	struct capture_source *s = rig_open(&config);
+	struct capture_source *s = source_rig_open(&config);
 	const int64_t *now = dev()->now.controls;
 
 	(void)state;
@@ -176,7 +176,7 @@ static int refused_control(struct capture_control_setting control)
 	struct capture_source_config config =
 		with_controls(&settings, &control, 1);
 	struct fake_state before = state_now();
-	int r = rig_refused(&config);
+	int r = source_rig_refused(&config);
 
 	assert_int_equal(error.error, r);
 	assert_string_equal(error.name, control.name);
@@ -214,7 +214,7 @@ static void controls_that_cannot_be_set_are_named(void **state)
 	c.name = "serial";
 	assert_int_equal(refused_control(c), -EOPNOTSUPP);
 	c.name = "min_number_of_capture_buffers";
-	rig_camera->settings.min_buffers = 2;
+	source_rig_camera->settings.min_buffers = 2;
 	assert_int_equal(refused_control(c), -EACCES);
 }
 
@@ -225,13 +225,13 @@ static void an_open_that_fails_for_another_reason_names_no_setting(void **state)
 
 	(void)state;
 	config.width = 65;
-	assert_int_equal(rig_refused(&config), -ERANGE);
+	assert_int_equal(source_rig_refused(&config), -ERANGE);
 	assert_int_equal(error.error, -ERANGE);
 	assert_string_equal(error.name, "");
 	settings.control_count = 1; /* and no list */
-	assert_int_equal(rig_refused(&config), -EINVAL);
+	assert_int_equal(source_rig_refused(&config), -EINVAL);
 	settings.control_count = CAPTURE_SETTINGS_CONTROLS_MAX + 1;
-	assert_int_equal(rig_refused(&config), -EINVAL);
+	assert_int_equal(source_rig_refused(&config), -EINVAL);
 }
 
 static void a_control_can_be_set_under_way_and_is_put_back(void **state)
@@ -239,7 +239,7 @@ static void a_control_can_be_set_under_way_and_is_put_back(void **state)
 	struct capture_control_setting c = {.name = "brightness", .value = 100};
 	struct fake_state before = left_by_someone();
 	struct capture_source_config config = {.path = "/dev/video0"};
-	struct capture_source *s = rig_open_on(&config);
+	struct capture_source *s = source_rig_open_on(&config);
 	int64_t value;
 
 	(void)state;
@@ -267,7 +267,7 @@ static void what_cannot_be_put_back_is_told(void **state)
 	struct capture_settings settings;
 	struct capture_source_config config =
 		with_controls(&settings, controls, ARRAY_SIZE(controls));
-	struct capture_source *s = rig_open(&config);
+	struct capture_source *s = source_rig_open(&config);
 
 	(void)state;
 	dev()->grabbed = true;
@@ -276,8 +276,8 @@ static void what_cannot_be_put_back_is_told(void **state)
 	assert_int_equal(capture_source_restore(s), 0);
 	(void)capture_source_close(s);
 	dev()->grabbed = false;
-	s = rig_open(&config);
-	rig_camera->unplugged = true;
+	s = source_rig_open(&config);
+	source_rig_camera->unplugged = true;
 	assert_int_equal(capture_source_restore(s), -ENODEV);
 	(void)capture_source_close(s);
 }
@@ -297,7 +297,7 @@ static void input_and_timings_are_set_and_all_is_put_back(void **state)
 	(void)state;
 	dev()->found_width = 128;
 	dev()->found_height = 96;
-	s = rig_open(&config);
+	s = source_rig_open(&config);
 	assert_int_equal(state_now().input, FAKE_INPUT_HDMI);
 	assert_int_equal(state_now().timings_width, 128);
 	/* The size follows the signal. */
@@ -317,19 +317,19 @@ static void input_and_timings_that_cannot_be_are_named(void **state)
 					       .settings = &settings};
 
 	(void)state;
-	assert_int_equal(rig_refused(&config), -ENXIO);
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
 	assert_string_equal(error.name, "input");
 	settings.input = FAKE_INPUT_TV;
 	settings.timings = CAPTURE_TIMINGS_AUTO;
-	assert_int_equal(rig_refused(&config), -ENXIO);
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
 	assert_string_equal(error.name, "timings");
 	settings.input = FAKE_INPUT_HDMI;
 	dev()->timings_error = -ENOLINK;
-	assert_int_equal(rig_refused(&config), -ENOLINK);
+	assert_int_equal(source_rig_refused(&config), -ENOLINK);
 	dev()->timings_error = -ENOLCK;
-	assert_int_equal(rig_refused(&config), -ENOLCK);
+	assert_int_equal(source_rig_refused(&config), -ENOLCK);
 	dev()->no_inputs = true;
-	assert_int_equal(rig_refused(&config), -ENXIO);
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
 	dev()->no_inputs = false;
 	assert_state(&before);
 }
@@ -341,32 +341,32 @@ static void crop_and_compose_are_exact_or_refused(void **state)
 	struct capture_rect compose = {4, 4, 32, 24};
 	struct capture_settings settings = {
 		.crop = &crop, .compose = &compose, .error = &error};
-	struct capture_source_config config = rig_config();
+	struct capture_source_config config = source_rig_config();
 	struct capture_source *s;
 
 	(void)state;
 	config.settings = &settings;
-	s = rig_open(&config);
+	s = source_rig_open(&config);
 	assert_int_equal(state_now().crop.left, 16);
 	assert_int_equal(state_now().crop.height, 64);
 	assert_int_equal(state_now().compose.width, 32);
 	(void)capture_source_close(s);
 	assert_state(&before);
 	crop.left = 17; /* the driver makes 16 of it */
-	assert_int_equal(rig_refused(&config), -ERANGE);
+	assert_int_equal(source_rig_refused(&config), -ERANGE);
 	assert_string_equal(error.name, "crop");
 	crop.left = 16;
 	compose.width = 33;
-	assert_int_equal(rig_refused(&config), -ERANGE);
+	assert_int_equal(source_rig_refused(&config), -ERANGE);
 	assert_string_equal(error.name, "compose");
 	/* A format that is larger moves the crop away. */
 	compose.width = 32;
 	config.width = 128;
 	config.height = 96;
-	assert_int_equal(rig_refused(&config), -ERANGE);
+	assert_int_equal(source_rig_refused(&config), -ERANGE);
 	assert_string_equal(error.name, "crop");
 	dev()->no_selection = true;
-	assert_int_equal(rig_refused(&config), -ENXIO);
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
 	dev()->no_selection = false;
 	assert_int_equal(state_now().width, before.width);
 }
@@ -469,7 +469,7 @@ static struct capture_source *open_hdmi(struct capture_settings *settings)
 	settings->input = FAKE_INPUT_HDMI;
 	settings->timings = CAPTURE_TIMINGS_AUTO;
 	config.settings = settings;
-	return rig_open_on(&config);
+	return source_rig_open_on(&config);
 }
 
 static void a_new_resolution_is_stale(void **state)
@@ -478,31 +478,31 @@ static void a_new_resolution_is_stale(void **state)
 	struct capture_source *s = open_hdmi(&settings);
 
 	(void)state;
-	(void)capture_frame_unref(rig_next(s));
+	(void)capture_frame_unref(source_rig_next(s));
 	dev()->found_width = 128;
 	dev()->found_height = 96;
-	fake_v4l2_source_change(rig_camera);
-	assert_int_equal(rig_dequeue_fails(s), -ESTALE);
-	assert_int_equal(rig_dequeue_fails(s), -ESTALE);
+	fake_v4l2_source_change(source_rig_camera);
+	assert_int_equal(source_rig_dequeue_fails(s), -ESTALE);
+	assert_int_equal(source_rig_dequeue_fails(s), -ESTALE);
 	(void)capture_source_close(s);
 	s = open_hdmi(&settings);
 	assert_int_equal(capture_source_format(s)->width, 128);
-	(void)capture_frame_unref(rig_next(s));
+	(void)capture_frame_unref(source_rig_next(s));
 	(void)capture_source_close(s);
 }
 
 static void a_format_changed_under_way_is_stale(void **state)
 {
-	struct capture_source_config config = rig_config();
-	struct capture_source *s = rig_open_on(&config);
+	struct capture_source_config config = source_rig_config();
+	struct capture_source *s = source_rig_open_on(&config);
 
 	(void)state;
-	(void)capture_frame_unref(rig_next(s));
+	(void)capture_frame_unref(source_rig_next(s));
 	/* No DV timings here: the driver changed its format by itself. */
 	dev()->reset_width = 128;
 	dev()->reset_height = 96;
-	fake_v4l2_source_change(rig_camera);
-	assert_int_equal(rig_dequeue_fails(s), -ESTALE);
+	fake_v4l2_source_change(source_rig_camera);
+	assert_int_equal(source_rig_dequeue_fails(s), -ESTALE);
 	(void)capture_source_close(s);
 }
 
@@ -513,15 +513,15 @@ static void a_lost_signal_is_told_and_comes_back(void **state)
 
 	(void)state;
 	dev()->timings_error = -ENOLINK;
-	fake_v4l2_source_change(rig_camera);
-	assert_int_equal(rig_dequeue_fails(s), -ENOLINK);
+	fake_v4l2_source_change(source_rig_camera);
+	assert_int_equal(source_rig_dequeue_fails(s), -ENOLINK);
 	assert_int_equal(capture_source_signal(s), CAPTURE_SIGNAL_NONE);
-	assert_int_equal(rig_dequeue_fails(s), -ENOLINK);
+	assert_int_equal(source_rig_dequeue_fails(s), -ENOLINK);
 	assert_int_equal(capture_source_stop(s), 0);
 	dev()->timings_error = 0;
-	fake_v4l2_source_change(rig_camera);
+	fake_v4l2_source_change(source_rig_camera);
 	assert_int_equal(capture_source_start(s), 0);
-	(void)capture_frame_unref(rig_next(s));
+	(void)capture_frame_unref(source_rig_next(s));
 	(void)capture_source_close(s);
 }
 
@@ -531,9 +531,9 @@ static void an_event_that_changes_nothing_is_passed_over(void **state)
 	struct capture_source *s = open_hdmi(&settings);
 
 	(void)state;
-	fake_v4l2_source_change(rig_camera);
-	fake_v4l2_source_change(rig_camera);
-	(void)capture_frame_unref(rig_next(s));
+	fake_v4l2_source_change(source_rig_camera);
+	fake_v4l2_source_change(source_rig_camera);
+	(void)capture_frame_unref(source_rig_next(s));
 	assert_int_equal(dev()->events, 0);
 	(void)capture_source_close(s);
 }
@@ -544,10 +544,10 @@ static void an_event_is_seen_though_frames_wait_or_none_come(void **state)
 	struct capture_source *s = open_hdmi(&settings);
 
 	(void)state;
-	rig_camera->hang = true;
+	source_rig_camera->hang = true;
 	dev()->timings_error = -ENOLCK;
-	fake_v4l2_source_change(rig_camera);
-	assert_int_equal(rig_dequeue_fails(s), -ENOLINK);
+	fake_v4l2_source_change(source_rig_camera);
+	assert_int_equal(source_rig_dequeue_fails(s), -ENOLINK);
 	(void)capture_source_close(s);
 }
 
@@ -574,7 +574,7 @@ static enum capture_signal signal_of(uint32_t input, uint32_t status)
 	struct capture_settings settings = {.set_input = true, .input = input};
 	struct capture_source_config config = {.path = "/dev/video0",
 					       .settings = &settings};
-	struct capture_source *s = rig_open(&config);
+	struct capture_source *s = source_rig_open(&config);
 	enum capture_signal signal;
 
 	dev()->input_status = status;
@@ -602,29 +602,32 @@ static void signal_is_what_the_input_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_CASE(open_changes_nothing_when_nothing_is_named),
-		RIG_CASE(open_changes_nothing_when_it_is_so_already),
-		RIG_CASE(format_and_what_it_resets_is_put_back),
-		RIG_CASE(a_refused_open_puts_back_too),
-		RIG_CASE(controls_are_set_by_name_id_and_item_and_put_back),
-		RIG_CASE(controls_that_cannot_be_set_are_named),
-		RIG_CASE(
+		SOURCE_RIG_CASE(open_changes_nothing_when_nothing_is_named),
+		SOURCE_RIG_CASE(open_changes_nothing_when_it_is_so_already),
+		SOURCE_RIG_CASE(format_and_what_it_resets_is_put_back),
+		SOURCE_RIG_CASE(a_refused_open_puts_back_too),
+		SOURCE_RIG_CASE(
+			controls_are_set_by_name_id_and_item_and_put_back),
+		SOURCE_RIG_CASE(controls_that_cannot_be_set_are_named),
+		SOURCE_RIG_CASE(
 			an_open_that_fails_for_another_reason_names_no_setting),
-		RIG_CASE(a_control_can_be_set_under_way_and_is_put_back),
-		RIG_CASE(what_cannot_be_put_back_is_told),
-		RIG_CASE(input_and_timings_are_set_and_all_is_put_back),
-		RIG_CASE(input_and_timings_that_cannot_be_are_named),
-		RIG_CASE(crop_and_compose_are_exact_or_refused),
-		RIG_CASE(settings_are_copied_deeply),
-		RIG_CASE(control_list_tells_all_there_is_and_changes_nothing),
-		RIG_CASE(control_list_of_a_node_without_any_is_empty),
-		RIG_CASE(a_new_resolution_is_stale),
-		RIG_CASE(a_format_changed_under_way_is_stale),
-		RIG_CASE(a_lost_signal_is_told_and_comes_back),
-		RIG_CASE(an_event_that_changes_nothing_is_passed_over),
-		RIG_CASE(an_event_is_seen_though_frames_wait_or_none_come),
-		RIG_CASE(signal_is_what_the_receiver_says),
-		RIG_CASE(signal_is_what_the_input_says),
+		SOURCE_RIG_CASE(a_control_can_be_set_under_way_and_is_put_back),
+		SOURCE_RIG_CASE(what_cannot_be_put_back_is_told),
+		SOURCE_RIG_CASE(input_and_timings_are_set_and_all_is_put_back),
+		SOURCE_RIG_CASE(input_and_timings_that_cannot_be_are_named),
+		SOURCE_RIG_CASE(crop_and_compose_are_exact_or_refused),
+		SOURCE_RIG_CASE(settings_are_copied_deeply),
+		SOURCE_RIG_CASE(
+			control_list_tells_all_there_is_and_changes_nothing),
+		SOURCE_RIG_CASE(control_list_of_a_node_without_any_is_empty),
+		SOURCE_RIG_CASE(a_new_resolution_is_stale),
+		SOURCE_RIG_CASE(a_format_changed_under_way_is_stale),
+		SOURCE_RIG_CASE(a_lost_signal_is_told_and_comes_back),
+		SOURCE_RIG_CASE(an_event_that_changes_nothing_is_passed_over),
+		SOURCE_RIG_CASE(
+			an_event_is_seen_though_frames_wait_or_none_come),
+		SOURCE_RIG_CASE(signal_is_what_the_receiver_says),
+		SOURCE_RIG_CASE(signal_is_what_the_input_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
