@@ -54,8 +54,10 @@ static void examine(struct doctor *d)
 	doctor_advice(d);
 	(void)json_object_set_new(
 		d->report, "verdict",
-		json_string(d->incomplete ? "incomplete: see MISSING"
-					  : "ready: nothing that is needed is missing"));
+		json_string(
+			d->incomplete
+				? "incomplete: see MISSING"
+				: "ready: nothing that is needed is missing"));
 	(void)json_object_set_new(d->report, "complete",
 				  json_boolean(!d->incomplete));
 }
