@@ -264,6 +264,7 @@ static int save_all(struct settings_journal *j)
 			continue;
 		save->id = c->id;
 		save->value = c->value;
+		save->left = c->value;
 		j->all_count++;
 	}
 	return 0;
@@ -274,6 +275,85 @@ void settings_end(struct settings_journal *j)
 	free(j->all);
 	j->all = NULL;
 	j->all_count = 0;
+}
+
+/* --- what our calls made of it ------------------------------------------ */
+
+static int read_value(struct settings_journal *j, uint32_t id,
+		      struct v4l2_query_ext_ctrl *ret_query, int64_t *ret_value)
+{
+	struct capture_control_setting setting = {.id = id};
+	int r;
+
+	r = control_find(j->sys, j->fd, &setting, ret_query);
+	if (r < 0)
+		return r;
+	return control_get(j->sys, j->fd, ret_query, ret_value);
+}
+
+/* The one of the controls that were set by name, or NULL. */
+static struct saved_control *find_set(struct settings_journal *j, uint32_t id)
+{
+	uint32_t i;
+
+	for (i = 0; i < j->control_count; i++) {
+		if (j->controls[i].id == id)
+			return &j->controls[i];
+	}
+	return NULL;
+}
+
+static void note_one(struct settings_journal *j, struct saved_control *c)
+{
+	struct v4l2_query_ext_ctrl q;
+
+	c->unread = read_value(j, c->id, &q, &c->left) < 0;
+}
+
+void settings_applied(struct settings_journal *j)
+{
+	uint32_t i;
+	size_t k;
+
+	for (i = 0; i < j->control_count; i++)
+		note_one(j, &j->controls[i]);
+	/* Those set by name since were noted before that. */
+	for (k = 0; k < j->all_count; k++) {
+		if (!find_set(j, j->all[k].id))
+			note_one(j, &j->all[k]);
+	}
+}
+
+static bool is_foreign(struct settings_journal *j,
+		       const struct saved_control *c)
+{
+	struct v4l2_query_ext_ctrl q;
+	int64_t now;
+
+	if (c->unread || read_value(j, c->id, &q, &now) < 0)
+		return false;
+	/* A volatile one moves by itself. */
+	return now != c->left && !(q.flags & V4L2_CTRL_FLAG_VOLATILE);
+}
+
+/* Before anything is put back, which changes others. */
+static void find_foreign(struct settings_journal *j)
+{
+	const struct saved_control *set;
+	uint32_t i;
+	size_t k;
+
+	for (i = 0; i < j->control_count; i++)
+		j->controls[i].foreign = is_foreign(j, &j->controls[i]);
+	for (k = 0; k < j->all_count; k++) {
+		struct saved_control *c = &j->all[k];
+
+		set = find_set(j, c->id);
+		/* It may have been changed before we set it, too. */
+		c->foreign = set ? set->foreign || (!c->unread &&
+						    set->value != c->left)
+				 : is_foreign(j, c);
+	}
 }
 
 /* --- changes ------------------------------------------------------------ */
@@ -290,8 +370,11 @@ static int apply_input(struct settings_journal *j, uint32_t input)
 	r = save_all(j);
 	if (r < 0)
 		return r;
+	j->changed_input = true;
+	j->input_left = value;
 	settings_will_change(j);
 	r = j->sys->ioctl(j->fd, VIDIOC_S_INPUT, &value);
+	settings_applied(j);
 	if (r == -EINVAL)
 		return -ENXIO;
 	return r < 0 ? r : 0;
@@ -320,9 +403,11 @@ static int apply_timings(struct settings_journal *j)
 	if (r < 0)
 		return r;
 	j->timings = now;
+	j->timings_left = found;
 	j->changed_timings = true;
 	settings_will_change(j);
 	r = j->sys->ioctl(j->fd, VIDIOC_S_DV_TIMINGS, &found);
+	settings_applied(j);
 	return r < 0 ? r : 0;
 }
 
@@ -331,13 +416,10 @@ static int save_control(struct settings_journal *j,
 			const struct v4l2_query_ext_ctrl *q)
 {
 	struct saved_control *c = &j->controls[j->control_count];
-	uint32_t i;
 	int r;
 
-	for (i = 0; i < j->control_count; i++) {
-		if (j->controls[i].id == q->id)
-			return 0;
-	}
+	if (find_set(j, q->id))
+		return 0;
 	if (j->control_count == CAPTURE_SETTINGS_CONTROLS_MAX)
 		return -ENOSPC;
 	r = control_get(j->sys, j->fd, q, &c->value);
@@ -345,6 +427,8 @@ static int save_control(struct settings_journal *j,
 		return r;
 	c->id = q->id;
 	c->wide = control_is_wide(q);
+	c->unread = false;
+	c->left = c->value;
 	j->control_count++;
 	return 0;
 }
@@ -363,7 +447,10 @@ int settings_control(struct settings_journal *j,
 		r = save_control(j, &q);
 	if (r < 0)
 		return r;
-	return control_set(j->sys, j->fd, q.id, control_is_wide(&q), value);
+	r = control_set(j->sys, j->fd, q.id, control_is_wide(&q), value);
+	if (r == 0) /* the driver may have made another value of it */
+		note_one(j, find_set(j, q.id));
+	return r;
 }
 
 static int apply_controls(struct settings_journal *j,
@@ -559,7 +646,8 @@ static int restore_controls(struct settings_journal *j)
 		const struct saved_control *c =
 			&j->controls[--j->control_count];
 
-		if (control_set(j->sys, j->fd, c->id, c->wide, c->value) < 0)
+		if (!c->foreign &&
+		    control_set(j->sys, j->fd, c->id, c->wide, c->value) < 0)
 			failures++;
 	}
 	return failures;
@@ -568,16 +656,15 @@ static int restore_controls(struct settings_journal *j)
 /* What the driver changed by itself, and is not as it was again by now. */
 static int restore_driven(struct settings_journal *j)
 {
-	struct capture_control_setting setting = {0};
 	struct v4l2_query_ext_ctrl q;
 	int failures = 0;
 	int64_t value;
 	size_t i;
 
 	for (i = 0; i < j->all_count; i++) {
-		setting.id = j->all[i].id;
-		if (control_find(j->sys, j->fd, &setting, &q) < 0 ||
-		    control_get(j->sys, j->fd, &q, &value) < 0) {
+		if (j->all[i].foreign)
+			continue;
+		if (read_value(j, j->all[i].id, &q, &value) < 0) {
 			failures++;
 			continue;
 		}
@@ -663,23 +750,42 @@ static int restore_round(struct settings_journal *j)
 	return failures + restore_frequency(j);
 }
 
+static int restore_timings(struct settings_journal *j)
+{
+	struct v4l2_dv_timings now;
+	bool known;
+
+	if (!j->changed_timings)
+		return 0;
+	memset(&now, 0, sizeof(now));
+	if (read_one(j, VIDIOC_G_DV_TIMINGS, &now, &known) == 0 &&
+	    (!known || !v4l2_same_timings(&now, &j->timings_left)))
+		return 0; /* someone else's, or of someone else's input */
+	return j->sys->ioctl(j->fd, VIDIOC_S_DV_TIMINGS, &j->timings) < 0;
+}
+
+static int restore_input(struct settings_journal *j)
+{
+	int input = 0;
+
+	if (!j->changed_input)
+		return 0;
+	if (j->sys->ioctl(j->fd, VIDIOC_G_INPUT, &input) >= 0 &&
+	    input != j->input_left)
+		return 0;
+	input = j->input;
+	return j->sys->ioctl(j->fd, VIDIOC_S_INPUT, &input) < 0;
+}
+
 /* Each of these resets what the next one sets: the order of setting. */
 static int restore_all(struct settings_journal *j)
 {
-	int failures = 0;
+	int failures;
 	int round;
 	int left = 0;
-	int input = 0;
 
-	if (j->changed_timings)
-		failures += j->sys->ioctl(j->fd, VIDIOC_S_DV_TIMINGS,
-					  &j->timings) < 0;
-	if (j->known_input &&
-	    (j->sys->ioctl(j->fd, VIDIOC_G_INPUT, &input) < 0 ||
-	     input != j->input)) {
-		input = j->input;
-		failures += j->sys->ioctl(j->fd, VIDIOC_S_INPUT, &input) < 0;
-	}
+	failures = restore_timings(j);
+	failures += restore_input(j);
 	failures += restore_driven(j);
 	for (round = 0; round < RESTORE_ROUNDS; round++)
 		left = restore_round(j);
@@ -706,11 +812,13 @@ int settings_restore(struct settings_journal *j)
 		settings_end(j);
 		return -ENODEV;
 	}
+	find_foreign(j);
 	/* Of the input that was set: before that changes. */
 	failures = restore_controls(j);
 	if (j->changed)
 		failures += restore_all(j);
 	j->changed = false;
+	j->changed_input = false;
 	j->changed_timings = false;
 	return failures;
 }

@@ -20,7 +20,10 @@ struct sys_ops;
 struct saved_control {
 	uint32_t id;
 	bool wide;
-	int64_t value;
+	bool unread;		/* what it was left at is not known */
+	bool foreign;		/* someone else changed it since */
+	int64_t value;		/* before our calls */
+	int64_t left;		/* after them */
 };
 
 struct settings_journal {
@@ -44,7 +47,10 @@ struct settings_journal {
 	struct v4l2_frequency frequency;
 	struct v4l2_dv_timings timings;
 	bool changed;		/* any of the above but the timings */
+	bool changed_input;
 	bool changed_timings;
+	int input_left;		/* after our call, as below */
+	struct v4l2_dv_timings timings_left;
 	uint32_t control_count;
 	struct saved_control controls[CAPTURE_SETTINGS_CONTROLS_MAX];
 	/*
@@ -79,6 +85,13 @@ int settings_apply_before(struct settings_journal *j,
 int settings_apply_after(struct settings_journal *j,
 			 const struct capture_settings *settings) MUST_CHECK;
 
+/*
+ * To be called when all is set, or that failed: remembers what the controls
+ * were left at. One that is something else later was changed by someone else,
+ * and is not put back.
+ */
+void settings_applied(struct settings_journal *j);
+
 /* As capture_source_set_control(). */
 int settings_control(struct settings_journal *j,
 		     const struct capture_control_setting *setting) MUST_CHECK;
@@ -92,7 +105,8 @@ int settings_sample_rate(struct settings_journal *j, uint32_t wanted,
 			 uint32_t *ret_rate) MUST_CHECK;
 
 /*
- * Puts all back; no buffers may be allocated. Return: as
+ * Puts all back but input, timings and controls that someone else changed
+ * after our calls; no buffers may be allocated. Return: as
  * capture_source_restore(). Does nothing the second time.
  */
 int settings_restore(struct settings_journal *j);

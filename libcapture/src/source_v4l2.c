@@ -239,6 +239,7 @@ static int configure(struct source_v4l2 *s,
 		r = settings_apply_after(&s->journal, config->settings);
 	if (r == 0)
 		r = negotiate_rate(s, config);
+	settings_applied(&s->journal);
 	return r;
 }
 

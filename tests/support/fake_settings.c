@@ -236,6 +236,8 @@ static int set_input(struct fake_settings *s, int input, bool busy)
 		return -EBUSY;
 	s->writes++;
 	s->now.input = (uint32_t)input;
+	if (s->brightness[input])
+		s->now.controls[0] = s->brightness[input];
 	if (input == FAKE_INPUT_HDMI)
 		reset_format(s, s->now.timings_width, s->now.timings_height);
 	else

@@ -61,6 +61,8 @@ struct fake_settings {
 	bool no_inputs;
 	bool is_sdr;
 	bool grabbed;		/* controls are, while it streams */
+	/* By input, which sets it when it is selected; 0: it does not. */
+	int64_t brightness[FAKE_INPUTS];
 	int32_t min_buffers;	/* 0: it has no such control */
 	/* What happened. */
 	unsigned int writes;	/* calls that set something */

@@ -308,6 +308,69 @@ static void input_and_timings_are_set_and_all_is_put_back(void **state)
 	assert_state(&before);
 }
 
+static void what_an_input_changes_is_put_back(void **state)
+{
+	struct fake_state before = left_by_someone();
+	struct capture_settings settings = {.set_input = true,
+					    .input = FAKE_INPUT_HDMI};
+	struct capture_source_config config = {.path = "/dev/video0",
+					       .settings = &settings};
+	struct capture_control_setting c = {.name = "brightness", .value = 100};
+	struct capture_source *s;
+
+	(void)state;
+	/* Both ways: here 15, which is not what the input comes back to. */
+	dev()->brightness[0] = 90;
+	dev()->brightness[FAKE_INPUT_HDMI] = 50;
+	s = source_rig_open(&config);
+	assert_int_equal(state_now().controls[0], 50);
+	(void)capture_source_close(s);
+	assert_state(&before);
+	s = source_rig_open(&config);
+	assert_int_equal(capture_source_set_control(s, &c), 0);
+	(void)capture_source_close(s);
+	assert_state(&before);
+}
+
+static void what_someone_else_changes_is_left_alone(void **state)
+{
+	static const struct capture_control_setting controls[] = {
+		{.name = "brightness", .value = 45},
+		{.id = V4L2_CID_HFLIP, .value = 1},
+	};
+	struct fake_state before = left_by_someone();
+	struct capture_settings settings = {.set_input = true,
+					    .input = FAKE_INPUT_HDMI,
+					    .timings = CAPTURE_TIMINGS_AUTO,
+					    .controls = controls,
+					    .control_count = 2};
+	struct capture_source_config config = {.path = "/dev/video0",
+					       .settings = &settings};
+	struct capture_source *s;
+
+	(void)state;
+	dev()->found_width = 128;
+	dev()->found_height = 96;
+	s = source_rig_open(&config);
+	dev()->now.controls[0] = 70; /* set by us before */
+	dev()->now.controls[8] = 2;  /* never set by us */
+	assert_int_equal(capture_source_restore(s), 0);
+	(void)capture_source_close(s);
+	before.controls[0] = 70;
+	before.controls[8] = 2;
+	assert_state(&before);
+	s = source_rig_open(&config);
+	dev()->now.timings_width = 32;
+	assert_int_equal(capture_source_restore(s), 0);
+	(void)capture_source_close(s);
+	assert_int_equal(state_now().timings_width, 32);
+	assert_int_equal(state_now().controls[2], before.controls[2]);
+	s = source_rig_open(&config);
+	dev()->now.input = FAKE_INPUT_TV;
+	(void)capture_source_close(s);
+	assert_int_equal(state_now().input, FAKE_INPUT_TV);
+}
+
 static void input_and_timings_that_cannot_be_are_named(void **state)
 {
 	struct fake_state before = left_by_someone();
@@ -614,6 +677,8 @@ int main(void)
 		SOURCE_RIG_CASE(a_control_can_be_set_under_way_and_is_put_back),
 		SOURCE_RIG_CASE(what_cannot_be_put_back_is_told),
 		SOURCE_RIG_CASE(input_and_timings_are_set_and_all_is_put_back),
+		SOURCE_RIG_CASE(what_an_input_changes_is_put_back),
+		SOURCE_RIG_CASE(what_someone_else_changes_is_left_alone),
 		SOURCE_RIG_CASE(input_and_timings_that_cannot_be_are_named),
 		SOURCE_RIG_CASE(crop_and_compose_are_exact_or_refused),
 		SOURCE_RIG_CASE(settings_are_copied_deeply),

@@ -6,7 +6,8 @@
  * Nothing is changed that is not named here or in the source's config. All
  * that is changed (input, timings, crop, compose, format, rate, frequency,
  * controls) is read before, and put back when the source is closed: see
- * capture_source_restore().
+ * capture_source_restore(). An input, timings or a control that another
+ * program changed since are left as it set them.
  */
 #ifndef CAPTURE_SETTINGS_H
 #define CAPTURE_SETTINGS_H
