@@ -280,6 +280,47 @@ static int fall_back_to_copies(struct m2m *m)
 	return queue_on(&m->out);
 }
 
+/* Memory that the library took, not the camera's: no import was agreed on. */
+static bool is_own_memory(const struct capture_frame *frame)
+{
+	uint32_t p;
+
+	if (!(frame->flags & (CAPTURE_FRAME_COPY | CAPTURE_FRAME_BLANK)))
+		return false;
+	for (p = 0; p < frame->plane_count; p++) {
+		if (!frame->planes[p].map)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A frame of our own that the device cannot import, though it imports the
+ * camera's: goes over to copies for good when nothing is inside that would be
+ * lost by that. Else -EAGAIN: the frame is left out, all goes on.
+ */
+static int submit_own(struct m2m *m, struct capture_frame *frame, uint64_t key)
+{
+	int r;
+
+	if (!m->no_copies && !m->out.queued && !m->pending_count) {
+		r = fall_back_to_copies(m);
+		if (r == 0)
+			return submit_copy(m, frame, key);
+		if (r == -ENODEV)
+			return fail(m, r);
+		m->no_copies = true;
+		queue_release(&m->out);
+		r = m2m_alloc_import_input(m);
+		if (r == 0)
+			r = queue_on(&m->out);
+		if (r < 0)
+			return fail(m, r);
+	}
+	m->base.stats.imports_refused++;
+	return -EAGAIN;
+}
+
 static int submit_any(struct m2m *m, struct capture_frame *frame, uint64_t key)
 {
 	int r;
@@ -287,8 +328,12 @@ static int submit_any(struct m2m *m, struct capture_frame *frame, uint64_t key)
 	if (!m->base.stats.source_imported)
 		return submit_copy(m, frame, key);
 	r = submit_import(m, frame, key);
-	if (r == 0 || r == -EAGAIN || r == -ENODEV || m->base.stats.frames_in)
+	if (r == 0 || r == -EAGAIN || r == -ENODEV)
 		return r;
+	if (m->base.stats.frames_in)
+		return r != -EIO && is_own_memory(frame)
+			       ? submit_own(m, frame, key)
+			       : r;
 	r = fall_back_to_copies(m);
 	if (r < 0)
 		return fail(m, r);

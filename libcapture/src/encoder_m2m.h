@@ -39,6 +39,7 @@ struct m2m {
 	int fd;
 	enum m2m_state state;
 	bool can_stop;	 /* has ENCODER_CMD; else a drain is a count */
+	bool no_copies;	 /* memory to copy into was refused, under way */
 	bool has_events; /* may change its format by itself */
 	struct capture_format input; /* as set on the OUTPUT queue */
 	struct pix_layout input_layout;
@@ -67,6 +68,9 @@ int m2m_setup(struct m2m *m, const struct capture_encoder_config *config,
 
 /* An OUTPUT queue of the driver's memory, to copy frames into. */
 int m2m_alloc_copy_input(struct m2m *m) MUST_CHECK;
+
+/* One that borrows frames' memory; -EOPNOTSUPP: the device does not. */
+int m2m_alloc_import_input(struct m2m *m) MUST_CHECK;
 
 /*
  * Sets what the driver has, and tells in the stats what it has not.

@@ -211,21 +211,27 @@ int m2m_alloc_copy_input(struct m2m *m)
 			   CAPTURE_RUNG_S5);
 }
 
-static int alloc_input(struct m2m *m, bool import)
+int m2m_alloc_import_input(struct m2m *m)
 {
 	uint32_t i;
 	int r;
 
 	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
 		m->last_fd[i] = -EBADF;
-	if (!import || !fits_import(m))
-		return m2m_alloc_copy_input(m);
 	r = queue_alloc_import(&m->out, m->input.plane_count,
 			       CAPTURE_ENCODER_INPUTS);
-	if (r == -EOPNOTSUPP)
-		return m2m_alloc_copy_input(m);
 	m->base.stats.source_imported = r == 0;
 	return r;
+}
+
+static int alloc_input(struct m2m *m, bool import)
+{
+	int r;
+
+	if (!import || !fits_import(m))
+		return m2m_alloc_copy_input(m);
+	r = m2m_alloc_import_input(m);
+	return r == -EOPNOTSUPP ? m2m_alloc_copy_input(m) : r;
 }
 
 static int start_packets(struct m2m *m)

@@ -320,6 +320,9 @@ static int do_reqbufs(struct fake_device *d, struct v4l2_requestbuffers *req)
 
 	if (!q || (req->memory == V4L2_MEMORY_DMABUF && d->pub.no_import))
 		return -EINVAL;
+	if (q == &d->out && req->memory == V4L2_MEMORY_MMAP && d->pub.no_mmap &&
+	    req->count)
+		return -EINVAL;
 	if (d->pub.busy || q->streaming)
 		return -EBUSY;
 	free_queue(q);

@@ -62,6 +62,7 @@ struct fake_v4l2 {
 	bool mplane;
 	/* What it lacks. */
 	bool no_import;		/* REQBUFS(DMABUF) is refused */
+	bool no_mmap;		/* ... MMAP, of raw frames to encode */
 	bool import_faults;	/* ... is granted, but QBUF says -EFAULT */
 	bool no_export;		/* EXPBUF */
 	bool no_stop;		/* ENCODER_CMD */

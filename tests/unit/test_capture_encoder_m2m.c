@@ -593,6 +593,89 @@ static void m2m_copies_into_planes_of_their_own(void **state)
 	assert_int_equal(stats_of().bytes_touched, 2 * YU12_BYTES);
 }
 
+/* --- frames that are not the camera's ----------------------------------- */
+
+/* A frame as the library makes them, without a dma-buf. */
+static int submit_own(uint32_t flag)
+{
+	struct capture_frame *f;
+	uint32_t flags;
+	int dmabuf_fd;
+	int r;
+
+	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
+			 0);
+	dmabuf_fd = f->planes[0].dmabuf_fd;
+	flags = f->flags;
+	f->planes[0].dmabuf_fd = -EBADF;
+	f->flags |= flag;
+	r = capture_encoder_submit(encoder, f);
+	f->planes[0].dmabuf_fd = dmabuf_fd;
+	f->flags = flags;
+	(void)capture_frame_unref(f);
+	return r;
+}
+
+static void need_copies_when_nothing_is_inside(uint32_t flag)
+{
+	uint64_t i;
+
+	open_codec(CAPTURE_FORMAT_H264);
+	submit_one();
+	assert_int_equal(submit_own(flag), -EAGAIN);
+	assert_int_equal(stats_of().imports_refused, 1);
+	assert_true(stats_of().source_imported);
+	(void)capture_packet_unref(receive_one());
+	/* And one that was not made by the library is still refused. */
+	assert_int_equal(submit_own(0), -EINVAL);
+	for (i = 1; i < 4; i++) {
+		assert_int_equal(submit_own(flag), 0);
+		(void)capture_packet_unref(receive_one());
+		assert_false(stats_of().source_imported);
+		assert_int_equal(stats_of().copies, i);
+	}
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	assert_int_equal(stats_of().imports_refused, 1);
+	assert_int_equal(stats_of().packets_out, 5);
+	assert_int_equal(stats_of().frames_skipped, 0);
+}
+
+static void m2m_copies_a_copied_frame_it_cannot_import(void **state)
+{
+	(void)state;
+	need_copies_when_nothing_is_inside(CAPTURE_FRAME_COPY);
+}
+
+static void m2m_copies_a_blank_frame_it_cannot_import(void **state)
+{
+	(void)state;
+	need_copies_when_nothing_is_inside(CAPTURE_FRAME_BLANK);
+}
+
+static void m2m_skips_them_where_it_takes_no_copies(void **state)
+{
+	uint64_t i;
+
+	(void)state;
+	device->no_mmap = true;
+	open_codec(CAPTURE_FORMAT_H264);
+	for (i = 1; i < 4; i++) {
+		submit_one();
+		(void)capture_packet_unref(receive_one());
+		assert_int_equal(submit_own(CAPTURE_FRAME_COPY), -EAGAIN);
+		assert_int_equal(stats_of().imports_refused, i);
+		assert_true(stats_of().source_imported);
+	}
+	/* Refused by the driver, not for the lack of a dma-buf. */
+	device->import_faults = true;
+	assert_int_equal(submit_own(CAPTURE_FRAME_BLANK), -EAGAIN);
+	device->import_faults = false;
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	assert_int_equal(stats_of().copies, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -617,6 +700,9 @@ int main(void)
 		CASE(m2m_drain_without_stop_ends_though_the_last_was_skipped),
 		CASE(m2m_tells_the_device_where_the_picture_ends),
 		CASE(m2m_copies_into_planes_of_their_own),
+		CASE(m2m_copies_a_copied_frame_it_cannot_import),
+		CASE(m2m_copies_a_blank_frame_it_cannot_import),
+		CASE(m2m_skips_them_where_it_takes_no_copies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

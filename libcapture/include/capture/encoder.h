@@ -181,6 +181,8 @@ struct capture_encoder_stats {
 	uint64_t packets_error;	/* flagged or empty, queued again */
 	uint64_t packets_unpaired; /* with no frame to them, queued again */
 	uint64_t requeue_errors;
+	/* Copied and blank frames told -EAGAIN: they cannot be imported. */
+	uint64_t imports_refused;
 	uint64_t copies;	/* of raw frames, conversions included */
 	uint64_t bytes_touched;	/* of raw frames: read + written by copies */
 	/* Of an M2M device; CAPTURE_CONTROL_*, of those asked for. */
@@ -261,7 +263,9 @@ capture_encoder_deadline_ns(const struct capture_encoder *encoder);
  * Context: does not wait for a device; the software encoder encodes here.
  * Return: 0, or
  *  -EAGAIN  no room: receive (and unref) packets first; drop this frame or
- *           try it again
+ *           try it again. Or a frame with CAPTURE_FRAME_COPY or _BLANK that
+ *           the device cannot import: taken as a copy, and all after it, once
+ *           nothing is inside; where it takes no copies either, never
  *  -EINVAL  not of the format the encoder was opened for
  *  -EPIPE   draining
  *  -EIO     failed before (also after -ETIMEDOUT): close and open again
