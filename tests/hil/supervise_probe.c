@@ -161,6 +161,7 @@ static void find_controls(void)
 		"wrap_timestamp",
 		"dv_timings_signal_mode",
 		"standard_signal_mode",
+		"dv_timings",
 	};
 	struct capture_control_list *list = NULL;
 	size_t i;
@@ -682,9 +683,11 @@ static void run_signal(const char *control)
 	check(hash[0] != hash[1] && hash[1] != hash[2] && hash[0] != hash[2],
 	      "each cause has a picture of its own");
 	flap(control);
-	/* 640x480p59, the first that can be selected. */
-	if (dv)
+	/* 640x480p59, the first that can be selected; then 1280x720p25. */
+	if (dv) {
 		change_timings(control, 4, 640);
+		change_timings("dv_timings", 6, 1280);
+	}
 	check(!run.disorder && !run.strange,
 	      "%u frames out of order, %u strange", run.disorder, run.strange);
 	close_source(fds);
