@@ -28,8 +28,11 @@
 #define CAPTURE_STAMP_AHEAD_NS 1000000000u
 /* Events taken from a node in one turn; a driver keeps a few at most. */
 #define CAPTURE_EVENTS_MAX 32
-/* Frames taken in a row before a node is asked for events again. */
-#define CAPTURE_EVENTS_EVERY 8
+/*
+ * Frames taken in a row before a node is asked for events again, if nothing
+ * is wrong with any of them.
+ */
+#define CAPTURE_EVENTS_EVERY 256
 
 /* Buffers of one queue: VIDEO_MAX_FRAME of videodev2.h. */
 #define CAPTURE_BUFFERS_MAX 32

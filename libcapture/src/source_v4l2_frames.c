@@ -293,6 +293,8 @@ static int take_one(struct source_v4l2 *s, struct capture_frame **ret_frame)
 		return r;
 	*ret_frame = NULL;
 	if (is_useless(s, &done)) {
+		/* Whatever spoilt it may have told so. */
+		s->frames_unasked = CAPTURE_EVENTS_EVERY;
 		give_back(s, done.index);
 		return 0;
 	}

@@ -9,7 +9,7 @@ import tempfile
 
 from common import REPO, Missing, figure, say
 
-LIMIT_MIB = 6
+LIMIT_MIB = 4
 RATE_MBIT = (3.0, 6.0)		# "about 4 Mbit/s", or the figure does not count
 GUEST_S = 120
 

@@ -2,14 +2,16 @@
 /*
  * What `make bench` measures of capture and M2M encoding, and measures with:
  *
- *	bench_capture library|loop CAMERA ENCODER WIDTHxHEIGHT
+ *	bench_capture library|record|loop CAMERA ENCODER WIDTHxHEIGHT
  *
- * library: libcapture, as the agent uses it. loop: the same buffers moved by
- * bare V4L2 calls, which is what the kernel's own work costs. Both run until
- * SIGTERM or SIGINT, then print one JSON object: frames, calls and
- * allocations, all counted from the 30th frame on.
+ * library: libcapture, as the agent uses it, to FWHT. record: the same to
+ * H.264, and its packets as Matroska to /dev/null. loop: the buffers of
+ * library moved by bare V4L2 calls, which is what the kernel's own work costs.
+ * All run until SIGTERM or SIGINT, then print one JSON object: frames, calls
+ * and allocations, all counted from the 30th frame on.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +21,7 @@
 
 #include <capture/encoder.h>
 #include <capture/source.h>
+#include <kvs/recorder.h>
 
 #include "base/macros.h"
 #include "base/sys.h"
@@ -126,10 +129,32 @@ static int failed(const char *what, int r)
 struct pair {
 	struct capture_source *source;
 	struct capture_encoder *encoder;
+	struct kvs_recorder *recorder; /* NULL: packets are dropped */
+	int fd;			       /* it writes to */
 };
 
+static int open_recorder(struct pair *p, uint32_t width, uint32_t height)
+{
+	const struct kvs_track track = {
+		.kind = KVS_TRACK_VIDEO,
+		.payload = KVS_PAYLOAD_H264_ANNEXB,
+		.codec_id = "V_MPEG4/ISO/AVC",
+		.width = width,
+		.height = height,
+	};
+	struct kvs_recorder_config config = {.tracks = &track,
+					     .track_count = 1};
+
+	p->fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (p->fd < 0)
+		return -errno;
+	config.fd = p->fd;
+	return kvs_recorder_new(&config, &p->recorder);
+}
+
 static int open_pair(struct pair *p, const struct sys_ops *sys,
-		     const char *const *args, uint32_t width, uint32_t height)
+		     const char *const *args, uint32_t width, uint32_t height,
+		     bool record)
 {
 	const uint32_t yu12 = CAPTURE_FORMAT_YU12;
 	struct capture_source_config source = {
@@ -152,9 +177,24 @@ static int open_pair(struct pair *p, const struct sys_ops *sys,
 	encoder.path = args[1];
 	encoder.source = capture_source_format(p->source);
 	encoder.source_dmabuf = true;
-	encoder.controls.gop_frames = 4;
+	encoder.codec = record ? CAPTURE_FORMAT_H264 : CAPTURE_FORMAT_FWHT;
+	encoder.controls.gop_frames = record ? 30 : 4;
 	r = capture_encoder_open(sys, &encoder, &p->encoder);
+	if (r == 0 && record)
+		r = open_recorder(p, width, height);
 	return r < 0 ? r : capture_source_start(p->source);
+}
+
+static int put(struct pair *p, const struct capture_packet *packet)
+{
+	const struct kvs_frame frame = {
+		.data = packet->data,
+		.bytes = packet->bytes,
+		.time_ns = packet->stamp_ns,
+		.raw_stamp_ns = packet->stamp_ns,
+	};
+
+	return p->recorder ? kvs_recorder_put_frame(p->recorder, &frame) : 0;
 }
 
 static int receive_all(struct pair *p)
@@ -164,7 +204,10 @@ static int receive_all(struct pair *p)
 
 	while ((r = capture_encoder_receive(p->encoder, 0, &packet)) == 0) {
 		one_frame();
+		r = put(p, packet);
 		(void)capture_packet_unref(packet);
+		if (r < 0)
+			return r;
 	}
 	return r == -EAGAIN ? 0 : r;
 }
@@ -209,25 +252,30 @@ static int run_pair(struct pair *p, const struct sys_ops *sys)
 	return 0;
 }
 
-static int library(const char *const *args, uint32_t width, uint32_t height)
+static int library(const char *const *args, uint32_t width, uint32_t height,
+		   bool record)
 {
 	struct sys_ops sys = *sys_posix();
-	struct pair p = {0};
+	struct pair p = {.fd = -1};
 	struct capture_encoder_stats stats = {0};
 	int r;
 
 	sys.ioctl = count_ioctl;
 	sys.poll = count_poll;
-	r = open_pair(&p, &sys, args, width, height);
+	r = open_pair(&p, &sys, args, width, height, record);
 	if (r == 0)
 		r = run_pair(&p, &sys);
 	if (p.encoder)
 		capture_encoder_stats(p.encoder, &stats);
 	(void)capture_encoder_close(p.encoder);
 	(void)capture_source_close(p.source);
+	if (p.recorder && r == 0)
+		r = kvs_recorder_finish(p.recorder);
+	(void)kvs_recorder_free(p.recorder);
+	sys_close(&sys, &p.fd);
 	if (r < 0)
-		return failed("library", r);
-	return print_counts("library", stats.copies);
+		return failed(record ? "record" : "library", r);
+	return print_counts(record ? "record" : "library", stats.copies);
 }
 
 /* --- bare calls
@@ -265,14 +313,17 @@ int main(int argc, char **argv)
 
 	if (argc != 5 ||
 	    sscanf(argv[4], "%ux%u%c", &width, &height, &end) != 2) {
-		(void)fprintf(stderr, "usage: bench_capture library|loop "
-				      "CAMERA ENCODER WIDTHxHEIGHT\n");
+		(void)fprintf(stderr,
+			      "usage: bench_capture library|record|loop "
+			      "CAMERA ENCODER WIDTHxHEIGHT\n");
 		return 2;
 	}
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
 	if (strcmp(argv[1], "library") == 0)
-		return library(args, width, height);
+		return library(args, width, height, false);
+	if (strcmp(argv[1], "record") == 0)
+		return library(args, width, height, true);
 	if (strcmp(argv[1], "loop") == 0)
 		return bare(args, width, height);
 	(void)fprintf(stderr, "bench_capture: %s?\n", argv[1]);

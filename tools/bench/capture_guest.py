@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """In the guest: runs each program in turn and marks the seconds in which it is in full swing.
 
-capture_guest.py CAMERA ENCODER BENCH_CAPTURE: JSON lines for the host, which reads the CPU time of
+capture_guest.py BENCH_CAPTURE: JSON lines for the host, which reads the CPU time of
 the guest's processes when it sees "begin" and "end". A line has the frames that vb2 gave out of the
 camera until then, so that a busy host that loses frames skews nothing.
 """
@@ -32,11 +32,26 @@ def dequeued():
     return total
 
 
-def gstreamer(camera, encoder):
+def gstreamer(camera):
     """The pipeline that copies least: DMA-buf exported by the camera, imported by the encoder."""
     return ["gst-launch-1.0", "-q", "v4l2src", f"device={camera}", "io-mode=dmabuf", "!",
             f"video/x-raw,format=I420,width={SIZE[0]},height={SIZE[1]},framerate=30/1", "!",
             "v4l2fwhtenc", "output-io-mode=dmabuf-import", "!", "fakesink", "sync=false"]
+
+
+def ffmpeg(camera):
+    """By the first encoder that gives H.264, as it comes: its Matroska writer wants SPS and PPS apart."""
+    return ["ffmpeg", "-hide_banner", "-loglevel", "error", "-f", "v4l2", "-input_format", "yuv420p",
+            "-video_size", f"{SIZE[0]}x{SIZE[1]}", "-framerate", "30", "-i", camera, "-c:v", "h264_v4l2m2m",
+            "-g", "30", "-f", "h264", "-y", "/dev/null"]
+
+
+def node(text):
+    """The device whose name in sysfs contains @text."""
+    for path in sorted(pathlib.Path("/sys/class/video4linux").iterdir(), key=lambda p: int(p.name[5:])):
+        if text in (path / "name").read_text():
+            return f"/dev/{path.name}"
+    raise SystemExit(f"no {text} here")
 
 
 def mark(what, name, **more):
@@ -64,13 +79,16 @@ def measure(name, argv):
 
 
 def main():
-    camera, encoder, ours = sys.argv[1:]
+    ours = sys.argv[1]
+    camera, fwht, h264 = node("vivid"), node("stateful-encoder"), node("vh264enc")
     start_counting()
     size = f"{SIZE[0]}x{SIZE[1]}"
     for _ in range(2):
-        measure("loop", [ours, "loop", camera, encoder, size])
-        measure("library", [ours, "library", camera, encoder, size])
-        measure("gstreamer", gstreamer(camera, encoder))
+        measure("loop", [ours, "loop", camera, fwht, size])
+        measure("library", [ours, "library", camera, fwht, size])
+        measure("gstreamer", gstreamer(camera))
+        measure("record", [ours, "record", camera, h264, size])
+        measure("ffmpeg", ffmpeg(camera))
 
 
 main()
