@@ -163,17 +163,20 @@ static int turn(struct agent *a)
 
 /* --- the beginning ------------------------------------------------------------------- */
 
+/* All of them, so that all that is wrong is told at once. */
 static int open_feeds(struct agent *a)
 {
+	int first = 0;
+
 	for (size_t i = 0; i < a->config.source_count; i++) {
 		const struct agent_source *s = &a->config.sources[i];
 		int r = feed_open(&a->feeds[i], a->sys, s, &a->clock,
 				  &a->streams[s->stream]);
 
-		if (r < 0)
-			return r;
+		if (first == 0)
+			first = r;
 	}
-	return 0;
+	return first;
 }
 
 /* Gives each output of this rank its track. */

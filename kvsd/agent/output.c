@@ -93,7 +93,7 @@ static bool choose(const struct output *o, enum agent_encoder encoder,
 	return false;
 }
 
-/* What "auto" means for frames of this class, best first. */
+/* What "auto" means for frames of this class, best first; 0: nothing. */
 static size_t candidates(const struct output *o, bool view,
 			 enum agent_encoder out[2])
 {
@@ -101,6 +101,7 @@ static size_t candidates(const struct output *o, bool view,
 					  o->source->encoder;
 	enum agent_class class = view ? AGENT_CLASS_VIDEO :
 					agent_source_class(o->source);
+	uint32_t codec;
 
 	out[0] = asked;
 	if (class == AGENT_CLASS_DATA)
@@ -113,9 +114,24 @@ static size_t candidates(const struct output *o, bool view,
 		out[1] = AGENT_ENCODER_ALAW;
 		return 2;
 	}
-	out[0] = capture_thermal_codec(&o->format) == CAPTURE_FORMAT_FFV1 ?
-			 AGENT_ENCODER_FFV1 : AGENT_ENCODER_RAW;
+	codec = capture_thermal_codec(&o->format);
+	if (!codec && capture_thermal_is_counts(o->format.fourcc))
+		return 0;
+	/* What is no counts, the encoder refuses in its own words. */
+	out[0] = codec == CAPTURE_FORMAT_FFV1 ? AGENT_ENCODER_FFV1 :
+						AGENT_ENCODER_RAW;
 	return 1;
+}
+
+/* Never raw by itself: the connection would fall behind for good. */
+static void explain_too_much(const struct capture_format *f, char *error)
+{
+	(void)snprintf(error, OUTPUT_ERROR_CHARS,
+		       "encoder auto: %ux%u at %u/%u is too much for raw "
+		       "counts (10 MB/s), and FFV1 is not built in: build with "
+		       "libavcodec, set a smaller size or rate, or encoder = "
+		       "raw if the network takes it", f->width, f->height,
+		       f->rate_num, f->rate_den);
 }
 
 static void fill_info(struct output *o)
@@ -160,6 +176,8 @@ static int open_encoder(struct output *o, const struct output_config *config,
 	size_t count = candidates(o, config->view, names);
 	int r = -EOPNOTSUPP;
 
+	if (!count)
+		explain_too_much(&o->format, error);
 	for (size_t i = 0; i < count && r < 0; i++) {
 		struct capture_encoder_config *c = &o->config;
 

@@ -33,6 +33,7 @@ struct pipeline {
 	struct capture_control_setting controls[AGENT_CONTROLS_MAX];
 	struct capture_settings_error settings_error;
 	struct capture_media_setup *media; /* NULL: nothing was set */
+	bool media_lost;		/* unplugged: to be set again */
 	char label[AGENT_LABEL_CHARS + 1]; /* of blank pictures */
 	struct output *outputs[PIPELINE_OUTPUTS_MAX];
 	struct tapped tapped[PIPELINE_OUTPUTS_MAX];
@@ -86,10 +87,17 @@ static const struct output_calls output_calls = {
 	.trouble = output_trouble,
 };
 
+static bool has_media(const struct agent_source *c)
+{
+	return c->links[0] || c->pads[0];
+}
+
 static void on_event(void *ctx, const struct capture_supervisor_event *e)
 {
 	struct pipeline *p = ctx;
 
+	if (e->kind == CAPTURE_EVENT_UNPLUGGED)
+		p->media_lost = has_media(p->config);
 	switch (e->kind) {
 	case CAPTURE_EVENT_STALLED:
 	case CAPTURE_EVENT_FAILED:
@@ -162,13 +170,76 @@ static void fill_settings(struct pipeline *p)
 	};
 }
 
+static int set_up_media(struct pipeline *p, char *error)
+{
+	const struct agent_source *c = p->config;
+	const struct capture_media_setup_config config = {
+		.links = c->links[0] ? c->links : NULL,
+		.formats = c->pads[0] ? c->pads : NULL,
+	};
+	char why[CAPTURE_MEDIA_WHY_BYTES];
+	int r;
+
+	if (!has_media(c))
+		return 0;
+	r = capture_media_setup_apply(p->sys, &config, &p->media, why);
+	if (r < 0)
+		(void)snprintf(error, PIPELINE_ERROR_CHARS,
+			       "links and pads: %s", why[0] ? why :
+			       strerror(-r));
+	return r;
+}
+
+static bool is_there(const struct pipeline *p)
+{
+	struct capture_device *device;
+
+	if (capture_device_query(p->sys, p->info.path, &device) < 0)
+		return false;
+	(void)capture_device_free(device);
+	return true;
+}
+
+/*
+ * A device that was plugged in again has forgotten its links and pads.
+ * Return: 0, -ENODEV (not there yet), or -EIO: no errno of links must pass
+ * for a lost signal.
+ */
+static int set_up_media_again(struct pipeline *p)
+{
+	char error[PIPELINE_ERROR_CHARS];
+	int r;
+
+	/* It may fail: what was set is gone with the device. */
+	(void)capture_media_setup_restore(p->media);
+	p->media = NULL;
+	r = set_up_media(p, error);
+	if (r == 0) {
+		p->media_lost = false;
+		return 0;
+	}
+	if (r == -ENODEV && !is_there(p))
+		return r;
+	p->calls->trouble(p->ctx, error);
+	return -EIO;
+}
+
 /* Where the node is now: its path may change when it is plugged in again. */
 static int resolve(void *ctx, char path[CAPTURE_SUPERVISOR_PATH_BYTES])
 {
-	const struct pipeline *p = ctx;
+	struct pipeline *p = ctx;
 	char found[CAPTURE_PATH_BYTES];
-	int r = capture_device_match(p->sys, p->config->match, found);
+	/* Links first: the node may be found by what they lead to. */
+	int r = p->media_lost ? set_up_media_again(p) : 0;
 
+	if (r < 0)
+		return r;
+	if (!p->config->match[0]) {
+		(void)snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "%s",
+			       p->info.path);
+		return 0;
+	}
+	r = capture_device_match(p->sys, p->config->match, found);
 	if (r == 0)
 		(void)snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "%s",
 			       found);
@@ -197,7 +268,7 @@ static int open_source(struct pipeline *p, const char *path)
 			.skip_first = c->skip_first,
 			.settings = v4l2 ? &p->settings : NULL,
 		},
-		.resolve = c->match[0] ? resolve : NULL,
+		.resolve = c->match[0] || has_media(c) ? resolve : NULL,
 		.frame_ns = c->timeout_ns,
 		.seed = sys_now_ns(p->sys, CLOCK_MONOTONIC),
 		.refuse_format_change = true,
@@ -225,26 +296,6 @@ static void explain(struct pipeline *p, const struct capture_device *device,
 	else
 		devices_explain_source(device, p->config, result, error,
 				       PIPELINE_ERROR_CHARS);
-}
-
-static int set_up_media(struct pipeline *p, char *error)
-{
-	const struct agent_source *c = p->config;
-	const struct capture_media_setup_config config = {
-		.links = c->links[0] ? c->links : NULL,
-		.formats = c->pads[0] ? c->pads : NULL,
-	};
-	char why[CAPTURE_MEDIA_WHY_BYTES];
-	int r;
-
-	if (!config.links && !config.formats)
-		return 0;
-	r = capture_media_setup_apply(p->sys, &config, &p->media, why);
-	if (r < 0)
-		(void)snprintf(error, PIPELINE_ERROR_CHARS,
-			       "links and pads: %s", why[0] ? why :
-			       strerror(-r));
-	return r;
 }
 
 static int open_v4l2(struct pipeline *p, char *error)

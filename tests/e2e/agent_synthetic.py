@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`kvsd agent` with five made-up sources into three streams of `kvsd serve`, and what a reader gets.
+"""`kvsd agent` with five made-up sources and two of records into four streams of `kvsd serve`, and what a reader gets.
 
 front: colour bars as H.264, a RADAR's records. gate: counts of a thermal core as FFV1 and a view of
-them as H.264, a tone. field: records alone. What went in is what the agent's --tap says; what comes
-back is read without the product's parsers. O=build: where the programs are.
+them as H.264, a tone. field: records alone. wire: records that this script writes to a FIFO and sends
+by UDP, header and all: they must come back as they were written. What went in is what the agent's --tap says; what
+comes back is read without the product's parsers. O=build: where the programs are.
 """
 import json
 import os
+import random
 import re
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -31,6 +36,7 @@ stop_timeout = 30s
 [stream front]
 [stream gate]
 [stream field]
+[stream wire]
 [source bars]
 kind = synthetic
 pattern = bars
@@ -64,7 +70,16 @@ encoder = {audio}
 kind = synthetic
 pattern = radar
 stream = field
+[source fifo]
+kind = records
+device = pipe:{fifo}
+stream = wire
+[source datagrams]
+kind = records
+device = udp:127.0.0.1:{port}
+stream = wire
 """
+RECORD_HZ = 20
 failures = 0
 
 
@@ -79,6 +94,74 @@ def run(*argv, **kw):
     return subprocess.run(argv, capture_output=True, **kw)
 
 
+def crc32c(data):
+    """Castagnoli, bit by bit: by the book, not by the product."""
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+assert crc32c(b"123456789") == 0xe3069283
+
+
+def record(sequence, payload, flags):
+    head = struct.pack("<4sBBH4sIIQQI", b"KVSR", 1, 44, flags, b"TEST", len(payload), sequence, 1000 * sequence,
+                       1000000, crc32c(payload))
+    return head + struct.pack("<I", crc32c(head + bytes(4))) + payload
+
+
+class Sensor(threading.Thread):
+    """Writes records until told to stop. @connect: what gives a function that takes one record."""
+    def __init__(self, seed, connect):
+        super().__init__(daemon=True)
+        self.connect, self.over, self.sent = connect, threading.Event(), {}
+        rnd = random.Random(seed)
+        # No payload, one byte, and what spans several reads of a pipe; sequence numbers that wrap.
+        self.records = [record((i - 20) % (1 << 32), rnd.randbytes([0, 1, 17, 700, 1400, 4000][i % 6]), i % 10 == 9)
+                        for i in range(RECORD_HZ * (DURATION_S + 5))]
+        self.start()
+
+    def run(self):
+        try:
+            put = self.connect()
+            for r in self.records:
+                self.sent[struct.unpack_from("<I", r, 16)[0]] = r
+                put(r)
+                if self.over.wait(1 / RECORD_HZ):
+                    return
+        except (BrokenPipeError, ConnectionRefusedError):
+            pass	# the agent has ended
+
+    def stop(self):
+        self.over.set()
+
+
+def to_fifo(path, ready):
+    ready.wait()
+    fd = os.open(path, os.O_WRONLY)
+    return lambda r: write_all(fd, r)
+
+
+def write_all(fd, data):
+    while data:
+        data = data[os.write(fd, data):]
+
+
+def to_udp(port, ready):
+    ready.wait()
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    return lambda r: s.sendto(r, ("127.0.0.1", port))
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def decode(path, track, *output):
     """Raw bytes of one track of an MKV file."""
     r = run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", f"0:{track - 1}", "-fps_mode", "passthrough",
@@ -87,7 +170,7 @@ def decode(path, track, *output):
 
 
 def check_report(report):
-    check("five sources, three streams", (len(report["sources"]), len(report["streams"])) == (5, 3), report)
+    check("seven sources, four streams", (len(report["sources"]), len(report["streams"])) == (7, 4), report)
     for source in report["sources"]:
         check(f"{source['name']}: nothing was lost on our side",
               not any(source[k] for k in ("frames_lost", "frames_dropped", "frames_error", "overruns", "reopened")) and
@@ -130,6 +213,19 @@ def check_records(name, stream, tap):
           private["time_bytes"] == TIME_BYTES, private)
 
 
+def check_sensor(name, stream, tap, sensor):
+    """What came back is a run of what was written, without a gap, byte by byte."""
+    got = [payload[TIME_BYTES:] for _, payload in stream.blocks[name]]
+    sent = list(sensor.sent.values())
+    first = sent.index(got[0]) if got and got[0] in sent else -1
+    check(f"{name}: the records that were written come back, byte by byte",
+          first >= 0 and got == sent[first:first + len(got)] and len(got) == len(tap.put) > 5 * DURATION_S,
+          f"{len(got)} of {len(sent)} from {first}, put {len(tap.put)}")
+    # One may be on its way when the agent stops; at the start, what came before it was ready.
+    check(f"{name}: hardly any is missing at the ends", 0 <= first <= RECORD_HZ and
+          len(sent) - first - len(got) <= RECORD_HZ, f"{first} + {len(got)} of {len(sent)}")
+
+
 def check_picture(name, path, stream, tap, size):
     with open(path + ".raw", "wb") as f:
         f.write(tap.whole)
@@ -152,11 +248,12 @@ def check_tone(path, stream, tap, audio):
           f"{r.stderr.decode()[-300:]}")
 
 
-def judge(work, audio):
+def judge(work, audio, sensors):
     report = json.load(open(f"{work}/report.json"))
     check_report(report)
-    taps = {name: Tap(f"{work}/tap/{name}") for name in ("bars", "radar", "core", "core-view", "tone", "lone")}
-    front, gate, field = (Stream(f"{work}/{name}.mkv") for name in ("front", "gate", "field"))
+    taps = {name: Tap(f"{work}/tap/{name}") for name in ("bars", "radar", "core", "core-view", "tone", "lone",
+                                                "fifo", "datagrams")}
+    front, gate, field, wire = (Stream(f"{work}/{name}.mkv") for name in ("front", "gate", "field", "wire"))
     codec = "A_MS/ACM" if audio == "alaw" else "A_PCM/INT/LIT"
     check_stream("front", front, taps, {"bars": ("V_MPEG4/ISO/AVC", 1, 1), "radar": ("D_KVSD/RECORDS", 33, 2)})
     check_stream("gate", gate, taps, {"core-view": ("V_MPEG4/ISO/AVC", 1, 1), "core": ("V_FFV1", 1, 2),
@@ -164,6 +261,10 @@ def judge(work, audio):
     check_stream("field", field, taps, {"lone": ("D_KVSD/RECORDS", 33, 1)})
     check_records("radar", front, taps["radar"])
     check_records("lone", field, taps["lone"])
+    check_stream("wire", wire, taps, {"fifo": ("D_KVSD/RECORDS", 33, 1), "datagrams": ("D_KVSD/RECORDS", 33, 2)})
+    for name, sensor in sensors.items():
+        check_records(name, wire, taps[name])
+        check_sensor(name, wire, taps[name], sensor)
     check_picture("bars", f"{work}/front.mkv", front, taps["bars"], "320x240")
     check_picture("core-view", f"{work}/gate.mkv", gate, taps["core-view"], "160x120")
     counts, said = decode(f"{work}/gate.mkv", 2, "-pix_fmt", "gray16le")
@@ -175,6 +276,36 @@ def judge(work, audio):
           ["h264", "ffv1", "pcm_alaw" if audio == "alaw" else "pcm_s16le"], probe)
 
 
+def run_agent(conf, work):
+    """With sensors that begin once it says that its sources are open."""
+    ready = threading.Event()
+    sensors = {"fifo": Sensor(1, lambda: to_fifo(conf["fifo"], ready)),
+               "datagrams": Sensor(2, lambda: to_udp(conf["port"], ready))}
+    with open(f"{work}/agent.err", "w") as err:
+        agent = subprocess.Popen([f"{O}/kvsd", "agent", "--config", f"{work}/agent.conf", "--duration",
+                                  f"{DURATION_S}s", "--report", f"{work}/report.json", "--tap", f"{work}/tap"],
+                                 stdout=subprocess.PIPE, stderr=err, text=True)
+        agent.stdout.readline()
+        ready.set()
+        agent.communicate(timeout=DURATION_S + 60)
+    for sensor in sensors.values():
+        sensor.stop()
+        sensor.join(5)
+    check("the agent ends with all safe", agent.returncode == 0, open(f"{work}/agent.err").read())
+    return agent.returncode, sensors
+
+
+def check_all_troubles(work):
+    """A start that cannot work says all that is wrong, not only the first."""
+    text = open(f"{work}/agent.conf").read()
+    text = text.replace("pipe:", "pipe:/nowhere").replace("udp:127.0.0.1:", "udp:192.0.2.1:")
+    with open(f"{work}/bad.conf", "w") as f:
+        f.write(text)
+    r = run(f"{O}/kvsd", "agent", "--config", f"{work}/bad.conf", "--duration", "1s", text=True)
+    check("all sources that cannot be opened are named at once", r.returncode == 1 and "fifo: " in r.stderr and
+          "datagrams: " in r.stderr, r)
+
+
 def main():
     audio = os.environ.get("AUDIO", "alaw")
     with tempfile.TemporaryDirectory() as work:
@@ -183,18 +314,19 @@ def main():
             env = dict(os.environ, AWS_ENDPOINT_URL=service.ready["endpoint"], AWS_CA_BUNDLE=service.ready["ca"],
                        AWS_SHARED_CREDENTIALS_FILE=service.ready["credentials"])
             os.mkdir(f"{work}/tap")
+            conf = dict(service.ready, audio=audio, fifo=f"{work}/fifo", port=free_port())
+            os.mkfifo(conf["fifo"])
             with open(f"{work}/agent.conf", "w") as f:
-                f.write(CONF.format(audio=audio, **service.ready))
+                f.write(CONF.format(**conf))
             good = run(f"{O}/kvsd", "agent", "--check", "--config", f"{work}/agent.conf", text=True)
             check("--check says that it is good", good.returncode == 0 and "good" in good.stdout, good)
-            agent = run(f"{O}/kvsd", "agent", "--config", f"{work}/agent.conf", "--duration", f"{DURATION_S}s",
-                        "--report", f"{work}/report.json", "--tap", f"{work}/tap", text=True)
-            check("the agent ends with all safe", agent.returncode == 0, agent.stderr)
-            for name in ("front", "gate", "field"):
+            check_all_troubles(work)
+            code, sensors = run_agent(conf, work)
+            for name in ("front", "gate", "field", "wire"):
                 run(f"{O}/kvsctl", "get", name, "--start", "EARLIEST", "--no-follow", "--raw", "-o",
                     f"{work}/{name}.mkv", env=env, check=True)
-            if agent.returncode == 0:
-                judge(work, audio)
+            if code == 0:
+                judge(work, audio, sensors)
         finally:
             service.stop()
         if os.environ.get("KEEP"):
