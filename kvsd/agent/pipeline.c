@@ -235,9 +235,9 @@ static int resolve(void *ctx, char path[CAPTURE_SUPERVISOR_PATH_BYTES])
 	if (r < 0)
 		return r;
 	if (!p->config->match[0]) {
-		(void)snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "%s",
-			       p->info.path);
-		return 0;
+		r = snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "%s",
+			     p->info.path);
+		return r < CAPTURE_SUPERVISOR_PATH_BYTES ? 0 : -ENAMETOOLONG;
 	}
 	r = capture_device_match(p->sys, p->config->match, found);
 	if (r == 0)
