@@ -74,8 +74,9 @@ static const struct alsa *self_const(const struct capture_source *source)
 /* --- opening ------------------------------------------------------------ */
 
 /* libasound writes to the user's terminal otherwise. */
-static void quiet(const char *file, int line, const char *function, int err,
-		  const char *format, va_list args)
+static void PRINTF(5, 0)
+	quiet(const char *file, int line, const char *function, int err,
+	      const char *format, va_list args)
 {
 	char text[160];
 
