@@ -355,10 +355,16 @@ static int wait_frame(struct source_v4l2 *s, uint64_t deadline_ns)
 
 static int ask_events(struct source_v4l2 *s)
 {
+	int r;
+
 	s->frames_unasked = 0;
-	return s->events ? signal_changed(s->base.sys, s->fd, s->queue.type,
-					  &s->base.format)
-			 : 0;
+	if (!s->events)
+		return 0;
+	r = queue_wait(s->base.sys, s->fd, POLLPRI, 0);
+	if (r < 0 || !(r & POLLPRI))
+		return MIN(r, 0);
+	return signal_changed(s->base.sys, s->fd, s->queue.type,
+			      &s->base.format);
 }
 
 static int next_frame(struct source_v4l2 *s, uint64_t deadline_ns,
