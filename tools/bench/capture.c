@@ -45,7 +45,8 @@ static struct {
 	uint64_t frames;
 	uint64_t ioctls;
 	uint64_t waits;
-	uint64_t others;
+	uint64_t allocations;
+	bool over;
 } counts;
 
 /*
@@ -78,13 +79,13 @@ void *realloc(void *old, size_t size)
 
 static int count_ioctl(int fd, unsigned long request, void *arg)
 {
-	counts.ioctls++;
+	counts.ioctls += !counts.over;
 	return sys_posix()->ioctl(fd, request, arg);
 }
 
 static int count_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
 {
-	counts.waits++;
+	counts.waits += !counts.over;
 	return sys_posix()->poll(fds, count, timeout_ms);
 }
 
@@ -97,9 +98,15 @@ static void one_frame(void)
 	atomic_store(&allocations, 0);
 }
 
+/* Closing is no frame's. */
+static void stop_counting(void)
+{
+	counts.allocations = atomic_load(&allocations);
+	counts.over = true;
+}
+
 static int print_counts(const char *how, uint64_t copies)
 {
-	uint64_t made = atomic_load(&allocations);
 	uint64_t frames;
 
 	if (counts.frames <= WARM_FRAMES + 1) {
@@ -112,7 +119,8 @@ static int print_counts(const char *how, uint64_t copies)
 	       "\"waits\": %llu, \"allocations\": %llu, \"copies\": %llu}\n",
 	       how, (unsigned long long)frames,
 	       (unsigned long long)counts.ioctls,
-	       (unsigned long long)counts.waits, (unsigned long long)made,
+	       (unsigned long long)counts.waits,
+	       (unsigned long long)counts.allocations,
 	       (unsigned long long)copies);
 	return 0;
 }
@@ -265,6 +273,7 @@ static int library(const char *const *args, uint32_t width, uint32_t height,
 	r = open_pair(&p, &sys, args, width, height, record);
 	if (r == 0)
 		r = run_pair(&p, &sys);
+	stop_counting();
 	if (p.encoder)
 		capture_encoder_stats(p.encoder, &stats);
 	(void)capture_encoder_close(p.encoder);
@@ -297,6 +306,7 @@ static int bare(const char *const *args, uint32_t width, uint32_t height)
 		for (; r > 0; r--)
 			one_frame();
 	}
+	stop_counting();
 	v4l2_loop_close(&loop);
 	if (r < 0)
 		return failed("loop", r);

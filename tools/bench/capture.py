@@ -136,9 +136,9 @@ def report(runs):
            user=user, kernel=kernel, ratio_not_subtracted=user["library"] / user["gstreamer"],
            frames={n: sum(r["frames"] for r in runs if r["name"] == n) for n in user},
            what="720p30 vivid -> vicodec by DMA-buf; user-space code alone, bare V4L2 loop subtracted")
-    ours, peer = user["record"] - user["loop"], user["ffmpeg"] - user["loop"]
-    figure("capture.record_user_cpu_per_frame_vs_ffmpeg", ours, "us/frame", limit=RATIO_MAX, peer=peer,
-           ratio_not_subtracted=user["record"] / user["ffmpeg"],
+    # Nothing is subtracted: the loop is another encoder's, and this is the harder limit.
+    figure("capture.record_user_cpu_per_frame_vs_ffmpeg", user["record"], "us/frame", limit=RATIO_MAX,
+           peer=user["ffmpeg"],
            what="720p30 vivid -> M2M H.264 -> /dev/null, ours as Matroska, FFmpeg's bare; the encoder's time is the "
                 "kernel's. Not by openh264, which Debian's FFmpeg lacks")
     counts = [r["counts"] for r in runs if r["name"] == "library"]
