@@ -108,6 +108,32 @@ static int open_picture(struct ffv1 *f)
 	return 0;
 }
 
+/* Of one frame in comes one packet out: it keeps nothing back. */
+static int encode(struct ffv1 *f)
+{
+	AVFrame *p = f->picture;
+	int r;
+
+	p->pts = (int64_t)f->soft.origin.key;
+	r = libav()->avcodec_send_frame(f->codec, p);
+	if (r == 0)
+		r = libav()->avcodec_receive_packet(f->codec, f->packet);
+	return r < 0 ? avcodec_errno(r) : 0;
+}
+
+/*
+ * A picture of zeros, thrown away: libavcodec touches most of its memory at
+ * the first, which would hold up whoever shares the thread by then. Each
+ * picture stands alone, so none after it is another for that.
+ */
+static int warm_up(struct ffv1 *f)
+{
+	int r = encode(f);
+
+	libav()->av_packet_unref(f->packet);
+	return r;
+}
+
 static int ffv1_open(struct soft *soft,
 		     const struct capture_encoder_config *config)
 {
@@ -131,7 +157,7 @@ static int ffv1_open(struct soft *soft,
 	soft->base.codec_private_bytes = (size_t)f->codec->extradata_size;
 	soft->slot_bytes =
 		ALIGN_UP(pixels * BYTES_PER_PIXEL_MAX, 4096u) + HEAD_BYTES_MAX;
-	return 0;
+	return warm_up(f);
 }
 
 static void ffv1_close(struct soft *soft)
@@ -158,19 +184,6 @@ static void read_counts(struct ffv1 *f, const struct capture_frame *frame,
 	stats->copies++;
 	stats->bytes_touched +=
 		(c->row_bytes + 2 * (size_t)frame->width) * c->rows;
-}
-
-/* Of one frame in comes one packet out: it keeps nothing back. */
-static int encode(struct ffv1 *f)
-{
-	AVFrame *p = f->picture;
-	int r;
-
-	p->pts = (int64_t)f->soft.origin.key;
-	r = libav()->avcodec_send_frame(f->codec, p);
-	if (r == 0)
-		r = libav()->avcodec_receive_packet(f->codec, f->packet);
-	return r < 0 ? avcodec_errno(r) : 0;
 }
 
 static void store(struct ffv1 *f)
