@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "src/limits.h"
+#include "src/queue.h"
 
 /* A kind whose library is not built in has a row without an opener. */
 static source_open_fn *const openers[] = {
@@ -87,6 +88,31 @@ int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 			   struct capture_frame **ret_frame)
 {
 	return source->ops->dequeue(source, deadline_ns, ret_frame);
+}
+
+int source_wait_frame(struct capture_source *source,
+		      int (*take)(struct capture_source *source,
+				  struct capture_frame **ret_frame),
+		      uint64_t deadline_ns, struct capture_frame **ret_frame)
+{
+	int r;
+
+	for (;;) {
+		r = take(source, ret_frame);
+		if (r != -EAGAIN || !deadline_ns)
+			return r;
+		if (sys_now_ns(source->sys, CLOCK_MONOTONIC) >= deadline_ns)
+			return -ETIMEDOUT;
+		r = queue_wait(source->sys, source->ops->fd(source), POLLIN,
+			       deadline_ns);
+		if (r < 0)
+			return r;
+	}
+}
+
+bool source_goes_on(int r)
+{
+	return r >= 0 || r == -EAGAIN || r == -ETIMEDOUT || r == -ENOBUFS;
 }
 
 enum capture_signal capture_source_signal(struct capture_source *source)

@@ -535,8 +535,10 @@ static int look(struct alsa *s)
 	return 0;
 }
 
-static int take(struct alsa *s, struct capture_frame **ret_frame)
+static int take(struct capture_source *source,
+		struct capture_frame **ret_frame)
 {
+	struct alsa *s = self(source);
 	struct capture_frame *frame;
 	snd_pcm_sframes_t n;
 	uint64_t stamp_ns;
@@ -561,23 +563,6 @@ static int take(struct alsa *s, struct capture_frame **ret_frame)
 	return 0;
 }
 
-static int next_frame(struct alsa *s, uint64_t deadline_ns,
-		      struct capture_frame **ret_frame)
-{
-	int r;
-
-	for (;;) {
-		r = take(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
-			return r;
-		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
-			return -ETIMEDOUT;
-		r = queue_wait(s->base.sys, s->fd, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-}
-
 static int alsa_dequeue(struct capture_source *source, uint64_t deadline_ns,
 			struct capture_frame **ret_frame)
 {
@@ -588,11 +573,11 @@ static int alsa_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		return -EIO;
 	if (s->state != ALSA_ON)
 		return -EBUSY;
-	r = next_frame(s, deadline_ns, ret_frame);
+	r = source_wait_frame(source, take, deadline_ns, ret_frame);
 	/* A card that was pulled out while it was being asked. */
 	if (r == -EBADFD && snd_pcm_state(s->pcm) == SND_PCM_STATE_DISCONNECTED)
 		r = -ENODEV;
-	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS)
+	if (!source_goes_on(r))
 		s->state = ALSA_FAILED;
 	return r;
 }

@@ -7,6 +7,8 @@
 #ifndef CAPTURE_SRC_SOURCE_BACKEND_H
 #define CAPTURE_SRC_SOURCE_BACKEND_H
 
+#include <stdbool.h>
+
 #include <capture/settings.h>
 #include <capture/source.h>
 
@@ -43,6 +45,19 @@ struct capture_source {
 	const struct sys_ops *sys;
 	struct capture_format format;
 };
+
+/*
+ * dequeue() of a backend that can only look. @take gives a frame, -EAGAIN
+ * (nothing there: the source's descriptor is waited for) or an error.
+ */
+int source_wait_frame(struct capture_source *source,
+		      int (*take)(struct capture_source *source,
+				  struct capture_frame **ret_frame),
+		      uint64_t deadline_ns,
+		      struct capture_frame **ret_frame) MUST_CHECK;
+
+/* Whether a source goes on after a dequeue that said @r. */
+bool source_goes_on(int r);
 
 /* Each as capture_source_open(), of one kind; @config was checked. */
 typedef int source_open_fn(const struct sys_ops *sys,

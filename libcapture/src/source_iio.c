@@ -450,8 +450,10 @@ static int look(struct iio *s)
 	return r ? 0 : -EAGAIN;
 }
 
-static int take(struct iio *s, struct capture_frame **ret_frame)
+static int take(struct capture_source *source,
+		struct capture_frame **ret_frame)
 {
+	struct iio *s = self(source);
 	uint32_t sample_bytes = s->base.format.sample_bytes;
 	struct capture_frame *frame;
 	ssize_t n;
@@ -476,23 +478,6 @@ static int take(struct iio *s, struct capture_frame **ret_frame)
 	return 0;
 }
 
-static int next_frame(struct iio *s, uint64_t deadline_ns,
-		      struct capture_frame **ret_frame)
-{
-	int r;
-
-	for (;;) {
-		r = take(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
-			return r;
-		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
-			return -ETIMEDOUT;
-		r = queue_wait(s->base.sys, s->epoll_fd, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-}
-
 static int iio_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		       struct capture_frame **ret_frame)
 {
@@ -503,8 +488,8 @@ static int iio_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		return -EIO;
 	if (s->state != IIO_ON)
 		return -EBUSY;
-	r = next_frame(s, deadline_ns, ret_frame);
-	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS)
+	r = source_wait_frame(source, take, deadline_ns, ret_frame);
+	if (!source_goes_on(r))
 		s->state = IIO_FAILED;
 	return r;
 }

@@ -396,8 +396,10 @@ static int take_record(struct records *s, struct capture_frame **ret_frame)
 	return 0;
 }
 
-static int take(struct records *s, struct capture_frame **ret_frame)
+static int take(struct capture_source *source,
+		struct capture_frame **ret_frame)
 {
+	struct records *s = self(source);
 	int i;
 	int r = -EBADMSG;
 
@@ -410,23 +412,6 @@ static int take(struct records *s, struct capture_frame **ret_frame)
 	return r == -EBADMSG ? -EAGAIN : r;
 }
 
-static int next_frame(struct records *s, uint64_t deadline_ns,
-		      struct capture_frame **ret_frame)
-{
-	int r;
-
-	for (;;) {
-		r = take(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
-			return r;
-		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
-			return -ETIMEDOUT;
-		r = queue_wait(s->base.sys, s->epoll_fd, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-}
-
 static int records_dequeue(struct capture_source *source, uint64_t deadline_ns,
 			   struct capture_frame **ret_frame)
 {
@@ -437,8 +422,8 @@ static int records_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		return -EBUSY;
 	if (s->failed)
 		return -EIO;
-	r = next_frame(s, deadline_ns, ret_frame);
-	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS)
+	r = source_wait_frame(source, take, deadline_ns, ret_frame);
+	if (!source_goes_on(r))
 		s->failed = true;
 	return r;
 }

@@ -415,8 +415,10 @@ static void lose(struct synthetic *s, uint64_t due)
 }
 
 /* 0 and a frame, -EAGAIN when none is due, -ENOBUFS, or the timer's errno. */
-static int take_due(struct synthetic *s, struct capture_frame **ret_frame)
+static int take_due(struct capture_source *source,
+		    struct capture_frame **ret_frame)
 {
+	struct synthetic *s = self(source);
 	uint64_t now_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 	uint64_t due = frames_in(s, now_ns - s->start_ns);
 	struct capture_frame *frame;
@@ -444,20 +446,10 @@ static int synthetic_dequeue(struct capture_source *source,
 			     struct capture_frame **ret_frame)
 {
 	struct synthetic *s = self(source);
-	int r;
 
 	if (!s->on)
 		return -EBUSY;
-	for (;;) {
-		r = take_due(s, ret_frame);
-		if (r != -EAGAIN || !deadline_ns)
-			return r;
-		if (sys_now_ns(s->base.sys, CLOCK_MONOTONIC) >= deadline_ns)
-			return -ETIMEDOUT;
-		r = queue_wait(s->base.sys, s->timer_fd, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
-	}
+	return source_wait_frame(source, take_due, deadline_ns, ret_frame);
 }
 
 /* --- the rest ----------------------------------------------------------- */

@@ -405,7 +405,7 @@ int source_v4l2_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		return -EBUSY;
 	r = next_frame(s, deadline_ns, ret_frame);
 	/* These pass; after any other only a stop or a close helps. */
-	if (r < 0 && r != -EAGAIN && r != -ETIMEDOUT && r != -ENOBUFS) {
+	if (!source_goes_on(r)) {
 		s->failure = r == -ENOLINK || r == -ESTALE ? r : -EIO;
 		source_v4l2_set_state(s, STREAM_FAILED);
 	}
