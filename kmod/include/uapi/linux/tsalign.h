@@ -19,12 +19,16 @@
  * One character device, /dev/tsalign:
  *	mmap(fd, PAGE_SIZE, PROT_READ, MAP_SHARED, stream * PAGE_SIZE)
  *		struct tsalign_page of a stream, valid as long as it is mapped,
- *		also after the stream has gone (state TSALIGN_GONE)
+ *		also after the stream has gone (state TSALIGN_GONE); -ENXIO: no
+ *		such stream now; -EACCES: writable or private
  *	read()	whole struct tsalign_event records from the ring, oldest first;
- *		from an open descriptor's own position, which begins at open()
- *	poll()	POLLIN: read() gives at least one; POLLHUP: the device is gone
+ *		from an open descriptor's own position, which begins at open();
+ *		-EINVAL: no room for one
+ *	poll()	POLLIN: read() gives at least one
  *	ioctl()	below; unknown: -ENOTTY; reserved fields not zero: -EINVAL;
- *		after the device has gone: -ENODEV
+ *		no such stream or output: -ENOENT
+ * The module stays while a descriptor or a mapping of it is open; devices come
+ * and go meanwhile.
  */
 #ifndef _UAPI_LINUX_TSALIGN_H
 #define _UAPI_LINUX_TSALIGN_H
@@ -175,8 +179,9 @@ struct tsalign_info {
 #define TSALIGN_FEATURE_INJECT	0x2	/* debugfs injectors are built in */
 
 /*
- * A stream's description. @name is NUL-terminated and unique: "video0" for a
- * V4L2 queue of minor 0, the label or node name for lines, the user's word for
+ * A stream's description. @name is NUL-terminated and unique: "v4l2-7" for a
+ * V4L2 queue of minor 7 (/dev/video0 may have another minor than 0: compare
+ * @minor with st_rdev's), the label or node name for lines, the user's word for
  * submitted streams (letters, digits, '-', '_', '.').
  */
 struct tsalign_stream {
@@ -217,7 +222,7 @@ struct tsalign_pair {
  * Pairs of one stream in the order in which they happened. @count beyond
  * TSALIGN_PAIRS_MAX: -E2BIG; a clock that is not known, or a time in the
  * future or over 10 minutes old: -EINVAL, and none of the call is taken.
- * CLOCK_REALTIME and CLOCK_TAI are refused when the clock was set since.
+ * CLOCK_REALTIME and CLOCK_TAI: -ESTALE when the clock was set since.
  */
 struct tsalign_submit {
 	__u32 id;
