@@ -261,6 +261,7 @@ void packet_origin_init(struct packet_origin *origin, uint64_t key,
 	origin->key = key;
 	origin->submit_ns = submit_ns;
 	origin->stamp_ns = frame->stamp_ns;
+	origin->aligned = frame->aligned;
 	origin->track_id = frame->track_id;
 	origin->sequence = frame->sequence;
 	origin->clock = frame->clock;
@@ -294,6 +295,7 @@ struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
 	packet->epoch = origin->epoch;
 	packet->device_ticks = origin->device_ticks;
 	packet->device_hz = origin->device_hz;
+	packet->aligned = origin->aligned;
 	packet->encode_ns = now_ns - origin->submit_ns;
 	encoder->stats.packets_out++;
 	encoder->stats.bytes_out += bytes;

@@ -153,6 +153,7 @@ static void retreat(struct packet_origin *origin, uint32_t sample_rate)
 
 	packet_origin_advance(&step, BLOCK, sample_rate);
 	origin->stamp_ns -= MIN(origin->stamp_ns, step.stamp_ns);
+	origin->aligned.ns -= MIN(origin->aligned.ns, step.stamp_ns);
 	if (origin->device_ticks < step.device_ticks)
 		origin->device_hz = 0; /* its clock did not yet run then */
 	else

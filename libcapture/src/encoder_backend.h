@@ -59,6 +59,7 @@ struct packet_origin {
 	uint32_t epoch;
 	uint64_t device_ticks;
 	uint64_t device_hz;
+	struct capture_aligned aligned;
 };
 
 void packet_origin_init(struct packet_origin *origin, uint64_t key,

@@ -213,10 +213,13 @@ void packet_origin_advance(struct packet_origin *origin, uint64_t samples,
 {
 	uint64_t seconds = samples / sample_rate;
 	uint64_t rest = samples % sample_rate;
-
 	/* In two parts: no product of these overflows. */
-	origin->stamp_ns += seconds * UINT64_C(1000000000) +
-			    rest * UINT64_C(1000000000) / sample_rate;
+	uint64_t ns = seconds * UINT64_C(1000000000) +
+		      rest * UINT64_C(1000000000) / sample_rate;
+
+	origin->stamp_ns += ns;
+	if (origin->aligned.by != CAPTURE_ALIGNED_NOT)
+		origin->aligned.ns += ns;
 	if (origin->device_hz <= UINT32_MAX)
 		origin->device_ticks += seconds * origin->device_hz +
 					rest * origin->device_hz / sample_rate;

@@ -210,6 +210,7 @@ static void reset_frame(struct capture_frame *f)
 	f->epoch = 0;
 	f->device_ticks = 0;
 	f->device_hz = 0;
+	f->aligned = (struct capture_aligned){0};
 	for (p = 0; p < f->plane_count; p++) {
 		f->planes[p].offset = 0;
 		f->planes[p].bytesused = f->planes[p].length;

@@ -364,6 +364,7 @@ static void copy_origin(const struct capture_frame *from,
 	to->epoch = from->epoch;
 	to->device_ticks = from->device_ticks;
 	to->device_hz = from->device_hz;
+	to->aligned = from->aligned;
 }
 
 int capture_thermal_view_apply(struct capture_thermal_view *view,

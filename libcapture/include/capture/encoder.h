@@ -154,6 +154,7 @@ struct capture_packet {
 	uint32_t epoch;
 	uint64_t device_ticks;
 	uint64_t device_hz;
+	struct capture_aligned aligned;	/* the frame's */
 	uint64_t encode_ns;	/* from submit to receive, CLOCK_MONOTONIC */
 };
 

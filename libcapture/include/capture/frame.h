@@ -23,6 +23,33 @@ enum capture_point {
 	CAPTURE_POINT_ARRIVAL	/* when this library read the last byte */
 };
 
+/* How a frame's aligned time was found, worst first. */
+enum capture_aligned_by {
+	CAPTURE_ALIGNED_NOT = 0, /* a frame that is made up, or on no clock */
+	CAPTURE_ALIGNED_STAMP,	/* its own stamp, brought to CLOCK_BOOTTIME */
+	CAPTURE_ALIGNED_ESTIMATE, /* a line that was fitted here, to stamps */
+	CAPTURE_ALIGNED_KERNEL	/* the map of tsalign.ko */
+};
+
+/**
+ * struct capture_aligned - when a frame was taken, on the timeline of all
+ *
+ * The line of the sensor's own count through what was measured, so without
+ * the jitter of single stamps. @ns rises from frame to
+ * frame within an @epoch; what cannot be a smooth change (the source was
+ * started again, a clock stepped, another way of finding it) raises @epoch.
+ */
+struct capture_aligned {
+	uint64_t ns;		/* CLOCK_BOOTTIME; 0: CAPTURE_ALIGNED_NOT */
+	/*
+	 * 99 % are nearer than this to the truth, save for a constant delay
+	 * of which nobody told; UINT64_MAX: not known.
+	 */
+	uint64_t sigma_ns;
+	uint32_t epoch;		/* 1.. */
+	enum capture_aligned_by by;
+};
+
 #define CAPTURE_FRAME_KEY 0x1u		/* the driver calls it a key frame */
 #define CAPTURE_FRAME_ERROR 0x2u	/* the data may be damaged */
 #define CAPTURE_FRAME_BLANK 0x4u	/* made up: see capture/supervisor.h */
@@ -90,6 +117,7 @@ struct capture_frame {
 	 */
 	uint64_t device_ticks;
 	uint64_t device_hz;
+	struct capture_aligned aligned;
 	uint32_t plane_count;
 	struct capture_plane planes[CAPTURE_PLANES_MAX];
 };
