@@ -54,7 +54,8 @@ struct tsa_fit_config {
 	u64 outlier_ns;		/* least lateness that is one; 0: learnt */
 	u64 step_ns;		/* least jump that may be a step; 0: learnt */
 	u32 drift_max_ppb;	/* of nominal; 0: the default */
-	u32 wander_ppb;		/* how fast the rate itself changes, per s */
+	u32 wander_ppb;		/* how fast the rate itself changes, per s; 0: 1 */
+	enum tsalign_counter counter;	/* lost counts gaps of events only */
 };
 
 enum tsa_verdict {
@@ -116,6 +117,9 @@ struct tsa_pairing {
 	u32 agreed;
 	bool known;
 	u64 slips;
+	u64 lag_ns;		/* least of late, buffer after edge */
+	s64 doubt;		/* edges that lags say the counts slipped by */
+	u32 doubts;		/* in a row */
 };
 
 void tsa_pairing_init(struct tsa_pairing *p);
@@ -140,6 +144,6 @@ int tsa_backdate(const struct tsa_fit *fit, struct tsalign_pair *pairs,
 int tsa_trigger_check(const struct tsalign_trigger *t, const char **ret_why);
 u64 tsa_trigger_next(const struct tsalign_trigger *t, u64 ref_ns, u64 *ret_k);
 
-#include "tsalign_fit.h"	/* struct tsa_fit */
+#include "tsalign_fit.h"	/* struct tsa_fit: for embedding only */
 
 #endif /* TSALIGN_CORE_H */
