@@ -10,7 +10,7 @@ support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
 	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
-support_src += tests/support/fake_source.c
+support_src += tests/support/fake_source.c tests/support/fake_sync.c
 support_src += tests/support/store_mem.c
 support_src += tests/support/loop_fault.c tests/support/serve_child.c \
 	tests/support/sqlite_fault.c tests/support/upload_raw.c
@@ -33,7 +33,7 @@ unit_tests += test_capture_media test_doctor
 $(O)/obj/tests/unit/test_doctor.o: ours_cpp += -Itools
 unit_tests += test_capture_blank test_capture_supervisor
 unit_tests += test_capture_source_frames test_capture_source_settings \
-	test_capture_source_memory
+	test_capture_source_memory test_capture_sync
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 unit_tests += test_catalog test_index test_segment_codec test_store_local

@@ -453,12 +453,14 @@ static void pass_on(struct output *o, const struct capture_frame *frame)
 		o->frames_skipped++;
 		return;
 	}
+	capture_frame_begin_read(NULL, frame);
 	f.key = is_key(frame->fourcc, f.data, f.bytes,
 		       frame->flags & CAPTURE_FRAME_KEY);
 	o->packets_direct++;
 	if (o->calls->raw)
 		o->calls->raw(o->ctx, frame);
 	o->calls->frame(o->ctx, &f);
+	capture_frame_end_read(NULL, frame);
 }
 
 static void encode(struct output *o, struct capture_frame *frame,

@@ -62,6 +62,7 @@ void tap_raw(struct tap *t, const struct capture_frame *frame)
 {
 	unsigned long long bytes = 0;
 
+	capture_frame_begin_read(NULL, frame);
 	for (uint32_t i = 0; i < frame->plane_count; i++) {
 		const struct capture_plane *p = &frame->planes[i];
 
@@ -70,6 +71,7 @@ void tap_raw(struct tap *t, const struct capture_frame *frame)
 			t->failed = true;
 		bytes += p->bytesused;
 	}
+	capture_frame_end_read(NULL, frame);
 	if (fprintf(t->frames, "raw %llu %llu\n",
 		    (unsigned long long)frame->stamp_ns, bytes) < 0)
 		t->failed = true;

@@ -9,7 +9,6 @@
 #include "src/device.h"
 #include "src/keyframe.h"
 #include "src/limits.h"
-#include "src/queue.h"
 
 void capture_encoder_config_init(struct capture_encoder_config *config)
 {
@@ -330,19 +329,6 @@ struct capture_packet *capture_packet_unref(struct capture_packet *packet)
 	return NULL;
 }
 
-static void sync_frame(const struct sys_ops *sys,
-		       const struct capture_frame *frame, bool begin)
-{
-	uint32_t p;
-
-	if (!queue_needs_sync())
-		return;
-	for (p = 0; p < frame->plane_count; p++) {
-		if (frame->planes[p].dmabuf_fd >= 0)
-			queue_sync_fd(sys, frame->planes[p].dmabuf_fd, begin);
-	}
-}
-
 int frame_begin_read(const struct sys_ops *sys,
 		     const struct capture_frame *frame,
 		     const uint8_t *ret_src[CAPTURE_PLANES_MAX])
@@ -355,14 +341,14 @@ int frame_begin_read(const struct sys_ops *sys,
 	}
 	for (p = 0; p < frame->plane_count; p++)
 		ret_src[p] = frame->planes[p].map + frame->planes[p].offset;
-	sync_frame(sys, frame, true);
+	capture_frame_begin_read(sys, frame);
 	return 0;
 }
 
 void frame_end_read(const struct sys_ops *sys,
 		    const struct capture_frame *frame)
 {
-	sync_frame(sys, frame, false);
+	capture_frame_end_read(sys, frame);
 }
 
 /* --- the rest of the face ----------------------------------------------- */

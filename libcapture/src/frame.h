@@ -18,6 +18,15 @@ struct frame_holder {
 	void (*release)(struct frame_holder *holder);
 };
 
+/*
+ * Around writes by the CPU of memory that devices may import: its dma-bufs
+ * are told where caches must know. No system call elsewhere.
+ */
+void frame_begin_write(const struct sys_ops *sys,
+		       const struct capture_frame *frame);
+void frame_end_write(const struct sys_ops *sys,
+		     const struct capture_frame *frame);
+
 DEFINE_AUTO(capture_frame_unref, struct capture_frame *)
 
 #endif

@@ -43,7 +43,10 @@ uint32_t frame_pool_free_count(const struct frame_pool *pool);
  */
 struct capture_frame *frame_pool_take(struct frame_pool *pool);
 
-/* Where to write a plane of a frame that was just taken. */
+/*
+ * Where to write a plane of a frame that was just taken, between
+ * frame_begin_write() and frame_end_write() (src/frame.h).
+ */
 uint8_t *frame_pool_data(const struct capture_frame *frame, uint32_t plane);
 
 struct capture_arena *frame_pool_arena(const struct frame_pool *pool);

@@ -253,27 +253,31 @@ int queue_off(struct queue *q)
 	return r < 0 ? r : 0;
 }
 
+#if defined(__x86_64__) || defined(__i386__)
+static bool needs_sync = false; /* DMA snoops the caches, by architecture */
+#else
+static bool needs_sync = true;
+#endif
+
 bool queue_needs_sync(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
-	return false; /* DMA snoops the caches, by architecture */
-#else
-	return true;
-#endif
+	return needs_sync;
 }
 
-void queue_sync_fd(const struct sys_ops *sys, int dmabuf_fd, bool begin)
+void queue_assume_sync(bool needed)
 {
-	struct dma_buf_sync sync = {
-		.flags = DMA_BUF_SYNC_READ |
-			 (begin ? DMA_BUF_SYNC_START : DMA_BUF_SYNC_END),
-	};
+	needs_sync = needed;
+}
+
+void queue_sync_fd(const struct sys_ops *sys, int dmabuf_fd, uint64_t flags)
+{
+	struct dma_buf_sync sync = {.flags = flags};
 
 	/* An exporter that has nothing to do says 0; none can say more. */
 	(void)sys->ioctl(dmabuf_fd, DMA_BUF_IOCTL_SYNC, &sync);
 }
 
-static void queue_sync(struct queue *q, uint32_t index, bool begin)
+static void queue_sync(struct queue *q, uint32_t index, uint64_t flags)
 {
 	uint32_t p;
 
@@ -282,17 +286,17 @@ static void queue_sync(struct queue *q, uint32_t index, bool begin)
 		return;
 	for (p = 0; p < q->plane_count; p++)
 		queue_sync_fd(q->sys, q->buffers[index].planes[p].dmabuf_fd,
-			      begin);
+			      flags);
 }
 
 void queue_begin_read(struct queue *q, uint32_t index)
 {
-	queue_sync(q, index, true);
+	queue_sync(q, index, DMA_BUF_SYNC_READ | DMA_BUF_SYNC_START);
 }
 
 void queue_end_read(struct queue *q, uint32_t index)
 {
-	queue_sync(q, index, false);
+	queue_sync(q, index, DMA_BUF_SYNC_READ | DMA_BUF_SYNC_END);
 }
 
 int queue_wait(const struct sys_ops *sys, int fd, short events,

@@ -153,11 +153,16 @@ int queue_off(struct queue *q);
 void queue_begin_read(struct queue *q, uint32_t index);
 void queue_end_read(struct queue *q, uint32_t index);
 
-/* The same for a dma-buf that is not the queue's. */
-void queue_sync_fd(const struct sys_ops *sys, int dmabuf_fd, bool begin);
+/*
+ * The same for a dma-buf that is not the queue's.
+ * @flags: DMA_BUF_SYNC_*, the access and which end of it
+ */
+void queue_sync_fd(const struct sys_ops *sys, int dmabuf_fd, uint64_t flags);
 
 /* Whether this machine's caches need that at all. */
 bool queue_needs_sync(void);
+/* For tests: as on a machine whose caches do, or do not. */
+void queue_assume_sync(bool needed);
 
 /**
  * queue_wait() - wait for events on a node

@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/queue.h"
@@ -551,7 +552,9 @@ static int take(struct capture_source *source,
 	frame = frame_pool_take(s->pool);
 	if (!frame)
 		return -ENOBUFS;
+	frame_begin_write(s->base.sys, frame);
 	n = snd_pcm_readi(s->pcm, frame_pool_data(frame, 0), s->frame_samples);
+	frame_end_write(s->base.sys, frame);
 	if (n <= 0 || (snd_pcm_uframes_t)n > s->frame_samples) {
 		(void)capture_frame_unref(frame);
 		if (n == -EPIPE || n == -ESTRPIPE)

@@ -19,6 +19,7 @@
 #include <iio.h>
 
 #include "base/sys.h"
+#include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/queue.h"
@@ -471,8 +472,10 @@ static int take(struct capture_source *source,
 		return -EPROTO;
 	frame = frame_pool_take(s->pool);
 	assert(frame); /* there was one */
+	frame_begin_write(s->base.sys, frame);
 	memcpy(frame_pool_data(frame, 0), iio_buffer_start(s->buffer),
 	       (size_t)n);
+	frame_end_write(s->base.sys, frame);
 	fill_in(s, frame, (uint32_t)n);
 	*ret_frame = frame;
 	return 0;

@@ -20,6 +20,7 @@
 #include <sys/timerfd.h>
 
 #include "base/sys.h"
+#include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/queue.h"
@@ -327,7 +328,9 @@ static int take_datagram(struct records *s, struct capture_frame **ret_frame)
 	assert(frame); /* the caller looked */
 	to = frame_pool_data(frame, 0);
 	room = frame->planes[0].length;
+	frame_begin_write(s->base.sys, frame);
 	n = records_port_read(s->base.sys, &s->port, to, room);
+	frame_end_write(s->base.sys, frame);
 	r = n < 0 ? n : capture_record_check(to, (size_t)n, &record);
 	if (r == 0 && record.payload_bytes > s->payload_max)
 		r = -EBADMSG;
@@ -387,7 +390,9 @@ static int take_record(struct records *s, struct capture_frame **ret_frame)
 	}
 	frame = frame_pool_take(s->pool);
 	assert(frame); /* the caller looked */
+	frame_begin_write(s->base.sys, frame);
 	memcpy(frame_pool_data(frame, 0), s->view.bytes, s->view.len);
+	frame_end_write(s->base.sys, frame);
 	s->stats.bytes_touched += 2 * s->view.len;
 	fill_in(s, frame, &s->view.record, s->view.len, s->read_ns);
 	s->ready = false;

@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/sys.h"
+#include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/pattern.h"
@@ -434,7 +435,9 @@ static int take_due(struct capture_source *source,
 	frame = frame_pool_take(s->pool);
 	assert(frame); /* lose() left no more than there are */
 	stamp(s, frame);
+	frame_begin_write(s->base.sys, frame);
 	make(s, frame_pool_data(frame, 0));
+	frame_end_write(s->base.sys, frame);
 	s->next++;
 	s->stats.frames++;
 	*ret_frame = frame;

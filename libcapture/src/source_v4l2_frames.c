@@ -238,6 +238,7 @@ static int copy_frame(struct source_v4l2 *s, const struct queue_done *done,
 	describe_frame(s, done, frame);
 	frame->flags |= CAPTURE_FRAME_COPY;
 	queue_begin_read(&s->queue, done->index);
+	frame_begin_write(s->base.sys, frame);
 	for (p = 0; p < frame->plane_count; p++) {
 		/* The pool's planes are as large as the format's. */
 		uint32_t bytes =
@@ -248,6 +249,7 @@ static int copy_frame(struct source_v4l2 *s, const struct queue_done *done,
 		frame->planes[p].bytesused = bytes;
 		s->stats.bytes_touched += 2 * (uint64_t)bytes;
 	}
+	frame_end_write(s->base.sys, frame);
 	queue_end_read(&s->queue, done->index);
 	s->stats.copies++;
 	give_back(s, done->index);

@@ -139,7 +139,9 @@ static void draw_cause(struct supervisor *s)
 		return;
 	for (p = 0; p < picture->plane_count; p++)
 		planes[p] = frame_pool_data(picture, p);
+	frame_begin_write(s->base.sys, picture);
 	blank_draw(&s->base.format, planes, lines);
+	frame_end_write(s->base.sys, picture);
 	(void)capture_frame_unref(s->picture);
 	s->picture = picture;
 	s->picture_text = lines[0];

@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <linux/dma-buf.h>
 #include <linux/videodev2.h>
 
 #include "base/sys.h"
 #include "src/encoder_backend.h"
+#include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
-#include "src/queue.h"
 #include "src/thermal_map.h"
 
 #define HYSTERESIS_PERMILLE_MAX 500u
@@ -341,17 +340,6 @@ static void paint(struct capture_thermal_view *v, uint8_t *out)
 		v->format.size[0];
 }
 
-/* Devices that import a view read memory: the CPU's caches go there first. */
-static void sync_write(struct capture_thermal_view *v,
-		       const struct capture_frame *out, uint64_t edge)
-{
-	struct dma_buf_sync sync = {.flags = DMA_BUF_SYNC_WRITE | edge};
-	int fd = out->planes[0].dmabuf_fd;
-
-	if (fd >= 0 && queue_needs_sync())
-		(void)v->sys->ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);
-}
-
 static void copy_origin(const struct capture_frame *from,
 			struct capture_frame *to)
 {
@@ -388,9 +376,9 @@ int capture_thermal_view_apply(struct capture_thermal_view *view,
 	frame_end_read(view->sys, frame);
 	follow_range(view, frame);
 	out = frame_pool_take(view->pool);
-	sync_write(view, out, DMA_BUF_SYNC_START);
+	frame_begin_write(view->sys, out);
 	paint(view, frame_pool_data(out, 0));
-	sync_write(view, out, DMA_BUF_SYNC_END);
+	frame_end_write(view->sys, out);
 	copy_origin(frame, out);
 	view->stats.frames++;
 	*ret_frame = out;

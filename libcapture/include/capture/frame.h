@@ -68,7 +68,11 @@ struct capture_plane {
 	uint32_t length;	/* bytes of memory */
 	uint32_t bytesused;	/* bytes of payload */
 	uint32_t stride;	/* bytes per line */
-	const uint8_t *map;	/* the memory's first byte, or NULL: no map */
+	/*
+	 * The memory's first byte, or NULL: no map. Read it between
+	 * capture_frame_begin_read() and capture_frame_end_read().
+	 */
+	const uint8_t *map;
 };
 
 /**
@@ -138,5 +142,19 @@ capture_frame_ref(struct capture_frame *frame);
  */
 CAPTURE_API struct capture_frame *
 capture_frame_unref(struct capture_frame *frame);
+
+/**
+ * capture_frame_begin_read() - before the CPU reads a frame's maps
+ * @sys: system calls to use; NULL: the kernel's
+ *
+ * Memory that a device wrote may not be what the CPU's caches hold: dma-bufs
+ * are told (DMA_BUF_IOCTL_SYNC) where that can be. Where caches are coherent
+ * by architecture (x86), and for frames without dma-bufs, no call is made.
+ * Encoders of this library do it themselves.
+ */
+CAPTURE_API void capture_frame_begin_read(const struct sys_ops *sys,
+					  const struct capture_frame *frame);
+CAPTURE_API void capture_frame_end_read(const struct sys_ops *sys,
+					const struct capture_frame *frame);
 
 #endif
