@@ -8,7 +8,7 @@ base_src := $(addprefix libcapture/base/, \
 capture_src := $(addprefix libcapture/src/, \
 	api.c arena.c device.c encoder.c encoder_m2m.c encoder_m2m_controls.c \
 	encoder_m2m_headers.c encoder_m2m_setup.c encoder_soft.c \
-	frame.c keyframe.c pixfmt.c queue.c queue_memory.c \
+	frame.c keyframe.c origins.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
 capture_src += $(addprefix libcapture/src/, \
 	frame_pool.c pattern.c record.c records_port.c source_records.c \

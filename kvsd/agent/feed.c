@@ -69,6 +69,9 @@ static void stamp(const struct feed *f, const struct output_frame *from,
 	if (!known)
 		ns = sys_now_ns(f->sys, CLOCK_MONOTONIC);
 	to->time_ns = clock_map_ns(map, ns);
+	/* A B frame: files and the service want the order of decoding. */
+	if (known && from->decode_ns > from->stamp_ns)
+		to->decode_ns = to->time_ns + from->decode_ns - from->stamp_ns;
 	to->raw_stamp_ns = known ? from->stamp_ns : ns;
 	to->raw_clock = known ? clock_id(from->clock) : CLOCK_MONOTONIC;
 	to->sigma_ns = known ? clock_map_sigma_ns(map) : 0;

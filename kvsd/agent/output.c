@@ -396,6 +396,7 @@ static void hand_over(struct output *o, const struct capture_packet *packet)
 		.key = is_key(packet->fourcc, packet->data, packet->bytes,
 			      packet->flags & CAPTURE_PACKET_KEY),
 		.stamp_ns = packet->stamp_ns,
+		.decode_ns = packet->decode_ns,
 		.clock = packet->clock,
 		.point = packet->point,
 		.epoch = packet->epoch,

@@ -27,6 +27,7 @@ struct output_frame {
 	size_t bytes;
 	bool key;
 	uint64_t stamp_ns;	/* of @clock */
+	uint64_t decode_ns;	/* of @clock; 0: @stamp_ns */
 	enum capture_clock clock;
 	enum capture_point point;
 	uint32_t epoch;		/* the source's */

@@ -270,6 +270,20 @@ void packet_origin_init(struct packet_origin *origin, uint64_t key,
 	origin->device_hz = frame->device_hz;
 }
 
+/* A packet that others overtook is decoded when they are, not before. */
+static uint64_t decode_ns(struct capture_encoder *encoder,
+			  const struct packet_origin *origin)
+{
+	uint64_t ns = origin->stamp_ns;
+
+	if (encoder->stats.packets_out &&
+	    origin->epoch == encoder->decode_epoch)
+		ns = MAX(ns, encoder->decode_ns);
+	encoder->decode_epoch = origin->epoch;
+	encoder->decode_ns = ns;
+	return ns;
+}
+
 struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
 				       struct packet_holder *holder,
 				       const struct packet_origin *origin,
@@ -289,6 +303,7 @@ struct capture_packet *packet_hand_out(struct capture_encoder *encoder,
 	packet->track_id = origin->track_id;
 	packet->sequence = origin->sequence;
 	packet->stamp_ns = origin->stamp_ns;
+	packet->decode_ns = decode_ns(encoder, origin);
 	packet->clock = origin->clock;
 	packet->point = origin->point;
 	packet->epoch = origin->epoch;

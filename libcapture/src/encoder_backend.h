@@ -37,6 +37,9 @@ struct capture_encoder {
 	/* Matroska's CodecPrivate; the backend's memory. 0 bytes: none. */
 	const uint8_t *codec_private;
 	size_t codec_private_bytes;
+	/* Of the last packet: its decode_ns, and of which epoch. */
+	uint64_t decode_ns;
+	uint32_t decode_epoch;
 	struct capture_encoder_stats stats;
 };
 

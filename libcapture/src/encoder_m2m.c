@@ -4,10 +4,9 @@
  * come out of its CAPTURE queue (V4L2 names queues from the program's side).
  *
  * Each frame goes in with a key as its time stamp, which the driver copies to
- * the packet. Origins wait in a ring in input order; a packet with a later
- * key than the oldest means that the encoder skipped the ones between. B
- * frames are switched off, so a packet is never earlier than one before it;
- * one that is, is dropped and counted.
+ * the packet: src/origins.h says which packet is whose. B frames are switched
+ * off, but not every driver has the control, so packets leave in the order
+ * in which they come.
  */
 #include "src/encoder_m2m.h"
 
@@ -77,6 +76,7 @@ int encoder_m2m_open(const struct sys_ops *sys,
 	for (i = 0; i < CAPTURE_BUFFERS_MAX; i++)
 		m->packets[i].holder.release = packet_release;
 	encoder_base_init(&m->base, &m2m_ops, sys, config);
+	origins_init(&m->origins, &m->base.stats.frames_skipped);
 	m->fd = -EBADF;
 	m->timeout_ns = config->timeout_ns ? config->timeout_ns
 					   : CAPTURE_ENCODER_TIMEOUT_NS;
@@ -113,36 +113,6 @@ static void m2m_close(struct capture_encoder *encoder)
 	drop_inside(m);
 	if (!m->cap.out)
 		m2m_destroy(m);
-}
-
-/* --- origins ------------------------------------------------------------ */
-
-static void pending_push(struct m2m *m, const struct packet_origin *origin)
-{
-	assert(m->pending_count < CAPTURE_PENDING_MAX);
-	m->pending[(m->pending_head + m->pending_count) % CAPTURE_PENDING_MAX] =
-		*origin;
-	m->pending_count++;
-}
-
-/* Finds @key, giving up frames that the encoder skipped before it. */
-static bool pending_match(struct m2m *m, uint64_t key,
-			  struct packet_origin *ret_origin)
-{
-	uint32_t i;
-
-	for (i = 0; i < m->pending_count; i++) {
-		*ret_origin =
-			m->pending[(m->pending_head + i) % CAPTURE_PENDING_MAX];
-		if (ret_origin->key == key)
-			break;
-	}
-	if (i == m->pending_count)
-		return false;
-	m->base.stats.frames_skipped += i;
-	m->pending_head += i + 1;
-	m->pending_count -= i + 1;
-	return true;
 }
 
 /* --- submit ------------------------------------------------------------- */
@@ -303,7 +273,8 @@ static int submit_own(struct m2m *m, struct capture_frame *frame, uint64_t key)
 {
 	int r;
 
-	if (!m->no_copies && !m->out.queued && !m->pending_count) {
+	if (!m->no_copies && !m->out.queued &&
+	    !origins_due(&m->origins)) {
 		r = fall_back_to_copies(m);
 		if (r == 0)
 			return submit_copy(m, frame, key);
@@ -368,14 +339,14 @@ static int m2m_submit(struct capture_encoder *encoder,
 	r = reap_input(m);
 	if (r < 0)
 		return fail(m, r);
-	if (m->pending_count == CAPTURE_PENDING_MAX)
+	if (!origins_room(&m->origins))
 		return -EAGAIN;
 	r = submit_any(m, frame, m->key_last + 1);
 	if (r < 0)
 		return r;
 	m->quiet_turns = 0;
 	packet_origin_init(&origin, ++m->key_last, now(m), frame);
-	pending_push(m, &origin);
+	origins_push(&m->origins, &origin);
 	return 0;
 }
 
@@ -408,9 +379,7 @@ static void packet_release(struct packet_holder *holder)
 
 static void drained(struct m2m *m)
 {
-	m->base.stats.frames_skipped += m->pending_count;
-	m->pending_head += m->pending_count;
-	m->pending_count = 0;
+	origins_end(&m->origins);
 	set_state(m, M2M_DRAINED);
 }
 
@@ -466,7 +435,7 @@ static void spoiled(struct m2m *m, const struct queue_done *done)
 	struct packet_origin origin;
 
 	m->base.stats.packets_error++;
-	(void)pending_match(m, done->stamp_ns / 1000, &origin);
+	(void)origins_match(&m->origins, done->stamp_ns / 1000, &origin);
 	lost(m);
 }
 
@@ -492,7 +461,7 @@ read_packet(struct m2m *m, const struct queue_done *done, bool last)
 		spoiled(m, done);
 		return NULL;
 	}
-	if (!pending_match(m, done->stamp_ns / 1000, &origin)) {
+	if (!origins_match(&m->origins, done->stamp_ns / 1000, &origin)) {
 		/* The end of a drain may show what was in the buffer before. */
 		m->base.stats.packets_unpaired += !last;
 		if (!last)
@@ -572,8 +541,7 @@ static int take_events(struct m2m *m)
 static uint64_t m2m_deadline_ns(const struct capture_encoder *encoder)
 {
 	const struct m2m *m = m2m_of_const(encoder);
-	const struct packet_origin *first =
-		&m->pending[m->pending_head % CAPTURE_PENDING_MAX];
+	const struct packet_origin *first = origins_due(&m->origins);
 	uint64_t since_ns = m->progress_ns;
 
 	/* With all packets out it cannot work; nothing to hold against it. */
@@ -581,7 +549,7 @@ static uint64_t m2m_deadline_ns(const struct capture_encoder *encoder)
 		return UINT64_MAX;
 	if (m->state != M2M_RUNNING && m->state != M2M_DRAINING)
 		return UINT64_MAX;
-	if (m->pending_count)
+	if (first)
 		since_ns = MAX(since_ns, first->submit_ns);
 	else if (m->state == M2M_RUNNING)
 		return UINT64_MAX;
@@ -635,12 +603,19 @@ static int overdue(struct m2m *m)
  */
 static bool is_quiet(struct m2m *m)
 {
-	if (m->state != M2M_RUNNING || m->pending_count || m->has_events)
+	if (m->state != M2M_RUNNING || m->origins.count || m->has_events)
 		return false;
 	if (m->quiet_turns++ < CAPTURE_QUIET_TURNS_MAX)
 		return true;
 	m->quiet_turns = 0;
 	return false;
+}
+
+/* An overtaken frame may have been skipped: only a drain waits for it. */
+static bool is_awaited(const struct m2m *m)
+{
+	return m->state == M2M_DRAINING ? m->origins.count > 0
+					: origins_due(&m->origins) != NULL;
 }
 
 /* One turn: 0 and maybe a packet, or why there is none and will be none. */
@@ -660,15 +635,21 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	r = take_packet(m, ret_packet);
 	if (r != -EAGAIN)
 		return r;
-	/* After the packets: those before the change are good. */
+	if (m->stale)
+		return -ESTALE;
 	r = take_events(m);
+	if (r == -ESTALE) {
+		/* Packets of before the change are good: look once more. */
+		m->stale = true;
+		return 0;
+	}
 	if (r < 0)
 		return r;
-	if (m->state == M2M_DRAINING && !m->can_stop && !m->pending_count) {
+	if (m->state == M2M_DRAINING && !m->can_stop && !m->origins.count) {
 		drained(m);
 		return -EPIPE;
 	}
-	if (!m->cap.queued && m->pending_count)
+	if (!m->cap.queued && is_awaited(m))
 		return m->cap.out ? -ENOBUFS : -EIO;
 	overdue_ns = m2m_deadline_ns(&m->base);
 	now_ns = now(m);

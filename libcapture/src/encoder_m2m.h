@@ -6,6 +6,7 @@
 #include "src/encoder_backend.h"
 #include "src/keyframe.h"
 #include "src/limits.h"
+#include "src/origins.h"
 #include "src/queue.h"
 
 enum m2m_state {
@@ -41,6 +42,7 @@ struct m2m {
 	bool can_stop;	 /* has ENCODER_CMD; else a drain is a count */
 	bool no_copies;	 /* memory to copy into was refused, under way */
 	bool has_events; /* may change its format by itself */
+	bool stale;	 /* it has: what is done is good, then no more */
 	struct capture_format input; /* as set on the OUTPUT queue */
 	struct pix_layout input_layout;
 	struct queue out;
@@ -54,9 +56,7 @@ struct m2m {
 	uint32_t quiet_turns;	/* that looked for no packet, in a row */
 	uint64_t timeout_ns;
 	uint64_t progress_ns; /* the last sign of life, or reason for none */
-	struct packet_origin pending[CAPTURE_PENDING_MAX];
-	uint32_t pending_head;
-	uint32_t pending_count;
+	struct origins origins;
 };
 
 /*

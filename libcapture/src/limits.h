@@ -40,6 +40,11 @@
 #define CAPTURE_ENCODER_INPUTS 4
 /* Frames that an encoder may hold or reorder before it gives a packet. */
 #define CAPTURE_PENDING_MAX 64
+/*
+ * Packets that may overtake a frame's own, as B frames are overtaken: the
+ * deepest reordering of H.264 and HEVC. More, and it was skipped.
+ */
+#define CAPTURE_REORDER_MAX 16
 /* Turns of an encoder without a frame that do not look for a packet. */
 #define CAPTURE_QUIET_TURNS_MAX 4
 /* SPS, PPS, VPS that an encoder gives out of band: real ones take 100. */

@@ -12,11 +12,10 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 BUILD, MODULE = sys.argv[2:4] if sys.argv[1] == "modules" else (None, None)
-# A driver that hangs would hold on for ever; a busy host only for a while.
-HANG_MS_MAX, CLOSE_MS_MAX = 10000, 5000
+# What hangs holds on for ever; a busy host only for a while.
+RUN_S_MAX = 60
 PARAMETERS = "/sys/module/vh264enc/parameters/"
 RATE = 30
 CONTROL = {"gop": 0x2, "header_mode": 0x400, "repeat_headers": 0x800, "level": 0x200, "quality": 0x8}
@@ -65,20 +64,32 @@ class Faults:
             parameter(name, value)
 
 
-def probe(*args, frames=12, files=False):
-    """(packets, totals) of one run of encoder_probe."""
+class Totals(dict):
+    """What a run that did not end well lacks is no number that a check wants."""
+
+    def __missing__(self, name):
+        return -1
+
+
+def probe(*args, frames=12, files=False, at_packet=None):
+    """(packets, totals) of one run of encoder_probe. at_packet: (count, what to call then)."""
     command = [f"{BUILD}/tests/encoder_probe", "--frames", str(frames), *args]
     if files:
         command += ["--raw", "/tmp/raw", "--out", "/tmp/coded"]
-    out = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                         timeout=60, check=False).stdout
-    packets, totals = [], {}
-    for line in out.splitlines():
-        item = json.loads(line)
-        if "frame" in item:
+    packets, totals = [], Totals()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as run:
+        # Whatever the device does, each call of the library ends, so this does.
+        guard = threading.Timer(RUN_S_MAX, run.kill)
+        guard.start()
+        for line in run.stdout:
+            item = json.loads(line) if line.endswith("\n") else {}
+            if "frame" not in item:
+                totals = Totals(item)
+                continue
             packets.append(item)
-        else:
-            totals = item
+            if at_packet and len(packets) == at_packet[0]:
+                at_packet[1]()
+        guard.cancel()
     if totals.get("fds_left", 1) or totals.get("maps_left", 1):
         need(f"{' '.join(args)}: nothing is left open or mapped", False, totals)
     return packets, totals
@@ -215,17 +226,18 @@ def matrix(cases):
 
 
 def bitrate():
-    packets, t = probe("bitrate=20000000", "--rate", "6=40000000", frames=10, files=True)
+    packets, t = probe("bitrate=20000000", "--rate", "6=40000000", "--lockstep", frames=10, files=True)
     raw = list(raw_frames("YU12", 640, 480))
     got = decoded_frames(640, 480)
     fresh = [renewed(got[i - 1], raw[i], got[i]) for i in range(1, len(got))]
     want = [bits // RATE // 8 // 384 for bits in (20000000, 40000000)]
     sizes = [p["bytes"] for p in packets[1:]]
     need("the bitrate decides how much of a P frame is new",
-         all(s >= want[0] * 384 for s in sizes[:5]) and all(s < want[1] * 384 for s in sizes[:4]), sizes)
-    need("... and may be changed while it runs", len(sizes) == 9 and sizes[-1] >= want[1] * 384, sizes)
+         all(want[0] * 384 <= s < want[1] * 384 for s in sizes[:5]), sizes)
+    need("... and may be changed while it runs", len(sizes) == 9
+         and all(s >= want[1] * 384 for s in sizes[5:]), sizes)
     # Blocks that the camera did not change count as old.
-    need("... and nothing else is new", len(fresh) == 9 and all(0 <= n <= want[0] for n in fresh[:4])
+    need("... and nothing else is new", len(fresh) == 9 and all(0 <= n <= want[0] for n in fresh[:5])
          and all(0 <= n <= want[1] for n in fresh) and any(fresh), fresh)
     packets, _ = probe("bitrate=1000000", "bitrate_mode=1")
     sizes = {p["bytes"] for p in packets[1:]}
@@ -275,48 +287,47 @@ def headers():
 # --- what fails -----------------------------------------------------------------
 
 def hangs():
+    def stuck(what, *args, packets_want, frames=12):
+        packets, t = probe("--timeout", "1000", *args, frames=frames)
+        need(f"{what} is -ETIMEDOUT, not before the timeout, and close ends", t["error"] == "ETIMEDOUT"
+             and t["error_ms"] >= 1000 and len(packets) == packets_want, t)
+
     with Faults(fault_hang=5):
-        packets, t = probe()
-        need("a hang is -ETIMEDOUT after the timeout", t["error"] == "ETIMEDOUT"
-             and 1000 <= t["error_ms"] < HANG_MS_MAX and len(packets) == 4, t)
-        need("... and close does not wait", t["close_ms"] < CLOSE_MS_MAX, t)
-        packets, t = probe("--heal", PARAMETERS + "fault_hang", frames=20)
+        stuck("a hang", packets_want=4)
+        packets, t = probe("--timeout", "1000", "--heal", PARAMETERS + "fault_hang", frames=20)
         need("... and opened again it goes on", t["reopened"] == 1 and t["error"] == "ETIMEDOUT"
              and packets[-1]["run"] == 1 and [p["key"] for p in packets if p["run"]][0], t)
     with Faults(fault_no_last="Y"):
-        packets, t = probe()
-        need("a drain without end is -ETIMEDOUT", t["error"] == "ETIMEDOUT" and len(packets) == 12
-             and 1000 <= t["error_ms"] < HANG_MS_MAX and t["close_ms"] < CLOSE_MS_MAX, t)
-    with Faults(delay_ms=1500):
-        packets, t = probe(frames=2)
-        need("slower than the timeout is -ETIMEDOUT", t["error"] == "ETIMEDOUT"
-             and 1000 <= t["error_ms"] < HANG_MS_MAX and t["close_ms"] < CLOSE_MS_MAX, t)
+        stuck("a drain without end", packets_want=12)
+    with Faults(delay_ms=3600000):
+        stuck("slower than the timeout", packets_want=0, frames=2)
     with Faults(delay_ms=300):
         packets, t = probe(frames=6)
-        need("slow is no error", t["error"] == "EPIPE" and len(packets) == t["submitted"] > 0, t)
+        need("slow is no error", t["error"] == "EPIPE" and len(packets) == 6, t)
 
 
 def spoiled():
     for fault in ("error", "empty", "stub"):
         with Faults(**{f"fault_{fault}": 4}):
-            packets, t = probe("--fps", "10", "gop_frames=100", files=True)
+            # In lockstep the loss is known before the next frame goes in.
+            packets, t = probe("--lockstep", "gop_frames=100", files=True)
             need(f"{fault}: spoiled packets are dropped and counted", t["error"] == "EPIPE"
-                 and t["errors"] + t["skipped"] == 3 and len(packets) == 9 and not t["unpaired"], t)
-            # An empty one that ends the drain too is no error: its frame has no packet.
-            need(f"{fault}: none is taken for a skipped frame", t["skipped"] <= (fault == "empty"), t)
-            need(f"{fault}: a key frame after each", len(key_frames(packets)) == 3, key_frames(packets))
+                 and t["errors"] == 3 and len(packets) == 9 and not t["unpaired"] + t["skipped"], t)
+            need(f"{fault}: a key frame after each", key_frames(packets) == [0, 4, 8], key_frames(packets))
             exact(fault, packets, "YU12", 640, 480)
+            packets, t = probe("gop_frames=100")
+            # An empty one that ends the drain too is no error: its frame has no packet.
+            need(f"{fault}: counted as fast as they come too", t["errors"] + t["skipped"] == 3
+                 and t["skipped"] <= (fault == "empty") and len(packets) == 9 and t["error"] == "EPIPE", t)
     with Faults(fault_drop=4):
         packets, t = probe("gop_frames=100", files=True)
         need("skipped frames are counted", t["skipped"] == 3 and len(packets) == 9
              and not t["errors"] + t["unpaired"] and key_frames(packets) == [0], t)
         exact("skipped frames", packets, "YU12", 640, 480)
     with Faults(coded_bytes=20000):
-        packets, t = probe("--fps", "10")
-        # One that was inside before the loss was known may be small enough.
-        need("frames that do not fit their buffer are errors", t["errors"] > t["submitted"] // 2
-             and t["errors"] + len(packets) == t["submitted"] and not key_frames(packets)
-             and t["error"] == "EPIPE", t)
+        packets, t = probe("--lockstep")
+        need("frames that do not fit their buffer are errors", t["errors"] == t["submitted"] == 12
+             and not packets and t["error"] == "EPIPE", t)
     for lie, flag in ((1, False), (2, True)):
         with Faults(fault_key_flag=lie):
             packets, t = probe("gop_frames=5")
@@ -332,16 +343,23 @@ def order():
         exact("buffers in another order", packets, "YU12", 640, 480)
     with Faults(fault_reorder=2):
         packets, t = probe("gop_frames=1", files=True)
-        need("late packets are dropped and counted, order is kept", len(packets) == 6
-             and t["unpaired"] == 6 and t["skipped"] == 6 and not t["disordered"] + t["strange"], t)
+        # A drain that meets a pair half-way lets its first out before its second.
+        need("late packets come in coded order, none is lost", sorted(p["frame"] for p in packets)
+             == list(range(12)) and t["disordered"] and not t["unpaired"] + t["skipped"] + t["strange"], t)
         exact("late packets", packets, "YU12", 640, 480)
+    with Faults(fault_reorder=2, fault_drop=5):
+        packets, t = probe("gop_frames=1", files=True)
+        need("... and a frame without a packet is a skipped one", t["skipped"] == 2
+             and sorted(p["frame"] for p in packets) == [i for i in range(12) if i % 5 != 4]
+             and not t["unpaired"] + t["strange"], t)
+        exact("late and skipped packets", packets, "YU12", 640, 480)
 
 
 def stale():
     with Faults(fault_source_change=5):
         packets, t = probe()
-        need("a source change is -ESTALE", t["error"] == "ESTALE" and 4 <= len(packets) <= 5
-             and t["close_ms"] < CLOSE_MS_MAX, t)
+        need("a source change is -ESTALE, after the packets before it", t["error"] == "ESTALE"
+             and key_frames(packets) == [0] and len(packets) >= 4, t)
         packets, t = probe("--heal", PARAMETERS + "fault_source_change", frames=20)
         need("... and opened again it goes on", t["reopened"] == 1 and packets[-1]["run"] == 1, t)
 
@@ -354,13 +372,10 @@ def unplug():
         with open(driver + name, "w", encoding="ascii") as f:
             f.write(device)
 
-    timer = threading.Timer(1.0, write, ("unbind",))
-    timer.start()
-    packets, t = probe(frames=90)
-    timer.join()
-    need("unplugged is -ENODEV", t["error"] == "ENODEV" and packets and t["close_ms"] < CLOSE_MS_MAX, t)
+    # 4096 frames are more than two minutes: it ends by the unplugging alone.
+    packets, t = probe(frames=4096, at_packet=(10, lambda: write("unbind")))
+    need("unplugged is -ENODEV, and close ends", t["error"] == "ENODEV" and len(packets) >= 10, t)
     write("bind")
-    time.sleep(0.1)
     packets, t = probe()
     need("... and plugged in again it works", t["error"] == "EPIPE" and len(packets) == 12, t)
 
@@ -426,7 +441,7 @@ def modules():
     packets, t = probe()
     need("without ENCODER_CMD a drain ends", t["error"] == "EPIPE" and len(packets) == 12, t)
     with Faults(fault_drop=4):
-        packets, t = probe()
+        packets, t = probe("--timeout", "1000")
         need("... also when the last frame made no packet", t["error"] == "EPIPE"
              and t["skipped"] == 3 and len(packets) == 9, t)
     load("multiplanar=2", "multiplanar=1")

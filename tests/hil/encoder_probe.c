@@ -10,7 +10,7 @@
  *	--rung, --coded-rung S1|S3|S5|auto
  *	--copy		do not import
  *	--frames N	default 30; --buffers N, coded ones
- *	--timeout MS	the encoder's, default 1000
+ *	--timeout MS	the encoder's, default 20000: a busy host is no hang
  *	--lockstep	wait for each packet before the next frame goes in
  *	--force N	a key frame is asked for before frame N (from 0)
  *	--rate N=BITS	... a bitrate before frame N
@@ -36,7 +36,7 @@
 #include "base/parse.h"
 #include "base/sys.h"
 
-#define FRAME_WAIT_NS UINT64_C(5000000000)
+#define FRAME_WAIT_NS UINT64_C(20000000000)
 #define NS_PER_MS UINT64_C(1000000)
 #define NONE UINT32_MAX
 #define STAMPS 4096
@@ -60,16 +60,16 @@ struct probe {
 	FILE *out;
 	uint64_t stamps[STAMPS]; /* of frame i */
 	uint32_t submitted;
-	uint32_t refused; /* no room: dropped */
+	uint32_t refused; /* no room: put in later */
 	uint32_t received;
 	uint32_t reopened;
 	uint32_t disordered;
 	uint32_t strange; /* a stamp that no frame had */
 	int64_t last;	  /* frame of the newest packet */
 	const char *error;
-	uint64_t error_ms; /* from the last packet or frame to it */
+	uint64_t error_ms; /* since the last sign of life, or more */
 	uint64_t close_ms;
-	uint64_t progress_ns;
+	uint64_t progress_ns; /* before that call */
 };
 
 static uint64_t now_ns(void)
@@ -108,7 +108,6 @@ static void take(struct probe *p, struct capture_packet *packet)
 	p->disordered += frame <= p->last;
 	p->last = frame;
 	p->received++;
-	p->progress_ns = now_ns();
 	printf("{\"frame\": %lld, \"bytes\": %zu, \"key\": %s, "
 	       "\"driver_key\": %s, \"run\": %u}\n",
 	       (long long)frame, packet->bytes,
@@ -128,9 +127,12 @@ static int receive(struct probe *p, uint64_t deadline_ns, uint32_t most)
 	int r = 0;
 
 	while (count < most) {
+		uint64_t before_ns = now_ns();
+
 		r = capture_encoder_receive(p->encoder, deadline_ns, &packet);
 		if (r < 0)
 			break;
+		p->progress_ns = before_ns;
 		take(p, packet);
 		count++;
 	}
@@ -144,9 +146,10 @@ static const char *error_name(int r)
 
 static int open_encoder(struct probe *p)
 {
-	int r = capture_encoder_open(NULL, &p->config, &p->encoder);
+	int r;
 
 	p->progress_ns = now_ns();
+	r = capture_encoder_open(NULL, &p->config, &p->encoder);
 	if (r < 0)
 		printf("{\"failed\": \"open\", \"error\": \"%s\"}\n",
 		       error_name(r));
@@ -180,10 +183,11 @@ static int submit(struct probe *p, struct capture_frame *f)
 	}
 	/* A fast device may answer before submit returns. */
 	p->stamps[p->submitted % STAMPS] = f->stamp_ns;
-	r = capture_encoder_submit(p->encoder, f);
-	if (r == -EAGAIN) {
+	while ((r = capture_encoder_submit(p->encoder, f)) == -EAGAIN) {
 		p->refused++;
-		return 0;
+		r = receive(p, UINT64_MAX, 1);
+		if (r < 0)
+			return r;
 	}
 	if (r < 0)
 		return r;
@@ -270,9 +274,10 @@ static int one_frame(struct probe *p)
 /* Ends with the packets that are inside; what the end was is the error. */
 static int drain(struct probe *p)
 {
-	int r = capture_encoder_drain(p->encoder);
+	int r;
 
 	p->progress_ns = now_ns();
+	r = capture_encoder_drain(p->encoder);
 	return r < 0 ? r
 		     : receive(p, now_ns() + 10 * FRAME_WAIT_NS, UINT32_MAX);
 }
@@ -511,7 +516,10 @@ int main(int argc, char **argv)
 	capture_encoder_config_init(&p.config);
 	p.config.backend = CAPTURE_BACKEND_M2M;
 	p.config.source_dmabuf = true;
-	p.config.timeout_ns = 1000 * NS_PER_MS;
+	p.config.timeout_ns = 20000 * NS_PER_MS;
+	/* No frame is copied, however slow this host is now. */
+	p.source_config.borrow_max = CAPTURE_SOURCE_BUFFERS;
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	while (r == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		r = parse_option(c, optarg, &p);
 	while (r == 0 && optind < argc)

@@ -95,6 +95,7 @@ struct fake_v4l2 {
 	uint32_t codec;		/* 0: FWHT; or H264, HEVC, VP8, JPEG */
 	enum fake_headers headers;
 	bool delimiters;	/* each frame begins with one */
+	unsigned int late_packet; /* the next one comes after so many others */
 	unsigned int full_packets; /* this many fill their memory */
 	uint32_t size_align;	/* power of two; raw sides are rounded up */
 	bool no_crop;

@@ -56,6 +56,8 @@ struct fake_device {
 	bool force_key;
 	bool set_up;		/* the format has its first value */
 	unsigned int headers_given; /* buffers of headers alone */
+	unsigned int held_for;	/* so many more packets, ... */
+	uint32_t held;		/* ... this one */
 };
 
 /* The fake's time. */

@@ -306,6 +306,20 @@ static bool give_headers(struct fake_device *d)
 	return true;
 }
 
+/* A packet leaves, or waits for others to overtake it. */
+static void finish_packet(struct fake_device *d, uint32_t index)
+{
+	if (d->pub.late_packet) {
+		d->held_for = d->pub.late_packet;
+		d->held = index;
+		d->pub.late_packet = 0;
+		return;
+	}
+	finish(&d->cap, index);
+	if (d->held_for && --d->held_for == 0)
+		finish(&d->cap, d->held);
+}
+
 static void encode_one(struct fake_device *d)
 {
 	uint32_t in = shift(d->out.queued, &d->out.queued_count);
@@ -322,7 +336,7 @@ static void encode_one(struct fake_device *d)
 	write_packet(d, &d->out.buffers[in], &d->cap.buffers[out]);
 	d->sequence++;
 	finish(&d->out, in);
-	finish(&d->cap, out);
+	finish_packet(d, out);
 }
 
 static void end_stream(struct fake_device *d)
@@ -330,6 +344,9 @@ static void end_stream(struct fake_device *d)
 	uint32_t out = d->cap.queued[--d->cap.queued_count];
 	struct fake_buffer *b = &d->cap.buffers[out];
 
+	if (d->held_for)
+		finish(&d->cap, d->held);
+	d->held_for = 0;
 	b->bytesused[0] = 0;
 	b->flags = V4L2_BUF_FLAG_LAST;
 	finish(&d->cap, out);

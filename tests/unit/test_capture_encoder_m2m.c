@@ -453,6 +453,145 @@ static void m2m_refuses_controls_that_mean_nothing(void **state)
 			 -EINVAL);
 }
 
+/* --- coded order -------------------------------------------------------- */
+
+/* Frame 0 comes after @overtaken_by others. Return: its stamp. */
+static uint64_t overtake(unsigned int overtaken_by)
+{
+	struct capture_frame *f;
+	uint64_t stamp_ns;
+	unsigned int i;
+
+	open_codec(CAPTURE_FORMAT_H264);
+	device->late_packet = overtaken_by;
+	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
+			 0);
+	stamp_ns = f->stamp_ns;
+	assert_int_equal(capture_encoder_submit(encoder, f), 0);
+	(void)capture_frame_unref(f);
+	for (i = 1; i <= overtaken_by; i++) {
+		struct capture_packet *p;
+		uint32_t crc = submit_one();
+
+		p = receive_one();
+		assert_int_equal(p->sequence, i);
+		assert_int_equal(p->decode_ns, p->stamp_ns);
+		assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
+		(void)capture_packet_unref(p);
+	}
+	return stamp_ns;
+}
+
+static void need_late_packet(unsigned int overtaken_by)
+{
+	uint64_t stamp_ns = overtake(overtaken_by);
+	struct capture_packet *p = receive_one();
+
+	assert_int_equal(p->sequence, 0);
+	assert_int_equal(p->stamp_ns, stamp_ns);
+	/* It is decoded when the one before it is. */
+	assert_int_equal(p->decode_ns - p->stamp_ns,
+			 overtaken_by * FAKE_V4L2_FRAME_NS);
+	(void)capture_packet_unref(p);
+	assert_int_equal(stats_of().packets_unpaired, 0);
+	assert_int_equal(stats_of().frames_skipped, 0);
+	assert_int_equal(stats_of().packets_out, overtaken_by + 1);
+	assert_int_equal(device->forced_keys, 0);
+}
+
+static void m2m_pairs_a_packet_that_another_overtook(void **state)
+{
+	(void)state;
+	need_late_packet(1);
+}
+
+static void m2m_pairs_a_packet_that_as_many_as_may_be_overtook(void **state)
+{
+	(void)state;
+	need_late_packet(16);
+}
+
+static void m2m_drops_a_packet_that_more_overtook(void **state)
+{
+	int i;
+
+	(void)state;
+	(void)overtake(17);
+	assert_int_equal(stats_of().frames_skipped, 1);
+	/* No frame is inside: it is found, but not by each turn. */
+	for (i = 0; i < 8; i++)
+		assert_int_equal(receive_error(), -EAGAIN);
+	assert_int_equal(stats_of().packets_unpaired, 1);
+	assert_int_equal(device->forced_keys, 1);
+	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+}
+
+static void m2m_drain_gives_a_packet_that_is_late(void **state)
+{
+	bool stop;
+
+	(void)state;
+	for (stop = false;; stop = true) {
+		struct capture_packet *p;
+
+		device->no_stop = !stop;
+		open_codec(CAPTURE_FORMAT_H264);
+		device->late_packet = stop ? 3 : 1;
+		submit_one();
+		submit_one();
+		p = receive_one();
+		assert_int_equal(p->sequence & 1, 1);
+		(void)capture_packet_unref(p);
+		assert_int_equal(capture_encoder_drain(encoder), 0);
+		p = receive_one();
+		assert_int_equal(p->sequence & 1, 0);
+		(void)capture_packet_unref(p);
+		assert_int_equal(receive_error(), -EPIPE);
+		assert_int_equal(stats_of().frames_skipped, 0);
+		encoder = capture_encoder_close(encoder);
+		if (stop)
+			break;
+	}
+}
+
+/* A frame that was skipped is no reason to call the device stuck. */
+static void m2m_does_not_wait_for_an_overtaken_frame(void **state)
+{
+	uint64_t start_ns;
+
+	(void)state;
+	open_codec(CAPTURE_FORMAT_H264);
+	device->skip_packets = 1;
+	submit_one();
+	submit_one();
+	(void)capture_packet_unref(receive_one());
+	start_ns = now();
+	assert_int_equal(receive_error(), -EAGAIN);
+	assert_int_equal(now(), start_ns);
+	assert_int_equal(capture_encoder_deadline_ns(encoder), UINT64_MAX);
+}
+
+/* Ten frames in eleven are skipped: they may not fill up what is bounded. */
+static void m2m_forgets_skipped_frames_rather_than_refuse_one(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	open_codec(CAPTURE_FORMAT_H264);
+	for (i = 0; i < 40; i++) {
+		unsigned int k;
+
+		device->skip_packets = 10;
+		for (k = 0; k < 11; k++)
+			submit_one();
+		(void)capture_packet_unref(receive_one());
+	}
+	assert_int_equal(capture_encoder_drain(encoder), 0);
+	assert_int_equal(receive_error(), -EPIPE);
+	assert_int_equal(stats_of().frames_skipped, 400);
+	assert_int_equal(stats_of().packets_out, 40);
+}
+
 /* --- trouble ------------------------------------------------------------ */
 
 static void m2m_asks_for_a_key_frame_after_a_loss(void **state)
@@ -531,10 +670,12 @@ static void m2m_takes_a_packet_of_no_frame_away(void **state)
 	/* The next frame's packet has the frame left inside before it. */
 	submit_one();
 	(void)capture_packet_unref(receive_one());
-	assert_int_equal(stats_of().frames_skipped, 1);
 	for (i = 0; i < 8; i++)
 		assert_int_equal(receive_error(), -EAGAIN);
 	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+	assert_int_equal(capture_encoder_drain(encoder), 0);
+	assert_int_equal(receive_error(), -EPIPE);
+	assert_int_equal(stats_of().frames_skipped, 1);
 }
 
 static void
@@ -693,6 +834,12 @@ int main(void)
 		CASE(m2m_sets_the_controls_of_other_codecs),
 		CASE(m2m_tells_controls_that_were_ignored_or_adjusted),
 		CASE(m2m_refuses_controls_that_mean_nothing),
+		CASE(m2m_pairs_a_packet_that_another_overtook),
+		CASE(m2m_pairs_a_packet_that_as_many_as_may_be_overtook),
+		CASE(m2m_drops_a_packet_that_more_overtook),
+		CASE(m2m_drain_gives_a_packet_that_is_late),
+		CASE(m2m_does_not_wait_for_an_overtaken_frame),
+		CASE(m2m_forgets_skipped_frames_rather_than_refuse_one),
 		CASE(m2m_asks_for_a_key_frame_after_a_loss),
 		CASE(m2m_is_stale_after_a_source_change),
 		CASE(m2m_is_stale_when_the_device_ends_by_itself),

@@ -137,7 +137,7 @@ capture_encoder_config_init(struct capture_encoder_config *config);
  * the buffer back to the encoder, and a packet may outlive its encoder.
  * Release it as soon as the bytes were stored and sent: it never waits for
  * the network. The fields from @track_id to @device_hz are those of the input
- * frame.
+ * frame, but for @decode_ns.
  */
 struct capture_packet {
 	const uint8_t *data;
@@ -149,6 +149,11 @@ struct capture_packet {
 	uint32_t track_id;
 	uint32_t sequence;
 	uint64_t stamp_ns;
+	/*
+	 * @stamp_ns, or that of the latest packet before this one in its epoch
+	 * if that is later: never goes back, as decoders and files want it.
+	 */
+	uint64_t decode_ns;
 	enum capture_clock clock;
 	enum capture_point point;
 	uint32_t epoch;
@@ -178,9 +183,15 @@ struct capture_encoder_stats {
 	uint64_t packets_out;
 	uint64_t packets_key;
 	uint64_t bytes_out;
-	uint64_t frames_skipped; /* the encoder gave no packet for them */
+	/*
+	 * The encoder gave no packet for them. Known when a drain ends, or
+	 * when more than 16 packets have overtaken a frame's own, the
+	 * deepest reordering of H.264 and HEVC.
+	 */
+	uint64_t frames_skipped;
 	uint64_t packets_error;	/* flagged or empty, queued again */
-	uint64_t packets_unpaired; /* with no frame to them, queued again */
+	/* Of no frame, or of one that counts as skipped; queued again. */
+	uint64_t packets_unpaired;
 	uint64_t requeue_errors;
 	/* Copied and blank frames told -EAGAIN: they cannot be imported. */
 	uint64_t imports_refused;
@@ -277,11 +288,16 @@ CAPTURE_API int capture_encoder_submit(struct capture_encoder *encoder,
 	CAPTURE_MUST_CHECK;
 
 /**
- * capture_encoder_receive() - the next packet, in input order
+ * capture_encoder_receive() - the next packet, in coded order
  * @deadline_ns: wait until then; 0: do not wait
  * @ret_packet: one reference
  *
- * Does not wait when no frame is inside.
+ * Coded order is that of the frames, as B frames are switched off. A device
+ * that makes them all the same gives a packet after one of a later frame;
+ * each has the stamp of its own frame, and decode_ns tells the order.
+ *
+ * Does not wait when no frame is inside, nor for one that was overtaken: it
+ * may have been skipped.
  *
  * Return: 0, or
  *  -EAGAIN     no packet by @deadline_ns, and none is overdue
