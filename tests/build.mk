@@ -54,13 +54,14 @@ $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uri
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
 sim_tests += sim_store_crash
+sim_tests += sim_index sim_index_retention
 sim_tests += sim_supervisor
 
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
-fuzz_targets += fuzz_segment
+fuzz_targets += fuzz_index_block fuzz_segment
 fuzz_targets += fuzz_record
 fuzz_targets += fuzz_media_text
 fuzz_targets += fuzz_frame_index fuzz_h264 fuzz_mkv_reader

@@ -139,6 +139,11 @@
 #define STORE_MAPS_IDLE_MAX 128u	/* page maps kept for readers */
 #define INDEX_ROWS_PER_COMMIT_MAX 1000u
 #define INDEX_ROWS_PER_DELETE 500u	/* between two other requests */
+/*
+ * Rows of a stream are packed when they are two spans old; a block spans no
+ * more than one on either clock. Queries rely on it: see index_query.c.
+ */
+#define INDEX_BLOCK_SPAN_MS 60000u
 #define INDEX_RETRY_NS NS_PER_S		/* a full or broken disk */
 #define INDEX_RESERVE_BYTES_MAX (8u << 20) /* given up on a full disk */
 #define INDEX_RESERVE_BYTES_MIN (1u << 20)

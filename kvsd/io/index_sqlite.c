@@ -11,9 +11,35 @@
 #include "base/log.h"
 #include "core/limits.h"
 #include "io/db_sqlite.h"
+#include "io/index_int.h"
 
 #define PATH_BYTES 4200
-#define QUERIES 6 /* three orders, both ways */
+#define VERSION "2"
+
+/* What version 2 has more than version 1. */
+#define SCHEMA_BLOCKS                                                      \
+	"CREATE TABLE blocks("                                             \
+	"  block INTEGER PRIMARY KEY,"                                     \
+	"  sid INTEGER NOT NULL,"                                          \
+	"  seq_first INTEGER NOT NULL,"                                    \
+	"  seq_last INTEGER NOT NULL,"                                     \
+	"  server_min INTEGER NOT NULL,"                                   \
+	"  server_max INTEGER NOT NULL,"                                   \
+	"  producer_min INTEGER NOT NULL,"                                 \
+	"  producer_max INTEGER NOT NULL,"                                 \
+	"  rows BLOB NOT NULL) STRICT;"                                    \
+	"CREATE UNIQUE INDEX block_seq ON blocks(sid, seq_first,"          \
+	"  seq_last);"                                                     \
+	"CREATE INDEX block_server_min ON blocks(sid, server_min,"         \
+	"  server_max);"                                                   \
+	"CREATE INDEX block_server_max ON blocks(sid, server_max,"         \
+	"  server_min);"                                                   \
+	"CREATE INDEX block_producer_min ON blocks(sid, producer_min,"     \
+	"  producer_max);"                                                 \
+	"CREATE INDEX block_producer_max ON blocks(sid, producer_max,"     \
+	"  producer_min);"                                                 \
+	"ALTER TABLE streams ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;" \
+	"PRAGMA user_version=" VERSION ";"
 
 static const char schema[] =
 	"CREATE TABLE meta(id BLOB NOT NULL) STRICT;"
@@ -44,35 +70,16 @@ static const char schema[] =
 	"  first_segment INTEGER NOT NULL,"
 	"  PRIMARY KEY(sid, seq)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX by_server ON fragments(sid, server_ms, seq);"
-	"CREATE INDEX by_producer ON fragments(sid, producer_ms, seq);"
-	"PRAGMA user_version=1;";
+	"CREATE INDEX by_producer ON fragments(sid, producer_ms, "
+	"seq);" SCHEMA_BLOCKS;
 
-enum statement {
-	STREAM_FIND,
-	STREAM_ADD,
-	STREAM_DROP,
-	SEGMENT_ADD,
-	SEGMENT_CLOSE,
-	SEGMENT_DROP,
-	SEGMENT_LIVE,
-	SEGMENT_DEAD_ROWS,
-	FRAGMENT_ADD,
-	FRAGMENT_DELETE,
-	QUERY_FIRST,
-};
-#define STATEMENT_COUNT (QUERY_FIRST + QUERIES)
-
-#define ROW_COLUMNS                                                        \
-	"seq, server_ms, producer_ms, number_ms, random, duration_ms,"     \
-	"header_bytes, media_bytes, frames_bytes, segment, page"
-#define SELECT_ROWS "SELECT " ROW_COLUMNS " FROM fragments WHERE sid=?1 AND "
-#define VISIBLE " AND server_ms>=?5 "
-
-static const char *const statements[STATEMENT_COUNT] = {
+static const char *const statements[INDEX_STATEMENT_COUNT] = {
 	[STREAM_FIND] = "SELECT sid FROM streams WHERE id=?1",
 	[STREAM_ADD] = "INSERT INTO streams(id) VALUES(?1) RETURNING sid",
 	[STREAM_DROP] = "DELETE FROM streams WHERE sid=?1 AND NOT EXISTS"
-			"(SELECT 1 FROM fragments WHERE sid=?1)",
+			"(SELECT 1 FROM fragments WHERE sid=?1) AND NOT EXISTS"
+			"(SELECT 1 FROM blocks WHERE sid=?1)",
+	[STREAM_BYTES] = "UPDATE streams SET bytes=bytes+?2 WHERE sid=?1",
 	[SEGMENT_ADD] = "INSERT INTO segments(number, generation, closed, mark,"
 			" live) VALUES(?1, ?2, 0, ?3, 0)",
 	[SEGMENT_CLOSE] = "UPDATE segments SET closed=1, mark=max(mark, ?2)"
@@ -84,41 +91,14 @@ static const char *const statements[STATEMENT_COUNT] = {
 	[SEGMENT_DEAD_ROWS] = "SELECT number, generation, closed, mark, live"
 			      " FROM segments WHERE closed AND live <= 0"
 			      " ORDER BY number",
-	[FRAGMENT_ADD] = "INSERT OR IGNORE INTO fragments(sid, " ROW_COLUMNS
+	[FRAGMENT_ADD] = "INSERT OR IGNORE INTO fragments(sid, " INDEX_COLUMNS
 			 ", first_segment) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 			 " ?8, ?9, ?10, ?11, ?12, ?13)",
 	[FRAGMENT_DELETE] = "DELETE FROM fragments WHERE sid=?1 AND seq IN"
 			    "(SELECT seq FROM fragments WHERE sid=?1 AND"
 			    " server_ms<?2 ORDER BY server_ms, seq LIMIT ?3)"
 			    " RETURNING first_segment, segment",
-	/* ?2, ?3: strictly beyond this row; ?4: the other end */
-	[QUERY_FIRST + 0] = SELECT_ROWS "seq>?3" VISIBLE
-			    "ORDER BY seq LIMIT ?6",
-	[QUERY_FIRST + 1] = SELECT_ROWS "seq<?3" VISIBLE
-			    "ORDER BY seq DESC LIMIT ?6",
-	[QUERY_FIRST + 2] = SELECT_ROWS
-	"(server_ms, seq)>(?2, ?3) AND server_ms<=?4" VISIBLE
-	"ORDER BY server_ms, seq LIMIT ?6",
-	[QUERY_FIRST + 3] = SELECT_ROWS
-	"(server_ms, seq)<(?2, ?3) AND server_ms>=?4" VISIBLE
-	"ORDER BY server_ms DESC, seq DESC LIMIT ?6",
-	[QUERY_FIRST + 4] = SELECT_ROWS
-	"(producer_ms, seq)>(?2, ?3) AND producer_ms<=?4" VISIBLE
-	"ORDER BY producer_ms, seq LIMIT ?6",
-	[QUERY_FIRST + 5] = SELECT_ROWS
-	"(producer_ms, seq)<(?2, ?3) AND producer_ms>=?4" VISIBLE
-	"ORDER BY producer_ms DESC, seq DESC LIMIT ?6",
 };
-
-struct index_db {
-	struct db *db;
-	struct db_stmt *st[STATEMENT_COUNT];
-};
-
-static int64_t clamp(uint64_t v)
-{
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
 
 /* --- opening --- */
 
@@ -128,16 +108,13 @@ static int check_id(struct db *db, const uint8_t id[INDEX_ID_BYTES])
 	struct db_stmt *s;
 	int r;
 
-	r = db_expect(db, "PRAGMA user_version", "1");
-	if (r < 0)
-		return r;
 	r = db_prepare(db, "SELECT id FROM meta", &s);
 	if (r < 0)
 		return r;
 	r = db_step(s);
 	if (r >= 0)
-		r = r == 1 ? db_blob_exact(s, 0, found, sizeof(found)) :
-			     -EUCLEAN;
+		r = r == 1 ? db_blob_exact(s, 0, found, sizeof(found))
+			   : -EUCLEAN;
 	(void)db_stmt_free(s);
 	if (r == 0 && memcmp(found, id, sizeof(found)))
 		r = -EMEDIUMTYPE;
@@ -175,17 +152,41 @@ static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
 	return r;
 }
 
-static int prepare_all(struct index_db *ix)
+/* Version 1 had no blocks: its rows are a tail that is packed by and by. */
+static int check_version(struct db *db)
 {
-	int i;
 	int r;
 
-	for (i = 0; i < (int)STATEMENT_COUNT; i++) {
-		r = db_prepare(ix->db, statements[i], &ix->st[i]);
+	if (db_expect(db, "PRAGMA user_version", "1") == 0) {
+		r = db_exec(db, "BEGIN IMMEDIATE;" SCHEMA_BLOCKS "COMMIT");
+		db_rollback(db);
+		return r;
+	}
+	return db_expect(db, "PRAGMA user_version", VERSION);
+}
+
+int index_prepare(struct db *db, const char *const *sql, unsigned int count,
+		  struct db_stmt **ret_stmts)
+{
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < count; i++) {
+		r = db_prepare(db, sql[i], &ret_stmts[i]);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int prepare_all(struct index_db *ix)
+{
+	int r;
+
+	r = index_prepare(ix->db, statements, INDEX_STATEMENT_COUNT, ix->st);
+	if (r == 0)
+		r = index_blocks_prepare(ix);
+	return r < 0 ? r : index_query_prepare(ix);
 }
 
 static int open_existing(struct index_db *ix, const char *path,
@@ -198,6 +199,8 @@ static int open_existing(struct index_db *ix, const char *path,
 		return r;
 	r = check_id(ix->db, id);
 	if (r == 0)
+		r = check_version(ix->db);
+	if (r == 0)
 		r = check_content(ix->db, path);
 	return r < 0 ? r : prepare_all(ix);
 }
@@ -206,14 +209,20 @@ static void drop_handles(struct index_db *ix)
 {
 	int i;
 
-	for (i = 0; i < (int)STATEMENT_COUNT; i++)
+	for (i = 0; i < (int)INDEX_STATEMENT_COUNT; i++)
 		ix->st[i] = db_stmt_free(ix->st[i]);
+	for (i = 0; i < (int)INDEX_BLOCK_STATEMENT_COUNT; i++)
+		ix->blocks[i] = db_stmt_free(ix->blocks[i]);
+	for (i = 0; i < (int)INDEX_QUERIES; i++) {
+		ix->tail_query[i] = db_stmt_free(ix->tail_query[i]);
+		ix->block_query[i] = db_stmt_free(ix->block_query[i]);
+	}
 	ix->db = db_close(ix->db);
 }
 
 static int remove_files(const char *path)
 {
-	static const char *const tails[] = { "-wal", "-shm", "-journal", "" };
+	static const char *const tails[] = {"-wal", "-shm", "-journal", ""};
 	char name[PATH_BYTES];
 	size_t i;
 
@@ -256,10 +265,12 @@ int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	 */
 	if (r < 0 && r != -ENOMEM && r != -EBUSY && r != -ENOSPC) {
 		if (r != -ENOENT)
-			log_warn("index", "%s: %s; it is made again from the "
-					  "segments", path,
-				 r == -EMEDIUMTYPE ? "of another directory" :
-						     "damaged");
+			log_warn("index",
+				 "%s: %s; it is made again from the "
+				 "segments",
+				 path,
+				 r == -EMEDIUMTYPE ? "of another directory"
+						   : "damaged");
 		drop_handles(ix);
 		made = true;
 		r = make_new(ix, path, id);
@@ -286,8 +297,8 @@ struct index_db *index_close(struct index_db *ix)
 
 static int begin(struct index_db *ix)
 {
-	return db_in_transaction(ix->db) ? 0 :
-					   db_exec(ix->db, "BEGIN IMMEDIATE");
+	return db_in_transaction(ix->db) ? 0
+					 : db_exec(ix->db, "BEGIN IMMEDIATE");
 }
 
 int index_commit(struct index_db *ix)
@@ -370,8 +381,7 @@ static int walk_segments(struct db_stmt *s,
 		seg.closed = db_int(s, 2);
 		seg.mark = (uint32_t)db_int(s, 3);
 		seg.live = live < 0 ? 0 : (uint64_t)live;
-		r = db_blob_exact(s, 1, seg.generation,
-				  sizeof(seg.generation));
+		r = db_blob_exact(s, 1, seg.generation, sizeof(seg.generation));
 		if (r == 0)
 			r = each(ctx, &seg);
 		if (r < 0)
@@ -388,8 +398,10 @@ int index_segments(struct index_db *ix,
 	struct db_stmt *s;
 	int r;
 
-	r = db_prepare(ix->db, "SELECT number, generation, closed, mark, live"
-			       " FROM segments ORDER BY number", &s);
+	r = db_prepare(ix->db,
+		       "SELECT number, generation, closed, mark, live"
+		       " FROM segments ORDER BY number",
+		       &s);
 	if (r < 0)
 		return r;
 	r = walk_segments(s, each, ctx);
@@ -404,9 +416,8 @@ int index_segments_dead(struct index_db *ix,
 	return walk_segments(ix->st[SEGMENT_DEAD_ROWS], each, ctx);
 }
 
-/* @live rows more (or fewer) that need segments @first..@last. */
-static int count_live(struct index_db *ix, uint32_t first, uint32_t last,
-		      int64_t live, uint32_t mark)
+int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
+		     int64_t live, uint32_t mark)
 {
 	struct db_stmt *s = ix->st[SEGMENT_LIVE];
 
@@ -419,9 +430,8 @@ static int count_live(struct index_db *ix, uint32_t first, uint32_t last,
 
 /* --- fragments --- */
 
-/* Return: 1 found, 0 not. */
-static int find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-		       int64_t *ret_sid)
+int index_find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		      int64_t *ret_sid)
 {
 	struct db_stmt *s = ix->st[STREAM_FIND];
 	int r;
@@ -441,7 +451,7 @@ static int find_or_add_stream(struct index_db *ix,
 	struct db_stmt *s = ix->st[STREAM_ADD];
 	int r;
 
-	r = find_stream(ix, id, ret_sid);
+	r = index_find_stream(ix, id, ret_sid);
 	if (r)
 		return r < 0 ? r : 0;
 	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
@@ -462,12 +472,16 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	r = begin(ix);
 	if (r == 0)
 		r = find_or_add_stream(ix, f->stream_id, &sid);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		r = index_blocks_have(ix, sid, f);
+	if (r)
+		return r < 0 ? r
+			     : index_count_live(ix, first_segment, f->segment,
+						0, mark);
 	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, clamp(f->number.seq));
-	db_bind_int(s, 3, clamp(f->server_ms));
-	db_bind_int(s, 4, clamp(f->producer_ms));
+	db_bind_int(s, 2, index_clamp(f->number.seq));
+	db_bind_int(s, 3, index_clamp(f->server_ms));
+	db_bind_int(s, 4, index_clamp(f->producer_ms));
 	db_bind_int(s, 5, (int64_t)f->number.server_ms);
 	db_bind_int(s, 6, f->number.random);
 	db_bind_int(s, 7, f->duration_ms);
@@ -480,77 +494,9 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	r = db_run(s);
 	if (r < 0)
 		return r;
-	return count_live(ix, first_segment, f->segment,
-			  db_changes(ix->db) ? 1 : 0, mark);
-}
-
-static void read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
-		     struct store_fragment *f)
-{
-	memset(f, 0, sizeof(*f)); /* the gaps, too: rows are compared */
-	memcpy(f->stream_id, id, STREAM_ID_BYTES);
-	f->number.seq = (uint64_t)db_int(s, 0);
-	f->server_ms = (uint64_t)db_int(s, 1);
-	f->producer_ms = (uint64_t)db_int(s, 2);
-	f->number.server_ms = (uint64_t)db_int(s, 3);
-	f->number.random = (uint32_t)db_int(s, 4);
-	f->duration_ms = (uint32_t)db_int(s, 5);
-	f->header_bytes = (uint32_t)db_int(s, 6);
-	f->media_bytes = (uint32_t)db_int(s, 7);
-	f->frames_bytes = (uint32_t)db_int(s, 8);
-	f->segment = (uint32_t)db_int(s, 9);
-	f->page = (uint32_t)db_int(s, 10);
-}
-
-static uint64_t order_time(enum store_order order,
-			   const struct store_fragment *f)
-{
-	return order == STORE_BY_SERVER_TIME ? f->server_ms : f->producer_ms;
-}
-
-/* Where the walk begins (exclusive) and ends, on the order's clock. */
-static void bind_range(struct db_stmt *s, const struct store_query *q)
-{
-	uint64_t near = q->descending ? q->to_ms : q->from_ms;
-	uint64_t far = q->descending ? q->from_ms : q->to_ms;
-	int64_t seq = q->descending ? INT64_MAX : -1;
-
-	if (q->after) {
-		uint64_t t = order_time(q->order, q->after);
-
-		if (q->order == STORE_BY_NUMBER ||
-		    (q->descending ? t <= near : t >= near)) {
-			near = t;
-			seq = clamp(q->after->number.seq);
-		}
-	}
-	if (q->order != STORE_BY_NUMBER) {
-		db_bind_int(s, 2, clamp(near));
-		db_bind_int(s, 4, clamp(far));
-	}
-	db_bind_int(s, 3, seq);
-}
-
-int index_query(struct index_db *ix, const struct store_query *q,
-		struct store_fragment *ret_rows)
-{
-	struct db_stmt *s = ix->st[QUERY_FIRST + 2 * (int)q->order +
-				   (q->descending ? 1 : 0)];
-	int64_t sid = 0;
-	int count = 0;
-	int r;
-
-	r = find_stream(ix, q->stream_id, &sid);
-	if (r <= 0)
-		return r;
-	db_bind_int(s, 1, sid);
-	bind_range(s, q);
-	db_bind_int(s, 5, clamp(q->not_before_ms));
-	db_bind_int(s, 6, q->limit);
-	while ((r = db_step(s)) == 1)
-		read_row(s, q->stream_id, &ret_rows[count++]);
-	db_reset(s);
-	return r < 0 ? r : count;
+	r = index_count_live(ix, first_segment, f->segment,
+			     db_changes(ix->db) ? 1 : 0, mark);
+	return r < 0 ? r : index_blocks_pack(ix, sid, f);
 }
 
 /*
@@ -570,7 +516,7 @@ static int count_deleted(struct index_db *ix, struct db_stmt *s)
 		uint32_t l = (uint32_t)db_int(s, 1);
 
 		if (live && (f != first || l != last)) {
-			r = count_live(ix, first, last, -live, 0);
+			r = index_count_live(ix, first, last, -live, 0);
 			if (r < 0)
 				return r;
 			live = 0;
@@ -581,32 +527,47 @@ static int count_deleted(struct index_db *ix, struct db_stmt *s)
 		count++;
 	}
 	if (r == 0 && live)
-		r = count_live(ix, first, last, -live, 0);
+		r = index_count_live(ix, first, last, -live, 0);
 	return r < 0 ? r : count;
+}
+
+static int delete_tail(struct index_db *ix, int64_t sid, uint64_t before_ms,
+		       unsigned int max)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_DELETE];
+	int count;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(before_ms));
+	db_bind_int(s, 3, max);
+	count = count_deleted(ix, s);
+	db_reset(s);
+	return count;
 }
 
 int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		 uint64_t before_ms, unsigned int max)
 {
-	struct db_stmt *s = ix->st[FRAGMENT_DELETE];
+	struct db_stmt *s = ix->st[STREAM_DROP];
 	int64_t sid = 0;
 	int count;
 	int r;
 
-	r = find_stream(ix, id, &sid);
+	r = index_find_stream(ix, id, &sid);
 	if (r <= 0)
 		return r;
 	r = begin(ix);
 	if (r < 0)
 		return r;
-	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, clamp(before_ms));
-	db_bind_int(s, 3, max);
-	count = count_deleted(ix, s);
-	db_reset(s);
-	if (count < 0 || before_ms != UINT64_MAX || count == (int)max)
+	count = index_blocks_delete(ix, sid, id, before_ms, max);
+	if (count < 0 || count >= (int)max)
 		return count;
-	s = ix->st[STREAM_DROP];
+	r = delete_tail(ix, sid, before_ms, max - (unsigned int)count);
+	if (r < 0)
+		return r;
+	count += r;
+	if (before_ms != UINT64_MAX || count >= (int)max)
+		return count;
 	db_bind_int(s, 1, sid);
 	r = db_run(s);
 	return r < 0 ? r : count;
@@ -640,9 +601,12 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 	int r;
 
 	/* One look-up per stream: the scan of all rows would take minutes. */
-	r = db_prepare(ix->db, "SELECT max((SELECT max(seq) FROM fragments"
-			       " WHERE fragments.sid=streams.sid))"
-			       " FROM streams", &s);
+	r = db_prepare(ix->db,
+		       "SELECT max(max(coalesce((SELECT max(seq) FROM fragments"
+		       " WHERE fragments.sid=streams.sid), 0),"
+		       " coalesce((SELECT max(seq_last) FROM blocks"
+		       " WHERE blocks.sid=streams.sid), 0))) FROM streams",
+		       &s);
 	if (r < 0)
 		return r;
 	r = db_step(s);
@@ -650,4 +614,35 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 		*ret_seq = (uint64_t)db_int(s, 0);
 	(void)db_stmt_free(s);
 	return r < 0 ? r : 0;
+}
+
+int index_measure(struct index_db *ix, struct index_size *ret_size)
+{
+	struct index_size size;
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(ix->db,
+		       "SELECT (SELECT count(*) FROM fragments),"
+		       " (SELECT count(*) FROM blocks),"
+		       " ((SELECT page_count FROM pragma_page_count) -"
+		       " (SELECT freelist_count FROM pragma_freelist_count))"
+		       " * (SELECT page_size FROM pragma_page_size)",
+		       &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r == 1) {
+		size.tail_rows = (uint64_t)db_int(s, 0);
+		size.blocks = (uint64_t)db_int(s, 1);
+		size.bytes = (uint64_t)db_int(s, 2);
+		*ret_size = size;
+	}
+	(void)db_stmt_free(s);
+	return r < 0 ? r : 0;
+}
+
+struct index_work index_work(const struct index_db *ix)
+{
+	return ix->work;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The index: one row per fragment and one per segment, in SQLite. Nothing in
- * it is truth: it is made again from the segments when it is lost.
+ * The index, in SQLite: one row per fragment of the last minutes of a stream,
+ * one per packed minute before them, and one per segment. Nothing in it is
+ * truth: it is made again from the segments when it is lost.
  *
  * All calls block and are made on one thread at a time (the worker's, or the
  * opening one). Changes belong to a transaction that the first of them opens
@@ -46,9 +47,9 @@ int index_sync(struct index_db *ix) MUST_CHECK;
 struct index_segment {
 	uint32_t number;
 	uint8_t generation[16];
-	bool closed;	/* nothing will be added: not replayed */
-	uint32_t mark;	/* commit records before this block are indexed */
-	uint64_t live;	/* rows that need it */
+	bool closed;   /* nothing will be added: not replayed */
+	uint32_t mark; /* commit records before this block are indexed */
+	uint64_t live; /* rows that need it */
 };
 
 /* A new segment; before the first row that needs it. */
@@ -83,7 +84,8 @@ int index_query(struct index_db *ix, const struct store_query *q,
 /**
  * index_delete() - drop rows of a stream with server_ms < @before_ms
  * @before_ms: UINT64_MAX drops all, and the stream with its last row
- * @max: at most so many
+ * @max: about so many; a packed minute goes whole, and only when all of it is
+ *	from before @before_ms
  *
  * Return: number of rows dropped; fewer than @max: there are no more.
  */
@@ -94,6 +96,20 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 int index_streams(struct index_db *ix,
 		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),
 		  void *ctx) MUST_CHECK;
+/* What is in the index, counted: takes as long as it is large. */
+struct index_size {
+	uint64_t tail_rows; /* a row per fragment */
+	uint64_t blocks;    /* a row per packed minute */
+	uint64_t bytes;	    /* pages in use */
+};
+int index_measure(struct index_db *ix, struct index_size *ret_size) MUST_CHECK;
+/* What all queries since the opening read. */
+struct index_work {
+	uint64_t tail_rows;
+	uint64_t blocks;
+};
+struct index_work index_work(const struct index_db *ix);
+
 /* Highest fragment sequence number of all rows; 0 without rows. */
 int index_seq_max(struct index_db *ix, uint64_t *ret_seq) MUST_CHECK;
 

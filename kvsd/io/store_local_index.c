@@ -282,7 +282,7 @@ static void delete_run(struct worker_job *job)
 	r = delete_slice(j);
 	if (r > 0)
 		j->total += (uint64_t)r;
-	if (r == (int)INDEX_ROWS_PER_DELETE) {
+	if (r >= (int)INDEX_ROWS_PER_DELETE) {
 		worker_submit(sl->worker, &j->job);
 		return;
 	}

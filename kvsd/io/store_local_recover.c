@@ -276,7 +276,7 @@ static int drop_dead_streams(struct recovery *r)
 					   UINT64_MAX, INDEX_ROWS_PER_DELETE);
 			if (err >= 0 && index_commit(sl->index) < 0)
 				err = -EIO;
-		} while (err == (int)INDEX_ROWS_PER_DELETE);
+		} while (err >= (int)INDEX_ROWS_PER_DELETE);
 	}
 	return err < 0 ? err : 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "proto/limits.h"
+#include "proto/varint.h"
 
 #define INDEX_VERSION 1
 #define FLAG_KEY 1u
@@ -11,33 +12,7 @@
 #define FLAG_DURATION 4u
 #define TRACK_SHIFT 3
 #define TRACK_MAX (UINT32_MAX >> TRACK_SHIFT)
-#define VARINT_BYTES_MAX 10u
 #define FIELDS_MAX 7u
-
-static size_t write_varint(uint8_t *out, uint64_t v)
-{
-	size_t n = 0;
-
-	while (v > 0x7f) {
-		out[n++] = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	out[n++] = (uint8_t)v;
-	return n;
-}
-
-/* The difference of two u64 modulo 2^64, small ones of either sign first. */
-static uint64_t zigzag(uint64_t now, uint64_t before)
-{
-	uint64_t d = now - before;
-
-	return d << 1 ^ (d >> 63 ? UINT64_MAX : 0);
-}
-
-static uint64_t unzigzag(uint64_t z, uint64_t before)
-{
-	return before + (z >> 1 ^ (z & 1 ? UINT64_MAX : 0));
-}
 
 void frame_index_begin(struct frame_index_writer *w, struct buf *out)
 {
@@ -62,17 +37,17 @@ int frame_index_add(struct frame_index_writer *w,
 	flags |= frame->duration ? FLAG_DURATION : 0;
 	if (!w->count)
 		bytes[n++] = INDEX_VERSION;
-	n += write_varint(bytes + n,
+	n += varint_write(bytes + n,
 			  (uint64_t)frame->track << TRACK_SHIFT | flags);
-	n += write_varint(bytes + n, frame->offset - w->end);
-	n += write_varint(bytes + n, frame->head_bytes);
-	n += write_varint(bytes + n, frame->bytes);
-	n += write_varint(bytes + n, zigzag(frame->timecode, w->timecode));
+	n += varint_write(bytes + n, frame->offset - w->end);
+	n += varint_write(bytes + n, frame->head_bytes);
+	n += varint_write(bytes + n, frame->bytes);
+	n += varint_write(bytes + n, zigzag(frame->timecode, w->timecode));
 	if (frame->has_time)
-		n += write_varint(bytes + n,
+		n += varint_write(bytes + n,
 				  zigzag(frame->time_ns, w->time_ns));
 	if (frame->duration)
-		n += write_varint(bytes + n, frame->duration);
+		n += varint_write(bytes + n, frame->duration);
 	if (buf_len(w->out) + n > FRAME_INDEX_BYTES_MAX)
 		return -ENOBUFS;
 	ret = buf_add(w->out, bytes, n);
@@ -104,26 +79,7 @@ int frame_index_open(struct frame_index_iter *it, const uint8_t *bytes,
 static int read_varint(struct frame_index_iter *it, uint64_t max,
 		       uint64_t *ret_value)
 {
-	unsigned int shift = 0;
-	uint64_t v = 0;
-	uint8_t byte;
-
-	for (;;) {
-		if (it->next == it->end || shift > 63)
-			return -EBADMSG;
-		byte = *it->next++;
-		if (shift == 63 && byte > 1)
-			return -EBADMSG;
-		v |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80))
-			break;
-		shift += 7;
-	}
-	/* The last byte carries something, or a shorter form exists. */
-	if ((!byte && shift) || v > max)
-		return -EBADMSG;
-	*ret_value = v;
-	return 0;
+	return varint_read(&it->next, it->end, max, ret_value);
 }
 
 int frame_index_next(struct frame_index_iter *it, struct frame_entry *ret_frame)

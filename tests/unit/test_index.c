@@ -14,6 +14,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "core/index_block.h"
+#include "core/limits.h"
+#include "io/db_sqlite.h"
 #include "io/index_sqlite.h"
 
 static const uint8_t dir_id[INDEX_ID_BYTES] = { 1 };
@@ -393,6 +396,224 @@ static void index_says_enospc_and_goes_on_afterwards(void **state)
 	index_close(ix);
 }
 
+/* --- blocks --- */
+
+#define MINUTES 10u
+#define ROWS_PER_MINUTE 30u
+
+/* Stream 7: a fragment each 2 s, numbers from 1000 on by tens. */
+static void fill_minutes(struct index_db *ix)
+{
+	uint64_t i;
+
+	assert_int_equal(index_segment_add(ix, 1, generation, 1), 0);
+	for (i = 0; i < MINUTES * ROWS_PER_MINUTE; i++) {
+		struct store_fragment f = row(7, 1000 + i * 10, i * 2000,
+					      500000 + i * 2000);
+
+		assert_int_equal(index_insert(ix, &f, 1, 5), 0);
+	}
+	assert_int_equal(index_commit(ix), 0);
+}
+
+static struct index_size size_of(struct index_db *ix)
+{
+	struct index_size size;
+
+	assert_int_equal(index_measure(ix, &size), 0);
+	return size;
+}
+
+static void index_packs_what_is_two_minutes_old(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct store_fragment rows[LIST_RESULTS_MAX];
+	struct store_query q = query(STORE_BY_SERVER_TIME, false);
+	struct index_size size;
+	struct index_work work;
+	int i;
+
+	(void)state;
+	fill_minutes(ix);
+	size = size_of(ix);
+	assert_in_range(size.blocks, MINUTES - 3, MINUTES - 1);
+	assert_in_range(size.tail_rows, ROWS_PER_MINUTE, 2 * ROWS_PER_MINUTE);
+	q.limit = LIST_RESULTS_MAX;
+	assert_int_equal(index_query(ix, &q, rows), MINUTES * ROWS_PER_MINUTE);
+	for (i = 0; i < (int)(MINUTES * ROWS_PER_MINUTE); i++)
+		assert_int_equal(rows[i].number.seq, 1000 + i * 10);
+	work = index_work(ix);
+	q.from_ms = 200000;
+	q.to_ms = 203999;
+	assert_int_equal(index_query(ix, &q, rows), 2);
+	assert_int_equal(rows[0].number.seq, 2000);
+	/* Not more than the block with them and one before it. */
+	assert_in_range(index_work(ix).blocks - work.blocks, 1, 2);
+	assert_int_equal(index_work(ix).tail_rows, work.tail_rows);
+	index_close(ix);
+}
+
+static void index_row_in_a_block_is_there_already(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct store_fragment f = row(7, 1000, 0, 500000);
+	struct index_size before;
+	struct seen seen = { .count = 0 };
+
+	(void)state;
+	fill_minutes(ix);
+	before = size_of(ix);
+	assert_int_equal(index_insert(ix, &f, 1, 5), 0);
+	assert_int_equal(size_of(ix).tail_rows, before.tail_rows);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.segments[0].live, MINUTES * ROWS_PER_MINUTE);
+	index_close(ix);
+}
+
+static void index_late_row_joins_its_block(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct store_fragment f = row(7, 1005, 1000, 501000);
+	struct store_fragment rows[LIST_RESULTS_MAX];
+	struct index_size before;
+
+	(void)state;
+	fill_minutes(ix);
+	before = size_of(ix);
+	assert_int_equal(index_insert(ix, &f, 1, 5), 0);
+	f = row(7, 9000, 600000, 1100000);
+	assert_int_equal(index_insert(ix, &f, 1, 5), 0);
+	assert_int_equal(size_of(ix).blocks, before.blocks);
+	assert_int_equal(size_of(ix).tail_rows, before.tail_rows + 1);
+	q.limit = 3;
+	assert_int_equal(index_query(ix, &q, rows), 3);
+	assert_int_equal(rows[1].number.seq, 1005);
+	index_close(ix);
+}
+
+static void index_drops_whole_blocks(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct store_fragment rows[LIST_RESULTS_MAX];
+	struct index_size before;
+	struct seen seen = { .count = 0 };
+	int gone;
+
+	(void)state;
+	fill_minutes(ix);
+	before = size_of(ix);
+	/* In the middle of the third minute. */
+	gone = index_delete(ix, q.stream_id, 150000, 500);
+	assert_in_range(gone, ROWS_PER_MINUTE, 75);
+	assert_in_range(size_of(ix).blocks, before.blocks - 2,
+			before.blocks - 1);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.segments[0].live,
+			 MINUTES * ROWS_PER_MINUTE - (unsigned int)gone);
+	q.limit = 1;
+	q.not_before_ms = 150000;
+	assert_int_equal(index_query(ix, &q, rows), 1);
+	assert_int_equal(rows[0].number.seq, 1750);
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	assert_int_equal(size_of(ix).blocks, 0);
+	assert_int_equal(size_of(ix).tail_rows, 0);
+	index_close(ix);
+}
+
+static void run_sql(const char *sql)
+{
+	struct db *db;
+
+	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+	assert_int_equal(db_exec(db, sql), 0);
+	(void)db_close(db);
+}
+
+static void index_of_version_1_is_taken_over(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+
+	(void)state;
+	fill(ix);
+	index_close(ix);
+	run_sql("DROP TABLE blocks; ALTER TABLE streams DROP COLUMN bytes;"
+		"PRAGMA user_version=1");
+	ix = open_it(false);
+	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10");
+	assert_int_equal(size_of(ix).blocks, 0);
+	index_close(ix);
+	ix = open_it(false);
+	index_close(ix);
+	run_sql("PRAGMA user_version=3");
+	ix = open_it(true);
+	expect(ix, &q, "");
+	index_close(ix);
+}
+
+static void index_damaged_block_is_an_error(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct store_fragment rows[100];
+	struct index_db *ix = open_it(true);
+
+	(void)state;
+	fill_minutes(ix);
+	index_close(ix);
+	run_sql("UPDATE blocks SET rows=zeroblob(length(rows))"
+		" WHERE seq_first=1000");
+	ix = open_it(false);
+	assert_int_equal(index_query(ix, &q, rows), -EUCLEAN);
+	q.descending = true;
+	assert_int_equal(index_query(ix, &q, rows), 100);
+	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 500),
+			 -EUCLEAN);
+	index_rollback(ix);
+	index_close(ix);
+}
+
+static void block_refuses_each_broken_bit(void **state)
+{
+	static struct index_row rows[INDEX_BLOCK_ROWS_MAX];
+	static struct index_row back[INDEX_BLOCK_ROWS_MAX];
+	static uint8_t bytes[INDEX_BLOCK_BYTES_MAX];
+	size_t len;
+	size_t i;
+
+	(void)state;
+	memset(rows, 0, sizeof(rows));
+	for (i = 0; i < 3; i++) {
+		rows[i].f = row(7, 100 + i, UINT32_MAX - i, i * INT32_MAX);
+		rows[i].first_segment = (uint32_t)(i % 2);
+	}
+	rows[1].f.number.server_ms = UINT64_MAX;
+	len = index_block_pack(rows, 3, bytes);
+	assert_int_equal(index_block_unpack(bytes, len, rows[0].f.stream_id,
+					    back), 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(back[i].f.number.seq, rows[i].f.number.seq);
+		assert_true(back[i].f.number.server_ms ==
+			    rows[i].f.number.server_ms);
+		assert_int_equal(back[i].f.producer_ms,
+				 rows[i].f.producer_ms);
+		assert_int_equal(back[i].first_segment,
+				 rows[i].first_segment);
+	}
+	for (i = 0; i < len; i++)
+		assert_int_equal(index_block_unpack(bytes, i,
+						    rows[0].f.stream_id, back),
+				 -EBADMSG);
+	for (i = 0; i < len * 8; i++) {
+		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+		assert_int_equal(index_block_unpack(bytes, len,
+						    rows[0].f.stream_id, back),
+				 -EBADMSG);
+		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -407,6 +628,13 @@ int main(void)
 		CASE(index_of_another_directory_is_replaced),
 		CASE(index_that_is_damaged_is_replaced),
 		CASE(index_says_enospc_and_goes_on_afterwards),
+		CASE(index_packs_what_is_two_minutes_old),
+		CASE(index_row_in_a_block_is_there_already),
+		CASE(index_late_row_joins_its_block),
+		CASE(index_drops_whole_blocks),
+		CASE(index_of_version_1_is_taken_over),
+		CASE(index_damaged_block_is_an_error),
+		cmocka_unit_test(block_refuses_each_broken_bit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

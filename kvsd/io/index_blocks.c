@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packing. Rows leave the tail oldest number first, as many as fit a block
+ * (INDEX_BLOCK_ROWS_MAX, a span on either clock) and come before the block
+ * that follows. A row that arrives late, within the numbers of a block, joins
+ * it, or splits it where it is full.
+ */
+#include "io/index_int.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
+	[TAIL_OLDEST] = "SELECT server_ms FROM fragments WHERE sid=?1"
+			" ORDER BY seq LIMIT 1",
+	[TAIL_ROWS] = "SELECT " INDEX_COLUMNS ", first_segment FROM fragments"
+		      " WHERE sid=?1 ORDER BY seq LIMIT ?2",
+	[TAIL_PACKED] = "DELETE FROM fragments WHERE sid=?1 AND seq<=?2",
+	[BLOCK_AT] = "SELECT block, seq_last FROM blocks INDEXED BY block_seq"
+		     " WHERE sid=?1 AND seq_first<=?2"
+		     " ORDER BY seq_first DESC LIMIT 1",
+	[BLOCK_AFTER] = "SELECT seq_first FROM blocks INDEXED BY block_seq"
+			" WHERE sid=?1 AND seq_first>?2"
+			" ORDER BY seq_first LIMIT 1",
+	[BLOCK_ROWS] = "SELECT rows FROM blocks WHERE block=?1",
+	[BLOCK_ADD] = "INSERT INTO blocks(sid, seq_first, seq_last,"
+		      " server_min, server_max, producer_min, producer_max,"
+		      " rows) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[BLOCK_DELETE] = "DELETE FROM blocks WHERE block=?1",
+	[BLOCK_EXPIRED] = "SELECT block FROM blocks INDEXED BY block_server_max"
+			  " WHERE sid=?1 AND server_max<?2"
+			  " ORDER BY server_max LIMIT 1",
+};
+
+int index_blocks_prepare(struct index_db *ix)
+{
+	return index_prepare(ix->db, sql, INDEX_BLOCK_STATEMENT_COUNT,
+			     ix->blocks);
+}
+
+/* Return: 1 and the column, 0 no row. */
+static int one_int(struct db_stmt *s, int column, int64_t *ret_value)
+{
+	int r = db_step(s);
+
+	if (r == 1)
+		*ret_value = db_int(s, column);
+	db_reset(s);
+	return r;
+}
+
+/* Return: rows of @block in ix->rows. */
+static int load_block(struct index_db *ix, int64_t block,
+		      const uint8_t id[STREAM_ID_BYTES])
+{
+	struct db_stmt *s = ix->blocks[BLOCK_ROWS];
+	size_t len = 0;
+	int r;
+
+	db_bind_int(s, 1, block);
+	r = db_step(s);
+	if (r == 1) {
+		const uint8_t *packed = db_blob(s, 0, &len);
+
+		r = index_block_unpack(packed, len, id, ix->rows);
+	}
+	db_reset(s);
+	/* It was there a moment ago. */
+	return r == 0 || r == -EBADMSG ? -EUCLEAN : r;
+}
+
+/* Return: 1 and the block that begins at @seq or before it and ends there or
+ * later; 0 there is none. */
+static int block_around(struct index_db *ix, int64_t sid, int64_t seq,
+			int64_t *ret_block)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_AT];
+	int64_t last = 0;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, seq);
+	r = db_step(s);
+	if (r == 1) {
+		*ret_block = db_int(s, 0);
+		last = db_int(s, 1);
+	}
+	db_reset(s);
+	return r == 1 ? last >= seq : r;
+}
+
+int index_blocks_have(struct index_db *ix, int64_t sid,
+		      const struct store_fragment *f)
+{
+	int64_t block = 0;
+	int i;
+	int r;
+
+	r = block_around(ix, sid, index_clamp(f->number.seq), &block);
+	if (r <= 0)
+		return r;
+	r = load_block(ix, block, f->stream_id);
+	for (i = 0; i < r; i++)
+		if (ix->rows[i].f.number.seq == f->number.seq)
+			return 1;
+	return r < 0 ? r : 0;
+}
+
+/* --- writing --- */
+
+struct bounds {
+	uint64_t server_min;
+	uint64_t server_max;
+	uint64_t producer_min;
+	uint64_t producer_max;
+	uint64_t bytes;
+};
+
+/* As many of @rows as one block may have. */
+static unsigned int measure(const struct index_row *rows, unsigned int count,
+			    struct bounds *ret_bounds)
+{
+	struct bounds b = {
+		.server_min = rows[0].f.server_ms,
+		.server_max = rows[0].f.server_ms,
+		.producer_min = rows[0].f.producer_ms,
+		.producer_max = rows[0].f.producer_ms,
+		.bytes = 0,
+	};
+	unsigned int n;
+
+	for (n = 0; n < count && n < INDEX_BLOCK_ROWS_MAX; n++) {
+		const struct store_fragment *f = &rows[n].f;
+		struct bounds c = {
+			.server_min = MIN(b.server_min, f->server_ms),
+			.server_max = MAX(b.server_max, f->server_ms),
+			.producer_min = MIN(b.producer_min, f->producer_ms),
+			.producer_max = MAX(b.producer_max, f->producer_ms),
+			.bytes = b.bytes + index_row_bytes(f),
+		};
+
+		if (c.server_max - c.server_min > INDEX_BLOCK_SPAN_MS ||
+		    c.producer_max - c.producer_min > INDEX_BLOCK_SPAN_MS)
+			break;
+		b = c;
+	}
+	*ret_bounds = b;
+	return n;
+}
+
+static int add_bytes(struct index_db *ix, int64_t sid, int64_t bytes)
+{
+	struct db_stmt *s = ix->st[STREAM_BYTES];
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, bytes);
+	return db_run(s);
+}
+
+static int write_block(struct index_db *ix, int64_t sid,
+		       const struct index_row *rows, unsigned int count,
+		       const struct bounds *b)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_ADD];
+	size_t len = index_block_pack(rows, count, ix->packed);
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(rows[0].f.number.seq));
+	db_bind_int(s, 3, index_clamp(rows[count - 1].f.number.seq));
+	db_bind_int(s, 4, (int64_t)b->server_min);
+	db_bind_int(s, 5, (int64_t)b->server_max);
+	db_bind_int(s, 6, (int64_t)b->producer_min);
+	db_bind_int(s, 7, (int64_t)b->producer_max);
+	db_bind_blob(s, 8, ix->packed, len);
+	r = db_run(s);
+	return r < 0 ? r : add_bytes(ix, sid, (int64_t)b->bytes);
+}
+
+/* @rows become as many blocks as it takes. */
+static int write_blocks(struct index_db *ix, int64_t sid,
+			const struct index_row *rows, unsigned int count)
+{
+	struct bounds b;
+	unsigned int n;
+	int r = 0;
+
+	for (; count && r == 0; rows += n, count -= n) {
+		n = measure(rows, count, &b);
+		r = write_block(ix, sid, rows, n, &b);
+	}
+	return r;
+}
+
+/* The block's rows are in ix->rows. */
+static int drop_block(struct index_db *ix, int64_t sid, int64_t block,
+		      unsigned int count)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_DELETE];
+	uint64_t bytes = 0;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < count; i++)
+		bytes += index_row_bytes(&ix->rows[i].f);
+	db_bind_int(s, 1, block);
+	r = db_run(s);
+	return r < 0 ? r : add_bytes(ix, sid, -(int64_t)bytes);
+}
+
+/* --- from the tail --- */
+
+static int read_tail(struct index_db *ix, int64_t sid,
+		     const uint8_t id[STREAM_ID_BYTES])
+{
+	struct db_stmt *s = ix->blocks[TAIL_ROWS];
+	int count = 0;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, INDEX_BLOCK_ROWS_MAX);
+	while ((r = db_step(s)) == 1) {
+		struct index_row *row = &ix->merged[count++];
+
+		index_read_row(s, id, &row->f);
+		row->first_segment = (uint32_t)db_int(s, 11);
+		if (row->first_segment > row->f.segment) {
+			r = -EUCLEAN;
+			break;
+		}
+	}
+	db_reset(s);
+	return r < 0 ? r : count;
+}
+
+static int drop_tail(struct index_db *ix, int64_t sid, uint64_t seq)
+{
+	struct db_stmt *s = ix->blocks[TAIL_PACKED];
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(seq));
+	return db_run(s);
+}
+
+/* ix->merged[0] goes into the block around it. */
+static int join_block(struct index_db *ix, int64_t sid, int64_t block)
+{
+	struct index_row late = ix->merged[0];
+	int at = 0;
+	int r;
+
+	r = load_block(ix, block, late.f.stream_id);
+	if (r < 0)
+		return r;
+	while (at < r && ix->rows[at].f.number.seq < late.f.number.seq)
+		at++;
+	memcpy(ix->merged, ix->rows, (size_t)at * sizeof(*ix->rows));
+	ix->merged[at] = late;
+	memcpy(&ix->merged[at + 1], &ix->rows[at],
+	       (size_t)(r - at) * sizeof(*ix->rows));
+	at = drop_block(ix, sid, block, (unsigned int)r);
+	if (at < 0)
+		return at;
+	return write_blocks(ix, sid, ix->merged, (unsigned int)r + 1);
+}
+
+/* The tail's rows at the start of ix->merged become a block. */
+static int pack_rows(struct index_db *ix, int64_t sid, unsigned int count)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_AFTER];
+	struct bounds b;
+	int64_t next = INT64_MAX;
+	unsigned int n = 1;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(ix->merged[0].f.number.seq));
+	r = one_int(s, 0, &next);
+	if (r < 0)
+		return r;
+	while (n < count && (int64_t)ix->merged[n].f.number.seq < next)
+		n++;
+	n = measure(ix->merged, n, &b);
+	r = write_block(ix, sid, ix->merged, n, &b);
+	return r < 0 ? r : drop_tail(ix, sid, ix->merged[n - 1].f.number.seq);
+}
+
+static int pack_oldest(struct index_db *ix, int64_t sid,
+		       const uint8_t id[STREAM_ID_BYTES])
+{
+	uint64_t seq;
+	int64_t block = 0;
+	int count;
+	int r;
+
+	count = read_tail(ix, sid, id);
+	if (count <= 0)
+		return count;
+	seq = ix->merged[0].f.number.seq;
+	r = block_around(ix, sid, index_clamp(seq), &block);
+	if (r < 0)
+		return r;
+	if (!r)
+		return pack_rows(ix, sid, (unsigned int)count);
+	r = join_block(ix, sid, block);
+	return r < 0 ? r : drop_tail(ix, sid, seq);
+}
+
+int index_blocks_pack(struct index_db *ix, int64_t sid,
+		      const struct store_fragment *f)
+{
+	struct db_stmt *s = ix->blocks[TAIL_OLDEST];
+	int64_t now = index_clamp(f->server_ms);
+	int64_t oldest = 0;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	r = one_int(s, 0, &oldest);
+	if (r <= 0)
+		return r;
+	/* Either way: a clock that was set back must not stop the packing. */
+	if (MAX(now, oldest) - MIN(now, oldest) < 2 * INDEX_BLOCK_SPAN_MS)
+		return 0;
+	return pack_oldest(ix, sid, f->stream_id);
+}
+
+/* --- deleting --- */
+
+/* Rows that need the same segments are counted off together. */
+static int count_off(struct index_db *ix, unsigned int count)
+{
+	unsigned int begin = 0;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 1; i <= count && r == 0; i++) {
+		const struct index_row *a = &ix->rows[begin];
+		const struct index_row *b = &ix->rows[i];
+
+		if (i < count && a->first_segment == b->first_segment &&
+		    a->f.segment == b->f.segment)
+			continue;
+		r = index_count_live(ix, a->first_segment, a->f.segment,
+				     -(int64_t)(i - begin), 0);
+		begin = i;
+	}
+	return r;
+}
+
+int index_blocks_delete(struct index_db *ix, int64_t sid,
+			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
+			unsigned int max)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_EXPIRED];
+	unsigned int total = 0;
+	int64_t block = 0;
+	int count;
+	int r = 0;
+
+	while (total < max) {
+		db_bind_int(s, 1, sid);
+		db_bind_int(s, 2, index_clamp(before_ms));
+		r = one_int(s, 0, &block);
+		if (r <= 0)
+			break;
+		count = load_block(ix, block, id);
+		if (count < 0)
+			return count;
+		r = count_off(ix, (unsigned int)count);
+		if (r == 0)
+			r = drop_block(ix, sid, block, (unsigned int)count);
+		if (r < 0)
+			break;
+		total += (unsigned int)count;
+	}
+	return r < 0 ? r : (int)total;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared by the parts of the index:
+ *
+ *	index_sqlite.c	opening, transactions, segments, rows of the tail
+ *	index_blocks.c	packing the tail into blocks, deleting blocks
+ *	index_query.c	queries over both
+ *
+ * Two levels. A fragment's row is added to the tail (table fragments, one row
+ * each). When the stream has gone two spans (INDEX_BLOCK_SPAN_MS) beyond its
+ * oldest row, about a span of rows is packed into one row of the table
+ * blocks. So what a stream has in the tail is bounded, and what it has over
+ * time is a row per minute.
+ *
+ * Blocks of a stream do not overlap by number. On either clock a block covers
+ * no more than a span, however clocks jump: where one does, the block ends.
+ */
+#ifndef IO_INDEX_INT_H
+#define IO_INDEX_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/index_block.h"
+#include "core/limits.h"
+#include "io/db_sqlite.h"
+#include "io/index_sqlite.h"
+
+#define INDEX_COLUMNS                                                  \
+	"seq, server_ms, producer_ms, number_ms, random, duration_ms," \
+	"header_bytes, media_bytes, frames_bytes, segment, page"
+
+enum index_statement {
+	STREAM_FIND,
+	STREAM_ADD,
+	STREAM_DROP,
+	STREAM_BYTES,
+	SEGMENT_ADD,
+	SEGMENT_CLOSE,
+	SEGMENT_DROP,
+	SEGMENT_LIVE,
+	SEGMENT_DEAD_ROWS,
+	FRAGMENT_ADD,
+	FRAGMENT_DELETE,
+};
+#define INDEX_STATEMENT_COUNT (FRAGMENT_DELETE + 1)
+
+enum index_block_statement {
+	TAIL_OLDEST,
+	TAIL_ROWS,
+	TAIL_PACKED,
+	BLOCK_AT,
+	BLOCK_AFTER,
+	BLOCK_ROWS,
+	BLOCK_ADD,
+	BLOCK_DELETE,
+	BLOCK_EXPIRED,
+};
+#define INDEX_BLOCK_STATEMENT_COUNT (BLOCK_EXPIRED + 1)
+
+#define INDEX_QUERIES 6 /* three orders, both ways */
+
+struct index_db {
+	struct db *db;
+	struct db_stmt *st[INDEX_STATEMENT_COUNT];
+	struct db_stmt *blocks[INDEX_BLOCK_STATEMENT_COUNT];
+	struct db_stmt *tail_query[INDEX_QUERIES];
+	struct db_stmt *block_query[INDEX_QUERIES];
+	struct index_work work;
+	/* Scratch: too large for a stack. */
+	struct index_row rows[INDEX_BLOCK_ROWS_MAX];
+	struct index_row merged[INDEX_BLOCK_ROWS_MAX + 1];
+	uint8_t packed[INDEX_BLOCK_BYTES_MAX];
+	struct store_fragment from_tail[LIST_RESULTS_MAX];
+	struct store_fragment from_blocks[LIST_RESULTS_MAX];
+};
+
+static inline int64_t index_clamp(uint64_t v)
+{
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+static inline uint64_t index_row_bytes(const struct store_fragment *f)
+{
+	return (uint64_t)f->header_bytes + f->media_bytes + f->frames_bytes;
+}
+
+int index_prepare(struct db *db, const char *const *sql, unsigned int count,
+		  struct db_stmt **ret_stmts) MUST_CHECK;
+/* Columns INDEX_COLUMNS of the current row. */
+void index_read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
+		    struct store_fragment *f);
+/* Return: 1 found, 0 not. */
+int index_find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		      int64_t *ret_sid) MUST_CHECK;
+/* @live rows more (or fewer) that need segments @first..@last. */
+int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
+		     int64_t live, uint32_t mark) MUST_CHECK;
+
+/* --- index_blocks.c --- */
+
+int index_blocks_prepare(struct index_db *ix) MUST_CHECK;
+/* Return: 1 a block has the fragment @seq, 0 none has. */
+int index_blocks_have(struct index_db *ix, int64_t sid,
+		      const struct store_fragment *f) MUST_CHECK;
+/* After @f was added: packs about as much as is added. */
+int index_blocks_pack(struct index_db *ix, int64_t sid,
+		      const struct store_fragment *f) MUST_CHECK;
+/*
+ * Drops blocks that end before @before_ms until @max rows are gone.
+ * Return: rows dropped.
+ */
+int index_blocks_delete(struct index_db *ix, int64_t sid,
+			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
+			unsigned int max) MUST_CHECK;
+
+/* --- index_query.c --- */
+
+int index_query_prepare(struct index_db *ix) MUST_CHECK;
+
+#endif

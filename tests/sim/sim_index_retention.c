@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A day of a directory's index: streams of 2 s fragments, each with its
+ * retention applied every minute, as the service does. Once the first
+ * retention period is over, what the index holds and what ListFragments reads
+ * must stay as they are.
+ *
+ * Work is counted in rows read, not in time. STREAMS, HOURS and KEEP (hours)
+ * say how much; SEEDS of 1000 or more means the full day of 1000 streams.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/parse.h"
+#include "core/limits.h"
+#include "io/index_sqlite.h"
+
+#define FRAGMENT_MS 2000u
+#define MINUTE_MS 60000u
+#define ROWS_PER_SEGMENT 200u
+#define START_MS 1700000000000ull
+#define QUERIES_PER_HOUR 200u
+#define QUERIES_MAX QUERIES_PER_HOUR
+
+struct figures {
+	struct index_size size;
+	uint64_t rows_p99; /* read for a row of the answer, in 1/100 */
+	uint64_t rows_max;
+};
+
+struct sim {
+	char dir[64];
+	char path[96];
+	struct index_db *ix;
+	uint64_t streams;
+	uint64_t hours;
+	uint64_t keep_hours;
+	uint64_t state;
+	uint64_t now_ms;
+	uint64_t seq;
+	uint64_t rows; /* inserted */
+	uint32_t segment;
+	uint32_t segment_rows;
+	uint64_t work[QUERIES_MAX];
+	unsigned int work_count;
+	struct store_fragment got[LIST_RESULTS_MAX];
+};
+
+static void must(int r, const char *what)
+{
+	if (r >= 0)
+		return;
+	fprintf(stderr, "sim_index_retention: %s: %s\n", what, strerror(-r));
+	exit(1);
+}
+
+static uint64_t below(struct sim *s, uint64_t n)
+{
+	uint64_t z = s->state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return (z ^ (z >> 31)) % n;
+}
+
+static void stream_id(uint64_t stream, uint8_t id[STREAM_ID_BYTES])
+{
+	memset(id, 0, STREAM_ID_BYTES);
+	memcpy(id, &stream, sizeof(stream));
+	id[STREAM_ID_BYTES - 1] = 1;
+}
+
+/* --- what comes in --- */
+
+static void next_segment(struct sim *s)
+{
+	static const uint8_t generation[16] = {5};
+
+	if (s->segment)
+		must(index_segment_close(s->ix, s->segment, 1000), "close");
+	s->segment++;
+	s->segment_rows = 0;
+	must(index_segment_add(s->ix, s->segment, generation, 1), "segment");
+}
+
+static void add_fragment(struct sim *s, uint64_t stream)
+{
+	struct store_fragment f = {
+		.server_ms = s->now_ms + below(s, 300),
+		.duration_ms = FRAGMENT_MS - 33 + (uint32_t)below(s, 67),
+		.header_bytes = 700,
+		.media_bytes = 100000 + (uint32_t)below(s, 100000),
+		.frames_bytes = 150 + (uint32_t)below(s, 50),
+		.segment = s->segment,
+		.page = s->segment_rows * 50,
+	};
+
+	f.number.seq = ++s->seq;
+	f.number.server_ms = f.server_ms;
+	f.number.random = (uint32_t)below(s, 1u << 28);
+	f.producer_ms = s->now_ms - 500 + below(s, 40);
+	stream_id(stream, f.stream_id);
+	must(index_insert(s->ix, &f, s->segment, s->segment_rows * 50 + 1),
+	     "insert");
+	s->rows++;
+	if (++s->segment_rows == ROWS_PER_SEGMENT)
+		next_segment(s);
+}
+
+/* --- what goes --- */
+
+struct dead {
+	uint32_t numbers[1000];
+	unsigned int count;
+};
+
+static int collect(void *ctx, const struct index_segment *seg)
+{
+	struct dead *d = ctx;
+
+	if (d->count < ARRAY_SIZE(d->numbers))
+		d->numbers[d->count++] = seg->number;
+	return 0;
+}
+
+static void expire(struct sim *s)
+{
+	uint64_t keep_ms = s->keep_hours * 60 * MINUTE_MS;
+	struct dead d = {.count = 0};
+	uint8_t id[STREAM_ID_BYTES];
+	uint64_t i;
+	int r;
+
+	for (i = 0; i < s->streams; i++) {
+		stream_id(i, id);
+		do {
+			r = index_delete(s->ix, id, s->now_ms - keep_ms,
+					 INDEX_ROWS_PER_DELETE);
+			must(r, "delete");
+		} while (r >= (int)INDEX_ROWS_PER_DELETE);
+	}
+	must(index_segments_dead(s->ix, collect, &d), "dead segments");
+	for (i = 0; i < d.count; i++)
+		must(index_segment_drop(s->ix, d.numbers[i]), "drop");
+	must(index_commit(s->ix), "commit");
+}
+
+/* --- what is asked --- */
+
+/* Up to a page from anywhere in what is kept, in any order. */
+static void query(struct sim *s)
+{
+	struct store_query q = {
+		.order = (enum store_order)below(s, 3),
+		.descending = below(s, 2),
+		.to_ms = UINT64_MAX,
+		.limit = (uint32_t)(1 + below(s, LIST_RESULTS_MAX)),
+	};
+	uint64_t age_ms =
+		MIN(s->keep_hours * 60 * MINUTE_MS, s->now_ms - START_MS);
+	struct index_work before = index_work(s->ix);
+	struct index_work after;
+	uint64_t read;
+	int n;
+
+	stream_id(below(s, s->streams), q.stream_id);
+	q.not_before_ms = s->now_ms - age_ms;
+	if (below(s, 4)) {
+		q.from_ms = q.not_before_ms + below(s, age_ms);
+		q.to_ms = q.from_ms + below(s, 3600000);
+	}
+	n = index_query(s->ix, &q, s->got);
+	must(n, "query");
+	after = index_work(s->ix);
+	/* A block costs as much as the rows in it. */
+	read = after.tail_rows - before.tail_rows +
+	       (after.blocks - before.blocks) * (MINUTE_MS / FRAGMENT_MS);
+	s->work[s->work_count++] = read > (uint64_t)n ? read - (uint64_t)n : 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static struct figures look(struct sim *s)
+{
+	struct figures f;
+	unsigned int i;
+
+	s->work_count = 0;
+	for (i = 0; i < QUERIES_PER_HOUR; i++)
+		query(s);
+	qsort(s->work, s->work_count, sizeof(*s->work), by_value);
+	f.rows_p99 = s->work[s->work_count * 99 / 100];
+	f.rows_max = s->work[s->work_count - 1];
+	must(index_measure(s->ix, &f.size), "measure");
+	return f;
+}
+
+/* --- the day --- */
+
+static void hour(struct sim *s)
+{
+	uint64_t end_ms = s->now_ms + 60 * MINUTE_MS;
+	uint64_t i;
+
+	while (s->now_ms < end_ms) {
+		for (i = 0; i < s->streams; i++)
+			add_fragment(s, i);
+		s->now_ms += FRAGMENT_MS;
+		if (s->now_ms / MINUTE_MS !=
+		    (s->now_ms - FRAGMENT_MS) / MINUTE_MS)
+			expire(s);
+	}
+}
+
+static int compare(const struct figures *full, const struct figures *now,
+		   uint64_t h)
+{
+	if (now->size.bytes > full->size.bytes + full->size.bytes / 10)
+		fprintf(stderr, "hour %" PRIu64 ": the index grows\n", h);
+	else if (now->size.tail_rows + now->size.blocks >
+		 (full->size.tail_rows + full->size.blocks) * 11 / 10)
+		fprintf(stderr, "hour %" PRIu64 ": its rows grow\n", h);
+	/* Blocks at both ends of a range, and what the tail gives in vain. */
+	else if (now->rows_p99 > 2 * full->rows_p99 + 300)
+		fprintf(stderr, "hour %" PRIu64 ": queries read more\n", h);
+	else
+		return 0;
+	return 1;
+}
+
+static int day(struct sim *s)
+{
+	struct figures full = {.rows_max = 0};
+	struct figures f;
+	uint64_t h;
+
+	printf("%" PRIu64 " streams, kept %" PRIu64 " h\n", s->streams,
+	       s->keep_hours);
+	printf("hour  tail rows     blocks      bytes  per stream-day  "
+	       "rows read beyond the answer: p99, max\n");
+	for (h = 1; h <= s->hours; h++) {
+		uint64_t kept = MIN(h, s->keep_hours);
+
+		hour(s);
+		f = look(s);
+		printf("%4" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
+		       "  %14" PRIu64 "  %" PRIu64 ", %" PRIu64 "\n",
+		       h, f.size.tail_rows, f.size.blocks, f.size.bytes,
+		       f.size.bytes * 24 / kept / s->streams, f.rows_p99,
+		       f.rows_max);
+		/* A row per minute is waited for at either end. */
+		if (h == s->keep_hours + 1)
+			full = f;
+		else if (h > s->keep_hours && compare(&full, &f, h))
+			return 1;
+	}
+	printf("%" PRIu64 " fragments\n", s->rows);
+	return 0;
+}
+
+static void open_index(struct sim *s)
+{
+	static const uint8_t id[INDEX_ID_BYTES] = {9};
+	bool made;
+
+	/* In memory where there is such a place: nothing here needs a disk. */
+	(void)snprintf(s->dir, sizeof(s->dir), "/dev/shm/kvsd-sim-XXXXXX");
+	if (!mkdtemp(s->dir)) {
+		(void)snprintf(s->dir, sizeof(s->dir), "/tmp/kvsd-sim-XXXXXX");
+		if (!mkdtemp(s->dir))
+			must(-errno, "mkdtemp");
+	}
+	(void)snprintf(s->path, sizeof(s->path), "%s/index.db", s->dir);
+	must(index_open(s->path, id, &s->ix, &made), "open");
+}
+
+static void close_index(struct sim *s)
+{
+	static const char *const tails[] = {"", "-wal", "-shm"};
+	char name[128];
+	size_t i;
+
+	s->ix = index_close(s->ix);
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", s->path, tails[i]);
+		(void)unlink(name);
+	}
+	(void)rmdir(s->dir);
+}
+
+static uint64_t number_from(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+	uint64_t n;
+
+	return text && parse_u64(text, strlen(text), 100000, &n) == 0 && n
+		       ? n
+		       : otherwise;
+}
+
+int main(void)
+{
+	bool all = number_from("SEEDS", 1) >= 1000;
+	struct sim *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		abort();
+	s->streams = number_from("STREAMS", all ? 1000 : 10);
+	s->hours = number_from("HOURS", all ? 24 : 6);
+	s->keep_hours = number_from("KEEP", all ? 6 : 2);
+	s->state = number_from("SEED", 1);
+	s->now_ms = START_MS;
+	s->seq = 1;
+	open_index(s);
+	next_segment(s);
+	r = day(s);
+	close_index(s);
+	free(s);
+	return r;
+}
