@@ -47,7 +47,8 @@ producer_src := $(addprefix kvsd/io/, \
 
 agent_src := $(addprefix kvsd/agent/, \
 	agent.c config.c config_source.c config_value.c credentials.c \
-	devices.c feed.c output.c pipeline.c report.c stream.c tap.c track.c)
+	devices.c encode_thread.c feed.c output.c pipeline.c report.c \
+	stream.c tap.c track.c)
 
 serve_src := $(addprefix kvsd/serve/, \
 	answer.c archived.c control.c control_check.c credentials.c expiry.c \

@@ -105,7 +105,7 @@ mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
-unit_tests += test_agent_config test_backoff test_fragmenter test_http_client \
+unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
 	test_json_find test_retain_ram test_upload
 fuzz_targets += fuzz_json_find
 sim_tests += sim_upload sim_ingest

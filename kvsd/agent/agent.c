@@ -29,7 +29,6 @@
 #include "io/tls.h"
 
 #define TURN_NS_MAX NS_PER_S
-#define DRAIN_NS_MAX (NS_PER_S / 2)	/* what is inside encoders, all told */
 #define REPORT_BYTES_MAX (64u << 10)
 #define FDS_MAX (1 + AGENT_SOURCES_MAX * PIPELINE_FDS_MAX)
 
@@ -221,8 +220,9 @@ static void status_output(const struct feed *f, const struct feed_output *o)
 	char codec[5];
 
 	fourcc_text(o->info.codec, codec);
-	printf("; track %u of %s: %s (%s%s)", o->track + 1,
+	printf("; track %u of %s: %s (%s%s%s)", o->track + 1,
 	       f->stream->config->name, codec, o->info.encoder,
+	       o->info.threaded ? ", on a thread of its own" : "",
 	       o->info.source_imported ? ", imports the source's memory" : "");
 }
 
@@ -285,8 +285,10 @@ static int write_report(struct agent *a, const struct report *r)
 static void close_feeds(struct agent *a)
 {
 	uint64_t deadline_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC) +
-			       DRAIN_NS_MAX;
+			       ENCODE_DRAIN_NS_MAX;
 
+	for (size_t i = 0; i < a->config.source_count; i++)
+		pipeline_stop(a->feeds[i].pipeline);
 	for (size_t i = 0; i < a->config.source_count; i++)
 		pipeline_drain(a->feeds[i].pipeline, deadline_ns);
 	for (size_t i = 0; i < a->config.source_count; i++)

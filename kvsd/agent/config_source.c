@@ -454,7 +454,7 @@ static const struct source_key {
 	{ "channels", K(AUDIO) | K(SYNTHETIC), set_channels },
 	{ "frame_samples", K(IIO) | K(AUDIO) | K(SYNTHETIC),
 	  set_frame_samples },
-	{ "buffers", V4L2 | K(LIBCAMERA) | K(SYNTHETIC), set_buffers },
+	{ "buffers", ANY, set_buffers },
 	{ "borrow", V4L2, set_borrow },
 	{ "skip_first", PICTURES, set_skip_first },
 	{ "timeout", ANY, set_timeout },

@@ -10,6 +10,7 @@
 #include <capture/thermal.h>
 
 #include "agent/devices.h"
+#include "agent/encode_thread.h"
 #include "core/backoff.h"
 #include "core/limits.h"
 #include "proto/fwht.h"
@@ -30,11 +31,15 @@ struct output {
 	bool dmabuf;			/* frames can be imported */
 	bool encodes;
 	struct capture_encoder *encoder; /* NULL: passed on, or away */
+	struct encode_thread *thread;	/* the encoder's, if it has one */
+	uint32_t depth;			/* of its queue */
+	bool key_wanted;		/* of the thread's next frame */
 	struct output_info info;
 	uint8_t *private;		/* of the first encoder */
 	struct backoff backoff;
 	uint64_t reopen_ns;		/* when the encoder is away */
 	uint64_t frames_skipped;
+	uint64_t frames_queue_full;
 	uint64_t packets_direct;
 	uint64_t reopened;
 	struct output_stats closed;	/* of encoders that are gone */
@@ -152,6 +157,34 @@ static void fill_info(struct output *o)
 	i->source_imported = s.source_imported;
 }
 
+/* The others take microseconds, which a thread would cost as well. */
+static bool takes_long(uint32_t codec)
+{
+	return codec == CAPTURE_FORMAT_H264 || codec == CAPTURE_FORMAT_JPEG ||
+	       codec == CAPTURE_FORMAT_FFV1 || codec == CAPTURE_FORMAT_AAC;
+}
+
+/* A device works by itself: no thread for it. */
+static int start_thread(struct output *o)
+{
+	struct capture_encoder_stats s;
+
+	if (!o->encoder)
+		return 0;
+	capture_encoder_stats(o->encoder, &s);
+	if (s.backend != CAPTURE_BACKEND_SOFTWARE ||
+	    !takes_long(capture_encoder_codec(o->encoder)))
+		return 0;
+	o->info.threaded = true;
+	return encode_thread_new(o->sys, o->encoder, o->depth, &o->thread);
+}
+
+static struct capture_encoder *close_encoder(struct output *o)
+{
+	o->thread = encode_thread_free(o->thread);
+	return capture_encoder_close(o->encoder);
+}
+
 static int keep_private(struct output *o)
 {
 	const uint8_t *bytes;
@@ -230,6 +263,8 @@ static int open_view(struct output *o, char *error)
 	o->format = *capture_thermal_view_format(o->view);
 	capture_thermal_view_stats(o->view, &stats);
 	o->dmabuf = stats.rung != CAPTURE_RUNG_S5;
+	/* Views wait, not the frames that they are of. */
+	o->depth = CAPTURE_THERMAL_BUFFERS;
 	return 0;
 }
 
@@ -254,6 +289,7 @@ int output_open(const struct sys_ops *sys, const struct output_config *config,
 	o->source = config->source;
 	o->format = *config->format;
 	o->dmabuf = config->source_dmabuf;
+	o->depth = MIN(MAX(config->frames_held, 1u), ENCODE_FRAMES_MAX);
 	backoff_init(&o->backoff, sys_now_ns(sys, CLOCK_MONOTONIC));
 	r = config->view ? open_view(o, error) : 0;
 	if (r == 0)
@@ -268,6 +304,8 @@ int output_open(const struct sys_ops *sys, const struct output_config *config,
 	}
 	fill_info(o);
 	r = o->encoder ? keep_private(o) : 0;
+	if (r == 0)
+		r = start_thread(o);
 	if (r < 0)
 		return r;
 	*ret_output = TAKE_PTR(o);
@@ -278,7 +316,7 @@ struct output *output_close(struct output *o)
 {
 	if (!o)
 		return NULL;
-	(void)capture_encoder_close(o->encoder);
+	(void)close_encoder(o);
 	(void)capture_thermal_view_free(o->view);
 	free(o->private);
 	free(o);
@@ -292,9 +330,18 @@ const struct output_info *output_info(const struct output *o)
 
 static void add_stats(const struct output *o, struct output_stats *sum)
 {
+	struct encode_thread_stats thread = { 0 };
 	struct capture_encoder_stats s;
 
-	capture_encoder_stats(o->encoder, &s);
+	if (o->thread) {
+		encode_thread_stats(o->thread, &thread);
+		s = thread.encoder;
+	} else {
+		capture_encoder_stats(o->encoder, &s);
+	}
+	sum->encode_ns += thread.busy_ns;
+	sum->encode_ns_max = MAX(sum->encode_ns_max, thread.busy_ns_max);
+	sum->queue_frames_max = MAX(sum->queue_frames_max, thread.frames_max);
 	sum->frames_skipped += s.frames_skipped;
 	sum->packets += s.packets_out;
 	sum->copies += s.copies;
@@ -305,6 +352,7 @@ void output_stats(const struct output *o, struct output_stats *ret)
 {
 	*ret = o->closed;
 	ret->frames_skipped += o->frames_skipped;
+	ret->frames_queue_full = o->frames_queue_full;
 	ret->packets += o->packets_direct;
 	ret->reopened = o->reopened;
 	if (o->view) {
@@ -332,7 +380,7 @@ static void encoder_failed(struct output *o, int why, uint64_t now_ns)
 	(void)snprintf(text, sizeof(text), "encoder %s: %s", o->info.encoder,
 		       why == -ETIMEDOUT ? "stuck" : strerror(-why));
 	add_stats(o, &o->closed);
-	o->encoder = capture_encoder_close(o->encoder);
+	o->encoder = close_encoder(o);
 	plan_reopen(o, now_ns);
 	o->calls->trouble(o->ctx, text);
 }
@@ -346,6 +394,10 @@ static void reopen(struct output *o, uint64_t now_ns)
 		o->encoder = capture_encoder_close(o->encoder);
 		r = -EPROTONOSUPPORT;
 	}
+	if (r == 0)
+		r = start_thread(o);
+	if (r < 0)
+		o->encoder = capture_encoder_close(o->encoder);
 	if (r < 0) {
 		plan_reopen(o, now_ns);
 		devices_explain_encoder(o->sys, o->source, o->source->encoder,
@@ -364,6 +416,11 @@ size_t output_fds(const struct output *o, struct pollfd *fds)
 {
 	int fd = o->encoder ? capture_encoder_fd(o->encoder) : -1;
 
+	if (o->thread) {
+		*fds = (struct pollfd){ .fd = encode_thread_fd(o->thread),
+					.events = POLLIN };
+		return 1;
+	}
 	/* Without a frame inside, an M2M device polls as an error. */
 	if (fd < 0 || capture_encoder_deadline_ns(o->encoder) == UINT64_MAX)
 		return 0;
@@ -373,6 +430,8 @@ size_t output_fds(const struct output *o, struct pollfd *fds)
 
 uint64_t output_deadline_ns(const struct output *o)
 {
+	if (o->thread)
+		return UINT64_MAX;
 	if (o->encoder)
 		return capture_encoder_deadline_ns(o->encoder);
 	return o->encodes ? o->reopen_ns : UINT64_MAX;
@@ -403,6 +462,7 @@ static void hand_over(struct output *o, const struct capture_packet *packet)
 	};
 
 	o->calls->frame(o->ctx, &f);
+	capture_frame_end_read(NULL, frame);
 }
 
 /* Return: -EAGAIN nothing more yet, -EPIPE drained, or what went wrong. */
@@ -421,6 +481,32 @@ static int receive(struct output *o, uint64_t deadline_ns)
 	}
 }
 
+/* What the thread has done. Return: -EAGAIN, or why it does no more. */
+static int collect(struct output *o)
+{
+	struct capture_packet *packet;
+	struct capture_frame *frame;
+	int state;
+	int r;
+
+	/* In this order, so that nothing is missed that comes meanwhile. */
+	encode_thread_clear(o->thread);
+	state = encode_thread_state(o->thread);
+	while (encode_thread_take_frame(o->thread, &frame, &r)) {
+		if (r < 0)
+			o->frames_skipped++;
+		else if (o->calls->raw)
+			o->calls->raw(o->ctx, frame);
+		(void)capture_frame_unref(frame);
+	}
+	while (encode_thread_take_packet(o->thread, &packet)) {
+		hand_over(o, packet);
+		encode_thread_return_packet(o->thread, packet);
+		backoff_reset(&o->backoff);
+	}
+	return state ? state : -EAGAIN;
+}
+
 void output_run(struct output *o, uint64_t now_ns)
 {
 	int r;
@@ -432,7 +518,7 @@ void output_run(struct output *o, uint64_t now_ns)
 			reopen(o, now_ns);
 		return;
 	}
-	r = receive(o, 0);
+	r = o->thread ? collect(o) : receive(o, 0);
 	if (r != -EAGAIN)
 		encoder_failed(o, r, now_ns);
 }
@@ -461,7 +547,17 @@ static void pass_on(struct output *o, const struct capture_frame *frame)
 	if (o->calls->raw)
 		o->calls->raw(o->ctx, frame);
 	o->calls->frame(o->ctx, &f);
-	capture_frame_end_read(NULL, frame);
+}
+
+static void queue(struct output *o, struct capture_frame *frame)
+{
+	if (encode_thread_put(o->thread, capture_frame_ref(frame),
+			      o->key_wanted) < 0) {
+		(void)capture_frame_unref(frame);
+		o->frames_queue_full++;
+		return;
+	}
+	o->key_wanted = false;
 }
 
 static void encode(struct output *o, struct capture_frame *frame,
@@ -469,6 +565,10 @@ static void encode(struct output *o, struct capture_frame *frame,
 {
 	int r;
 
+	if (o->thread) {
+		queue(o, frame);
+		return;
+	}
 	r = capture_encoder_submit(o->encoder, frame);
 	if (r == -EAGAIN || r == -EINVAL) {
 		/* No room; or not of the format that was agreed on. */
@@ -480,6 +580,11 @@ static void encode(struct output *o, struct capture_frame *frame,
 		o->calls->raw(o->ctx, frame);
 	}
 	output_run(o, now_ns);
+}
+
+bool output_has_room(const struct output *o)
+{
+	return !o->thread || !encode_thread_full(o->thread);
 }
 
 void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
@@ -494,6 +599,10 @@ void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 		o->frames_skipped++;
 		return;
 	}
+	if (!output_has_room(o)) {
+		o->frames_queue_full++;
+		return;
+	}
 	if (!o->view) {
 		encode(o, frame, now_ns);
 		return;
@@ -506,8 +615,30 @@ void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 	(void)capture_frame_unref(view);
 }
 
+/* Until it has drained, failed, or @deadline_ns. */
+static void drain_thread(struct output *o, uint64_t deadline_ns)
+{
+	encode_thread_drain(o->thread);
+	while (collect(o) == -EAGAIN) {
+		struct pollfd fd = { .fd = encode_thread_fd(o->thread),
+				     .events = POLLIN };
+		uint64_t now_ns = sys_now_ns(o->sys, CLOCK_MONOTONIC);
+
+		if (now_ns >= deadline_ns ||
+		    o->sys->poll(&fd, 1, (int)((deadline_ns - now_ns) /
+					       NS_PER_MS + 1)) < 0)
+			break;
+	}
+	encode_thread_stop(o->thread);
+	(void)collect(o);
+}
+
 void output_drain(struct output *o, uint64_t deadline_ns)
 {
+	if (o->thread) {
+		drain_thread(o, deadline_ns);
+		return;
+	}
 	if (!o->encoder || capture_encoder_drain(o->encoder) < 0)
 		return;
 	/* Whatever ends it: nothing more is to be had. */
@@ -516,6 +647,8 @@ void output_drain(struct output *o, uint64_t deadline_ns)
 
 void output_force_key(struct output *o)
 {
-	if (o->encoder) /* key frames else come at the encoder's own pace */
+	if (o->thread)
+		o->key_wanted = true;
+	else if (o->encoder) /* key frames else come at the encoder's own pace */
 		(void)!capture_encoder_force_key(o->encoder);
 }

@@ -2,7 +2,8 @@
 /*
  * What becomes of a source's frames on one track: they are encoded, or passed
  * on as they are. A failed or stuck encoder is opened again, with backoff;
- * frames meanwhile are counted as skipped. One thread.
+ * frames meanwhile are counted as skipped. One thread; a software encoder has
+ * another one (agent/encode_thread.h), but calls back on this one.
  */
 #ifndef AGENT_OUTPUT_H
 #define AGENT_OUTPUT_H
@@ -46,6 +47,7 @@ struct output_config {
 	const struct capture_format *format; /* of the frames; copied */
 	bool view;		/* the colour-mapped picture of thermal frames */
 	bool source_dmabuf;	/* @format's frames can be imported */
+	uint32_t frames_held;	/* of the source, that may be out at once */
 	uint64_t fragment_ms;	/* of the stream: a key frame each */
 	const struct output_calls *calls; /* must outlive the output */
 	void *ctx;
@@ -57,6 +59,7 @@ struct output_info {
 	uint32_t codec;			/* fourcc of the frames */
 	const char *encoder;		/* "m2m", "openh264", ...; "none" */
 	bool source_imported;		/* reads the source's memory */
+	bool threaded;			/* encoded on a thread of its own */
 	enum capture_rung rung;
 	/* What a decoder needs first; borrowed from the output. */
 	const uint8_t *private;
@@ -65,10 +68,15 @@ struct output_info {
 
 struct output_stats {
 	uint64_t frames_skipped; /* the encoder had no room, or was away */
+	uint64_t frames_queue_full; /* its thread's queue was full: dropped */
 	uint64_t packets;
 	uint64_t reopened;	/* the encoder */
 	uint64_t copies;	/* of raw frames */
 	uint64_t bytes_touched;
+	/* Of its thread; 0 without one. */
+	uint64_t encode_ns;
+	uint64_t encode_ns_max;	/* with one frame */
+	uint32_t queue_frames_max; /* most that were inside at once */
 };
 
 #define OUTPUT_ERROR_CHARS 1024u
@@ -94,6 +102,8 @@ size_t output_fds(const struct output *o, struct pollfd *fds);
 /* When output_run() is due although nothing is readable. */
 uint64_t output_deadline_ns(const struct output *o);
 
+/* Whether output_put() would not drop a frame for want of room. */
+bool output_has_room(const struct output *o);
 /* A frame of the source. Calls back for what comes out at once. */
 void output_put(struct output *o, struct capture_frame *frame,
 		uint64_t now_ns);

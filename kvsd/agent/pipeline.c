@@ -41,6 +41,8 @@ struct pipeline {
 	struct pipeline_info info;
 	uint64_t newest_ns;		/* when a frame came; 0: none yet */
 	uint32_t epoch;			/* of the newest frame */
+	uint64_t held_from_ns;		/* no room since then; 0: there is */
+	uint64_t held_ns;
 };
 
 DEFINE_AUTO(pipeline_close, struct pipeline *)
@@ -332,6 +334,14 @@ static int open_other(struct pipeline *p, char *error)
 	return r;
 }
 
+/* The device keeps what it needs to go on. */
+static uint32_t frames_held(const struct capture_source_stats *s)
+{
+	if (s->borrow_max)
+		return s->borrow_max;
+	return s->buffer_count > 1 ? s->buffer_count - 1 : 1;
+}
+
 static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
 {
 	size_t count = agent_source_tracks(p->config);
@@ -347,6 +357,7 @@ static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
 			.view = i == 1,
 			/* On S5 nothing is exported. */
 			.source_dmabuf = s.rung != CAPTURE_RUNG_S5,
+			.frames_held = frames_held(&s),
 			.fragment_ms = fragment_ms,
 			.calls = &output_calls,
 			.ctx = &p->tapped[i],
@@ -461,18 +472,43 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.reopened = supervisor.opens - supervisor.opens_failed +
 			    supervisor.restarts,
 		.outage_ns = supervisor.outage_ns,
+		.held_ns = p->held_ns,
 	};
 }
 
 /* --- running ------------------------------------------------------------------------- */
+
+/* One slow encoder must not cost another one frames. */
+static bool has_room(const struct pipeline *p)
+{
+	for (size_t i = 0; i < p->output_count; i++)
+		if (output_has_room(p->outputs[i]))
+			return true;
+	return false;
+}
+
+static void note_held(struct pipeline *p, uint64_t now_ns)
+{
+	bool room = has_room(p);
+
+	if (!room && !p->held_from_ns) {
+		p->held_from_ns = now_ns;
+	} else if (room && p->held_from_ns) {
+		p->held_ns += now_ns - p->held_from_ns;
+		p->held_from_ns = 0;
+	}
+}
 
 size_t pipeline_fds(const struct pipeline *p,
 		    struct pollfd fds[PIPELINE_FDS_MAX])
 {
 	size_t count = 0;
 
-	fds[count++] = (struct pollfd){ .fd = capture_source_fd(p->source),
-					.events = POLLIN };
+	if (has_room(p))
+		fds[count++] = (struct pollfd){
+			.fd = capture_source_fd(p->source),
+			.events = POLLIN,
+		};
 	for (size_t i = 0; i < p->output_count; i++)
 		count += output_fds(p->outputs[i], fds + count);
 	return count;
@@ -505,15 +541,23 @@ void pipeline_run(struct pipeline *p, uint64_t now_ns)
 
 	for (size_t i = 0; i < p->output_count; i++)
 		output_run(p->outputs[i], now_ns);
+	note_held(p, now_ns);
+	if (!has_room(p))
+		return;
 	if (capture_source_dequeue(p->source, 0, &frame) < 0)
 		return; /* the supervisor knows, and tells */
 	take_frame(p, frame, now_ns);
 	(void)capture_frame_unref(frame);
+	note_held(p, now_ns);
+}
+
+void pipeline_stop(struct pipeline *p)
+{
+	(void)capture_source_stop(p->source);
 }
 
 void pipeline_drain(struct pipeline *p, uint64_t deadline_ns)
 {
-	(void)capture_source_stop(p->source);
 	for (size_t i = 0; i < p->output_count; i++)
 		output_drain(p->outputs[i], deadline_ns);
 }

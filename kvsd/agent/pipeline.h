@@ -58,6 +58,8 @@ struct pipeline_stats {
 	uint64_t bytes_touched;
 	uint64_t reopened;	/* or started again */
 	uint64_t outage_ns;
+	/* Frames stayed in the device, as no output had room for one. */
+	uint64_t held_ns;
 };
 
 /**
@@ -91,10 +93,16 @@ size_t pipeline_fds(const struct pipeline *p,
 /* When pipeline_run() is due although nothing is readable. */
 uint64_t pipeline_deadline_ns(const struct pipeline *p);
 
-/* Moves what there is, at most one frame: others want to run, too. */
+/*
+ * Moves what there is, at most one frame: others want to run, too. When no
+ * output has room, frames stay in the device: a burst can wait there, and what
+ * the device then loses it counts.
+ */
 void pipeline_run(struct pipeline *p, uint64_t now_ns);
 
-/* Stops the source; what is inside encoders comes out, by @deadline_ns. */
+/* No frame comes any more. */
+void pipeline_stop(struct pipeline *p);
+/* After it: what is inside encoders comes out, by @deadline_ns. */
 void pipeline_drain(struct pipeline *p, uint64_t deadline_ns);
 
 /* Asks for key frames, where encoders can. */

@@ -82,10 +82,14 @@ static void add_output(struct buf *b, const struct feed *f,
 	(void)buf_printf(b, ",\"source_imported\":%s",
 			 o->info.source_imported ? "true" : "false");
 	add_count(b, "frames_skipped", s->frames_skipped);
+	add_count(b, "frames_queue_full", s->frames_queue_full);
 	add_count(b, "frames_encoded", s->packets);
 	add_count(b, "frames_put", o->frames_put);
 	add_count(b, "frames_refused", o->frames_refused);
 	add_count(b, "encoder_reopened", s->reopened);
+	add_count(b, "queue_frames_max", s->queue_frames_max);
+	add_ratio(b, "encode_s", s->encode_ns, NS_PER_S);
+	add_ratio(b, "encode_ms_max", s->encode_ns_max, NS_PER_MS);
 	add_count(b, "raw_copies", s->copies);
 	add_ratio(b, "raw_copies_per_frame", s->copies, f->stats.frames);
 	add_ratio(b, "raw_bytes_touched_per_frame", s->bytes_touched,
@@ -113,6 +117,7 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_count(b, "frames_copied", s->copies);
 	add_count(b, "reopened", s->reopened);
 	add_ratio(b, "outage_s", s->outage_ns, NS_PER_S);
+	add_ratio(b, "held_s", s->held_ns, NS_PER_S);
 	add_ratio(b, "busy_s", f->busy_ns, NS_PER_S);
 	add_ratio(b, "busy_ms_max", f->busy_ns_max, NS_PER_MS);
 	(void)buf_add_str(b, ",\"tracks\":[");

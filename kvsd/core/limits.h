@@ -108,6 +108,11 @@
 #define UPLOAD_CALLS_AFTER_FAILURES 3u	      /* then ask for the endpoint */
 
 
+/* --- agent: a software encoder's thread --- */
+#define ENCODE_FRAMES_MAX 16u	/* put and not given back: the source's */
+#define ENCODE_PACKETS_MAX 32u	/* CAPTURE_BUFFERS_MAX: no encoder has more */
+#define ENCODE_DRAIN_NS_MAX (2 * NS_PER_S) /* at the end, all told */
+
 /* --- ingest: one upload --- */
 #define INGEST_FRAGMENTS_MAX 8u	 /* open, waiting or being committed */
 #define INGEST_SLICE_BYTES (32u << 10)	/* fed to the reader at once */

@@ -43,18 +43,21 @@ pattern = bars
 stream = front
 size = 320x240
 rate = 25
+buffers = 16
 encoder = openh264
 bitrate = 1M
 [source radar]
 kind = synthetic
 pattern = radar
 stream = front
+buffers = 16
 [source core]
 kind = synthetic
 pattern = thermal
 stream = gate
 size = 160x120
 rate = 9
+buffers = 16
 encoder = ffv1
 view = yes
 view_encoder = openh264
@@ -65,11 +68,13 @@ kind = synthetic
 pattern = tone
 stream = gate
 sample_rate = 8000
+buffers = 32
 encoder = {audio}
 [source lone]
 kind = synthetic
 pattern = radar
 stream = field
+buffers = 16
 [source fifo]
 kind = records
 device = pipe:{fifo}
@@ -78,6 +83,30 @@ stream = wire
 kind = records
 device = udp:127.0.0.1:{port}
 stream = wire
+"""
+# More frames than any encoder takes, beside a source that must not notice.
+SLOW = """\
+[service]
+endpoint = {endpoint}
+ca_bundle = {ca}
+credentials = {credentials}
+[agent]
+stop_timeout = 30s
+[stream slow]
+[source storm]
+kind = synthetic
+pattern = thermal
+stream = slow
+size = 640x480
+rate = 1000
+encoder = ffv1
+[source calm]
+kind = synthetic
+pattern = tone
+stream = slow
+sample_rate = 8000
+buffers = 32
+encoder = aac
 """
 RECORD_HZ = 20
 failures = 0
@@ -174,9 +203,11 @@ def check_report(report):
     for source in report["sources"]:
         check(f"{source['name']}: nothing was lost on our side",
               not any(source[k] for k in ("frames_lost", "frames_dropped", "frames_error", "overruns", "reopened")) and
-              not any(t["frames_skipped"] for t in source["tracks"]) and source["frames_captured"] > 5 * DURATION_S,
-              source)
+              not any(t["frames_skipped"] or t["frames_queue_full"] for t in source["tracks"]) and
+              source["frames_captured"] > 5 * DURATION_S, source)
         for t in source["tracks"]:
+            check(f"{t['name']}: encoded on a thread of its own, if that takes long",
+                  (t["encode_s"] > 0 and t["queue_frames_max"] > 0) == (t["encoder"] in ("openh264", "ffv1")), t)
             # Refused are only those before the first key frame of their stream.
             check(f"{t['name']}: all was put", t["frames_put"] + t["frames_refused"] == t["frames_encoded"] ==
                   source["frames_captured"] and t["frames_refused"] <= 25, t)
@@ -202,9 +233,9 @@ def check_stream(name, stream, taps, expected):
 
 def check_records(name, stream, tap):
     good = 0
-    for (_, payload), (time_ns, stamp_ns, _) in zip(stream.blocks[name], tap.put):
+    for (_, payload), (time_ns, stamp_ns, _), raw in zip(stream.blocks[name], tap.put, tap.sources):
         record = payload[TIME_BYTES:]
-        good += (record_fields(payload) == (time_ns, stamp_ns) and record == tap.raw[stamp_ns] and
+        good += (record_fields(payload) == (time_ns, stamp_ns) and record == raw and
                  record[:4] == b"KVSR")
     check(f"{name}: each record is whole, its time in front to the ns", good == len(tap.put) > 10,
           f"{good} of {len(tap.put)}")
@@ -306,6 +337,25 @@ def check_all_troubles(work):
           "datagrams: " in r.stderr, r)
 
 
+def check_slow_encoder(work, service):
+    """A source whose encoder cannot follow loses frames, counts them and costs the other one nothing."""
+    with open(f"{work}/slow.conf", "w") as f:
+        f.write(SLOW.format(**service.ready))
+    r = run(f"{O}/kvsd", "agent", "--config", f"{work}/slow.conf", "--duration", "3s", "--report",
+            f"{work}/slow.json", text=True)
+    check("a slow encoder: all is safe at the end", r.returncode == 0, r)
+    storm, calm = json.load(open(f"{work}/slow.json"))["sources"]
+    (track,) = storm["tracks"]
+    print(f"   storm: {storm['frames_captured']} frames encoded in {track['encode_s']} s, {storm['frames_lost']} lost, "
+          f"held for {storm['held_s']} s; calm: {calm['frames_captured']} frames, {calm['frames_lost']} lost")
+    check("what it cannot take stays in the source, is lost there and counted", storm["frames_lost"] > 0 and
+          storm["held_s"] > 0 and storm["frames_dropped"] == storm["frames_copied"] == 0, storm)
+    check("each frame that was taken is encoded, also those that waited at the end",
+          track["frames_encoded"] == storm["frames_captured"] > 0 and track["queue_frames_max"] > 1, track)
+    check("the other source lost nothing", not any(calm[k] for k in ("frames_lost", "frames_dropped", "overruns")) and
+          calm["frames_captured"] > 100 and not calm["tracks"][0]["frames_queue_full"], calm)
+
+
 def main():
     audio = os.environ.get("AUDIO", "alaw")
     with tempfile.TemporaryDirectory() as work:
@@ -321,6 +371,7 @@ def main():
             good = run(f"{O}/kvsd", "agent", "--check", "--config", f"{work}/agent.conf", text=True)
             check("--check says that it is good", good.returncode == 0 and "good" in good.stdout, good)
             check_all_troubles(work)
+            check_slow_encoder(work, service)
             code, sensors = run_agent(conf, work)
             for name in ("front", "gate", "field", "wire"):
                 run(f"{O}/kvsctl", "get", name, "--start", "EARLIEST", "--no-follow", "--raw", "-o",

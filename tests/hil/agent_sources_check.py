@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""agent_sources_check.py DIR SECONDS STALLED: what test_agent_sources.sh collected: the agent's report
-and tap, what GetMedia gave of both streams. STALLED: seconds that the guest waited for a CPU of the host.
-Independent of the product's parsers."""
+"""agent_sources_check.py DIR: what test_agent_sources.sh collected: the agent's report and tap, what
+GetMedia gave of both streams. Independent of the product's parsers. A guest that is kept from its CPU loses
+frames in its drivers: that is no fault, if they are counted."""
 import json
 import os
 import subprocess
@@ -12,9 +12,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, record_fields, same_times  # noqa: E402
 
 failures = 0
-QUIET_S = 0.3	# less than what the buffers of each source hold
-# frames per second of each source
-RATES = {"camera": 30, "core": 10, "radio": 18, "sound": 50}
+TRACKS = ("camera", "core", "radio", "sound")
+THREADED = {"openh264", "ffv1"}
+FRAMES_MIN = 20	# two seconds of the slowest
 
 
 def check(name, ok, detail=""):
@@ -29,22 +29,31 @@ def decode(path, track, *output):
     return r.stdout, r.stderr.decode()[-300:]
 
 
-def check_report(report, seconds, stalled_s):
-    print(f"   the guest waited {stalled_s:.2f} s for a CPU of the host")
+def check_counted(name, source, tap):
+    """What is missing in the tap's stamps is what the report counts as lost, at the rate of the camera."""
+    stamps = [stamp for _, stamp, _ in tap.put]
+    periods = (stamps[-1] - stamps[0]) * source["rate_num"] / source["rate_den"] / 1e9
+    seen = len(stamps) - 1 + source["frames_lost"]
+    # Lost before the first that was put, or after the last.
+    check(f"{name}: each frame that is missing was counted", periods - 2 - periods / 50 <= seen, (seen, periods))
+
+
+def check_report(report, taps):
     for s in report["sources"]:
         name, (track,) = s["name"], s["tracks"]
         print(f"   {name}: {s['frames_captured']} frames, {s['frames_lost']} lost, {s['frames_copied']} copied, "
               f"{track['frames_put']} put as {track['codec']}, busy "
-              f"{s['busy_s']:.1f} s, {s['busy_ms_max']:.0f} ms at once")
+              f"{s['busy_s']:.1f} s, {s['busy_ms_max']:.0f} ms at once; encoding {track['encode_s']:.1f} s, "
+              f"{track['encode_ms_max']:.0f} ms at once, at most {track['queue_frames_max']} waiting, held for "
+              f"{s['held_s']:.1f} s")
         check(f"{name}: nothing was dropped, skipped or opened again", not any(
-            s[k] for k in ("frames_dropped", "frames_error")) and not track["frames_skipped"] and
-            (not s["reopened"] or stalled_s > QUIET_S), s)
-        # While the guest stands still it is not the agent's slowness.
-        allowed = stalled_s * RATES[name] if stalled_s > QUIET_S else 0
-        check(f"{name}: no frame was lost on our side", s["frames_lost"] + s["overruns"] <= allowed,
-              (s["frames_lost"], s["overruns"], allowed))
-        check(f"{name}: frames came all the time", s["frames_captured"] >= 0.8 * RATES[name] *
-              max(seconds - stalled_s, seconds / 8), s)
+            s[k] for k in ("frames_dropped", "frames_copied", "frames_error", "reopened")) and
+            not track["frames_skipped"] and not track["frames_queue_full"], s)
+        check(f"{name}: encoded on a thread of its own, if in software and long",
+              (track["encode_s"] > 0) == (track["encoder"] in THREADED), track)
+        check(f"{name}: frames came", s["frames_captured"] >= FRAMES_MIN, s)
+        if "rate_num" in s:
+            check_counted(name, s, taps[name])
         check(f"{name}: every frame was put", track["frames_put"] + track["frames_refused"] ==
               track["frames_encoded"] == s["frames_captured"] and track["frames_refused"] <= 100, track)
     for s in report["streams"]:
@@ -52,7 +61,7 @@ def check_report(report, seconds, stalled_s):
               f"{s['persisted_latency_ms_p50']:.0f} ms (p50)")
         check(f"{s['name']}: every fragment was acknowledged",
               s["fragments_left"] == s["fragments_dropped"] == 0 and
-              s["fragments_persisted"] == s["fragments_sealed"] >= seconds // 8, s)
+              s["fragments_persisted"] == s["fragments_sealed"] > 1, s)
 
 
 def check_tracks(name, stream, taps, expected):
@@ -75,19 +84,19 @@ def check_sound(path, stream, tap):
 
 
 def main():
-    where, seconds = sys.argv[1], int(sys.argv[2])
-    report = json.load(open(f"{where}/report.json"))
-    check_report(report, seconds, float(sys.argv[3]))
+    where = sys.argv[1]
     open(f"{where}/tap/camera/raw", "ab").close()
-    taps = {name: Tap(f"{where}/tap/{name}") for name in RATES}
+    taps = {name: Tap(f"{where}/tap/{name}") for name in TRACKS}
+    check_report(json.load(open(f"{where}/report.json")), taps)
     gate, sense = Stream(f"{where}/gate.mkv"), Stream(f"{where}/sense.mkv")
     check_tracks("gate", gate, taps, {"camera": ("V_MPEG4/ISO/AVC", 1, 1), "sound": ("A_MS/ACM", 2, 2)})
     check_tracks("sense", sense, taps, {"core": ("V_FFV1", 1, 1), "radio": ("D_KVSD/SDR", 33, 2)})
     counts, said = decode(f"{where}/sense.mkv", 1, "-f", "rawvideo", "-pix_fmt", "gray16le")
     check("core: the counts come back, each bit of them", counts == taps["core"].whole and len(counts) > 0,
           f"{len(counts)} of {len(taps['core'].whole)} {said}")
-    good = sum(record_fields(payload) == (ns, stamp) and payload[TIME_BYTES:] == taps["radio"].raw[stamp]
-               for (_, payload), (ns, stamp, _) in zip(sense.blocks["radio"], taps["radio"].put))
+    good = sum(record_fields(payload) == (ns, stamp) and payload[TIME_BYTES:] == raw
+               for (_, payload), (ns, stamp, _), raw in zip(sense.blocks["radio"], taps["radio"].put,
+                                                            taps["radio"].sources))
     check("radio: the samples come back, with their times", good == len(taps["radio"].put) > 0, good)
     check_sound(f"{where}/gate.mkv", gate, taps["sound"])
     _, said = decode(f"{where}/gate.mkv", 1, "-f", "null")

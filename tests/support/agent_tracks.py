@@ -55,6 +55,7 @@ class Tap:
     """The agent's own record of a track."""
     def __init__(self, directory):
         self.put, self.raw = [], {}	# [(time ns, stamp ns, bytes)], stamp -> raw frame
+        self.sources = []	# of each that was put: its raw frame; two may have one stamp
         data = open(os.path.join(directory, "raw"), "rb").read()
         at = 0
         for line in open(os.path.join(directory, "frames")):
@@ -62,10 +63,11 @@ class Tap:
             values = [int(v) for v in values]
             if word == "put":
                 self.put.append(tuple(values[:3]))
+                self.sources.append(self.raw.get(values[1], b""))
                 continue
             self.raw[values[0]] = data[at:at + values[1]]
             at += values[1]
-        self.whole = b"".join(self.raw[stamp] for _, stamp, _ in self.put if stamp in self.raw)
+        self.whole = b"".join(self.sources)
 
 
 def same_times(blocks, put):
