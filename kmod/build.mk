@@ -7,7 +7,8 @@ KDIR ?= /lib/modules/$(kmod_release)/build
 kmod_out := $(abspath $(O))/kmod
 # User-Mode Linux is an architecture of its own, which the folder does not say by itself.
 kmod_arch = $(if $(shell grep -s '^CONFIG_UML=y' $(KDIR)/.config),ARCH=um)
-kmod_make = $(MAKE) -C $(KDIR) M=$(1) $(kmod_arch) $(KMAKE)
+# Kbuild has its own meaning of O=, and needs make's own rules.
+kmod_make = env -u MAKEFLAGS -u MFLAGS -u O $(MAKE) -j$(shell nproc) -C $(KDIR) M=$(1) $(kmod_arch) $(KMAKE)
 
 .PHONY: kmod kmod-install kunit kmod-kdir
 
@@ -19,11 +20,11 @@ kmod-kdir:
 kmod: kmod-kdir
 	@mkdir -p $(kmod_out)/tsalign
 	@cp -Ru kmod/. $(kmod_out)/tsalign
-	+$(call kmod_make,$(kmod_out)/tsalign) modules
+	$(call kmod_make,$(kmod_out)/tsalign) modules
 
 kmod-install: kmod
-	+$(call kmod_make,$(kmod_out)/tsalign) modules_install
+	$(call kmod_make,$(kmod_out)/tsalign) modules_install
 
 # In a guest, whose kernel has KUnit.
 kunit:
-	+O=$(O) CASES=kunit sh tests/hil/test_tsalign.sh
+	O=$(O) CASES=kunit sh tests/hil/test_tsalign.sh
