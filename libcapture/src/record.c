@@ -109,6 +109,12 @@ int capture_record_check(const uint8_t *bytes, size_t len,
 
 /* --- a stream of them --------------------------------------------------- */
 
+static uint64_t credit_max(const struct record_parser *parser)
+{
+	return RECORD_CHECKS_SAVED *
+	       (CAPTURE_RECORD_HEADER_BYTES_MAX + (uint64_t)parser->payload_max);
+}
+
 void record_parser_init(struct record_parser *parser, uint8_t *buffer,
 			size_t payload_max)
 {
@@ -116,6 +122,7 @@ void record_parser_init(struct record_parser *parser, uint8_t *buffer,
 	parser->buffer = buffer;
 	parser->payload_max = payload_max;
 	parser->size = RECORD_PARSER_BYTES(payload_max);
+	parser->credit = credit_max(parser);
 }
 
 uint8_t *record_parser_room(struct record_parser *parser, size_t *ret_bytes)
@@ -138,8 +145,17 @@ void record_parser_filled(struct record_parser *parser, size_t bytes)
 void record_parser_reset(struct record_parser *parser)
 {
 	parser->bytes_skipped += parser->end - parser->start;
+	parser->credit = credit_max(parser);
 	parser->start = 0;
 	parser->end = 0;
+}
+
+/* The next @bytes are done with. */
+static void pass(struct record_parser *parser, size_t bytes)
+{
+	parser->start += bytes;
+	parser->credit = MIN(parser->credit + RECORD_CHECKS_PER_BYTE * bytes,
+			     credit_max(parser));
 }
 
 /* Goes to the next byte that may begin a magic. */
@@ -153,7 +169,7 @@ static void skip(struct record_parser *parser)
 			: NULL;
 	left = next ? (size_t)(next - at) : left;
 	parser->bytes_skipped += left;
-	parser->start += left;
+	pass(parser, left);
 }
 
 /*
@@ -170,7 +186,9 @@ static int look(struct record_parser *parser, struct record_view *ret_view)
 	r = capture_record_header_read(at, left, record);
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
-	if (record->payload_bytes > parser->payload_max) {
+	/* Now, and not when all of it is here: it need not be waited for. */
+	if (record->payload_bytes > parser->payload_max ||
+	    record->payload_bytes > parser->credit) {
 		parser->records_bad++;
 		return -EBADMSG;
 	}
@@ -178,6 +196,8 @@ static int look(struct record_parser *parser, struct record_view *ret_view)
 	ret_view->len = (size_t)record->header_bytes + record->payload_bytes;
 	if (left < ret_view->len)
 		return 0;
+	parser->credit -= record->payload_bytes;
+	parser->bytes_checked += record->payload_bytes;
 	if (capture_record_check(at, ret_view->len, record) < 0) {
 		parser->records_bad++;
 		return -EBADMSG;
@@ -193,7 +213,7 @@ int record_parser_next(struct record_parser *parser,
 	while (parser->start < parser->end) {
 		r = look(parser, ret_view);
 		if (r == 1)
-			parser->start += ret_view->len;
+			pass(parser, ret_view->len);
 		if (r >= 0)
 			return r;
 		skip(parser);

@@ -2,6 +2,12 @@
 /*
  * Records out of a stream of bytes that may begin in the middle, lose parts
  * and carry garbage. Pure: no system calls, no memory of its own.
+ *
+ * A header that is right may stand before a payload that is not, and a stream
+ * may be made of such headers, each within the payload of the one before. So
+ * the work is bounded: every byte passed earns the CRC of
+ * RECORD_CHECKS_PER_BYTE others, and RECORD_CHECKS_SAVED records may be saved
+ * up. A header whose payload costs more than that is passed over as bad.
  */
 #ifndef CAPTURE_SRC_RECORD_H
 #define CAPTURE_SRC_RECORD_H
@@ -21,8 +27,14 @@ struct record_parser {
 	size_t start; /* first byte that was not yet used */
 	size_t end;
 	uint64_t bytes_skipped;
-	uint64_t records_bad; /* too long, or the payload's CRC was wrong */
+	/* Too long, not earned, or the payload's CRC was wrong. */
+	uint64_t records_bad;
+	uint64_t credit; /* bytes whose CRC may be made */
+	uint64_t bytes_checked; /* whose CRC was made */
 };
+
+#define RECORD_CHECKS_PER_BYTE 4u
+#define RECORD_CHECKS_SAVED 8u
 
 /* Buffer of a parser: a whole record, and the rest of the last read. */
 #define RECORD_PARSER_BYTES(payload_max)                           \

@@ -279,6 +279,73 @@ static void parser_loses_only_the_record_that_is_damaged(void **state)
 	free(rig);
 }
 
+/* Headers that are right, each within the payload that the last one claims. */
+static size_t make_nested(size_t count, uint32_t claimed, uint8_t *to)
+{
+	uint8_t payload[1000] = {0};
+	struct capture_record record = {.payload_bytes = claimed};
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		record.sequence = (uint32_t)i + 1000;
+		assert_int_equal(capture_record_header_write(
+					 &record, payload,
+					 to + i * CAPTURE_RECORD_HEADER_BYTES),
+				 0);
+	}
+	return count * CAPTURE_RECORD_HEADER_BYTES;
+}
+
+static void parser_work_is_bounded_by_the_bytes(void **state)
+{
+	uint8_t bytes[50 * CAPTURE_RECORD_HEADER_BYTES];
+	struct rig *rig = rig_new();
+	uint64_t fed = 0;
+	uint64_t found = 0;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 100; i++) {
+		size_t len = make_nested(50, 1000, bytes);
+
+		feed(rig, bytes, len);
+		fed += len;
+		while (record_parser_next(&rig->parser, &rig->view))
+			found++;
+	}
+	assert_int_equal(found, 0);
+	/* Without a bound: 1000 for every 44. */
+	assert_in_range(rig->parser.bytes_checked, fed, 4 * fed + 8 * 1255);
+	/* It goes on: garbage earns what was spent. */
+	memset(bytes, 0, sizeof(bytes));
+	for (i = 0; i < 6; i++) {
+		feed(rig, bytes, 500);
+		assert_true(gives_none(rig));
+	}
+	feed(rig, bytes, make(7, 1000, bytes));
+	assert_true(gives(rig, 7));
+	free(rig);
+}
+
+static void parser_finds_a_record_after_false_headers_in_it(void **state)
+{
+	uint8_t bytes[7 * CAPTURE_RECORD_HEADER_BYTES + 2 * RECORD_BYTES];
+	struct rig *rig = rig_new();
+	size_t len = make_nested(7, 500, bytes);
+
+	(void)state;
+	len += make(1, PAYLOAD, bytes + len);
+	len += make(2, PAYLOAD, bytes + len);
+	feed(rig, bytes, len);
+	assert_true(gives_none(rig)); /* the first claims more than is here */
+	memset(bytes, 0, sizeof(bytes));
+	feed(rig, bytes, 500);
+	assert_true(gives(rig, 1));
+	assert_true(gives(rig, 2));
+	assert_int_equal(rig->parser.records_bad, 7);
+	free(rig);
+}
+
 static void parser_refuses_what_is_too_long(void **state)
 {
 	uint8_t bytes[2000];
@@ -700,6 +767,8 @@ int main(void)
 		TEST(parser_takes_byte_by_byte),
 		TEST(parser_finds_its_place_after_garbage),
 		TEST(parser_loses_only_the_record_that_is_damaged),
+		TEST(parser_work_is_bounded_by_the_bytes),
+		TEST(parser_finds_a_record_after_false_headers_in_it),
 		TEST(parser_refuses_what_is_too_long),
 		TEST(gaps_are_counted),
 		TEST(pipe_gives_records_and_outlives_its_writers),
