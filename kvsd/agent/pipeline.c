@@ -33,7 +33,7 @@ struct pipeline {
 	struct capture_control_setting controls[AGENT_CONTROLS_MAX];
 	struct capture_settings_error settings_error;
 	struct capture_media_setup *media; /* NULL: nothing was set */
-	bool media_lost;		/* unplugged: to be set again */
+	bool media_lost;		/* maybe: to be set again */
 	char label[AGENT_LABEL_CHARS + 1]; /* of blank pictures */
 	struct output *outputs[PIPELINE_OUTPUTS_MAX];
 	struct tapped tapped[PIPELINE_OUTPUTS_MAX];
@@ -98,7 +98,9 @@ static void on_event(void *ctx, const struct capture_supervisor_event *e)
 {
 	struct pipeline *p = ctx;
 
-	if (e->kind == CAPTURE_EVENT_UNPLUGGED)
+	/* An attempt that failed may have met a device that forgot them. */
+	if (e->kind == CAPTURE_EVENT_UNPLUGGED ||
+	    e->kind == CAPTURE_EVENT_GAVE_UP_ATTEMPT)
 		p->media_lost = has_media(p->config);
 	switch (e->kind) {
 	case CAPTURE_EVENT_STALLED:

@@ -570,6 +570,40 @@ static void resolver_finds_the_new_path(void **state)
 	assert_string_equal(device->path, "/dev/video5");
 }
 
+/* So that a resolver which prepares the device knows when to do it again. */
+static int resolve_after_telling(void *ctx,
+				 char path[CAPTURE_SUPERVISOR_PATH_BYTES])
+{
+	unsigned int *asked = ctx;
+
+	assert_int_equal(told(CAPTURE_EVENT_UNPLUGGED) +
+				 told(CAPTURE_EVENT_GAVE_UP_ATTEMPT),
+			 *asked);
+	(*asked)++;
+	(void)snprintf(path, CAPTURE_SUPERVISOR_PATH_BYTES, "/dev/video0");
+	return 0;
+}
+
+static void failed_open_is_told_before_the_next(void **state)
+{
+	struct capture_supervisor_config config = config_of();
+	unsigned int asked = 0;
+
+	(void)state;
+	config.resolve = resolve_after_telling;
+	config.ctx = &asked;
+	open_with(&config);
+	device->unplugged = true;
+	assert_int_equal(run(3 * S), 0);
+	device->unplugged = false;
+	device->start_error = -EPIPE; /* links that lead nowhere */
+	assert_int_equal(run(5 * S), 0);
+	device->start_error = 0;
+	(void)capture_frame_unref(next(9 * S));
+	assert_true(asked > 4);
+	assert_int_equal(told(CAPTURE_EVENT_REPLUGGED), 1);
+}
+
 /* Of the library's own sources, by card or bus. */
 static void match_must_match(void **state)
 {
@@ -930,6 +964,7 @@ int main(void)
 		TEST(start_that_fails_is_tried_again),
 		TEST(unplugged_device_is_found_again),
 		TEST(resolver_finds_the_new_path),
+		TEST(failed_open_is_told_before_the_next),
 		TEST(match_must_match),
 		TEST(format_change_is_taken_and_told),
 		TEST(format_change_is_refused_until_it_is_back),

@@ -117,7 +117,10 @@ struct capture_supervisor_config {
 	 * /dev/v4l/by-id or by-path follows its device by itself).
 	 *
 	 * @resolve fills in a NUL-terminated path, or returns a negative
-	 * errno (-ENODEV: not there). Called on the source's thread.
+	 * errno (-ENODEV: not there). Called on the source's thread, before
+	 * each open. An open that failed, or whose start did, was told before
+	 * (UNPLUGGED or GAVE_UP_ATTEMPT): whoever sets links and pads here
+	 * knows by that to do it again.
 	 * @match is text within the card or the bus of a camera (copied).
 	 * If several have it, the one at source.path comes first.
 	 */
