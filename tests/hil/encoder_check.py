@@ -307,7 +307,7 @@ def hangs():
 
 
 def spoiled():
-    for fault in ("error", "empty", "stub"):
+    for fault in ("error", "empty", "runt"):
         with Faults(**{f"fault_{fault}": 4}):
             # In lockstep the loss is known before the next frame goes in.
             packets, t = probe("--lockstep", "gop_frames=100", files=True)

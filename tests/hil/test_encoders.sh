@@ -53,7 +53,7 @@ for case in ${CASES:-encoder agent}; do
 	agent) set -- sh tests/hil/test_encoders.sh inside ;;
 	esac
 	# DEBUG=1: the kernel that finds a lock taken wrongly, and memory used after it was freed.
-	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 1G --timeout 220 \
+	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 1G --timeout 900 \
 		--modules "vivid n_devs=1 node_types=0x1,$module" \
 		--env "PATH=$O/tests:$O:$PATH" -- "$@" || failed=1
 done

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vh264enc.h"
+
+#include <linux/module.h>
+
+struct enc_traits enc_traits = {
+	.memory = "vmalloc",
+	.encoder_cmd = true,
+	.size_align = 2,
+	.stride_align = 1,
+	.repeat_controls = true,
+};
+
+struct enc_fault enc_fault;
+
+#define TRAIT(name, type, mode, text)                          \
+	module_param_named(name, enc_traits.name, type, mode); \
+	MODULE_PARM_DESC(name, text)
+
+#define FAULT(name, type, text)                                       \
+	module_param_named(fault_##name, enc_fault.name, type, 0644); \
+	MODULE_PARM_DESC(fault_##name, text)
+
+/* What the device is; read when a node is made or opened. */
+TRAIT(multiplanar, bool, 0444, "the multi-planar API, and NM12 and YM12 too");
+TRAIT(own_planes, bool, 0444, "... and no other; with multiplanar");
+TRAIT(memory, charp, 0444, "vmalloc or dma-contig");
+TRAIT(encoder_cmd, bool, 0444, "has ENCODER_CMD");
+TRAIT(size_align, uint, 0644, "raw sizes are rounded up to this; see crop");
+TRAIT(stride_align, uint, 0644, "lines begin at a multiple of this");
+TRAIT(separate_only, bool, 0644, "headers come as a first buffer, never else");
+TRAIT(repeat_controls, bool, 0644, "has the controls that repeat headers");
+TRAIT(coded_bytes, uint, 0644, "sizeimage of the coded side, if not 0");
+TRAIT(delay_ms, uint, 0644, "how long a frame takes");
+
+/*
+ * What goes wrong. Counts are of frames since STREAMON, 1 is the first;
+ * "every": each frame whose number it divides.
+ */
+FAULT(hang, uint, "from this frame on nothing is ever done");
+FAULT(error, uint, "every n-th packet has the error flag");
+FAULT(empty, uint, "every n-th packet has no bytes");
+FAULT(runt, uint, "every n-th packet is less than a start code");
+FAULT(drop, uint, "every n-th frame makes no packet");
+FAULT(key_flag, uint, "1: the key frame flag is never set, 2: always");
+FAULT(reorder, uint, "1: buffers are filled last in, first out; 2: pairs swap");
+FAULT(source_change, uint, "a source change event at this frame");
+FAULT(no_last, bool, "a drain never ends");
