@@ -462,7 +462,6 @@ static void hand_over(struct output *o, const struct capture_packet *packet)
 	};
 
 	o->calls->frame(o->ctx, &f);
-	capture_frame_end_read(NULL, frame);
 }
 
 /* Return: -EAGAIN nothing more yet, -EPIPE drained, or what went wrong. */
@@ -547,6 +546,7 @@ static void pass_on(struct output *o, const struct capture_frame *frame)
 	if (o->calls->raw)
 		o->calls->raw(o->ctx, frame);
 	o->calls->frame(o->ctx, &f);
+	capture_frame_end_read(NULL, frame);
 }
 
 static void queue(struct output *o, struct capture_frame *frame)
