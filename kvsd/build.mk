@@ -38,7 +38,8 @@ store_src := $(addprefix kvsd/io/, \
 	index_sqlite.c key_cache.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
 	store_local.c store_local_index.c store_local_read.c \
-	store_local_recover.c store_local_segment.c store_local_write.c \
+	store_local_recover.c store_local_room.c store_local_segment.c \
+	store_local_write.c \
 	worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.

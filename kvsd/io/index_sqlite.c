@@ -616,6 +616,28 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 	return r < 0 ? r : 0;
 }
 
+int index_oldest(struct index_db *ix, uint64_t *ret_server_ms)
+{
+	struct db_stmt *s;
+	int r;
+
+	/* One look-up per stream and level, as above. */
+	r = db_prepare(ix->db,
+		       "SELECT min(ms) FROM"
+		       " (SELECT (SELECT min(server_ms) FROM fragments"
+		       " WHERE fragments.sid=streams.sid) AS ms FROM streams"
+		       " UNION ALL SELECT (SELECT min(server_min) FROM blocks"
+		       " WHERE blocks.sid=streams.sid) FROM streams)"
+		       " HAVING min(ms) IS NOT NULL", &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r == 1)
+		*ret_server_ms = (uint64_t)db_int(s, 0);
+	(void)db_stmt_free(s);
+	return r;
+}
+
 int index_measure(struct index_db *ix, struct index_size *ret_size)
 {
 	struct index_size size;

@@ -96,6 +96,9 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 int index_streams(struct index_db *ix,
 		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),
 		  void *ctx) MUST_CHECK;
+/* Earliest server_ms of all rows. Return: 1, or 0 without rows. */
+int index_oldest(struct index_db *ix, uint64_t *ret_server_ms) MUST_CHECK;
+
 /* What is in the index, counted: takes as long as it is large. */
 struct index_size {
 	uint64_t tail_rows; /* a row per fragment */

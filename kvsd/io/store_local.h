@@ -33,6 +33,12 @@ struct store_local_config {
 	const struct sys_ops *sys;
 	const struct data_dir *dir;
 	uint64_t segment_bytes;	/* 0: SEGMENT_BYTES_DEFAULT */
+	/*
+	 * What all segments together may take, 0: no bound. Before one is
+	 * made over it, the oldest minutes of all streams are dropped. At
+	 * least four segments per store attached, or the bound is not kept.
+	 */
+	uint64_t bytes_max;
 	bool buffered;	/* through the page cache even where O_DIRECT works */
 	bool no_thread;	/* the worker's jobs run inside the calls that
 			 * cause them: for simulations */
@@ -107,6 +113,7 @@ struct store_local_stats {
 	uint64_t reads_bad;	/* tag or CRC did not verify */
 	uint64_t rows_pending;	/* committed, not in the index yet */
 	uint64_t recovered;	/* fragments found by replay when opened */
+	uint64_t dropped;	/* fragments, for bytes_max */
 	uint64_t segments;	/* files */
 	uint64_t segment_bytes;	/* reserved for each */
 };

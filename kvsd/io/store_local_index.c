@@ -50,7 +50,7 @@ static void undo_changes(struct store_local *sl, int err)
 	set_broken(sl, err);
 }
 
-static int commit_changes(struct store_local *sl)
+int changes_commit(struct store_local *sl)
 {
 	struct list_node *n;
 	int err;
@@ -81,7 +81,7 @@ static int apply(struct store_local *sl, struct index_change *c)
 	}
 	if (++sl->change_count < INDEX_ROWS_PER_COMMIT_MAX)
 		return 0;
-	return commit_changes(sl);
+	return changes_commit(sl);
 }
 
 void change_submit(struct store_local *sl, struct index_change *c)
@@ -103,7 +103,7 @@ static void retry_backlog(struct store_local *sl)
 	while (!sl->broken && (n = list_pop(&list)))
 		(void)apply(sl, list_entry(n, struct index_change, link));
 	if (!sl->broken)
-		(void)commit_changes(sl); /* sets broken */
+		(void)changes_commit(sl); /* sets broken */
 	list_splice_tail(&sl->backlog, &list);
 	if (!sl->broken)
 		log_info("index", "can be written again");
@@ -115,7 +115,7 @@ uint64_t changes_end_batch(void *ctx)
 	uint64_t now_ns;
 
 	if (!sl->broken) {
-		(void)commit_changes(sl); /* sets broken */
+		(void)changes_commit(sl); /* sets broken */
 	} else {
 		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
 		if (now_ns < sl->retry_ns)
@@ -266,7 +266,7 @@ static int delete_slice(struct delete_job *j)
 
 	/* What waits may need the room that the deletion makes. */
 	if (!sl->broken)
-		(void)commit_changes(sl);
+		(void)changes_commit(sl);
 	err = delete_and_commit(j);
 	if (err == -ENOSPC && disk_reserve_release(&sl->reserve))
 		err = delete_and_commit(j);

@@ -5,6 +5,7 @@
  *	store_local.c		opening, closing, attaching, the ops table
  *	store_local_recover.c	start-up: index against segments
  *	store_local_index.c	worker: changes to the index, queries, deletion
+ *	store_local_room.c	worker: the oldest goes when the disk is used up
  *	store_local_segment.c	worker: making and closing segment files
  *	store_local_write.c	loop: writers, sealing, group commit
  *	store_local_read.c	loop: verified reads
@@ -39,6 +40,7 @@ struct counters {
 	_Atomic uint64_t bytes_read;
 	_Atomic uint64_t reads_bad;
 	_Atomic uint64_t rows_pending;
+	_Atomic uint64_t dropped;
 };
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
@@ -217,6 +219,8 @@ void change_submit(struct store_local *sl, struct index_change *c);
 uint64_t changes_end_batch(void *ctx);
 /* At the end: what is still in the backlog is left to the next replay. */
 void changes_drop(struct store_local *sl);
+/* Commits what was applied. Return: 0, or why not: it is backlog now. */
+int changes_commit(struct store_local *sl);
 /* Removes segments that nothing needs. */
 void sweep_segments(struct store_local *sl);
 /* Loop thread: a committed fragment becomes a row. Takes @w. */
@@ -226,6 +230,11 @@ void local_list(struct store *s, const struct store_query *q,
 		struct store_fragment *ret_rows, struct store_op *op);
 void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 			 struct store_op *op);
+
+/* --- store_local_room.c --- */
+
+/* Worker, before a segment is made: keeps config.bytes_max. */
+void room_make(struct store_local *sl);
 
 /* --- store_local_segment.c --- */
 

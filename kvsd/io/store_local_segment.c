@@ -75,6 +75,7 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 
 	if (!seg)
 		return -ENOMEM;
+	room_make(sl);
 	seg->sl = sl;
 	seg->fd = -EBADF;
 	seg->number = sl->next_number;

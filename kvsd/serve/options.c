@@ -24,6 +24,9 @@ const char serve_usage[] =
 	"  --account DIGITS    default 000000000000\n"
 	"  --threads N         default: one per processor\n"
 	"  --data-dir DIR      catalog, index and segments\n"
+	"  --storage-max SIZE  of all media; before more is taken, the oldest\n"
+	"                      minutes of all streams go. Default: no bound, and\n"
+	"                      uploads are refused while the disk is full\n"
 	"  --cert FILE         certificate chain, PEM\n"
 	"  --key FILE          its key, PEM\n"
 	"  --master-key FILE   default: DATA_DIR/master.key\n"
@@ -93,6 +96,11 @@ static int set_threads(struct serve_options *o, const char *value)
 	return 0;
 }
 
+static int set_storage_max(struct serve_options *o, const char *value)
+{
+	return parse_bytes(value, &o->storage_max);
+}
+
 static int set_region(struct serve_options *o, const char *value)
 {
 	return name_region_valid(slice_of(value))
@@ -125,7 +133,7 @@ static const struct {
 } settings[] = {
 	{"listen", set_listen},	  {"public_url", set_public_url},
 	{"region", set_region},	  {"account", set_account},
-	{"threads", set_threads},
+	{"threads", set_threads}, {"storage_max", set_storage_max},
 };
 
 int serve_options_set(struct serve_options *o, const char *key,

@@ -29,6 +29,7 @@ struct serve_options {
 	char public_url[SERVE_TEXT_BYTES];  /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
+	uint64_t storage_max; /* bytes of media kept; 0 = what the disk has */
 	unsigned int threads; /* 0 = one per processor */
 };
 

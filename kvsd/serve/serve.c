@@ -2,6 +2,7 @@
 #include "serve/serve.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,25 @@ static int load_credentials(struct service *s)
 	return r;
 }
 
+static unsigned int thread_count(const struct serve_options *o)
+{
+	long n = o->threads ? (long)o->threads : sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : (unsigned int)MIN(n, (long)SERVE_THREADS_MAX);
+}
+
+/* A thread writes to one segment, has the next ready, and fills them again. */
+static int check_storage(const struct serve_options *o)
+{
+	uint64_t least = 4 * thread_count(o) * SEGMENT_BYTES_DEFAULT;
+
+	if (!o->storage_max || o->storage_max >= least)
+		return 0;
+	log_error("serve", "storage_max: at least %" PRIu64 " MiB with %u "
+			   "threads", least >> 20, thread_count(o));
+	return -EINVAL;
+}
+
 static int open_store(struct service *s)
 {
 	struct store_local_config config = {
@@ -79,9 +99,13 @@ static int open_store(struct service *s)
 		.dir = &s->dir,
 		.find_key = catalog_sqlite_find_key,
 		.find_key_ctx = s->catalog,
+		.bytes_max = s->options.storage_max,
 	};
-	int r = store_local_open(&config, &s->store);
+	int r = check_storage(&s->options);
 
+	if (r < 0)
+		return r;
+	r = store_local_open(&config, &s->store);
 	if (r < 0)
 		log_error("serve", "store in %s: %s", s->dir.path,
 			  strerror(-r));
@@ -142,13 +166,6 @@ static void raise_limits(void)
 		lim.rlim_cur = lim.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &lim);
 	}
-}
-
-static unsigned int thread_count(const struct serve_options *o)
-{
-	long n = o->threads ? (long)o->threads : sysconf(_SC_NPROCESSORS_ONLN);
-
-	return n < 1 ? 1 : (unsigned int)MIN(n, (long)SERVE_THREADS_MAX);
 }
 
 /* The one line on stdout. Return: 0, -EIO. */

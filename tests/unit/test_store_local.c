@@ -594,6 +594,44 @@ static void store_expires_fragments_and_then_segments(void **state)
 	assert_int_equal(rig_check_all(rig, 0, &rows[0]), 0);
 }
 
+static void store_drops_the_oldest_for_its_bound(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[200];
+	struct store_local_stats stats;
+	int count[2];
+	int i;
+
+	rig_close(rig);
+	rig->config.bytes_max = 12ull << 20;
+	assert_int_equal(rig_open(rig), 0);
+	/* 30 MiB and more, stream 1 from the middle on. */
+	for (i = 0; i < 200; i++)
+		assert_int_equal(rig_put(rig, i > 100 && i % 2, (uint64_t)i + 1,
+					 160000, 50000, (uint64_t)i * 20000),
+				 0);
+	assert_in_range(rig_segments(rig), 8, 12);
+	store_local_stats(rig->local, &stats);
+	for (i = 0; i < 2; i++) {
+		count[i] = rig_list_all(rig, (unsigned int)i, rows, 200);
+		/* Both have what is newest, and nothing before it. */
+		assert_in_range(count[i], 15, 40);
+		assert_in_range(rows[0].number.seq, 120, 170);
+		assert_int_equal(rows[count[i] - 1].number.seq,
+				 i ? 200 : 199);
+		assert_int_equal(rig_check_all(rig, (unsigned int)i, rows), 0);
+	}
+	assert_int_equal(stats.dropped, 200 - count[0] - count[1]);
+	/* Without a bound again nothing goes. */
+	rig_close(rig);
+	rig->config.bytes_max = 0;
+	assert_int_equal(rig_open(rig), 0);
+	for (i = 0; i < 30; i++)
+		assert_int_equal(rig_put(rig, 0, (uint64_t)i + 201, 160000,
+					 50000, (uint64_t)i * 20000), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 200), count[0] + 30);
+}
+
 static void store_removes_a_stream_and_no_other(void **state)
 {
 	static struct store_fragment rows[1200];
@@ -673,6 +711,7 @@ int main(void)
 		CASE(store_refuses_segments_of_another_directory),
 		CASE(store_never_gives_a_number_twice),
 		CASE(store_expires_fragments_and_then_segments),
+		CASE(store_drops_the_oldest_for_its_bound),
 		CASE(store_removes_a_stream_and_no_other),
 		CASE(store_keeps_a_segment_that_a_writer_needs),
 		CASE(store_leaves_no_segment_when_nothing_was_stored),
