@@ -27,6 +27,12 @@ capture_src += $(addprefix libcapture/src/, \
 	device_match.c media.c media_bus.c media_setup.c media_text.c)
 capture_src += $(addprefix libcapture/src/, \
 	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
+# One timeline; the estimator is the kernel module's own.
+capture_src += $(addprefix libcapture/src/, \
+	align.c align_clock.c align_page.c align_timeline.c)
+capture_src += $(addprefix kmod/, tsalign_core.c tsalign_fit.c tsalign_line.c)
+$(O)/obj/libcapture/src/align.o $(O)/obj/libcapture/src/align_%.o $(O)/obj/kmod/%.o: \
+	ours_cpp += -Ikmod -Ikmod/include/uapi
 # Loaded when it is asked for, so that nobody else loads libcamera.
 capture_src += libcapture/src/source_module.c
 module_libcamera_src := $(addprefix libcapture/src/, drm_format.c source_libcamera.cpp)

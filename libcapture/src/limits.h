@@ -78,6 +78,16 @@
 /* Counts kept raw: what one PutMedia connection takes, less a fifth. */
 #define CAPTURE_THERMAL_RAW_BYTES_PER_S 10000000ull
 
+/*
+ * A stamp farther from now, or an aligned time farther from its stamp, is not
+ * that frame's. A stamp may lie ahead by a frame (see capture_frame.stamp_ns).
+ */
+#define CAPTURE_ALIGN_AHEAD_NS 2000000000ull
+#define CAPTURE_ALIGN_OLD_NS 60000000000ull
+#define CAPTURE_ALIGN_NEAR_NS 1000000000ull
+/* Between two looks for a stream that the module does not have (yet). */
+#define CAPTURE_ALIGN_LOOK_FRAMES_MAX 1024u
+
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u
 /* Samples of one frame. */

@@ -2,6 +2,8 @@
 #include "src/source_backend.h"
 
 #include <errno.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/sys.h"
 #include "src/limits.h"
@@ -34,11 +36,27 @@ static int check_config(const struct capture_source_config *config)
 	return config->buffer_count > CAPTURE_BUFFERS_MAX ? -EINVAL : 0;
 }
 
+#define V4L2_MAJOR 81
+
+/* The minor of the device that is open, by which tsalign.ko knows it; or -1. */
+static int32_t v4l2_minor(const struct sys_ops *sys,
+			  const struct capture_source *source)
+{
+	struct stat st;
+
+	if (sys->fstat(source->ops->fd(source), &st) < 0 ||
+	    !S_ISCHR(st.st_mode) || major(st.st_rdev) != V4L2_MAJOR)
+		return -1;
+	return (int32_t)minor(st.st_rdev);
+}
+
 int capture_source_open(const struct sys_ops *sys,
 			const struct capture_source_config *config,
 			struct capture_source **ret_source)
 {
 	size_t kind = (size_t)config->kind;
+	struct capture_source *source;
+	int32_t minor = -1;
 	int r;
 
 	r = check_config(config);
@@ -48,13 +66,27 @@ int capture_source_open(const struct sys_ops *sys,
 		return -EINVAL;
 	if (kind >= ARRAY_SIZE(openers) || !openers[kind])
 		return -EOPNOTSUPP;
-	return openers[kind](sys ? sys : sys_posix(), config, ret_source);
+	sys = sys ? sys : sys_posix();
+	r = openers[kind](sys, config, &source);
+	if (r < 0)
+		return r;
+	if (config->kind == CAPTURE_SOURCE_V4L2)
+		minor = v4l2_minor(sys, source);
+	r = capture_align_new(sys, minor, &source->align);
+	if (r < 0) {
+		source->ops->close(source);
+		return r;
+	}
+	*ret_source = source;
+	return 0;
 }
 
 struct capture_source *capture_source_close(struct capture_source *source)
 {
-	if (source)
-		source->ops->close(source);
+	if (!source)
+		return NULL;
+	source->align = capture_align_free(source->align);
+	source->ops->close(source);
 	return NULL;
 }
 
@@ -76,7 +108,11 @@ int capture_source_fd(const struct capture_source *source)
 
 int capture_source_start(struct capture_source *source)
 {
-	return source->ops->start(source);
+	int r = source->ops->start(source);
+
+	if (r == 0 && source->align)
+		capture_align_started(source->align);
+	return r;
 }
 
 int capture_source_stop(struct capture_source *source)
@@ -84,10 +120,40 @@ int capture_source_stop(struct capture_source *source)
 	return source->ops->stop(source);
 }
 
+/* Frames of sources that were opened one after another: one row of epochs. */
+static void number_epoch(struct capture_source *s, struct capture_frame *f)
+{
+	if (f->aligned.by == CAPTURE_ALIGNED_NOT)
+		return;
+	if (!s->aligned_epoch || s->frame_epoch != f->epoch ||
+	    s->inner_epoch != f->aligned.epoch)
+		s->aligned_epoch++;
+	s->frame_epoch = f->epoch;
+	s->inner_epoch = f->aligned.epoch;
+	f->aligned.epoch = s->aligned_epoch;
+}
+
 int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 			   struct capture_frame **ret_frame)
 {
-	return source->ops->dequeue(source, deadline_ns, ret_frame);
+	int r = source->ops->dequeue(source, deadline_ns, ret_frame);
+
+	if (r < 0)
+		return r;
+	if (source->align)
+		capture_align_frame(source->align, *ret_frame);
+	else
+		number_epoch(source, *ret_frame);
+	return r;
+}
+
+int capture_source_alignment(const struct capture_source *source,
+			     struct capture_alignment *ret_alignment)
+{
+	if (source->ops->alignment)
+		return source->ops->alignment(source, ret_alignment);
+	return source->align ? capture_align_state(source->align, ret_alignment)
+			     : -EAGAIN;
 }
 
 int source_wait_frame(struct capture_source *source,

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include <capture/align.h>
 #include <capture/settings.h>
 #include <capture/source.h>
 
@@ -38,12 +39,21 @@ struct source_ops {
 			   int64_t *ret_value);
 	/* NULL: a stop is enough. */
 	int (*restore)(struct capture_source *source);
+	/* NULL: by the base's own aligner. */
+	int (*alignment)(const struct capture_source *source,
+			 struct capture_alignment *ret_alignment);
 };
 
 struct capture_source {
 	const struct source_ops *ops;
 	const struct sys_ops *sys;
 	struct capture_format format;
+	/* What follows is source.c's. NULL: frames come with their times. */
+	struct capture_align *align;
+	/* The newest frame's, to number the epochs of whoever opens many. */
+	uint32_t frame_epoch;
+	uint32_t inner_epoch;
+	uint32_t aligned_epoch;
 };
 
 /*

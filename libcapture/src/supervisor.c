@@ -738,6 +738,15 @@ static void sup_stats(const struct capture_source *source,
 	supervisor_add_stats(ret_stats, &s->closed);
 }
 
+static int sup_alignment(const struct capture_source *source,
+			 struct capture_alignment *ret_alignment)
+{
+	const struct supervisor *s = self_const(source);
+
+	return s->inner ? capture_source_alignment(s->inner, ret_alignment)
+			: -EAGAIN;
+}
+
 static const struct source_ops supervisor_ops = {
 	.close = sup_close,
 	.start = sup_start,
@@ -749,6 +758,7 @@ static const struct source_ops supervisor_ops = {
 	.set_control = sup_set_control,
 	.get_control = sup_get_control,
 	.restore = sup_restore,
+	.alignment = sup_alignment,
 };
 
 int capture_supervisor_stats(const struct capture_source *source,

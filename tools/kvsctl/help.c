@@ -27,6 +27,7 @@ static const char general[] =
 "This machine:\n"
 "  devices                    list cameras and encoders\n"
 "  doctor [DEVICE]            try them; say what is missing and how to get it\n"
+"  sync [DEVICE]...           how well each sensor's clock is known\n"
 "  help [COMMAND|TOPIC]       explain; topics: credentials, times, exit-codes\n"
 "\n"
 "Options, before or after the command:\n"
@@ -238,6 +239,34 @@ static const char doctor[] =
 "Exit code 8: no camera streams, no encoder takes its frames, or the kernel lacks\n"
 "what kvsd agent needs.\n";
 
+static const char sync_page[] =
+"usage: kvsctl sync [DEVICE]... [--seconds N] [--plot FILE.svg] [--json]\n"
+"\n"
+"Shows how each sensor's clock lies on the timeline of all of them. Without a\n"
+"DEVICE: every stream that the kernel module tsalign knows, whoever captures.\n"
+"With some: frames are captured from them, and aligned by the module if it knows\n"
+"the device, else by the same estimator in user space, whose sigma is larger.\n"
+"\n"
+"  DEVICE                    a V4L2 node, hw:CARD,DEVICE or alsa:NAME, iio:NAME,\n"
+"                            tty:, spi:, udp:, pipe: (records), libcamera:ID,\n"
+"                            synthetic:bars, thermal, radar or tone\n"
+"      --seconds N           end after N seconds; else 5, on a terminal ^C\n"
+"      --plot FILE.svg       draw offset, jitter and drift over time\n"
+"\n"
+"  BY       kernel, estimate (in user space), stamp (too few frames yet)\n"
+"  STATE    waiting, coarse, locked, holdover (nothing came lately), gone\n"
+"  OFFSET   of the raw stamp to the aligned time: least, mean, greatest\n"
+"  JITTER   mean delay above the earliest arrivals\n"
+"  DRIFT    of the sensor's clock to its nominal rate; fast is positive\n"
+"  SIGMA    99 % of aligned times are nearer than this to the truth, save for a\n"
+"           constant delay of which nobody told\n"
+"  EPOCH    rises with what cannot be a smooth change; the counts begin anew\n"
+"\n"
+"With --json: {\"from\", \"tsalign\": {\"present\", ...}, \"seconds\", \"sensors\":\n"
+"[{\"name\", \"by\", \"state\", \"frames\", \"offset_ns\": {\"min\", \"mean\", \"max\"},\n"
+"\"jitter_ns\", \"drift_ppb\", \"sigma_ns\", \"epoch\", \"lost\", \"outliers\", ...}]}.\n"
+"Exit code 8: no DEVICE was named and the module is not there.\n";
+
 static const char devices[] =
 "usage: kvsctl devices [--json]\n"
 "\n"
@@ -273,6 +302,7 @@ const char *help_page(const char *topic)
 		{ "clip", clip },
 		{ "devices", devices },
 		{ "doctor", doctor },
+		{ "sync", sync_page },
 		{ "help", help },
 	};
 	size_t i;

@@ -13,7 +13,7 @@
 #define CTL_PAGE_FRAGMENTS 1000u
 #define CTL_FRAME_BYTES_MAX (50u << 20)	/* a fragment's limit */
 #define CTL_READ_BYTES (256u << 10)
-#define CTL_TABLE_COLUMNS_MAX 8u
+#define CTL_TABLE_COLUMNS_MAX 12u
 #define CTL_TABLE_ROWS_MAX 1000000u
 
 #define CTL_TIMEOUT_MS 30000u		/* without --timeout */
@@ -30,6 +30,16 @@
 #define CTL_DOCTOR_NODES_MAX 512u
 #define CTL_DOCTOR_FILE_BYTES_MAX (1u << 20)
 #define CTL_DOCTOR_LOG_RECORDS_MAX 100000u
+
+/* kvsctl sync */
+#define CTL_SYNC_SECONDS 5u		/* without --seconds, not on a terminal */
+#define CTL_SYNC_SECONDS_MAX 604800u
+#define CTL_SYNC_SENSORS_MAX 64u
+#define CTL_SYNC_POINTS 1024u		/* of one sensor's line in a plot */
+#define CTL_SYNC_POINT_NS 50000000u
+#define CTL_SYNC_TURN_MS 100u		/* between two looks at the pages */
+#define CTL_SYNC_DRAW_MS 500u
+#define CTL_SYNC_EVENTS_TURN 4096u	/* read in one turn */
 
 /* GetClip's own limits. */
 #define CTL_CLIP_FRAGMENTS_MAX 200u

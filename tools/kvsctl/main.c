@@ -27,6 +27,7 @@ static const struct {
 	{ "clip", clip_command },
 	{ "devices", devices_command },
 	{ "doctor", doctor_command },
+	{ "sync", sync_command },
 };
 
 void ctl_note(const char *fmt, ...)

@@ -35,7 +35,7 @@ enum capture_aligned_by {
  * struct capture_aligned - when a frame was taken, on the timeline of all
  *
  * The line of the sensor's own count through what was measured, so without
- * the jitter of single stamps. @ns rises from frame to
+ * the jitter of single stamps: see capture/align.h. @ns rises from frame to
  * frame within an @epoch; what cannot be a smooth change (the source was
  * started again, a clock stepped, another way of finding it) raises @epoch.
  */
