@@ -21,7 +21,6 @@
 #define TSA_STEP_NS		500000u
 /* A late step is one when it has lasted. */
 #define TSA_STEP_LASTED_NS	3000000000ull
-#define TSA_STEP_SAMPLES	8
 /* Nothing is early by delay: so many of the last so many make a step. */
 #define TSA_EARLY_STEP		4
 #define TSA_EARLY_WITHIN	64
@@ -240,12 +239,10 @@ static void tsa_settle(struct tsa_fit *fit)
 
 /* --- samples ------------------------------------------------------------- */
 
-/* The bound, as of @now_ns. */
-static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
+/* The bound as of @now_ns, were the line what it seems. */
+static u64 tsa_sigma_line(const struct tsa_fit *fit, u64 now_ns)
 {
 	u64 age = now_ns > fit->last_ns ? now_ns - fit->last_ns : 0;
-	u64 surprised = now_ns > fit->surprised_ns ?
-				now_ns - fit->surprised_ns : 0;
 	u64 ms = div64_u64(age, 1000000);
 	u64 sigma = tsa_add(fit->sigma_ns, fit->lag_ns);
 	/* By 2^30 for 10^9, and more than the difference on top. */
@@ -253,8 +250,15 @@ static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
 
 	sigma = tsa_add(sigma, tsa_add(drift, drift / 8));
 	/* 2^20 times 2^44; half of what a bend at both ends could be. */
-	sigma = tsa_add(sigma, tsa_mul_shr(fit->config.wander_ppb * ms, ms, 20));
-	sigma = tsa_add(sigma, fit->doubt_ns);
+	return tsa_add(sigma, tsa_mul_shr(fit->config.wander_ppb * ms, ms, 20));
+}
+
+static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
+{
+	u64 surprised = now_ns > fit->surprised_ns ?
+				now_ns - fit->surprised_ns : 0;
+	u64 sigma = tsa_add(tsa_sigma_line(fit, now_ns), fit->doubt_ns);
+
 	if (surprised < fit->config.window_ns)
 		sigma = tsa_add(sigma, fit->surprise_ns);
 	return sigma;
@@ -262,9 +266,11 @@ static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
 
 static u64 tsa_step_least(const struct tsa_fit *fit, u64 sigma)
 {
-	if (fit->config.step_ns)
-		return tsa_max(fit->config.step_ns, sigma);
-	return tsa_max(TSA_STEP_NS, 6 * tsa_min(sigma, TSA_NS_MAX));
+	u64 least = fit->config.step_ns;
+
+	sigma = tsa_min(sigma, TSA_NS_MAX);
+	least = least ? tsa_max(least, sigma) : tsa_max(TSA_STEP_NS, 6 * sigma);
+	return tsa_min(least, TSA_NS_MAX);
 }
 
 /* A counter at or below the last one; often enough, it began anew. */
@@ -303,8 +309,8 @@ static enum tsa_verdict tsa_early(struct tsa_fit *fit, s64 early, u64 step)
 /* What the line says of a sample. */
 static enum tsa_verdict tsa_judge(struct tsa_fit *fit, s64 late, u64 ns)
 {
-	u64 sigma = tsa_sigma(fit, ns);
-	u64 step = tsa_step_least(fit, sigma);
+	u64 sigma = tsa_sigma_line(fit, ns);
+	u64 step = fit->step_ns = tsa_step_least(fit, sigma);
 	u64 limit = fit->config.outlier_ns;
 
 	if (late < 0 && (u64)-late > step)
@@ -327,24 +333,16 @@ static enum tsa_verdict tsa_judge(struct tsa_fit *fit, s64 late, u64 ns)
 static bool tsa_stepped(struct tsa_fit *fit)
 {
 	const struct tsa_bucket *b;
-	u64 sigma = fit->sigma_ns + fit->lag_ns;
-	u64 least = U64_MAX;
 	u64 count = 0;
 	u32 keep = fit->run;
 	u32 i;
 
 	if (!keep)
 		return false;
-	for (i = fit->used - keep; i < fit->used; i++) {
-		s64 late;
-
-		b = &fit->bucket[i];
-		late = tsa_line_late(&fit->line, b->counter, b->ns);
-		least = tsa_min(least, late > 0 ? (u64)late : 0);
-		count += b->count;
-	}
+	for (i = fit->used - keep; i < fit->used; i++)
+		count += fit->bucket[i].count;
 	b = &fit->bucket[fit->used - keep];
-	if (count < TSA_STEP_SAMPLES || least < tsa_step_least(fit, sigma) ||
+	if (count < TSA_STEP_SAMPLES ||
 	    fit->last_ns < b->start_ns + TSA_STEP_LASTED_NS)
 		return false;
 	tsa_fit_restart(fit, TSALIGN_CAUSE_DEVICE_STEP);

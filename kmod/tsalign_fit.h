@@ -12,6 +12,7 @@
  */
 #define TSA_FIT_BUCKETS		128
 #define TSA_FIT_BUCKETS_MIN	32	/* kept, however old */
+#define TSA_STEP_SAMPLES	20	/* that a late step must have given */
 
 struct tsa_bucket {
 	u64 counter;	/* of its earliest sample against the line */
@@ -42,6 +43,7 @@ struct tsa_fit {
 	u64 lambda_ns;		/* mean lateness near the line */
 	u64 sigma_ns;
 	u64 sigma_ppb;
+	u64 step_ns;		/* least move that may be a step, <= 2^61 */
 	u64 doubt_ns;		/* a step that may have begun */
 	u64 surprise_ns;	/* a sample under the line, */
 	u64 surprised_ns;	/* then */

@@ -19,7 +19,7 @@
 #define TSA_X_BITS	29
 #define TSA_R_MAX	((s64)1 << 30)
 /* A line this far below the likeliest one, in lambda / n, is not believed. */
-#define TSA_BOUND	9
+#define TSA_BOUND	6
 /* Nothing is known better than this: the host's own clock reading. */
 #define TSA_SIGMA_MIN_NS	50
 /* Half windows under 2^31 ns, 2 s, are short. */
@@ -292,9 +292,13 @@ static void tsa_lambda(struct tsa_fit *fit, const struct tsa_solution *s)
 	fit->lambda_ns = tsa_min(fit->lambda_ns, (u64)1 << 40) * 1477 / 1024;
 }
 
-/* Newest buckets none of which came near the line: doubt, or a step. */
+/*
+ * Newest buckets none of which came near the line: doubt, or a step. A step
+ * has one height: a bucket below what enough later samples say is not of it.
+ */
 static void tsa_runs(struct tsa_fit *fit, const struct tsa_solution *s)
 {
+	s64 apart = (s64)(fit->step_ns + 2 * fit->lambda_ns);
 	s64 least = TSA_FAR;
 	u64 count = 0;
 	u32 i;
@@ -305,6 +309,8 @@ static void tsa_runs(struct tsa_fit *fit, const struct tsa_solution *s)
 		s64 late = fit->r[i] - tsa_at(fit, s, i);
 		u64 score;
 
+		if (count >= TSA_STEP_SAMPLES && late < least - apart)
+			break;
 		if (late < least)
 			least = late;
 		if (least <= 0)
@@ -313,7 +319,8 @@ static void tsa_runs(struct tsa_fit *fit, const struct tsa_solution *s)
 		score = tsa_mul_shr((u64)least, count, 0);
 		if (score >= TSA_RUN_DOUBT * fit->lambda_ns)
 			fit->doubt_ns = tsa_max(fit->doubt_ns, (u64)least);
-		if (score >= TSA_RUN_STEP * fit->lambda_ns)
+		if (score >= TSA_RUN_STEP * fit->lambda_ns &&
+		    (u64)least >= fit->step_ns)
 			fit->run = fit->used - i;
 	}
 }
