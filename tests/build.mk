@@ -5,7 +5,7 @@ support_src := \
 
 support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
 	tests/support/fake_settings.c tests/support/source_rig.c
-support_src += tests/support/fake_media.c
+support_src += tests/support/encoder_rig.c tests/support/fake_media.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
 	tests/support/sys_crash.c
@@ -105,6 +105,8 @@ mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
+unit_tests += test_agent_output
+$(O)/tests/test_agent_output: ours_ld += -Wl,--wrap=capture_thermal_codec
 unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
 	test_json_find test_retain_ram test_upload
 fuzz_targets += fuzz_json_find

@@ -1,130 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* M2M encoders by what sets them apart: headers, controls, trouble. */
-#include <capture/encoder.h>
+#include "support/encoder_rig.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include <linux/videodev2.h>
 
-#include <capture/source.h>
-
-#include "base/crc32c.h"
-#include "base/macros.h"
-#include "support/fake_v4l2.h"
-#include "support/sys_fault.h"
-
-#define YU12_BYTES (64 * 48 * 3 / 2)
-#define TIMEOUT_NS UINT64_C(500000000)
-
-static struct fake_v4l2 *camera;
-static struct fake_v4l2 *device;
-static struct capture_source *source;
-static struct capture_encoder *encoder;
-
 static int setup(void **state)
 {
-	uint32_t fourcc = CAPTURE_FORMAT_YU12;
-	struct capture_source_config config = {
-		.path = "/dev/video0",
-		.fourccs = &fourcc,
-		.fourcc_count = 1,
-		.width = 64,
-		.height = 48,
-	};
-
-	(void)state;
-	fake_v4l2_reset();
-	sys_fault_reset();
-	sys_fault_wrap(fake_v4l2_ops());
-	camera = fake_v4l2_add(FAKE_CAMERA);
-	device = fake_v4l2_add(FAKE_ENCODER);
-	device->codec = CAPTURE_FORMAT_H264;
-	encoder = NULL;
-	source = NULL;
-	if (capture_source_open(sys_fault(), &config, &source))
-		return -1;
-	return capture_source_start(source);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	encoder = capture_encoder_close(encoder);
-	source = capture_source_close(source);
-	return sys_fault_open_fds() || sys_fault_open_maps() || camera->opens ||
-	       device->opens;
-}
-
-static uint64_t now(void)
-{
-	return sys_now_ns(sys_fault(), CLOCK_MONOTONIC);
-}
-
-static struct capture_encoder_config config_of(uint32_t codec)
-{
-	struct capture_encoder_config config;
-
-	capture_encoder_config_init(&config);
-	config.backend = CAPTURE_BACKEND_M2M;
-	config.codec = codec;
-	config.source = capture_source_format(source);
-	config.source_dmabuf = true;
-	config.timeout_ns = TIMEOUT_NS;
-	return config;
+	(void)encoder_rig_setup(state);
+	rig.device->codec = CAPTURE_FORMAT_H264;
+	encoder_rig_start(CAPTURE_FORMAT_YU12);
+	return 0;
 }
 
 static void open_codec(uint32_t codec)
 {
-	struct capture_encoder_config config = config_of(codec);
-
-	device->codec = codec;
-	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
-			 0);
+	rig.device->codec = codec;
+	encoder_rig_open(CAPTURE_BACKEND_M2M, codec);
 }
 
+/* Return: the checksum of the frame, which its packet must have. */
 static uint32_t submit_one(void)
 {
-	struct capture_frame *f;
-	uint8_t bytes[YU12_BYTES];
 	uint32_t sequence;
 
-	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
-			 0);
-	sequence = f->sequence;
-	assert_int_equal(capture_encoder_submit(encoder, f), 0);
-	(void)capture_frame_unref(f);
-	memset(bytes, fake_v4l2_pixel(sequence), sizeof(bytes));
-	return crc32c(0, bytes, sizeof(bytes));
-}
-
-static struct capture_packet *receive_one(void)
-{
-	struct capture_packet *p;
-
-	assert_int_equal(
-		capture_encoder_receive(encoder, now() + 100000000, &p), 0);
-	return p;
-}
-
-static int receive_error(void)
-{
-	struct capture_packet *p;
-
-	return capture_encoder_receive(encoder, UINT64_MAX, &p);
-}
-
-static struct capture_encoder_stats stats_of(void)
-{
-	struct capture_encoder_stats stats;
-
-	capture_encoder_stats(encoder, &stats);
-	return stats;
+	(void)encoder_rig_submit(&sequence);
+	return encoder_rig_crc(sequence);
 }
 
 /* The types of the NAL units, in order. */
@@ -166,12 +69,12 @@ static void need_whole_packets(enum fake_headers headers, uint64_t separate,
 {
 	int i;
 
-	device->headers = headers;
-	device->gop = 3;
+	rig.device->headers = headers;
+	rig.device->gop = 3;
 	open_codec(CAPTURE_FORMAT_H264);
 	for (i = 0; i < 6; i++) {
 		uint32_t crc = submit_one();
-		struct capture_packet *p = receive_one();
+		struct capture_packet *p = encoder_rig_receive();
 
 		assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
 		assert_ptr_equal(capture_span_data(&p->span), p->data);
@@ -182,19 +85,19 @@ static void need_whole_packets(enum fake_headers headers, uint64_t separate,
 			NEED_TYPES(p, 7, 8, 5);
 		(void)capture_packet_unref(p);
 	}
-	assert_int_equal(stats_of().headers_separate, separate);
-	assert_int_equal(stats_of().headers_joined, joined);
-	assert_int_equal(stats_of().headers_missing, 0);
-	assert_int_equal(stats_of().packets_error, 0);
-	assert_int_equal(stats_of().packets_unpaired, 0);
-	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+	assert_int_equal(encoder_rig_stats().headers_separate, separate);
+	assert_int_equal(encoder_rig_stats().headers_joined, joined);
+	assert_int_equal(encoder_rig_stats().headers_missing, 0);
+	assert_int_equal(encoder_rig_stats().packets_error, 0);
+	assert_int_equal(encoder_rig_stats().packets_unpaired, 0);
+	assert_int_equal(fake_v4l2_queued(rig.device), CAPTURE_ENCODER_BUFFERS);
 }
 
 static void m2m_leaves_packets_that_are_whole(void **state)
 {
 	(void)state;
 	need_whole_packets(FAKE_HEADERS_EACH_KEY, 0, 0);
-	assert_int_equal(stats_of().bytes_copied_out, 0);
+	assert_int_equal(encoder_rig_stats().bytes_copied_out, 0);
 }
 
 static void m2m_repeats_headers_that_came_with_the_first_frame(void **state)
@@ -202,7 +105,7 @@ static void m2m_repeats_headers_that_came_with_the_first_frame(void **state)
 	(void)state;
 	need_whole_packets(FAKE_HEADERS_FIRST_KEY, 0, 1);
 	/* SPS and PPS, and the frame of a header byte and what follows. */
-	assert_int_equal(stats_of().bytes_copied_out, 12 + 14);
+	assert_int_equal(encoder_rig_stats().bytes_copied_out, 12 + 14);
 }
 
 static void m2m_joins_headers_that_came_alone(void **state)
@@ -223,14 +126,14 @@ static void m2m_joins_headers_in_the_drivers_memory(void **state)
 
 	(void)state;
 	fake_v4l2_udmabuf(false);
-	device->headers = FAKE_HEADERS_ALONE;
+	rig.device->headers = FAKE_HEADERS_ALONE;
 	open_codec(CAPTURE_FORMAT_H264);
 	submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	NEED_TYPES(p, 7, 8, 5);
 	assert_null(p->span.arena);
 	(void)capture_packet_unref(p);
-	assert_int_equal(stats_of().rung, CAPTURE_RUNG_S3);
+	assert_int_equal(encoder_rig_stats().rung, CAPTURE_RUNG_S3);
 }
 
 static void m2m_joins_headers_of_hevc_behind_the_delimiter(void **state)
@@ -238,11 +141,11 @@ static void m2m_joins_headers_of_hevc_behind_the_delimiter(void **state)
 	struct capture_packet *p;
 
 	(void)state;
-	device->headers = FAKE_HEADERS_ALONE;
-	device->delimiters = true;
+	rig.device->headers = FAKE_HEADERS_ALONE;
+	rig.device->delimiters = true;
 	open_codec(CAPTURE_FORMAT_HEVC);
 	submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	NEED_TYPES(p, 35, 32, 33, 34, 19);
 	assert_int_equal(p->flags, CAPTURE_PACKET_KEY);
 	(void)capture_packet_unref(p);
@@ -254,17 +157,17 @@ static void m2m_hands_out_a_key_frame_without_room_for_headers(void **state)
 	uint32_t crc;
 
 	(void)state;
-	device->headers = FAKE_HEADERS_ALONE;
-	device->full_packets = 1;
+	rig.device->headers = FAKE_HEADERS_ALONE;
+	rig.device->full_packets = 1;
 	open_codec(CAPTURE_FORMAT_H264);
 	crc = submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	NEED_TYPES(p, 5);
 	assert_int_equal(p->bytes, 4096);
 	assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
 	(void)capture_packet_unref(p);
-	assert_int_equal(stats_of().headers_missing, 1);
-	assert_int_equal(stats_of().headers_joined, 0);
+	assert_int_equal(encoder_rig_stats().headers_missing, 1);
+	assert_int_equal(encoder_rig_stats().headers_joined, 0);
 }
 
 static void m2m_finds_key_frames_of_each_codec(void **state)
@@ -273,19 +176,19 @@ static void m2m_finds_key_frames_of_each_codec(void **state)
 	int i;
 
 	(void)state;
-	device->gop = 2;
+	rig.device->gop = 2;
 	open_codec(CAPTURE_FORMAT_VP8);
 	for (i = 0; i < 4; i++) {
 		submit_one();
-		p = receive_one();
+		p = encoder_rig_receive();
 		assert_int_equal(p->flags, i % 2 ? 0 : CAPTURE_PACKET_KEY);
 		(void)capture_packet_unref(p);
 	}
-	encoder = capture_encoder_close(encoder);
+	rig.encoder = capture_encoder_close(rig.encoder);
 	open_codec(CAPTURE_FORMAT_JPEG);
 	for (i = 0; i < 2; i++) {
 		submit_one();
-		p = receive_one();
+		p = encoder_rig_receive();
 		assert_int_equal(p->flags, CAPTURE_PACKET_KEY);
 		(void)capture_packet_unref(p);
 	}
@@ -295,10 +198,10 @@ static void m2m_finds_key_frames_of_each_codec(void **state)
 
 static void give_control(size_t i, uint32_t id, int32_t max, bool is_menu)
 {
-	device->controls[i].id = id;
-	device->controls[i].max = max;
-	device->controls[i].menu = is_menu;
-	device->controls[i].value = -1;
+	rig.device->controls[i].id = id;
+	rig.device->controls[i].max = max;
+	rig.device->controls[i].menu = is_menu;
+	rig.device->controls[i].value = -1;
 }
 
 static int32_t control(uint32_t id)
@@ -306,8 +209,8 @@ static int32_t control(uint32_t id)
 	size_t i;
 
 	for (i = 0; i < FAKE_CODEC_CONTROLS; i++) {
-		if (device->controls[i].id == id)
-			return device->controls[i].value;
+		if (rig.device->controls[i].id == id)
+			return rig.device->controls[i].value;
 	}
 	return -2;
 }
@@ -332,12 +235,13 @@ static struct capture_encoder_controls all_controls(void)
 
 static void open_with(uint32_t codec, struct capture_encoder_controls controls)
 {
-	struct capture_encoder_config config = config_of(codec);
+	struct capture_encoder_config config =
+		encoder_rig_config(CAPTURE_BACKEND_M2M, codec);
 
-	device->codec = codec;
+	rig.device->codec = codec;
 	config.controls = controls;
-	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
-			 0);
+	assert_int_equal(
+		capture_encoder_open(sys_fault(), &config, &rig.encoder), 0);
 }
 
 static void m2m_sets_the_controls_of_h264(void **state)
@@ -377,10 +281,10 @@ static void m2m_sets_the_controls_of_h264(void **state)
 	open_with(CAPTURE_FORMAT_H264, all_controls());
 	for (i = 0; i < ARRAY_SIZE(list); i++)
 		assert_int_equal(control(list[i].id), list[i].want);
-	assert_int_equal(device->bitrate, 4000000);
-	assert_int_equal(device->gop, 50);
-	assert_int_equal(stats_of().controls_ignored, 0);
-	assert_int_equal(stats_of().controls_adjusted, 0);
+	assert_int_equal(rig.device->bitrate, 4000000);
+	assert_int_equal(rig.device->gop, 50);
+	assert_int_equal(encoder_rig_stats().controls_ignored, 0);
+	assert_int_equal(encoder_rig_stats().controls_adjusted, 0);
 }
 
 static void m2m_sets_the_controls_of_other_codecs(void **state)
@@ -403,17 +307,21 @@ static void m2m_sets_the_controls_of_other_codecs(void **state)
 			 V4L2_MPEG_VIDEO_HEVC_LEVEL_5_1);
 	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_HEVC_MIN_QP), 10);
 	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_H264_LEVEL), -1);
-	encoder = capture_encoder_close(encoder);
+	rig.encoder = capture_encoder_close(rig.encoder);
 	open_with(CAPTURE_FORMAT_VP8, c);
 	assert_int_equal(control(V4L2_CID_MPEG_VIDEO_VPX_MAX_QP), 40);
 	/* VP8 has no levels, and the profile is of HEVC. */
-	assert_true(stats_of().controls_ignored & CAPTURE_CONTROL_LEVEL);
-	assert_true(stats_of().controls_ignored & CAPTURE_CONTROL_PROFILE);
-	assert_false(stats_of().controls_ignored & CAPTURE_CONTROL_QP_MAX);
-	encoder = capture_encoder_close(encoder);
+	assert_true(encoder_rig_stats().controls_ignored &
+		    CAPTURE_CONTROL_LEVEL);
+	assert_true(encoder_rig_stats().controls_ignored &
+		    CAPTURE_CONTROL_PROFILE);
+	assert_false(encoder_rig_stats().controls_ignored &
+		     CAPTURE_CONTROL_QP_MAX);
+	rig.encoder = capture_encoder_close(rig.encoder);
 	open_with(CAPTURE_FORMAT_JPEG, c);
 	assert_int_equal(control(V4L2_CID_JPEG_COMPRESSION_QUALITY), 80);
-	assert_false(stats_of().controls_ignored & CAPTURE_CONTROL_QUALITY);
+	assert_false(encoder_rig_stats().controls_ignored &
+		     CAPTURE_CONTROL_QUALITY);
 }
 
 static void m2m_tells_controls_that_were_ignored_or_adjusted(void **state)
@@ -423,33 +331,38 @@ static void m2m_tells_controls_that_were_ignored_or_adjusted(void **state)
 	(void)state;
 	memset(&c, 0xff, sizeof(c));
 	open_with(CAPTURE_FORMAT_H264, c);
-	assert_int_equal(stats_of().controls_ignored, 0);
-	encoder = capture_encoder_close(encoder);
-	device->no_controls = true;
+	assert_int_equal(encoder_rig_stats().controls_ignored, 0);
+	rig.encoder = capture_encoder_close(rig.encoder);
+	rig.device->no_controls = true;
 	open_with(CAPTURE_FORMAT_H264, all_controls());
-	assert_int_equal(stats_of().controls_ignored, 0xfff);
-	encoder = capture_encoder_close(encoder);
-	device->no_controls = false;
+	assert_int_equal(encoder_rig_stats().controls_ignored, 0xfff);
+	rig.encoder = capture_encoder_close(rig.encoder);
+	rig.device->no_controls = false;
 	give_control(0, V4L2_CID_MPEG_VIDEO_H264_LEVEL, 5, true);
 	give_control(1, V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 35, false);
 	c.level = 62;
 	c.qp_max = 40;
 	open_with(CAPTURE_FORMAT_H264, c);
-	assert_int_equal(stats_of().controls_ignored, CAPTURE_CONTROL_LEVEL);
-	assert_int_equal(stats_of().controls_adjusted, CAPTURE_CONTROL_QP_MAX);
+	assert_int_equal(encoder_rig_stats().controls_ignored,
+			 CAPTURE_CONTROL_LEVEL);
+	assert_int_equal(encoder_rig_stats().controls_adjusted,
+			 CAPTURE_CONTROL_QP_MAX);
 }
 
 static void m2m_refuses_controls_that_mean_nothing(void **state)
 {
-	struct capture_encoder_config config = config_of(CAPTURE_FORMAT_H264);
+	struct capture_encoder_config config =
+		encoder_rig_config(CAPTURE_BACKEND_M2M, CAPTURE_FORMAT_H264);
 
 	(void)state;
 	config.controls.bitrate_mode = CAPTURE_BITRATE_CQ + 1;
-	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+	assert_int_equal(capture_encoder_open(sys_fault(), &config,
+					      &rig.encoder),
 			 -EINVAL);
 	config.controls.bitrate_mode = -1;
 	config.controls.qp_min = -2;
-	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+	assert_int_equal(capture_encoder_open(sys_fault(), &config,
+					      &rig.encoder),
 			 -EINVAL);
 }
 
@@ -458,22 +371,17 @@ static void m2m_refuses_controls_that_mean_nothing(void **state)
 /* Frame 0 comes after @overtaken_by others. Return: its stamp. */
 static uint64_t overtake(unsigned int overtaken_by)
 {
-	struct capture_frame *f;
 	uint64_t stamp_ns;
 	unsigned int i;
 
 	open_codec(CAPTURE_FORMAT_H264);
-	device->late_packet = overtaken_by;
-	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
-			 0);
-	stamp_ns = f->stamp_ns;
-	assert_int_equal(capture_encoder_submit(encoder, f), 0);
-	(void)capture_frame_unref(f);
+	rig.device->late_packet = overtaken_by;
+	stamp_ns = encoder_rig_submit(NULL);
 	for (i = 1; i <= overtaken_by; i++) {
 		struct capture_packet *p;
 		uint32_t crc = submit_one();
 
-		p = receive_one();
+		p = encoder_rig_receive();
 		assert_int_equal(p->sequence, i);
 		assert_int_equal(p->decode_ns, p->stamp_ns);
 		assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
@@ -485,7 +393,7 @@ static uint64_t overtake(unsigned int overtaken_by)
 static void need_late_packet(unsigned int overtaken_by)
 {
 	uint64_t stamp_ns = overtake(overtaken_by);
-	struct capture_packet *p = receive_one();
+	struct capture_packet *p = encoder_rig_receive();
 
 	assert_int_equal(p->sequence, 0);
 	assert_int_equal(p->stamp_ns, stamp_ns);
@@ -493,10 +401,10 @@ static void need_late_packet(unsigned int overtaken_by)
 	assert_int_equal(p->decode_ns - p->stamp_ns,
 			 overtaken_by * FAKE_V4L2_FRAME_NS);
 	(void)capture_packet_unref(p);
-	assert_int_equal(stats_of().packets_unpaired, 0);
-	assert_int_equal(stats_of().frames_skipped, 0);
-	assert_int_equal(stats_of().packets_out, overtaken_by + 1);
-	assert_int_equal(device->forced_keys, 0);
+	assert_int_equal(encoder_rig_stats().packets_unpaired, 0);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 0);
+	assert_int_equal(encoder_rig_stats().packets_out, overtaken_by + 1);
+	assert_int_equal(rig.device->forced_keys, 0);
 }
 
 static void m2m_pairs_a_packet_that_another_overtook(void **state)
@@ -517,13 +425,13 @@ static void m2m_drops_a_packet_that_more_overtook(void **state)
 
 	(void)state;
 	(void)overtake(17);
-	assert_int_equal(stats_of().frames_skipped, 1);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 1);
 	/* No frame is inside: it is found, but not by each turn. */
 	for (i = 0; i < 8; i++)
-		assert_int_equal(receive_error(), -EAGAIN);
-	assert_int_equal(stats_of().packets_unpaired, 1);
-	assert_int_equal(device->forced_keys, 1);
-	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
+		assert_int_equal(encoder_rig_receive_fails(), -EAGAIN);
+	assert_int_equal(encoder_rig_stats().packets_unpaired, 1);
+	assert_int_equal(rig.device->forced_keys, 1);
+	assert_int_equal(fake_v4l2_queued(rig.device), CAPTURE_ENCODER_BUFFERS);
 }
 
 static void m2m_drain_gives_a_packet_that_is_late(void **state)
@@ -534,21 +442,21 @@ static void m2m_drain_gives_a_packet_that_is_late(void **state)
 	for (stop = false;; stop = true) {
 		struct capture_packet *p;
 
-		device->no_stop = !stop;
+		rig.device->no_stop = !stop;
 		open_codec(CAPTURE_FORMAT_H264);
-		device->late_packet = stop ? 3 : 1;
+		rig.device->late_packet = stop ? 3 : 1;
 		submit_one();
 		submit_one();
-		p = receive_one();
+		p = encoder_rig_receive();
 		assert_int_equal(p->sequence & 1, 1);
 		(void)capture_packet_unref(p);
-		assert_int_equal(capture_encoder_drain(encoder), 0);
-		p = receive_one();
+		assert_int_equal(capture_encoder_drain(rig.encoder), 0);
+		p = encoder_rig_receive();
 		assert_int_equal(p->sequence & 1, 0);
 		(void)capture_packet_unref(p);
-		assert_int_equal(receive_error(), -EPIPE);
-		assert_int_equal(stats_of().frames_skipped, 0);
-		encoder = capture_encoder_close(encoder);
+		assert_int_equal(encoder_rig_receive_fails(), -EPIPE);
+		assert_int_equal(encoder_rig_stats().frames_skipped, 0);
+		rig.encoder = capture_encoder_close(rig.encoder);
 		if (stop)
 			break;
 	}
@@ -561,14 +469,14 @@ static void m2m_does_not_wait_for_an_overtaken_frame(void **state)
 
 	(void)state;
 	open_codec(CAPTURE_FORMAT_H264);
-	device->skip_packets = 1;
+	rig.device->skip_packets = 1;
 	submit_one();
 	submit_one();
-	(void)capture_packet_unref(receive_one());
-	start_ns = now();
-	assert_int_equal(receive_error(), -EAGAIN);
-	assert_int_equal(now(), start_ns);
-	assert_int_equal(capture_encoder_deadline_ns(encoder), UINT64_MAX);
+	(void)capture_packet_unref(encoder_rig_receive());
+	start_ns = encoder_rig_now();
+	assert_int_equal(encoder_rig_receive_fails(), -EAGAIN);
+	assert_int_equal(encoder_rig_now(), start_ns);
+	assert_int_equal(capture_encoder_deadline_ns(rig.encoder), UINT64_MAX);
 }
 
 /* Ten frames in eleven are skipped: they may not fill up what is bounded. */
@@ -581,15 +489,15 @@ static void m2m_forgets_skipped_frames_rather_than_refuse_one(void **state)
 	for (i = 0; i < 40; i++) {
 		unsigned int k;
 
-		device->skip_packets = 10;
+		rig.device->skip_packets = 10;
 		for (k = 0; k < 11; k++)
 			submit_one();
-		(void)capture_packet_unref(receive_one());
+		(void)capture_packet_unref(encoder_rig_receive());
 	}
-	assert_int_equal(capture_encoder_drain(encoder), 0);
-	assert_int_equal(receive_error(), -EPIPE);
-	assert_int_equal(stats_of().frames_skipped, 400);
-	assert_int_equal(stats_of().packets_out, 40);
+	assert_int_equal(capture_encoder_drain(rig.encoder), 0);
+	assert_int_equal(encoder_rig_receive_fails(), -EPIPE);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 400);
+	assert_int_equal(encoder_rig_stats().packets_out, 40);
 }
 
 /* --- trouble ------------------------------------------------------------ */
@@ -601,24 +509,24 @@ static void m2m_asks_for_a_key_frame_after_a_loss(void **state)
 	(void)state;
 	open_codec(CAPTURE_FORMAT_H264);
 	submit_one();
-	(void)capture_packet_unref(receive_one());
-	device->error_frames = 1;
+	(void)capture_packet_unref(encoder_rig_receive());
+	rig.device->error_frames = 1;
 	submit_one();
-	assert_int_equal(receive_error(), -EAGAIN);
-	assert_int_equal(stats_of().packets_error, 1);
-	assert_int_equal(device->forced_keys, 1);
+	assert_int_equal(encoder_rig_receive_fails(), -EAGAIN);
+	assert_int_equal(encoder_rig_stats().packets_error, 1);
+	assert_int_equal(rig.device->forced_keys, 1);
 	submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	assert_true(p->flags & CAPTURE_PACKET_KEY);
 	(void)capture_packet_unref(p);
-	/* A frame that the encoder left out is no loss. */
-	device->skip_packets = 1;
+	/* A frame that the rig.encoder left out is no loss. */
+	rig.device->skip_packets = 1;
 	submit_one();
 	submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	assert_false(p->flags & CAPTURE_PACKET_KEY);
 	(void)capture_packet_unref(p);
-	assert_int_equal(device->forced_keys, 1);
+	assert_int_equal(rig.device->forced_keys, 1);
 }
 
 static void m2m_is_stale_after_a_source_change(void **state)
@@ -626,15 +534,15 @@ static void m2m_is_stale_after_a_source_change(void **state)
 	struct capture_packet *p;
 
 	(void)state;
-	device->has_events = true;
+	rig.device->has_events = true;
 	open_codec(CAPTURE_FORMAT_H264);
 	submit_one();
-	device->source_changes = 1;
+	rig.device->source_changes = 1;
 	/* What came before it is good. */
-	p = receive_one();
+	p = encoder_rig_receive();
 	(void)capture_packet_unref(p);
-	assert_int_equal(receive_error(), -ESTALE);
-	assert_int_equal(receive_error(), -EIO);
+	assert_int_equal(encoder_rig_receive_fails(), -ESTALE);
+	assert_int_equal(encoder_rig_receive_fails(), -EIO);
 }
 
 /* It is not looked for at each turn, but found: poll() says it is there. */
@@ -644,7 +552,7 @@ static int receive_error_soon(void)
 	int i;
 
 	for (i = 0; i < 8 && r == -EAGAIN; i++)
-		r = receive_error();
+		r = encoder_rig_receive_fails();
 	return r;
 }
 
@@ -652,7 +560,7 @@ static void m2m_is_stale_when_the_device_ends_by_itself(void **state)
 {
 	(void)state;
 	open_codec(CAPTURE_FORMAT_H264);
-	device->ends_by_itself = true;
+	rig.device->ends_by_itself = true;
 	assert_int_equal(receive_error_soon(), -ESTALE);
 }
 
@@ -663,19 +571,19 @@ static void m2m_takes_a_packet_of_no_frame_away(void **state)
 
 	(void)state;
 	open_codec(CAPTURE_FORMAT_H264);
-	device->strange_keys = 1;
+	rig.device->strange_keys = 1;
 	submit_one();
-	assert_int_equal(capture_encoder_receive(encoder, 0, &p), -EAGAIN);
-	assert_int_equal(stats_of().packets_unpaired, 1);
+	assert_int_equal(capture_encoder_receive(rig.encoder, 0, &p), -EAGAIN);
+	assert_int_equal(encoder_rig_stats().packets_unpaired, 1);
 	/* The next frame's packet has the frame left inside before it. */
 	submit_one();
-	(void)capture_packet_unref(receive_one());
+	(void)capture_packet_unref(encoder_rig_receive());
 	for (i = 0; i < 8; i++)
-		assert_int_equal(receive_error(), -EAGAIN);
-	assert_int_equal(fake_v4l2_queued(device), CAPTURE_ENCODER_BUFFERS);
-	assert_int_equal(capture_encoder_drain(encoder), 0);
-	assert_int_equal(receive_error(), -EPIPE);
-	assert_int_equal(stats_of().frames_skipped, 1);
+		assert_int_equal(encoder_rig_receive_fails(), -EAGAIN);
+	assert_int_equal(fake_v4l2_queued(rig.device), CAPTURE_ENCODER_BUFFERS);
+	assert_int_equal(capture_encoder_drain(rig.encoder), 0);
+	assert_int_equal(encoder_rig_receive_fails(), -EPIPE);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 1);
 }
 
 static void
@@ -684,34 +592,37 @@ m2m_drain_without_stop_ends_though_the_last_was_skipped(void **state)
 	uint64_t start_ns;
 
 	(void)state;
-	device->no_stop = true;
+	rig.device->no_stop = true;
 	open_codec(CAPTURE_FORMAT_H264);
-	device->skip_packets = 1;
+	rig.device->skip_packets = 1;
 	submit_one();
-	assert_int_equal(capture_encoder_drain(encoder), 0);
-	start_ns = now();
-	assert_int_equal(receive_error(), -EPIPE);
-	assert_true(now() - start_ns >= TIMEOUT_NS - 1000000);
-	assert_true(now() - start_ns < 2 * TIMEOUT_NS);
-	assert_int_equal(stats_of().frames_skipped, 1);
+	assert_int_equal(capture_encoder_drain(rig.encoder), 0);
+	start_ns = encoder_rig_now();
+	assert_int_equal(encoder_rig_receive_fails(), -EPIPE);
+	assert_true(encoder_rig_now() - start_ns >=
+		    ENCODER_RIG_TIMEOUT_NS - 1000000);
+	assert_true(encoder_rig_now() - start_ns < 2 * ENCODER_RIG_TIMEOUT_NS);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 1);
 }
 
 static void m2m_tells_the_device_where_the_picture_ends(void **state)
 {
-	struct capture_encoder_config config = config_of(CAPTURE_FORMAT_H264);
+	struct capture_encoder_config config =
+		encoder_rig_config(CAPTURE_BACKEND_M2M, CAPTURE_FORMAT_H264);
 
 	(void)state;
-	device->size_align = 128;
+	rig.device->size_align = 128;
 	open_codec(CAPTURE_FORMAT_H264);
-	assert_int_equal(device->crop_width, 64);
-	assert_int_equal(device->crop_height, 48);
+	assert_int_equal(rig.device->crop_width, 64);
+	assert_int_equal(rig.device->crop_height, 48);
 	submit_one();
-	(void)capture_packet_unref(receive_one());
-	assert_int_equal(stats_of().copies, 1);
-	encoder = capture_encoder_close(encoder);
-	device->no_crop = true;
-	config = config_of(CAPTURE_FORMAT_H264);
-	assert_int_equal(capture_encoder_open(sys_fault(), &config, &encoder),
+	(void)capture_packet_unref(encoder_rig_receive());
+	assert_int_equal(encoder_rig_stats().copies, 1);
+	rig.encoder = capture_encoder_close(rig.encoder);
+	rig.device->no_crop = true;
+	config = encoder_rig_config(CAPTURE_BACKEND_M2M, CAPTURE_FORMAT_H264);
+	assert_int_equal(capture_encoder_open(sys_fault(), &config,
+					      &rig.encoder),
 			 -ERANGE);
 }
 
@@ -721,17 +632,18 @@ static void m2m_copies_into_planes_of_their_own(void **state)
 	uint32_t crc;
 
 	(void)state;
-	device->mplane = true;
-	device->own_planes = true;
+	rig.device->mplane = true;
+	rig.device->own_planes = true;
 	open_codec(CAPTURE_FORMAT_H264);
 	/* The same bytes, one plane after the other. */
 	crc = submit_one();
-	p = receive_one();
+	p = encoder_rig_receive();
 	assert_int_equal(fake_v4l2_packet_crc(p->data, p->bytes), crc);
 	(void)capture_packet_unref(p);
-	assert_false(stats_of().source_imported);
-	assert_int_equal(stats_of().copies, 1);
-	assert_int_equal(stats_of().bytes_touched, 2 * YU12_BYTES);
+	assert_false(encoder_rig_stats().source_imported);
+	assert_int_equal(encoder_rig_stats().copies, 1);
+	assert_int_equal(encoder_rig_stats().bytes_touched,
+			 2 * ENCODER_RIG_BYTES);
 }
 
 /* --- frames that are not the camera's ----------------------------------- */
@@ -744,13 +656,12 @@ static int submit_own(uint32_t flag)
 	int dmabuf_fd;
 	int r;
 
-	assert_int_equal(capture_source_dequeue(source, now() + 1000000000, &f),
-			 0);
+	f = encoder_rig_frame();
 	dmabuf_fd = f->planes[0].dmabuf_fd;
 	flags = f->flags;
 	f->planes[0].dmabuf_fd = -EBADF;
 	f->flags |= flag;
-	r = capture_encoder_submit(encoder, f);
+	r = capture_encoder_submit(rig.encoder, f);
 	f->planes[0].dmabuf_fd = dmabuf_fd;
 	f->flags = flags;
 	(void)capture_frame_unref(f);
@@ -764,22 +675,22 @@ static void need_copies_when_nothing_is_inside(uint32_t flag)
 	open_codec(CAPTURE_FORMAT_H264);
 	submit_one();
 	assert_int_equal(submit_own(flag), -EAGAIN);
-	assert_int_equal(stats_of().imports_refused, 1);
-	assert_true(stats_of().source_imported);
-	(void)capture_packet_unref(receive_one());
+	assert_int_equal(encoder_rig_stats().imports_refused, 1);
+	assert_true(encoder_rig_stats().source_imported);
+	(void)capture_packet_unref(encoder_rig_receive());
 	/* And one that was not made by the library is still refused. */
 	assert_int_equal(submit_own(0), -EINVAL);
 	for (i = 1; i < 4; i++) {
 		assert_int_equal(submit_own(flag), 0);
-		(void)capture_packet_unref(receive_one());
-		assert_false(stats_of().source_imported);
-		assert_int_equal(stats_of().copies, i);
+		(void)capture_packet_unref(encoder_rig_receive());
+		assert_false(encoder_rig_stats().source_imported);
+		assert_int_equal(encoder_rig_stats().copies, i);
 	}
 	submit_one();
-	(void)capture_packet_unref(receive_one());
-	assert_int_equal(stats_of().imports_refused, 1);
-	assert_int_equal(stats_of().packets_out, 5);
-	assert_int_equal(stats_of().frames_skipped, 0);
+	(void)capture_packet_unref(encoder_rig_receive());
+	assert_int_equal(encoder_rig_stats().imports_refused, 1);
+	assert_int_equal(encoder_rig_stats().packets_out, 5);
+	assert_int_equal(encoder_rig_stats().frames_skipped, 0);
 }
 
 static void m2m_copies_a_copied_frame_it_cannot_import(void **state)
@@ -799,25 +710,26 @@ static void m2m_skips_them_where_it_takes_no_copies(void **state)
 	uint64_t i;
 
 	(void)state;
-	device->no_mmap = true;
+	rig.device->no_mmap = true;
 	open_codec(CAPTURE_FORMAT_H264);
 	for (i = 1; i < 4; i++) {
 		submit_one();
-		(void)capture_packet_unref(receive_one());
+		(void)capture_packet_unref(encoder_rig_receive());
 		assert_int_equal(submit_own(CAPTURE_FRAME_COPY), -EAGAIN);
-		assert_int_equal(stats_of().imports_refused, i);
-		assert_true(stats_of().source_imported);
+		assert_int_equal(encoder_rig_stats().imports_refused, i);
+		assert_true(encoder_rig_stats().source_imported);
 	}
 	/* Refused by the driver, not for the lack of a dma-buf. */
-	device->import_faults = true;
+	rig.device->import_faults = true;
 	assert_int_equal(submit_own(CAPTURE_FRAME_BLANK), -EAGAIN);
-	device->import_faults = false;
+	rig.device->import_faults = false;
 	submit_one();
-	(void)capture_packet_unref(receive_one());
-	assert_int_equal(stats_of().copies, 0);
+	(void)capture_packet_unref(encoder_rig_receive());
+	assert_int_equal(encoder_rig_stats().copies, 0);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) \
+	cmocka_unit_test_setup_teardown(name, setup, encoder_rig_teardown)
 
 int main(void)
 {

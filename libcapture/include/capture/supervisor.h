@@ -197,6 +197,10 @@ capture_supervisor_kind_name(enum capture_supervisor_kind kind);
  * is inside is lost, and its references to frames are given back. Wait
  * between two of these.
  *
+ * It drains nothing. One that failed has nothing more to give: receive hands
+ * out all that was done before it says so. Of one that works, to open it with
+ * another @config: capture_encoder_drain(), receive until -EPIPE, then this.
+ *
  * Return: as capture_encoder_open().
  */
 CAPTURE_API int
