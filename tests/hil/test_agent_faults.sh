@@ -31,7 +31,7 @@ said() {
 config() { # "SECTION KEY=VALUE"...: on top of what always holds
 	printf '%s\n' "[service]" "endpoint = https://localhost:$port" "ca_bundle = $work/cert.pem" \
 		"credentials = $work/credentials" "[stream cam]" "fragment = 1s" "[agent]" "stop_timeout = 10s" \
-		"[source cam]" "kind = camera" "stream = cam" "encoder = openh264" "$@" >"$work/agent.conf"
+		"[source cam]" "kind = camera" "stream = cam" "encoder = openh264" "timeout = 20s" "$@" >"$work/agent.conf"
 }
 agent() { # EXIT-CODE OPTIONS...
 	want=$1
@@ -39,7 +39,36 @@ agent() { # EXIT-CODE OPTIONS...
 	kvsd agent --config "$work/agent.conf" --report "$work/report.json" "$@" >"$work/log" 2>&1
 	[ $? = "$want" ]
 }
+until_true() { # WHAT CONDITION...: waits, however slow the machine is
+	what=$1
+	shift
+	tries=0
+	until "$@" || [ $tries = 600 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	[ $tries != 600 ] || check "$what" false
+}
+fragments() { # COUNT: that many since begin, or since this was last true
+	now=$(grep -c '"event": "fragment"' "$work/service")
+	[ "$now" -ge $((seen + $1)) ] && seen=$now
+}
+steps() {
+	[ "$(grep -c 'the wall clock was stepped' "$work/log")" -ge "$1" ]
+}
+begin() {
+	seen=$(grep -c '"event": "fragment"' "$work/service")
+	kvsd agent --config "$work/agent.conf" --report "$work/report.json" >"$work/log" 2>&1 &
+	pid=$!
+}
+finish() {
+	kill -TERM $pid
+	wait $pid
+	code=$?
+}
 serve() {
+	: >"$work/service"
+	seen=0
 	python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" --port "$1" \
 		--out "$work" >"$work/service" 2>&1 &
 	service=$!
@@ -72,67 +101,50 @@ config "size = 123x457"
 check "a size that the camera has not: exit 1" agent 1
 check "and it says which it has" said "not in 123x457; .*640x360"
 
-v4l2-ctl -d /dev/video0 --stream-mmap --stream-count=400 --stream-to=/dev/null >/dev/null 2>&1 &
+v4l2-ctl -d /dev/video0 --stream-mmap --stream-to=/dev/null >"$work/user" 2>&1 &
 busy=$!
-sleep 2
+until_true "it streams" grep -q '<' "$work/user"
 config "device = /dev/video0"
 check "a camera in use: exit 1" agent 1
 check "and it says so" said "/dev/video0 'vivid': in use by another program"
 kill $busy
 wait $busy 2>/dev/null
 
-config "size = 320x180" "rate = 30"
-kvsd agent --config "$work/agent.conf" --report "$work/report.json" >"$work/log" 2>&1 &
-pid=$!
-sleep 5
-kill -TERM $pid
-wait $pid
-check "SIGTERM: all is acknowledged, exit 0" [ $? = 0 ]
-check "and reported" [ "$(field fragments_left)" = 0 ]
-check "with fragments" [ "$(field fragments_persisted)" -gt 1 ]
-
-kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 20s >"$work/log" 2>&1 &
-pid=$!
-sleep 5
-v4l2-ctl -d /dev/video0 --set-ctrl disconnect=1 >/dev/null
-wait $pid
-check "unplugged and plugged in again: exit 0" [ $? = 0 ]
-check "the loss was told" said "error agent: cam: /dev/video0: unplugged"
-check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
-check "it was opened again" [ "$(field reopened)" = 1 ]
-check "nothing was lost on the way" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
-
 config "device = /dev/video0" "size = 320x180" "rate = 30" "bitrate = 500k"
 printf '%s\n' "[stream other]" "[source other]" "kind = camera" "stream = other" "device = /dev/video1" \
-	"size = 320x180" "rate = 30" "encoder = openh264" "bitrate = 500k" >>"$work/agent.conf"
-kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 15s >"$work/log" 2>&1 &
-pid=$!
-sleep 5
+	"size = 320x180" "rate = 30" "encoder = openh264" "bitrate = 500k" "timeout = 20s" >>"$work/agent.conf"
+begin
+until_true "two fragments" fragments 4
 v4l2-ctl -d /dev/video1 --set-ctrl disconnect=1 >/dev/null
-wait $pid
-check "one of two cameras is unplugged: exit 0" [ $? = 0 ]
-check "it was told which" said "error agent: other: /dev/video1: unplugged"
+until_true "it is back" said "other: works again"
+until_true "two more" fragments 4
+finish
+check "one of two cameras is unplugged and plugged in again; SIGTERM: all is acknowledged, exit 0" [ $code = 0 ]
+check "the loss was told" said "error agent: other: /dev/video1: unplugged"
+check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
 check "it came back, the other one saw nothing of it, and both streams are whole" python3 - "$work/report.json" <<'PY'
 import json, sys
 report = json.load(open(sys.argv[1]))
 cam, other = report["sources"]
 assert (cam["reopened"], other["reopened"]) == (0, 1), report
 assert cam["outage_s"] == 0 < other["outage_s"], report
-assert cam["frames_captured"] > other["frames_captured"] > 60, report
+assert other["frames_captured"] > 60, report
 for s in report["streams"]:
     assert s["fragments_persisted"] == s["fragments_sealed"] > 2 and not s["fragments_left"], report
 PY
 
 config "size = 320x180" "rate = 30"
 rm -f "$work"/*.frames
-kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 12s >"$work/log" 2>&1 &
-pid=$!
-sleep 4
+begin
+until_true "a fragment" fragments 2
 date -s "$(date -d '+1 hour' '+%F %T')" >/dev/null
-sleep 3
+until_true "the step is seen" steps 1
+until_true "more fragments" fragments 2
 date -s "$(date -d '-2 hours' '+%F %T')" >/dev/null
-wait $pid
-check "the wall clock steps forward and back: exit 0" [ $? = 0 ]
+until_true "the step is seen" steps 2
+until_true "more fragments" fragments 1
+finish
+check "the wall clock steps forward and back: exit 0" [ $code = 0 ]
 check "three epochs" [ "$(field clock_epochs)" = 3 ]
 check "the steps were told" [ "$(grep -c 'the wall clock was stepped' "$work/log")" = 2 ]
 check "no frame was refused" [ "$(field frames_put)" = "$(field frames_encoded)" ]
@@ -159,17 +171,17 @@ PY
 date -s "$(date -d '+1 hour' '+%F %T')" >/dev/null
 
 kill $service
-kvsd agent --config "$work/agent.conf" --report "$work/report.json" --duration 15s >"$work/log" 2>&1 &
-pid=$!
-sleep 6
+begin
+until_true "it has tried" said "not connected"
 serve "$port"
-wait $pid
-check "the service came later: exit 0" [ $? = 0 ]
+until_true "all that waited" fragments 3
+finish
+check "the service came later: exit 0" [ $code = 0 ]
 check "nothing was lost" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
 kill $service
 
 config "size = 320x180" "rate = 30"
 sed -i 's/stop_timeout = 10s/stop_timeout = 1s/' "$work/agent.conf"
-check "no service at all: exit 3" agent 3 --duration 4s
+check "no service at all: exit 3" agent 3 --duration 2s
 check "and it says how much is lost" said "fragments were not acknowledged"
 exit $failed

@@ -94,13 +94,15 @@ O=$(cd "${O:-build}" && pwd)
 export O
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-if tests/hil/guest run --engine uml --mem 768M --timeout $((seconds * 3 + 120)) --out "$out" \
+code=0
+tests/hil/guest run --engine uml --mem 768M --timeout $((seconds * 3 + 120)) --out "$out" \
 	--modules "snd-aloop pcm_substreams=1,vivid n_devs=2 node_types=0x21,0x1" \
 	--env "PATH=$O/tests:$O:$PATH" --env "SECONDS_RUN=$seconds" -- \
-	sh tests/hil/test_agent_sources.sh inside >"$out/log" 2>&1; then
+	sh tests/hil/test_agent_sources.sh inside >"$out/log" 2>&1 || code=$?
+if [ $code = 0 ]; then
 	python3 tests/hil/agent_sources_check.py "$out"
 	exit
 fi
-echo "not ok - the guest session failed (exit $?)"
+echo "not ok - the guest session failed (exit $code)"
 tail -n 30 "$out/log"
 exit 1
