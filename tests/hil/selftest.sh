@@ -3,9 +3,9 @@
 #
 # selftest.sh [ENGINE...] - does the guest harness keep its promises?
 #
-# Default: uml qemu-6.12 qemu-6.1; `uml-debug` is the fourth. Prints "ok - name"
-# or "not ok - name" a line and exits non-zero if any was not ok. A kernel that
-# is not cached is prepared first (UML: about 6 minutes).
+# Default: uml qemu-6.12 qemu-6.1; `uml-debug` and qemu-arm64 are the others.
+# Prints "ok - name" or "not ok - name" a line and exits non-zero if any was not
+# ok. A kernel that is not cached is prepared first (UML: about 6 minutes).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 guest=$here/guest
@@ -156,6 +156,77 @@ test_qemu_devices() {
 	check "$label: udmabuf works" exits 0
 }
 
+write_modules() {
+	mkdir -p "$1"
+	echo 'obj-m := hil_one.o hil_two.o' >"$1/Kbuild"
+	cat >"$1/hil_one.c" <<-EOF
+		#include <linux/module.h>
+		int hil_one(void);
+		int hil_one(void) { return 41; }
+		EXPORT_SYMBOL_GPL(hil_one);
+		MODULE_LICENSE("GPL");
+		MODULE_DESCRIPTION("one");
+	EOF
+	cat >"$1/hil_two.c" <<-EOF
+		#include <linux/module.h>
+		int hil_one(void);
+		static int add;
+		module_param(add, int, 0444);
+		static int __init two_init(void) { pr_alert("hil_two %d\n", hil_one() + add); return 0; }
+		static void __exit two_exit(void) { }
+		module_init(two_init);
+		module_exit(two_exit);
+		MODULE_LICENSE("GPL");
+		MODULE_DESCRIPTION("two");
+	EOF
+}
+
+# Two modules of ours, one needing the other, load into this kernel.
+test_kmod() {
+	write_modules "$tmp/src/hil"
+	sum=$(cd "$tmp/src" && find . -type f -exec cksum {} + | sort)
+	O=$tmp/build "$guest" kmod "${label%-debug}" $debug "$tmp/src/hil" >"$tmp/stdout" 2>"$tmp/stderr"
+	code=$?
+	check "$label: modules are built" exits 0
+	check "$label: the sources' folder stays as it was" test "$sum" = \
+		"$(cd "$tmp/src" && find . -type f -exec cksum {} + | sort)"
+	in_guest --modules "$(paste -sd, "$tmp/stdout") add=1" -- sh -c 'dmesg | grep -o "hil_two.*"'
+	check "$label: they load" said '^hil_two 42$'
+	echo '#error no' >>"$tmp/src/hil/hil_one.c"
+	O=$tmp/build "$guest" kmod "${label%-debug}" $debug "$tmp/src/hil" >"$tmp/stdout" 2>"$tmp/stderr"
+	code=$?
+	check "$label: a module that does not build is 202" exits 202
+	check "$label: and the compiler is heard" complained '#error no'
+}
+
+# A guest of another architecture: its own programs, and a device tree.
+test_arm64() {
+	in_guest --modules "vivid n_devs=1" -- sh -c 'uname -m; ls /dev/video0; pwd; ls "$0"' "$here/guest"
+	check "$label: is an arm64 guest" said '^aarch64$'
+	check "$label: vivid is /dev/video0" said '^/dev/video0$'
+	check "$label: the host's files are there" said "^$here/guest\$"
+	cat >"$tmp/hello.c" <<-EOF
+		#include <stdio.h>
+		int main(void) { return puts("built for arm64") < 0; }
+	EOF
+	cat >"$tmp/overlay.dts" <<-EOF
+		/dts-v1/;
+		/plugin/;
+		&{/} { hil-test { hil,line = <&pl061 5 0>; }; };
+	EOF
+	aarch64-linux-gnu-gcc -static -o "$tmp/hello" "$tmp/hello.c" &&
+		aarch64-linux-gnu-gcc -o "$tmp/hello-dynamic" "$tmp/hello.c" &&
+		dtc -q -@ -O dtb -o "$tmp/overlay.dtbo" "$tmp/overlay.dts"
+	in_guest --dtb-overlay "$tmp/overlay.dtbo" --share "$tmp:/mnt/share" -- sh -c '"$0/hello" &&
+		"$0/hello-dynamic" | tee /mnt/share/kept && ls /sys/firmware/devicetree/base/hil-test' "$tmp"
+	check "$label: static and dynamic programs run" test "$(grep -c '^built for arm64$' "$tmp/stdout")" = 2
+	check "$label: --share is written through" grep -q arm64 "$tmp/kept"
+	check "$label: the overlay's node is there" said '^hil,line$'
+	"$guest" run --engine qemu-6.1 --dtb-overlay "$tmp/overlay.dtbo" -- true 2>"$tmp/stderr"
+	code=$?
+	check "$label: --dtb-overlay without a device tree is 204" exits 204
+}
+
 [ $# -gt 0 ] || set -- uml qemu-6.12 qemu-6.1
 for label; do
 	debug=
@@ -167,7 +238,9 @@ for label; do
 	}
 	engine=${engine% }
 	test_plain_run
+	test_kmod
 	case $label in
+	qemu-arm64) test_arm64 ;;
 	uml*)
 		test_isolation
 		test_failures

@@ -2,11 +2,13 @@
 """Guest kernels: fetched from Debian's archive or built, then kept in the cache.
 
 An entry is <cache>/<engine>-<package version>-<recipe hash>/ with
-  linux          the kernel (UML: a host executable; QEMU: a bzImage)
+  linux          the kernel (UML: a host executable; QEMU: what -kernel takes)
   config         its configuration
   lib/modules/   its modules, uncompressed, with modules.dep
-  devel/         what building a module outside the tree needs (UML)
-It appears by rename, so an entry that exists is complete.
+  busybox        the guest's, where its architecture is not the host's
+  devel/         what building a module outside the tree needs
+It appears by rename, so an entry that exists is complete. Of QEMU's kernels devel/
+comes by rename too, when a module is first built for one.
 """
 
 import fcntl
@@ -19,6 +21,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import apt
 from .common import EXIT_KERNEL, EXIT_SETUP, HERE, HarnessError, say
 
 # Raise to throw away what an older harness put into the cache.
@@ -33,8 +36,12 @@ PACKAGES = {
     "uml": r"linux-source-(6\.12)",
     "qemu-6.12": r"linux-image-(6\.12\.\d+)\+deb12-amd64(?:-unsigned)?",
     "qemu-6.1": r"linux-image-(6\.1\.0-\d+)-amd64(?:-unsigned)?",
+    "qemu-arm64": r"linux-image-(6\.1\.0-\d+)-arm64(?:-unsigned)?",
 }
 ENGINES = list(PACKAGES)
+
+# Engines whose packages are not of the host's architecture (which is amd64).
+FOREIGN = {"qemu-arm64": "arm64"}
 
 
 def root():
@@ -80,34 +87,81 @@ def prepare(engine, debug=False, update=False):
         found = find(engine, debug)  # another run may have made it meanwhile
         if found and not update:
             return found
-        package, version = newest_package(engine)
-        name = f"{variant(engine, debug)}-{version}-{recipe_hash(engine, debug)}"
-        entry = root() / name
-        if entry.exists():
-            say(f"{engine}: {package} {version} is the newest and cached")
-            return entry
-        make_entry(engine, debug, package, entry)
+        with apt.archive(FOREIGN.get(engine)) as archive:
+            package, version = archive.newest(PACKAGES[engine])
+            name = f"{variant(engine, debug)}-{version.replace(':', '.')}"
+            entry = root() / f"{name}-{recipe_hash(engine, debug)}"
+            if entry.exists():
+                say(f"{engine}: {package} {version} is the newest and cached")
+                return entry
+            make_entry(engine, debug, archive, package, entry)
         drop_old_entries(engine, debug)
     return entry
 
 
-def make_entry(engine, debug, package, entry):
-    say(f"{entry.name}: preparing from {package}")
+def make_entry(engine, debug, archive, package, entry):
+    say(f"{entry.name}: preparing from {package} (about 60-150 MiB)")
     partial = root() / (entry.name + ".partial")
     download = root() / (entry.name + ".download")
     for path in (partial, download):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
     try:
-        deb = fetch(package, download)
+        deb = archive.fetch(package, download)
         if engine == "uml":
             build_uml(deb, partial, debug)
         else:
             unpack_image(deb, partial)
+        if engine in FOREIGN:
+            unpack_busybox(archive.fetch("busybox-static", download), partial)
         partial.rename(entry)
     finally:
         shutil.rmtree(download, ignore_errors=True)
     say(f"{entry.name}: ready, {disk_mib(entry)} MiB")
+
+
+def kernel_tree(engine, debug=False):
+    """Where `make -C` builds a module for the cached kernel."""
+    entry = find(engine, debug)
+    if not entry:
+        raise HarnessError(EXIT_KERNEL, f"{engine}: not cached; run `guest prepare {engine}`")
+    devel = entry / "devel"
+    if engine == "uml":
+        return devel
+    if not devel.is_dir():
+        with locked(engine):
+            if not devel.is_dir():
+                make_devel(engine, entry)
+    release = next((entry / "lib/modules").iterdir()).name
+    return devel / f"usr/src/linux-headers-{release}"
+
+
+def make_devel(engine, entry):
+    """The headers of the very package that the kernel is of; make's helpers are the host's."""
+    release = next((entry / "lib/modules").iterdir()).name
+    abi, flavour = release.rsplit("-", 1)
+    kbuild = "linux-kbuild-" + re.match(r"6\.1(?=\.0-)|.*", abi)[0]
+    partial = entry / "devel.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    say(f"{entry.name}: fetching the headers of {release}")
+    with apt.archive(FOREIGN.get(engine)) as archive:
+        packages = [(archive, f"linux-headers-{release}"), (archive, f"linux-headers-{abi}-common"),
+                    (apt.Archive(), kbuild)]
+        version = entry.name.removeprefix(engine + "-").rsplit("-", 1)[0]
+        for source, package in packages:
+            deb = source.fetch(package, partial, version)
+            apt.unpack(deb, partial)
+            deb.unlink()
+    sources = partial / "usr/src"
+    keep = {"arm64": ("arm", "arm64"), "amd64": ("x86",)}[flavour]
+    for path in (sources / f"linux-headers-{abi}-common/arch").iterdir():
+        if path.is_dir() and path.name not in keep:
+            shutil.rmtree(path)
+    # It includes the common one by where the package installs it.
+    makefile = sources / f"linux-headers-{release}/Makefile"
+    makefile.write_text(makefile.read_text().replace("/usr/src/", "../"))
+    partial.rename(entry / "devel")
 
 
 def drop_old_entries(engine, debug):
@@ -132,7 +186,7 @@ def locked(engine):
 
 
 def package_list(engine):
-    name = "packages-uml" if engine == "uml" else "packages-qemu"
+    name = {"uml": "packages-uml", "qemu-arm64": "packages-qemu-arm64"}.get(engine, "packages-qemu")
     lines = (HERE / name).read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -150,34 +204,6 @@ def check_packages(engine):
                            f"    apt-get install --no-install-recommends {' '.join(missing)}")
 
 
-def newest_package(engine):
-    pattern = re.compile(PACKAGES[engine])
-    names = subprocess.run(["apt-cache", "pkgnames", PACKAGES[engine].split("(")[0]],
-                           stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-    matches = [match for match in map(pattern.fullmatch, names) if match]
-    # Newest first; of one version the shorter name, which is the signed one.
-    matches.sort(key=lambda m: ([-int(n) for n in re.findall(r"\d+", m[1])], len(m[0])))
-    for match in matches:
-        shown = subprocess.run(["apt-cache", "show", "--no-all-versions", match[0]],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True, check=False).stdout
-        version = re.search(r"^Version: (\S+)$", shown, re.M)
-        if version:
-            return match[0], version[1].replace(":", ".")
-    raise HarnessError(EXIT_KERNEL, f"{engine}: apt knows no package {PACKAGES[engine]}; "
-                       "run `apt-get update` (bookworm and bookworm-security, main)")
-
-
-def fetch(package, directory):
-    say(f"downloading {package} (about 110-150 MiB)")
-    result = subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package],
-                            cwd=directory, stdout=subprocess.DEVNULL, check=False)
-    debs = list(directory.glob("*.deb"))
-    if result.returncode or len(debs) != 1:
-        raise HarnessError(EXIT_KERNEL, f"apt-get download {package} failed")
-    return debs[0]
-
-
 def build_uml(deb, dest, debug):
     fragments = [path for path in recipe_files("uml", debug) if path.suffix == ".config"]
     result = subprocess.run([HERE / "build-uml", deb, dest, *fragments],
@@ -190,7 +216,7 @@ def build_uml(deb, dest, debug):
 def unpack_image(deb, dest):
     """Keep the kernel and, of its 4000 modules, the listed ones with what they need."""
     unpacked = Path(str(deb) + ".unpacked")
-    subprocess.run(["dpkg-deb", "-x", deb, unpacked], check=True)
+    apt.unpack(deb, unpacked)
     release = next((unpacked / "lib/modules").iterdir()).name
     shutil.copy(unpacked / f"boot/vmlinuz-{release}", dest / "linux")
     shutil.copy(unpacked / f"boot/config-{release}", dest / "config")
@@ -208,6 +234,12 @@ def unpack_image(deb, dest):
         shutil.copy(path, target)
     shutil.copy(source / "modules.order", target)
     subprocess.run(["depmod", "-b", dest, release], check=True)
+
+
+def unpack_busybox(deb, dest):
+    unpacked = Path(str(deb) + ".unpacked")
+    apt.unpack(deb, unpacked)
+    shutil.copy(unpacked / "bin/busybox", dest / "busybox")
 
 
 def modules_closure(directory, names):

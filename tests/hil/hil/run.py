@@ -23,7 +23,7 @@ from .cpio import EXECUTABLE, Cpio
 
 BUSYBOX = "/bin/busybox"
 CONSOLE_TAIL_LINES = 40
-BOOT_SECONDS_MAX = {"uml": 60, "qemu-6.12": 180, "qemu-6.1": 180}
+BOOT_SECONDS_MAX = {"uml": 60, "qemu-6.12": 180, "qemu-6.1": 180, "qemu-arm64": 240}
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PR_SET_PDEATHSIG = 1
 
@@ -40,7 +40,9 @@ class Job:
         self.options = options
         self.directory = directory
         self.engine = uml if options.engine == "uml" else qemu
+        self.foreign = options.engine in cache.FOREIGN
         self.image = cache.prepare(options.engine, options.debug)
+        self.dtb_overlays = [existing(text, "--dtb-overlay") for text in options.dtb_overlay]
         default = uml.MEM_DEBUG if options.debug else self.engine.MEM_DEFAULT
         self.mem = options.mem or default
         self.cpus = options.cpus
@@ -71,11 +73,16 @@ def split_share(text):
     return path, guest or str(path)
 
 
+def existing(text, option):
+    path = Path(text).resolve()
+    if not path.is_file():
+        raise HarnessError(EXIT_SETUP, f"{option}: {text} is not a file")
+    return path
+
+
 def split_file(text):
     host, _, guest = text.partition(":")
-    path = Path(host).resolve()
-    if not path.is_file():
-        raise HarnessError(EXIT_SETUP, f"--file: {host} is not a file")
+    path = existing(host, "--file")
     return path, guest or f"/tmp/{path.name}"
 
 
@@ -116,6 +123,7 @@ def write_initrd(job):
         "MODULES_DIR": str(release.parent.resolve()),
         "CWD": os.getcwd(),
         "SHELL_ON": str(int(job.shell)),
+        "FOREIGN": str(int(job.foreign)),
     }
     env = "".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items())
     modules = [str(Path(line).resolve()) if line.split()[0].endswith(".ko") else line
@@ -123,7 +131,8 @@ def write_initrd(job):
     with Cpio(job.initrd) as archive:
         archive.character("dev/console", 5, 1)
         archive.character("dev/null", 1, 3)
-        archive.file("bin/busybox", Path(BUSYBOX).read_bytes(), EXECUTABLE)
+        busybox = job.image / "busybox" if job.foreign else Path(BUSYBOX)
+        archive.file("bin/busybox", busybox.read_bytes(), EXECUTABLE)
         archive.file("init", (HERE / "hil/guest-init").read_bytes(), EXECUTABLE)
         archive.file("hil/env", env)
         archive.file("hil/modules", "".join(line + "\n" for line in modules))

@@ -11,6 +11,11 @@ TRANSPORT = []  # hostfs and the consoles are built in
 def command(job):
     if job.cpus not in (None, 1):
         raise HarnessError(EXIT_SETUP, "--cpus: UML has one; use a QEMU engine")
+    if job.options.monitor:
+        raise HarnessError(EXIT_SETUP, "--monitor: UML has none; use a QEMU engine")
+    if job.dtb_overlays:
+        raise HarnessError(EXIT_SETUP, "--dtb-overlay: UML has no device tree; give it one of its "
+                           "own, --append dtb=FILE")
     argv = [
         str(job.image / "linux"),
         f"mem={job.mem}",
