@@ -11,6 +11,9 @@
 /* Host times beyond (73 years) are no times; differences stay within s64. */
 #define TSA_NS_MAX		((u64)1 << 61)
 
+/* No counter goes so far at once; maps tell ahead from back by 2^63. */
+#define TSA_COUNT_MAX		((u64)1 << 61)
+
 /* So many samples until the map holds. */
 #define TSA_COARSE_SAMPLES	8
 /* Locked: so many buckets, an eighth of the window. */
@@ -273,7 +276,7 @@ static u64 tsa_step_least(const struct tsa_fit *fit, u64 sigma)
 	return tsa_min(least, TSA_NS_MAX);
 }
 
-/* A counter at or below the last one; often enough, it began anew. */
+/* A counter not after the last one; often enough, it began anew. */
 static enum tsa_verdict tsa_stale(struct tsa_fit *fit, u64 counter)
 {
 	if (!fit->stale || counter > fit->stale_counter)
@@ -398,7 +401,8 @@ enum tsa_verdict tsa_fit_add(struct tsa_fit *fit, u64 counter, u64 ns,
 		return TSA_OUTLIER;
 	if (!fit->started)
 		return tsa_begin(fit, counter, ns, width_ns, TSA_TAKEN);
-	if (counter <= fit->last_counter) {
+	if (counter <= fit->last_counter ||
+	    counter - fit->last_counter > TSA_COUNT_MAX) {
 		verdict = tsa_stale(fit, counter);
 		if (verdict == TSA_EPOCH)
 			tsa_begin(fit, counter, ns, width_ns, verdict);

@@ -71,6 +71,20 @@ static s64 tsa_pairing_slip(const struct tsa_pairing *p, u64 edge_ns,
 	return -(s64)div64_u64(tsa_add(usual - arrival_ns, half), period_ns);
 }
 
+/* An edge within 3/4 of a period of its neighbour: one of them is none. */
+static bool tsa_edge_crowded(const struct tsa_pairing *p, u64 edge,
+			     u64 period_ns)
+{
+	u64 least = period_ns - period_ns / 4;
+	u64 ns = p->edge_ns[edge % TSA_PAIR_EDGES];
+
+	if (edge + 1 < p->edges &&
+	    p->edge_ns[(edge + 1) % TSA_PAIR_EDGES] - ns < least)
+		return true;
+	return edge && p->edges - edge < TSA_PAIR_EDGES &&
+	       ns - p->edge_ns[(edge - 1) % TSA_PAIR_EDGES] < least;
+}
+
 /* A lag out of turn: -EAGAIN while it may be a late buffer, -ESTALE then. */
 static int tsa_pairing_doubt(struct tsa_pairing *p, s64 slip)
 {
@@ -121,6 +135,8 @@ int tsa_pairing_buffer(struct tsa_pairing *p, u64 sequence, u64 arrival_ns,
 	if (slip)
 		return tsa_pairing_doubt(p, slip);
 	p->doubts = 0;
+	if (tsa_edge_crowded(p, edge, period_ns))
+		return -EAGAIN;
 	/* Delays change: the least one is forgotten slowly. */
 	if (arrival_ns >= edge_ns && arrival_ns - edge_ns < p->lag_ns)
 		p->lag_ns = arrival_ns - edge_ns;
