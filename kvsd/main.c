@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvsd: one binary, two roles. `kvsd agent` captures and uploads, `kvsd serve`
- * is the service. This file only picks the role.
+ * kvsd: one binary, two roles and a tool. `kvsd agent` captures and uploads,
+ * `kvsd serve` is the service, `kvsd fsck` checks its directory. This file
+ * only picks.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "agent/agent.h"
 #endif
 #if WITH_SERVE
+#include "serve/fsck.h"
 #include "serve/serve.h"
 #endif
 
@@ -23,6 +25,7 @@ static const char usage[] =
 #endif
 #if WITH_SERVE
 	"  serve   the service: ingest, store, play back\n"
+	"  fsck    check and repair a service's directory\n"
 #endif
 	"\n"
 	"`kvsd ROLE --help` lists the role's options.\n";
@@ -38,6 +41,8 @@ int main(int argc, char **argv)
 #if WITH_SERVE
 	if (strcmp(role, "serve") == 0)
 		return serve_main(argc - 1, argv + 1, sys_posix());
+	if (strcmp(role, "fsck") == 0)
+		return fsck_main(argc - 1, argv + 1, sys_posix());
 #endif
 	if (strcmp(role, "--help") == 0 || strcmp(role, "help") == 0) {
 		(void)fputs(usage, stdout);

@@ -36,7 +36,7 @@ unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_source_memory test_capture_sync
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-unit_tests += test_catalog test_index test_segment_codec test_store_local
+unit_tests += test_catalog test_fsck test_index test_segment_codec test_store_local
 unit_tests += test_clip test_ingest test_live test_media_out test_serve_control
 unit_tests += test_recorder
 unit_tests += test_ebml test_frame_index test_frame_time test_h264 test_h265 \

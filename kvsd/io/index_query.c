@@ -318,3 +318,77 @@ int index_query(struct index_db *ix, const struct store_query *q,
 	}
 	return n;
 }
+
+/* --- all of it --- */
+
+static int walk_tail(struct index_db *ix,
+		     int (*each)(void *ctx, const struct store_fragment *f,
+				 uint32_t first_segment),
+		     void *ctx)
+{
+	uint8_t id[STREAM_ID_BYTES];
+	struct store_fragment f;
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(ix->db, "SELECT " INDEX_COLUMNS ", first_segment, id"
+			       " FROM fragments JOIN streams USING(sid)",
+		       &s);
+	if (r < 0)
+		return r;
+	while ((r = db_step(s)) == 1) {
+		r = db_blob_exact(s, 12, id, sizeof(id));
+		if (r == 0) {
+			index_read_row(s, id, &f);
+			r = each(ctx, &f, (uint32_t)db_int(s, 11));
+		}
+		if (r < 0)
+			break;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
+static int walk_blocks(struct index_db *ix,
+		       int (*each)(void *ctx, const struct store_fragment *f,
+				   uint32_t first_segment),
+		       void *ctx)
+{
+	uint8_t id[STREAM_ID_BYTES];
+	struct db_stmt *s;
+	int count;
+	int i;
+	int r;
+
+	r = db_prepare(ix->db, "SELECT rows, id FROM blocks JOIN streams"
+			       " USING(sid)", &s);
+	if (r < 0)
+		return r;
+	while ((r = db_step(s)) == 1) {
+		size_t len = 0;
+		const uint8_t *packed = db_blob(s, 0, &len);
+
+		r = db_blob_exact(s, 1, id, sizeof(id));
+		if (r < 0)
+			break;
+		count = index_block_unpack(packed, len, id, ix->rows);
+		r = count < 0 ? -EUCLEAN : 0;
+		for (i = 0; i < count && r == 0; i++)
+			r = each(ctx, &ix->rows[i].f,
+				 ix->rows[i].first_segment);
+		if (r < 0)
+			break;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
+int index_rows(struct index_db *ix,
+	       int (*each)(void *ctx, const struct store_fragment *f,
+			   uint32_t first_segment),
+	       void *ctx)
+{
+	int r = walk_tail(ix, each, ctx);
+
+	return r < 0 ? r : walk_blocks(ix, each, ctx);
+}

@@ -220,7 +220,7 @@ static void drop_handles(struct index_db *ix)
 	ix->db = db_close(ix->db);
 }
 
-static int remove_files(const char *path)
+int index_remove(const char *path)
 {
 	static const char *const tails[] = {"-wal", "-shm", "-journal", ""};
 	char name[PATH_BYTES];
@@ -239,12 +239,29 @@ static int make_new(struct index_db *ix, const char *path,
 {
 	int r;
 
-	r = remove_files(path);
+	r = index_remove(path);
 	if (r == 0)
 		r = db_open(path, DB_INDEX, true, &ix->db);
 	if (r == 0)
 		r = write_schema(ix->db, id);
 	return r < 0 ? r : prepare_all(ix);
+}
+
+int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
+			struct index_db **ret_index)
+{
+	AUTO(index_close) struct index_db *ix = calloc(1, sizeof(*ix));
+	int r;
+
+	if (!ix)
+		return -ENOMEM;
+	if (strlen(path) > PATH_BYTES - 16)
+		return -ENAMETOOLONG;
+	r = open_existing(ix, path, id);
+	if (r < 0)
+		return r;
+	*ret_index = TAKE_PTR(ix);
+	return 0;
 }
 
 int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],

@@ -34,6 +34,12 @@ struct index_db;
  */
 int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	       struct index_db **ret_index, bool *ret_made) MUST_CHECK;
+/* As index_open(), but what is not usable stays: -ENOENT, -EUCLEAN,
+ * -EMEDIUMTYPE. */
+int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
+			struct index_db **ret_index) MUST_CHECK;
+/* Removes the database and its log; nobody has it open. */
+int index_remove(const char *path) MUST_CHECK;
 /* Rolls back what was not committed. Accepts NULL, returns NULL. */
 struct index_db *index_close(struct index_db *ix);
 DEFINE_AUTO(index_close, struct index_db *)
@@ -96,6 +102,11 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 int index_streams(struct index_db *ix,
 		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),
 		  void *ctx) MUST_CHECK;
+/* Each row of all streams. @each ends the walk with a negative value. */
+int index_rows(struct index_db *ix,
+	       int (*each)(void *ctx, const struct store_fragment *f,
+			   uint32_t first_segment),
+	       void *ctx) MUST_CHECK;
 /* Earliest server_ms of all rows. Return: 1, or 0 without rows. */
 int index_oldest(struct index_db *ix, uint64_t *ret_server_ms) MUST_CHECK;
 

@@ -209,6 +209,53 @@ int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
 	return 0;
 }
 
+/* The generation of the first whole record after the START record. */
+static int find_generation(const struct data_dir *d, int fd, uint8_t *bytes,
+			   uint8_t ret_generation[SEGMENT_ID_BYTES])
+{
+	struct segment_record record;
+	uint32_t block;
+	size_t len = 0;
+	int r;
+
+	for (block = SEGMENT_FIRST_BLOCK;; block++) {
+		r = segment_file_read(d, fd, bytes, SEGMENT_RECORD_BYTES_MAX,
+				      (uint64_t)block * SEGMENT_BLOCK_BYTES,
+				      &len);
+		if (r < 0 || !len)
+			return r < 0 ? r : -ENODATA;
+		if (segment_record_parse(bytes, len, &record) < 0 ||
+		    record.kind == SEGMENT_START || record.block != block)
+			continue;
+		memcpy(ret_generation, record.generation, SEGMENT_ID_BYTES);
+		return 0;
+	}
+}
+
+int segment_file_mend(const struct data_dir *d, uint32_t number)
+{
+	uint8_t generation[SEGMENT_ID_BYTES];
+	char name[NAME_BYTES];
+	uint8_t *bytes;
+	int fd;
+	int r;
+
+	bytes = malloc(SEGMENT_RECORD_BYTES_MAX);
+	if (!bytes)
+		return -ENOMEM;
+	file_name(name, number, TAIL);
+	fd = d->sys->openat(d->segments_fd, name, O_RDWR | O_CLOEXEC, 0);
+	r = fd;
+	if (fd >= 0) {
+		r = find_generation(d, fd, bytes, generation);
+		if (r == 0)
+			r = write_start(d, fd, number, generation);
+		sys_close(d->sys, &fd);
+	}
+	free(bytes);
+	return r < 0 ? r : 0;
+}
+
 /* --- listing --- */
 
 struct listing {

@@ -49,6 +49,14 @@ int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
 		       uint8_t ret_generation[SEGMENT_ID_BYTES]) MUST_CHECK;
 
 /**
+ * segment_file_mend() - write a damaged START record again
+ *
+ * The generation is that of the first whole record behind it. Return: 0;
+ * -ENODATA (there is none: nothing to mend it for); or of a system call.
+ */
+int segment_file_mend(const struct data_dir *d, uint32_t number) MUST_CHECK;
+
+/**
  * segment_file_list() - the numbers of all segments, ascending
  * @ret_numbers: heap, the caller frees it
  *

@@ -135,7 +135,7 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 			 const struct segment_record *rec, uint32_t mark)
 {
 	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
-	struct store_fragment f = { .segment = segment, .page = rec->block };
+	struct store_fragment f = {.segment = segment, .page = rec->block};
 	struct segment_commit c;
 	uint32_t first = segment;
 	int err;
@@ -150,9 +150,10 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 		err = -EBADMSG;
 	if (err == -EINVAL || err == -ENOENT || err == -EBADMSG) {
 		if (err != -ENOENT)
-			log_warn("store", "segment %u, block %u: a commit "
-					  "record without its pages", segment,
-				 rec->block);
+			log_warn("store",
+				 "segment %u, block %u: a commit "
+				 "record without its pages",
+				 segment, rec->block);
 		r->dropped++;
 		return 0;
 	}
@@ -167,6 +168,38 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 	f.media_bytes = c.media_bytes;
 	f.frames_bytes = c.frames_bytes;
 	return r->found(r->ctx, &f, first, mark);
+}
+
+/*
+ * Each record says itself where it belongs: behind damage the next one with
+ * this generation is looked for. Return: 1 @block is it, or 0 at the end.
+ */
+static int skip_damage(struct segment_replay *r, int fd,
+		       const uint8_t *generation, uint32_t *block)
+{
+	struct segment_record rec;
+	size_t len = 0;
+	size_t at;
+	int err;
+
+	for (++*block;; *block += (uint32_t)(len / SEGMENT_BLOCK_BYTES)) {
+		err = segment_file_read(r->dir, fd, r->record,
+					SEGMENT_RECORD_BYTES_MAX,
+					(uint64_t)*block * SEGMENT_BLOCK_BYTES,
+					&len);
+		if (err < 0 || len < SEGMENT_BLOCK_BYTES)
+			return err;
+		for (at = 0; at + SEGMENT_HEADER_BYTES <= len;
+		     at += SEGMENT_BLOCK_BYTES) {
+			if (segment_header_parse(r->record + at, &rec) < 0 ||
+			    rec.block != *block + at / SEGMENT_BLOCK_BYTES ||
+			    memcmp(rec.generation, generation,
+				   SEGMENT_ID_BYTES))
+				continue;
+			*block = rec.block;
+			return 1;
+		}
+	}
 }
 
 static int replay_records(struct segment_replay *r, uint32_t number, int fd,
@@ -186,8 +219,16 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 			return err;
 		if (segment_record_parse(r->record, len, &rec) < 0 ||
 		    rec.kind == SEGMENT_START || rec.block != *block ||
-		    memcmp(rec.generation, generation, SEGMENT_ID_BYTES))
-			return 0;
+		    memcmp(rec.generation, generation, SEGMENT_ID_BYTES)) {
+			uint32_t end = *block;
+
+			err = r->salvage ? skip_damage(r, fd, generation, block)
+					 : 0;
+			if (err > 0)
+				continue;
+			*block = end;
+			return err;
+		}
 		next = *block + segment_record_bytes(rec.payload_bytes) /
 					SEGMENT_BLOCK_BYTES;
 		if (rec.kind == SEGMENT_END) {
@@ -232,8 +273,8 @@ static int look_behind(struct segment_replay *r, int fd,
 	}
 }
 
-int segment_replay_run(struct segment_replay *r, uint32_t number,
-		       uint32_t mark, uint32_t *ret_end, bool *ret_torn)
+int segment_replay_run(struct segment_replay *r, uint32_t number, uint32_t mark,
+		       uint32_t *ret_end, bool *ret_torn)
 {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool torn = false;
@@ -262,4 +303,73 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
 	*ret_end = block;
 	*ret_torn = torn;
 	return 0;
+}
+
+/* The commit record of a row, in r->record. */
+static int read_commit(struct segment_replay *r, const struct store_fragment *f,
+		       struct segment_record *rec, struct segment_commit *c)
+{
+	uint64_t offset = (uint64_t)f->page * SEGMENT_BLOCK_BYTES;
+	uint32_t bytes = SEGMENT_BLOCK_BYTES;
+	size_t len = 0;
+	int err;
+
+	err = open_page_file(r, f->segment);
+	if (err == -ENOENT)
+		return -EBADMSG;
+	/* One block does for most. */
+	while (err == 0) {
+		err = segment_file_read(r->dir, r->page_fd, r->record, bytes,
+					offset, &len);
+		if (err == 0 && (len < SEGMENT_HEADER_BYTES ||
+				 segment_header_parse(r->record, rec) < 0))
+			err = -EBADMSG;
+		if (err < 0 ||
+		    bytes >= segment_record_bytes(rec->payload_bytes))
+			break;
+		bytes = segment_record_bytes(rec->payload_bytes);
+	}
+	if (err < 0)
+		return err;
+	if (segment_record_parse(r->record, len, rec) < 0 ||
+	    rec->kind != SEGMENT_COMMIT || rec->block != f->page ||
+	    memcmp(rec->generation, r->page_generation, SEGMENT_ID_BYTES) ||
+	    memcmp(rec->stream_id, f->stream_id, SEGMENT_ID_BYTES) ||
+	    fragment_number_compare(&rec->number, &f->number) ||
+	    segment_commit_parse(r->record + SEGMENT_HEADER_BYTES,
+				 rec->payload_bytes, c) < 0)
+		return -EBADMSG;
+	return 0;
+}
+
+int segment_replay_check(struct segment_replay *r,
+			 const struct store_fragment *f, uint32_t first_segment,
+			 enum segment_check_depth depth)
+{
+	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
+	struct segment_record rec;
+	struct segment_commit c;
+	uint32_t first = UINT32_MAX;
+	int err;
+
+	err = read_commit(r, f, &rec, &c);
+	if (err < 0)
+		return err;
+	if (c.producer_ms != f->producer_ms || c.server_ms != f->server_ms ||
+	    c.duration_ms != f->duration_ms ||
+	    c.header_bytes != f->header_bytes ||
+	    c.media_bytes != f->media_bytes ||
+	    c.frames_bytes != f->frames_bytes)
+		return -EBADMSG;
+	if (depth == SEGMENT_CHECK_COMMIT)
+		return 0;
+	if (depth == SEGMENT_CHECK_TAGS) {
+		err = open_key(r, f->stream_id, &key);
+		if (err < 0)
+			return err;
+	}
+	err = check_fragment(r, &rec, &c, key, &first);
+	if (err < 0)
+		return err;
+	return first == first_segment ? 0 : -EBADMSG;
 }

@@ -37,6 +37,7 @@ struct segment_replay {
 	int (*found)(void *ctx, const struct store_fragment *f,
 		     uint32_t first_segment, uint32_t mark);
 	void *ctx;
+	bool salvage;	/* go on behind what is damaged */
 	uint64_t dropped;	/* commit records that did not count */
 	/* The rest belongs to the replay. */
 	uint8_t *record;
@@ -63,5 +64,22 @@ void segment_replay_fini(struct segment_replay *r);
 int segment_replay_run(struct segment_replay *r, uint32_t number,
 		       uint32_t mark, uint32_t *ret_end,
 		       bool *ret_torn) MUST_CHECK;
+
+enum segment_check_depth {
+	SEGMENT_CHECK_COMMIT,	/* the commit record is what the row says */
+	SEGMENT_CHECK_PAGES,	/* and its pages are there, by CRC */
+	SEGMENT_CHECK_TAGS,	/* and by tag, where the key is known */
+};
+
+/**
+ * segment_replay_check() - compare a row with what is on disk
+ *
+ * Return: 0; -EBADMSG (damaged or missing); -ENOENT (its stream is gone);
+ * -errno.
+ */
+int segment_replay_check(struct segment_replay *r,
+			 const struct store_fragment *f,
+			 uint32_t first_segment,
+			 enum segment_check_depth depth) MUST_CHECK;
 
 #endif

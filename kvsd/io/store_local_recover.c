@@ -224,6 +224,7 @@ static int replay_all(struct recovery *r)
 		.generation = generation,
 		.found = found,
 		.ctx = r,
+		.salvage = sl->config.salvage,
 	};
 	size_t i;
 	int err;

@@ -11,6 +11,8 @@ restart on the same directory:
   - every fragment that is listed reads back, and is one that was sent;
   - numbers of a stream never repeat and increase in the order of ingestion.
 
+In the end `kvsd fsck` finds nothing wrong, then what is damaged on purpose, and repairs it.
+
 kill_cycles.py [--cycles N] [--streams N] [--seed N]
 """
 
@@ -26,7 +28,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "support"))
 import matroska as mkv  # noqa: E402
 from kvs_client import ApiError, Failure  # noqa: E402
-from kvsd_server import Bench, expect, require  # noqa: E402
+from kvsd_server import KVSD, Bench, expect, require, run_tool  # noqa: E402
 
 WINDOW = 6		# fragments sent and not yet PERSISTED, per producer
 PACE_S = 0.02		# between fragments at most
@@ -208,6 +210,42 @@ def disk_bytes(directory):
                for path, _, names in os.walk(directory) for name in names)
 
 
+def flip_byte(directory):
+    """Of a record in the middle of a segment."""
+    folder = os.path.join(directory, "data", "segments")
+    for name in sorted(f for f in os.listdir(folder) if f.endswith(".seg")):
+        with open(os.path.join(folder, name), "r+b") as file:
+            # One that is still open is mostly empty.
+            for block in range(os.fstat(file.fileno()).st_size // 8192, 9, -1):
+                file.seek(block * 4096)
+                if file.read(4) != b"KVSR":
+                    continue
+                file.seek(block * 4096 + 150)
+                byte = file.read(1)[0]
+                file.seek(block * 4096 + 150)
+                file.write(bytes([byte ^ 1]))
+                return
+    raise AssertionError("no segment with records")
+
+
+def fsck(bench, *options):
+    """(exit status, what it printed)"""
+    status, out, err = run_tool([KVSD, "fsck", bench.directory, *options])
+    return status, f"{out}{err}"
+
+
+def check_fsck(bench):
+    bench.kill()
+    status, text = fsck(bench, "--level", "media")
+    bench.check("fsck finds nothing wrong after a kill", status == 0, text)
+    flip_byte(bench.directory)
+    status, text = fsck(bench, "--repair")
+    bench.check("fsck finds and repairs a flipped bit", status in (0, 1), text)
+    status, text = fsck(bench, "--level", "media")
+    bench.check("and nothing after that", status == 0, text)
+    bench.start()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=50)
@@ -284,6 +322,7 @@ def main():
         bench.check("restarts do not use up the disk",
                     used <= 2 * media + DISK_SLACK,
                     f"{used >> 20} MiB for {media >> 20} MiB of media")
+        check_fsck(bench)
         bench.check("the producers persisted something in every second cycle",
                     acked > args.cycles // 2, acked)
     except Exception as error:

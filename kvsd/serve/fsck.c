@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/fsck.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "io/catalog_db.h"
+#include "io/catalog_sqlite.h"
+#include "io/data_dir.h"
+#include "io/store_fsck.h"
+
+#define PATH_CHARS 4096
+
+enum {
+	EXIT_CLEAN = 0,
+	EXIT_REPAIRED = 1,
+	EXIT_USAGE = 2,
+	EXIT_LEFT = 4,
+	EXIT_FAILED = 8,
+};
+
+static const char usage[] =
+	"usage: kvsd fsck DIR [OPTIONS]\n"
+	"\n"
+	"Checks the directory of a service that is not running: a data_dir, "
+	"or\n"
+	"what --quickstart was given.\n"
+	"\n"
+	"  --level structure   identities, catalogs, index and commit records\n"
+	"  --level checksums   and the CRC of each page (default)\n"
+	"  --level media       and its tag, with the streams' keys\n"
+	"  --repair            make the index again from the segments, and "
+	"the\n"
+	"                      catalog from its other copy\n"
+	"  --master-key FILE   default: DIR/master.key\n"
+	"\n"
+	"Exit status: 0 nothing is wrong, 1 it was and is repaired, 4 "
+	"something\n"
+	"is wrong, 8 it could not be checked.\n";
+
+struct options {
+	char dir[PATH_CHARS];
+	char master_key[PATH_CHARS]; /* "" = the directory's own */
+	enum fsck_level level;
+	bool repair;
+};
+
+struct run {
+	const struct options *o;
+	struct data_dir dir;
+	struct catalog *catalog;
+	unsigned int problems; /* of the catalog */
+};
+
+static void tell(void *ctx, const char *text)
+{
+	(void)ctx;
+	(void)printf("%s\n", text);
+}
+
+/* --- options --- */
+
+static int set_level(struct options *o, const char *value)
+{
+	static const char *const names[] = {
+		[FSCK_STRUCTURE] = "structure",
+		[FSCK_CHECKSUMS] = "checksums",
+		[FSCK_MEDIA] = "media",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			o->level = (enum fsck_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_path(char out[PATH_CHARS], const char *value)
+{
+	int n = snprintf(out, PATH_CHARS, "%s", value);
+
+	return n <= 0 || n >= PATH_CHARS ? -EINVAL : 0;
+}
+
+static int parse(struct options *o, int argc, char **argv)
+{
+	int i;
+	int r = 0;
+
+	*o = (struct options){.level = FSCK_CHECKSUMS};
+	for (i = 1; i < argc && r == 0; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (strcmp(argv[i], "--repair") == 0) {
+			o->repair = true;
+		} else if (strcmp(argv[i], "--level") == 0 && value) {
+			r = set_level(o, value);
+			i++;
+		} else if (strcmp(argv[i], "--master-key") == 0 && value) {
+			r = set_path(o->master_key, value);
+			i++;
+		} else if (argv[i][0] != '-' && !o->dir[0]) {
+			r = set_path(o->dir, argv[i]);
+		} else {
+			r = -EINVAL;
+		}
+	}
+	return r == 0 && o->dir[0] ? 0 : -EINVAL;
+}
+
+static bool has_file(const struct sys_ops *sys, const char *dir,
+		     const char *name)
+{
+	char path[PATH_CHARS + 32];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	sys_close(sys, &fd);
+	return true;
+}
+
+/* DIR of --quickstart keeps its data one level below, its key beside it. */
+static int find_data(struct options *o, const struct sys_ops *sys)
+{
+	char base[PATH_CHARS];
+	size_t len = strlen(o->dir);
+
+	if (has_file(sys, o->dir, "identity") ||
+	    !has_file(sys, o->dir, "data/identity"))
+		return 0;
+	if (len + sizeof("/master.key") > sizeof(base))
+		return -ENAMETOOLONG;
+	memcpy(base, o->dir, len + 1);
+	if (!o->master_key[0] && has_file(sys, base, "master.key")) {
+		memcpy(o->master_key, base, len);
+		memcpy(o->master_key + len, "/master.key",
+		       sizeof("/master.key"));
+	}
+	memcpy(o->dir + len, "/data", sizeof("/data"));
+	return 0;
+}
+
+/* --- the catalog --- */
+
+static void check_database(struct run *k, const char *name,
+			   uint64_t *ret_revision)
+{
+	struct catalog_db *db = NULL;
+	int r = catalog_db_open(&k->dir, name, &db);
+
+	if (r == 0) {
+		*ret_revision = catalog_db_revision(db);
+		(void)catalog_db_close(db);
+		return;
+	}
+	k->problems++;
+	(void)printf("%s: %s\n", name,
+		     r == -ENOENT	 ? "missing"
+		     : r == -EMEDIUMTYPE ? "of another directory"
+					 : "damaged");
+}
+
+static int open_catalog(struct run *k)
+{
+	const struct catalog_sqlite_config config = {
+		.dir = &k->dir,
+		.master_key = k->o->master_key[0] ? k->o->master_key : NULL,
+		.region = "us-west-2", /* of streams made: none are */
+		.account = "000000000000",
+	};
+
+	if (!config.master_key &&
+	    !has_file(k->dir.sys, k->dir.path, "master.key"))
+		return -ENOKEY;
+	return catalog_sqlite_open(&config, &k->catalog);
+}
+
+/* Return: 0, or an exit status above it: no use going on. */
+static int check_catalog(struct run *k)
+{
+	uint64_t first = 0;
+	uint64_t copy = 0;
+	int r;
+
+	check_database(k, "catalog.db", &first);
+	check_database(k, "catalog-copy.db", &copy);
+	if (k->problems == 2)
+		return EXIT_LEFT;
+	if (!k->problems && first != copy) {
+		k->problems++;
+		(void)printf("catalog-copy.db: revision %" PRIu64
+			     ", catalog.db has %" PRIu64 "\n",
+			     copy, first);
+	}
+	/* Opening it repairs it. */
+	if (k->problems && !k->o->repair)
+		return 0;
+	r = open_catalog(k);
+	if (r == -ENOKEY && k->o->level != FSCK_MEDIA && !k->problems)
+		return 0;
+	if (r == -ENOKEY)
+		log_error("fsck", "no master key: give --master-key");
+	return r < 0 ? EXIT_FAILED : 0;
+}
+
+/* --- all of it --- */
+
+static int report(struct run *k, const struct fsck_result *f)
+{
+	(void)printf("%" PRIu64 " segments, %" PRIu64 " fragments, %" PRIu64
+		     " bytes of media: %" PRIu64 " problems\n",
+		     f->segments, f->fragments, f->bytes,
+		     f->problems + k->problems);
+	if (f->new_segments)
+		(void)printf("%" PRIu64 " segments are not in the index yet\n",
+			     f->new_segments);
+	if (f->dead_fragments)
+		(void)printf("%" PRIu64 " fragments are of deleted streams\n",
+			     f->dead_fragments);
+	return f->problems || k->problems ? EXIT_LEFT : EXIT_CLEAN;
+}
+
+static int check_store(struct run *k)
+{
+	struct fsck_config config = {
+		.dir = &k->dir,
+		.level = k->o->level,
+		.find_key = k->catalog ? catalog_sqlite_find_key : NULL,
+		.find_key_ctx = k->catalog,
+		.tell = tell,
+	};
+	struct fsck_result result;
+	int status;
+	int r;
+
+	r = store_fsck(&config, &result);
+	if (r < 0) {
+		log_error("fsck", "%s: %s", k->dir.path, strerror(-r));
+		return EXIT_FAILED;
+	}
+	status = report(k, &result);
+	if (status == EXIT_CLEAN || !k->o->repair)
+		return status;
+	r = result.problems ? store_fsck_repair(&config) : 0;
+	if (r < 0) {
+		log_error("fsck", "repairing %s: %s", k->dir.path,
+			  strerror(-r));
+		return EXIT_FAILED;
+	}
+	(void)printf("repaired; once more:\n");
+	k->problems = 0;
+	r = store_fsck(&config, &result);
+	if (r < 0)
+		return EXIT_FAILED;
+	return report(k, &result) == EXIT_CLEAN ? EXIT_REPAIRED : EXIT_LEFT;
+}
+
+int fsck_main(int argc, char **argv, const struct sys_ops *sys)
+{
+	struct options o;
+	struct run k = {.o = &o};
+	int status;
+
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		(void)fputs(usage, stdout);
+		return EXIT_CLEAN;
+	}
+	if (parse(&o, argc, argv) < 0) {
+		(void)fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (find_data(&o, sys) < 0 ||
+	    data_dir_open(sys, o.dir, false, &k.dir) < 0)
+		return EXIT_FAILED; /* it was logged */
+	status = check_catalog(&k);
+	if (status == 0)
+		status = check_store(&k);
+	k.catalog = catalog_sqlite_close(k.catalog);
+	data_dir_close(&k.dir);
+	return status;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io/segment_file.h"
+#include "io/store_fsck.h"
+#include "proto/segment.h"
+#include "support/store_rig.h"
+
+#define FRAGMENTS 40
+#define BYTES 100000
+
+static int find_key(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+		    uint8_t ret_key[DATA_KEY_BYTES])
+{
+	unsigned int i;
+
+	(void)ctx;
+	for (i = 0; i < 2; i++) {
+		struct store_stream s = rig_stream(i);
+
+		if (memcmp(s.id, id, STREAM_ID_BYTES))
+			continue;
+		memcpy(ret_key, s.key, DATA_KEY_BYTES);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* Two streams' fragments in some segments, minutes of them; closed. */
+static int setup(void **state)
+{
+	struct store_rig *rig = calloc(1, sizeof(*rig));
+	struct loop_fake_config config = {.seed = 1};
+	int i;
+
+	if (!rig)
+		return -1;
+	rig_init(rig, &config);
+	if (rig_open(rig) < 0)
+		return -1;
+	for (i = 0; i < FRAGMENTS; i++)
+		if (rig_put(rig, (unsigned int)i % 2, (uint64_t)i + 1, BYTES,
+			    30000, (uint64_t)i * 10000) < 0)
+			return -1;
+	rig_close(rig);
+	*state = rig;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_fini(*state);
+	free(*state);
+	return 0;
+}
+
+static char told[4096];
+
+static void tell(void *ctx, const char *text)
+{
+	size_t len = strlen(told);
+
+	(void)ctx;
+	(void)snprintf(told + len, sizeof(told) - len, "%s\n", text);
+}
+
+static struct fsck_result check(struct store_rig *rig, enum fsck_level level,
+				bool repair)
+{
+	struct fsck_result result = {.problems = 0};
+	struct data_dir dir;
+	struct fsck_config config = {
+		.dir = &dir,
+		.level = level,
+		.find_key = find_key,
+		.tell = tell,
+	};
+
+	told[0] = '\0';
+	assert_int_equal(data_dir_open(rig->config.sys, rig->path, false, &dir),
+			 0);
+	if (repair)
+		assert_int_equal(store_fsck_repair(&config), 0);
+	else
+		assert_int_equal(store_fsck(&config, &result), 0);
+	data_dir_close(&dir);
+	return result;
+}
+
+/* All fragments but @lost (0: none) are there, bit-exact. */
+static void expect_fragments(struct store_rig *rig, int count, uint64_t lost)
+{
+	struct store_fragment rows[FRAGMENTS];
+	unsigned int stream;
+	int total = 0;
+	int n;
+	int i;
+
+	assert_int_equal(rig_open(rig), 0);
+	for (stream = 0; stream < 2; stream++) {
+		n = rig_list_all(rig, stream, rows, FRAGMENTS);
+		for (i = 0; i < n; i++) {
+			assert_int_not_equal(rows[i].number.seq, lost);
+			assert_int_equal(rig_check_all(rig, stream, &rows[i]),
+					 0);
+		}
+		total += n;
+	}
+	assert_int_equal(total, count);
+	rig_close(rig);
+}
+
+static void repair_and_expect(struct store_rig *rig, int count, uint64_t lost)
+{
+	(void)check(rig, FSCK_MEDIA, true);
+	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 0);
+	expect_fragments(rig, count, lost);
+}
+
+static int open_segment_file(const struct store_rig *rig, unsigned int number)
+{
+	char path[256];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       number);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* The second record of the segment: a page in the middle of a fragment. */
+static off_t find_page(int fd, uint8_t *bytes, struct segment_record *rec)
+{
+	off_t at = SEGMENT_BLOCK_BYTES;
+	int pages = 0;
+
+	for (;;) {
+		ssize_t n = pread(fd, bytes, SEGMENT_RECORD_BYTES_MAX, at);
+
+		assert_true(n > 0);
+		assert_int_equal(segment_record_parse(bytes, (size_t)n, rec),
+				 0);
+		if (rec->kind == SEGMENT_PAGE && ++pages == 2)
+			return at;
+		at += segment_record_bytes(rec->payload_bytes);
+	}
+}
+
+static void fsck_finds_nothing_wrong(void **state)
+{
+	struct fsck_result r = check(*state, FSCK_MEDIA, false);
+
+	assert_string_equal(told, "");
+	assert_int_equal(r.problems, 0);
+	assert_int_equal(r.fragments, FRAGMENTS);
+	assert_true(r.segments > 3);
+	assert_int_equal(r.new_segments, 0);
+	assert_int_equal(r.dead_fragments, 0);
+	assert_true(r.bytes > FRAGMENTS * BYTES / 2);
+	/* Repairing what is whole changes nothing either. */
+	repair_and_expect(*state, FRAGMENTS, 0);
+}
+
+static void fsck_finds_a_flipped_bit_and_saves_what_is_behind(void **state)
+{
+	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
+	struct segment_record rec;
+	int fd = open_segment_file(*state, 2);
+	off_t at = find_page(fd, bytes, &rec);
+
+	bytes[300] ^= 4;
+	assert_int_equal(pwrite(fd, bytes + 300, 1, at + 300), 1);
+	close(fd);
+	assert_int_equal(check(*state, FSCK_STRUCTURE, false).problems, 0);
+	assert_int_equal(check(*state, FSCK_CHECKSUMS, false).problems, 1);
+	assert_non_null(strstr(told, "does not verify"));
+	repair_and_expect(*state, FRAGMENTS - 1, rec.number.seq);
+}
+
+static void fsck_finds_a_forged_page_by_its_tag(void **state)
+{
+	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
+	struct segment_record rec;
+	int fd = open_segment_file(*state, 2);
+	off_t at = find_page(fd, bytes, &rec);
+	size_t len = segment_record_bytes(rec.payload_bytes);
+
+	bytes[300] ^= 4;
+	segment_record_end(bytes, rec.tag);
+	assert_int_equal(pwrite(fd, bytes, len, at), len);
+	close(fd);
+	assert_int_equal(check(*state, FSCK_CHECKSUMS, false).problems, 0);
+	assert_int_equal(check(*state, FSCK_MEDIA, false).problems, 1);
+	repair_and_expect(*state, FRAGMENTS - 1, rec.number.seq);
+}
+
+static void fsck_mends_the_start_of_a_segment(void **state)
+{
+	static const uint8_t junk[64] = {1, 2, 3};
+	int fd = open_segment_file(*state, 3);
+
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	close(fd);
+	assert_int_equal(check(*state, FSCK_STRUCTURE, false).problems, 1);
+	assert_non_null(strstr(told, "START"));
+	repair_and_expect(*state, FRAGMENTS, 0);
+}
+
+static void fsck_makes_the_index_again(void **state)
+{
+	static const uint8_t junk[8192] = "no database";
+	struct store_rig *rig = *state;
+	char path[256];
+	int fd;
+
+	rig_unlink(rig, "index.db");
+	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 1);
+	assert_string_equal(told, "index.db: missing\n");
+	repair_and_expect(rig, FRAGMENTS, 0);
+	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	close(fd);
+	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 1);
+	assert_string_equal(told, "index.db: damaged\n");
+	repair_and_expect(rig, FRAGMENTS, 0);
+}
+
+static void fsck_finds_a_segment_that_is_gone(void **state)
+{
+	struct fsck_result r;
+
+	rig_unlink(*state, "segments/00000002.seg");
+	r = check(*state, FSCK_STRUCTURE, false);
+	assert_true(r.problems > 1);
+	assert_non_null(strstr(told, "segment 2: missing"));
+	(void)check(*state, FSCK_STRUCTURE, true);
+	r = check(*state, FSCK_MEDIA, false);
+	assert_int_equal(r.problems, 0);
+	assert_in_range(r.fragments, FRAGMENTS - 12, FRAGMENTS - 5);
+	expect_fragments(*state, (int)r.fragments, 0);
+}
+
+static void fsck_refuses_a_directory_in_use(void **state)
+{
+	struct store_rig *rig = *state;
+	struct data_dir dir;
+
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(data_dir_open(rig->config.sys, rig->path, false, &dir),
+			 -EBUSY);
+	rig_close(rig);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CASE(fsck_finds_nothing_wrong),
+		CASE(fsck_finds_a_flipped_bit_and_saves_what_is_behind),
+		CASE(fsck_finds_a_forged_page_by_its_tag),
+		CASE(fsck_mends_the_start_of_a_segment),
+		CASE(fsck_makes_the_index_again),
+		CASE(fsck_finds_a_segment_that_is_gone),
+		CASE(fsck_refuses_a_directory_in_use),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
