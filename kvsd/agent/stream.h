@@ -25,6 +25,7 @@ struct stream {
 	struct kvs_producer *producer;
 	struct track tracks[KVS_TRACKS_MAX];
 	size_t track_count;
+	bool threaded;	/* a track is encoded on a thread, which may be late */
 	int left;			/* after stream_finish() */
 	struct kvs_producer_stats stats; /* after stream_finish() */
 

@@ -5,6 +5,7 @@ GetMedia gave of both streams. Independent of the product's parsers. A guest tha
 frames in its drivers: that is no fault, if they are counted."""
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -12,7 +13,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, record_fields, same_times  # noqa: E402
 
 failures = 0
-TRACKS = ("camera", "core", "radio", "sound")
+TRACKS = ("camera", "core", "radio", "sound", "meta", "scans", "vimc")
+SCAN_BYTES, SCANS = 16, 10
 THREADED = {"openh264", "ffv1"}
 FRAMES_MIN = 20	# two seconds of the slowest
 
@@ -52,7 +54,7 @@ def check_report(report, taps):
         check(f"{name}: encoded on a thread of its own, if in software and long",
               (track["encode_s"] > 0) == (track["encoder"] in THREADED), track)
         check(f"{name}: frames came", s["frames_captured"] >= FRAMES_MIN, s)
-        if "rate_num" in s:
+        if s.get("rate_num"):
             check_counted(name, s, taps[name])
         check(f"{name}: every frame was put", track["frames_put"] + track["frames_refused"] ==
               track["frames_encoded"] == s["frames_captured"] and track["frames_refused"] <= 100, track)
@@ -72,6 +74,20 @@ def check_tracks(name, stream, taps, expected):
               f"{len(stream.blocks[track])} of {len(taps[track].put)}")
 
 
+def check_data(name, stream, tap):
+    good = sum(record_fields(payload) == (ns, stamp) and payload[TIME_BYTES:] == raw
+               for (_, payload), (ns, stamp, _), raw in zip(stream.blocks[name], tap.put, tap.sources))
+    check(f"{name}: what it gave comes back, with its times", good == len(tap.put) > 0, f"{good} of {len(tap.put)}")
+
+
+def check_scans(stream):
+    """iio_dummy's values are its driver's constants."""
+    data = b"".join(payload[TIME_BYTES:] for _, payload in stream.blocks["scans"])
+    scans = [struct.unpack_from("<hhhh", data, at)[:4] for at in range(0, len(data), SCAN_BYTES)]
+    check("scans: every one has the dummy's values", len(scans) >= SCANS * FRAMES_MIN and
+          all(s == (7, -33, -2, 344) for s in scans), scans[:3])
+
+
 def check_sound(path, stream, tap):
     pcm, said = decode(path, stream.tracks["sound"]["number"], "-f", "s16le")
     check("sound: decodes to what was heard", len(pcm) == len(tap.whole) > 0 and alaw_error(tap.whole, pcm) <= 16,
@@ -86,18 +102,24 @@ def check_sound(path, stream, tap):
 def main():
     where = sys.argv[1]
     open(f"{where}/tap/camera/raw", "ab").close()
-    taps = {name: Tap(f"{where}/tap/{name}") for name in TRACKS}
+    taps = {name: Tap(f"{where}/tap/{name}") for name in TRACKS if os.path.exists(f"{where}/tap/{name}")}
+    print(f"   sources: {' '.join(taps)}")
     check_report(json.load(open(f"{where}/report.json")), taps)
-    gate, sense = Stream(f"{where}/gate.mkv"), Stream(f"{where}/sense.mkv")
+    gate, sense, rest = (Stream(f"{where}/{name}.mkv") for name in ("gate", "sense", "rest"))
     check_tracks("gate", gate, taps, {"camera": ("V_MPEG4/ISO/AVC", 1, 1), "sound": ("A_MS/ACM", 2, 2)})
-    check_tracks("sense", sense, taps, {"core": ("V_FFV1", 1, 1), "radio": ("D_KVSD/SDR", 33, 2)})
+    check_tracks("sense", sense, taps, {"core": ("V_FFV1", 1, 1), "radio": ("D_KVSD/SDR", 33, 2),
+                                        "meta": ("D_KVSD/METADATA", 33, 3)})
+    vimc = {"vimc": ("V_UNCOMPRESSED", 1, 1)} if "vimc" in taps else {}
+    check_tracks("rest", rest, taps, {**vimc, "scans": ("D_KVSD/IIO", 33, 1 + len(vimc))})
     counts, said = decode(f"{where}/sense.mkv", 1, "-f", "rawvideo", "-pix_fmt", "gray16le")
     check("core: the counts come back, each bit of them", counts == taps["core"].whole and len(counts) > 0,
           f"{len(counts)} of {len(taps['core'].whole)} {said}")
-    good = sum(record_fields(payload) == (ns, stamp) and payload[TIME_BYTES:] == raw
-               for (_, payload), (ns, stamp, _), raw in zip(sense.blocks["radio"], taps["radio"].put,
-                                                            taps["radio"].sources))
-    check("radio: the samples come back, with their times", good == len(taps["radio"].put) > 0, good)
+    for name in ("radio", "meta"):
+        check_data(name, sense, taps[name])
+    check_data("scans", rest, taps["scans"])
+    check_scans(rest)
+    if "vimc" in taps:
+        check("vimc: each picture comes back as it was", [p for _, p in rest.blocks["vimc"]] == taps["vimc"].sources)
     check_sound(f"{where}/gate.mkv", gate, taps["sound"])
     _, said = decode(f"{where}/gate.mkv", 1, "-f", "null")
     check("camera: decodes without complaint", "error" not in said.lower(), said)

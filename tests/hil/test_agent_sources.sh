@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Four sources of one guest in one agent: a camera (H.264), a thermal core (FFV1), a radio (data track)
-# and a sound card (A-law), into two streams. SECONDS_RUN: how long. O=build: where the programs are.
+# The sources of one guest in one agent: a camera (H.264), a thermal core (FFV1), a radio, a camera's metadata
+# and an inertial sensor (data tracks), a sound card (A-law) and a camera of libcamera (raw), into three streams.
+# SECONDS_RUN: how long. LIBCAMERA=no: without that one. O=build: where the programs are.
 set -eu
 
 seconds=${SECONDS_RUN:-8}
@@ -21,6 +22,11 @@ if [ "${1:-}" = inside ]; then
 	AWS_CA_BUNDLE=$work/service/ca.pem
 	AWS_SHARED_CREDENTIALS_FILE=$work/service/credentials
 	export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
+	node() { # NAME: of the driver's
+		echo "/dev/$(basename "$(dirname "$(grep -lx "$1" /sys/class/video4linux/*/name)")")"
+	}
+	mkdir /sys/kernel/config/iio/triggers/hrtimer/t0 /sys/kernel/config/iio/devices/dummy/gyro
+	echo t0 >/sys/bus/iio/devices/iio:device0/trigger/current_trigger
 	cat >"$work/agent.conf" <<-CONF
 		[service]
 		endpoint = $AWS_ENDPOINT_URL
@@ -30,10 +36,11 @@ if [ "${1:-}" = inside ]; then
 		stop_timeout = 60s
 		[stream gate]
 		[stream sense]
+		[stream rest]
 		[source camera]
 		kind = camera
 		stream = gate
-		device = /dev/video0
+		device = $(node vivid-000-vid-cap)
 		size = 640x360
 		rate = 30
 		buffers = 16
@@ -51,7 +58,7 @@ if [ "${1:-}" = inside ]; then
 		[source core]
 		kind = thermal
 		stream = sense
-		device = /dev/video1
+		device = $(node vivid-001-vid-cap)
 		size = 320x180
 		rate = 10
 		buffers = 8
@@ -63,7 +70,41 @@ if [ "${1:-}" = inside ]; then
 		device = /dev/swradio0
 		buffers = 8
 		timeout = 20s
+		[source meta]
+		kind = metadata
+		stream = sense
+		device = $(node vivid-000-meta-cap)
+		buffers = 8
+		timeout = 20s
+		[source scans]
+		kind = iio
+		stream = rest
+		device = gyro
+		sample_rate = 100
+		frame_samples = 10
+		buffers = 8
+		timeout = 20s
 	CONF
+	tracks="camera sound core radio meta scans"
+	if [ "$LIBCAMERA" != no ]; then
+		# libcamera asks udev, which is not in the guest, what is there.
+		mkdir -p /run/udev/data
+		touch /run/udev/control
+		for d in /sys/class/video4linux/* /sys/bus/media/devices/*; do
+			echo I:1 >"/run/udev/data/c$(cat "$d/dev")"
+		done
+		export CAPTURE_MODULE_PATH="$O" LIBCAMERA_LOG_LEVELS='*:ERROR'
+		tracks="$tracks vimc"
+		cat >>"$work/agent.conf" <<-CONF
+			[source vimc]
+			kind = libcamera
+			stream = rest
+			format = RGB3
+			size = 96x72
+			encoder = raw
+			timeout = 20s
+		CONF
+	fi
 	# What the sound card hears is what is played at its other end.
 	python3 -c 'import array, math, sys; n = int(sys.argv[2]) * 8000
 array.array("h", [round(8000 * math.sin(i * 440 * 2 * math.pi / 8000)) for i in range(n)]).tofile(open(sys.argv[1], "wb"))' \
@@ -75,12 +116,12 @@ array.array("h", [round(8000 * math.sin(i * 440 * 2 * math.pi / 8000)) for i in 
 	ln -s /dev/null "$work/camera/raw"
 	kvsd agent --check --config "$work/agent.conf"
 	kvsd agent --config "$work/agent.conf" --duration "${seconds}s" --report /out/report.json --tap "$work"
-	for track in camera sound core radio; do
+	for track in $tracks; do
 		mkdir -p /out/tap/$track
 		cp "$work/$track/frames" /out/tap/$track/
 		[ $track = camera ] || cp "$work/$track/raw" /out/tap/$track/
 	done
-	for stream in gate sense; do
+	for stream in gate sense rest; do
 		kvsctl get $stream --start EARLIEST --no-follow --raw -o /out/$stream.mkv
 	done
 	kill $player 2>/dev/null || true
@@ -92,12 +133,17 @@ fi
 cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
+LIBCAMERA=${LIBCAMERA:-yes}
+if [ ! -e "$O/libcapture-libcamera.so" ] || ! ls /usr/lib/*/libcamera/ipa_vimc.so >/dev/null 2>&1; then
+	LIBCAMERA=no
+fi
+export LIBCAMERA
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 code=0
 tests/hil/guest run --engine uml --mem 768M --timeout $((seconds * 3 + 120)) --out "$out" \
-	--modules "snd-aloop pcm_substreams=1,vivid n_devs=2 node_types=0x21,0x1" \
-	--env "PATH=$O/tests:$O:$PATH" --env "SECONDS_RUN=$seconds" -- \
+	--modules "snd-aloop pcm_substreams=1,vivid n_devs=2 node_types=0x20021,0x1,vimc,iio_dummy,iio-trig-hrtimer" \
+	--env "PATH=$O/tests:$O:$PATH" --env "SECONDS_RUN=$seconds" --env "LIBCAMERA=$LIBCAMERA" -- \
 	sh tests/hil/test_agent_sources.sh inside >"$out/log" 2>&1 || code=$?
 if [ $code = 0 ]; then
 	python3 tests/hil/agent_sources_check.py "$out"
