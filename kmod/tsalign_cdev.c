@@ -120,7 +120,8 @@ static int cdev_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (vma->vm_end - vma->vm_start != PAGE_SIZE)
 		return -EINVAL;
-	if (!(vma->vm_flags & VM_SHARED) ||
+	/* Of a descriptor for reading, VM_SHARED has been taken off. */
+	if (!(vma->vm_flags & VM_MAYSHARE) ||
 	    (vma->vm_flags & (VM_WRITE | VM_EXEC)))
 		return -EACCES;
 	if (vma->vm_pgoff >= TSALIGN_STREAMS_MAX)

@@ -498,8 +498,7 @@ void tsa_stream_restart(struct tsa_stream *s, enum tsalign_epoch_cause cause)
 	raw_spin_unlock_irqrestore(&s->lock, flags);
 }
 
-static void for_each_stream(void (*call)(struct tsa_stream *s, u32 arg),
-			    u32 arg)
+static void streams_call(void (*call)(struct tsa_stream *s, u32 arg), u32 arg)
 {
 	struct tsa_stream *s;
 	u32 i;
@@ -520,7 +519,7 @@ static void restart_one(struct tsa_stream *s, u32 cause)
 
 void tsa_streams_restart(enum tsalign_epoch_cause cause)
 {
-	for_each_stream(restart_one, cause);
+	streams_call(restart_one, cause);
 }
 
 static void refresh_one(struct tsa_stream *s, u32 unused)
@@ -535,7 +534,7 @@ static void refresh_one(struct tsa_stream *s, u32 unused)
 
 void tsa_streams_refresh(void)
 {
-	for_each_stream(refresh_one, 0);
+	streams_call(refresh_one, 0);
 }
 
 /* With a strobe it is the edge that has a meaning and a delay. */

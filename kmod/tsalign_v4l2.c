@@ -28,7 +28,6 @@
 struct tsa_arrival {
 	u64 ns;			/* BOOTTIME, 0: not done */
 	u32 cpu;
-	u32 failed;
 };
 
 struct tsa_queue {
@@ -168,6 +167,7 @@ static struct tsa_queue *queue_claim(const struct vb2_queue *q, u64 now)
 	e->dev = q->dev;
 	e->code = q->ops;
 	default_rule(e, q->dev);
+	/* A probe that finds it finds the rest. */
 	smp_store_release(&e->q, q);
 	if (!e->fresh)
 		tsa_refresh_soon();
@@ -243,7 +243,7 @@ static void probe_buf_done(void *data, struct vb2_queue *q,
 		return;
 	a = &e->arrival[vb->index];
 	a->cpu = raw_smp_processor_id();
-	a->failed = vb->state == VB2_BUF_STATE_ERROR;
+	/* The time says that the rest is there: buffer_sample(). */
 	smp_store_release(&a->ns, ktime_get_boottime_ns());
 }
 
@@ -275,12 +275,11 @@ static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
 		container_of(vb, struct vb2_v4l2_buffer, vb2_buf);
 	struct tsa_arrival *a = &e->arrival[vb->index];
 
-	*ret = (struct tsa_sample){
-		.counter = vbuf->sequence,
-		.host_ns = smp_load_acquire(&a->ns),
-		.stamp_ns = vb->timestamp,
-		.cpu = a->cpu,
-	};
+	ret->counter = vbuf->sequence;
+	/* Pairs with probe_buf_done(). */
+	ret->host_ns = smp_load_acquire(&a->ns);
+	ret->stamp_ns = vb->timestamp;
+	ret->cpu = a->cpu;
 	if (!ret->host_ns) {
 		/* Dequeued by another CPU before that one said so. */
 		counts.unarmed++;
@@ -298,7 +297,7 @@ static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
 
 static void probe_dqbuf(void *data, struct vb2_queue *q, struct vb2_buffer *vb)
 {
-	struct tsa_sample sample;
+	struct tsa_sample sample = { };
 	struct tsa_queue *e;
 	unsigned long flags;
 	u64 now;

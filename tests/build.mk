@@ -57,6 +57,13 @@ sim_tests += sim_store_crash
 sim_tests += sim_index sim_index_retention
 sim_tests += sim_supervisor
 
+# tsalign's core, as the module has it
+unit_tests += test_tsalign_core test_tsalign_fit
+sim_tests += sim_tsalign
+$(foreach t,unit/test_tsalign_core unit/test_tsalign_fit sim/sim_tsalign fuzz/fuzz_tsalign, \
+	$(O)/obj/tests/$(t).o): ours_cpp += -Ikmod -Ikmod/include/uapi
+$(O)/tests/sim_tsalign: ours_ld += -Wl,--no-as-needed -lm -Wl,--as-needed
+
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
@@ -95,6 +102,11 @@ thermal_probe_src := tests/hil/thermal_probe.c
 # The same of libcamera's cameras
 test_programs += libcamera_probe
 libcamera_probe_src := tests/hil/libcamera_probe.c
+
+# What tsalign's maps cost, and that none is torn; in a guest
+test_programs += tsalign_bench
+tsalign_bench_src := tests/hil/tsalign_bench.c
+$(O)/obj/tests/hil/tsalign_bench.o: ours_cpp += -isystem kmod/include/uapi
 
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c

@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
+# loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
+# CASES: of "kunit truth live reference vivid replug fuzz lines board life bench lint", default all.
+# DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
+set -eu
+
+sim=/sys/kernel/config/gpio-sim/tsalign
+
+if [ "${1:-}" = inside ]; then
+	shift
+	cd "$(dirname "$0")/tsalign"
+	modprobe gpio-sim
+	mkdir -p $sim/bank
+	echo tsalign-sim >$sim/bank/label
+	echo 8 >$sim/bank/num_lines
+	echo 1 >$sim/live
+	r=0
+	for case in "$@"; do
+		echo "== $case"
+		case $case in
+		kunit)
+			insmod "$KO/tsalign_kunit.ko"
+			dmesg | sed -n 's/^\[ *[0-9.]*\] *//; /KTAP version/,$p' | grep -E '^ *(not )?ok |# .*: pass:' >/tmp/kunit || true
+			grep -E '^ *not ok' /tmp/kunit && r=1
+			grep -E '^ok .* tsalign' /tmp/kunit || { echo "not ok - KUnit ran nothing"; r=1; }
+			rmmod tsalign_kunit
+			continue ;;
+		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
+		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
+		lines) insmod "$KO/tsalign.ko"; insmod "$KO/tsalign_truth.ko" gpio=tsalign-sim; set -- lines ;;
+		*) insmod "$KO/tsalign.ko" inject=1; insmod "$KO/tsalign_truth.ko"; set -- "$case" ;;
+		esac
+		if [ "$case" = bench ]; then
+			insmod "$KO/tsalign_cost.ko"
+			"$O/tests/tsalign_bench" || r=1
+		else
+			python3 check.py "$@" || r=1
+		fi
+		rmmod tsalign_cost 2>/dev/null || true
+		rmmod tsalign_truth 2>/dev/null || true
+		rmmod tsalign 2>/dev/null || true
+	done
+	exit $r
+fi
+
+cd "$(dirname "$0")/../.."
+O=$(cd "${O:-build}" && pwd)
+export O
+cases=${CASES:-kunit truth live reference vivid replug fuzz lines board life bench lint}
+tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
+kdir=$(tests/hil/guest kdir uml ${DEBUG:+--debug})
+KO=$O/kmod/guest${DEBUG:+-debug}
+mkdir -p "$KO/tsalign" "$KO/kunit" "$KO/truth"
+cp -Ru kmod/. "$KO/tsalign"
+cp -Ru kmod/. "$KO/kunit"
+cp -Ru tests/hil/tsalign/. "$KO/truth"
+build() {
+	# Ours are make's flags of another make.
+	env -u MAKEFLAGS -u MFLAGS -u O make -s -j"$(nproc)" -C "$kdir" ARCH=um "$@" ||
+		{ echo "not ok - the module does not build"; exit 1; }
+}
+build M="$KO/tsalign"
+build M="$KO/truth" TSALIGN="$KO/tsalign" KBUILD_EXTRA_SYMBOLS="$KO/tsalign/Module.symvers"
+cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/"
+case " $cases " in *" kunit "*)
+	build M="$KO/kunit" TSALIGN_KUNIT=1
+	cp "$KO/kunit/tsalign_kunit.ko" "$KO/" ;;
+esac
+failed=0
+guest=
+for case in $cases; do
+	case $case in
+	lint) KO=$KO kdir=$kdir sh tests/hil/tsalign/lint.sh || failed=1 ;;
+	*) guest="$guest $case" ;;
+	esac
+done
+if [ -n "$guest" ]; then
+	# shellcheck disable=SC2086
+	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-300}" \
+		--modules "vivid n_devs=1 node_types=0x1" --env KO="$KO" --env SEEDS --env ROUNDS --env CYCLES \
+		-- sh tests/hil/test_tsalign.sh inside $guest || failed=1
+fi
+exit $failed

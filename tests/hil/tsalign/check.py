@@ -1,0 +1,491 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""check.py CASE [ARG...]: in a guest with tsalign.ko; one `ok - ...` or `not ok - ...` a promise."""
+
+import errno
+import glob
+import mmap
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import tsalign as ts  # noqa: E402
+
+TRUTH = "/sys/kernel/debug/tsalign_truth/"
+DEBUG = "/sys/kernel/debug/tsalign/"
+failed = 0
+
+
+def check(what, good, detail=""):
+    global failed
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} - {what}{': ' + str(detail) if detail != '' else ''}", flush=True)
+
+
+def refused(call, *codes):
+    try:
+        call()
+    except OSError as e:
+        return e.errno in codes
+    return False
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(str(text))
+
+
+def boottime():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+# --- against the truth ---------------------------------------------------------------------
+
+def run(name, mhz, seconds, seed, mean=500_000, drift=100_000, burst=2, drop=20, step=0):
+    write(TRUTH + "run", f"{name} {mhz} {drift} {mean} {burst} {drop} {seconds} {step} {seed}")
+    with open(TRUTH + "truth", "rb") as f:
+        return list(ts.PAIR.iter_unpack(f.read()))
+
+
+def errors_of(page, truth, mhz):
+    """Of the last second's frames and of the next second's, which nobody has heard of."""
+    now = page.read()
+    near = truth[-2 * (mhz // 1000 + 1):]
+    return [abs(now.base_ns + ((c - now.base_counter) * now.mult >> now.shift) - ns) for c, ns in near], now
+
+
+def percentile(values, part):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+def case_truth():
+    device = ts.Device(os.O_RDONLY)
+    seeds = int(os.environ.get("SEEDS", "20"))
+    # ns, of a delay that is exponential with a mean of 0.5 ms; with fewer frames it shrinks slower
+    limits = {10: 60_000, 30: 20_000, 60: 10_000}
+    for mhz in (30_000, 20_000, 9_000):
+        for seconds, limit in limits.items():
+            errors, beyond, states = [], 0, set()
+            name = f"sim{mhz // 1000}"
+            for seed in range(1, seeds + 1):
+                truth = run(name, mhz, seconds, seed)
+                errs, page = errors_of(ts.Page(device.fd, device.find(name)), truth, mhz)
+                errors += errs
+                beyond += sum(e > page.sigma_ns + page.sigma_ppb for e in errs)
+                states.add(page.state)
+            limit = limit * 30_000 // mhz
+            p99 = percentile(errors, 0.99)
+            check(f"{mhz // 1000} Hz after {seconds} s: 99 % nearer than {limit // 1000} us", p99 <= limit,
+                  f"{p99 / 1000:.1f} us, median {percentile(errors, 0.5) / 1000:.1f}")
+            check(f"{mhz // 1000} Hz after {seconds} s: the error bound holds for 99 %",
+                  beyond <= len(errors) // 100, f"{beyond} of {len(errors)} beyond")
+    truth = run("stepped", 30_000, 40, 5, step=400)
+    page = ts.Page(device.fd, device.find("stepped"))
+    errs, now = errors_of(page, truth, 30_000)
+    check("a step of 0.4 s opens an epoch", now.epoch >= 2, f"epoch {now.epoch}")
+    check("after the step the map is right again", percentile(errs, 0.99) <= 500_000, percentile(errs, 0.99))
+    events = [e for e in ts.Device().events() if e.type == ts.EPOCH]
+    check("a descriptor hears of nothing before its open", not events)
+    check("a source that left is GONE, its page stays", now.state == ts.GONE)
+
+
+def case_live():
+    device = ts.Device(os.O_RDONLY)
+    device.events()
+    write(TRUTH + "live", "100000 3000")
+    with open(TRUTH + "truth", "rb") as f:
+        truth = dict(ts.PAIR.iter_unpack(f.read()))
+    worst = int(open(TRUTH + "lateness", encoding="ascii").read())
+    page = ts.Page(device.fd, device.find("live"))
+    now = page.read()
+    late = [page.apply(c) - ns for c, ns in truth.items() if c > len(truth) // 2]
+    check("a timer's pairs from hard interrupts", now.samples + now.outliers == len(truth) and now.samples > 30,
+          f"{now.samples} and {now.outliers} outliers")
+    check("its map lies between its schedule and the timer's worst lateness",
+          min(late) > -now.sigma_ns - 1000 and max(late) <= worst + now.sigma_ns,
+          f"{min(late)} .. {max(late)} ns, worst {worst}")
+    heard = [e for e in device.events() if e.type == ts.SAMPLE]
+    numbers = [e.counter for e in heard]
+    check("each pair is one event, in order", numbers == sorted(set(numbers)) and len(numbers) == len(truth),
+          f"{len(numbers)} of {len(truth)}")
+
+
+# --- V4L2 -----------------------------------------------------------------------------------
+
+def nodes(pattern):
+    """/dev nodes of vivid whose name in sysfs matches."""
+    ret = []
+    for path in sorted(glob.glob("/sys/class/video4linux/*")):
+        with open(path + "/name", encoding="ascii") as f:
+            if re.search(pattern, f.read()):
+                ret.append("/dev/" + os.path.basename(path))
+    return ret
+
+
+def dequeue(node, count):
+    """(sequence, stamp in us) as v4l2-ctl, which knows nothing of us, sees them."""
+    r = subprocess.run(["v4l2-ctl", "-d", node, "--verbose", "--stream-mmap=4", f"--stream-count={count}"],
+                       capture_output=True, text=True, timeout=60, check=True)
+    seen = re.findall(r"cap dqbuf: \d+ seq:\s*(\d+) .*?ts: (\d+)\.(\d+)", r.stdout + r.stderr)
+    return [(int(s), int(a) * 1_000_000 + int(b)) for s, a, b in seen]
+
+
+def case_vivid(*cards):
+    for node in nodes("vivid.*vid-cap"):
+        device = ts.Device(os.O_RDONLY)
+        begin = boottime()
+        user = dequeue(node, 30)
+        minor = os.minor(os.stat(node).st_rdev)
+        events = device.events(1)
+        came = device.find(f"v4l2-{minor}")
+        stream = device.stream(came)
+        mine = [e for e in events if e.stream == came and e.type == ts.SAMPLE]
+        kernel = [(e.counter, e.stamp_ns // 1000) for e in mine]
+        check(f"{node}: its stream is known by its minor", stream.minor == minor and stream.kind == ts.V4L2)
+        check(f"{node}: each buffer once, stamp and sequence as dequeued", len(user) == 30 and user == kernel[:30],
+              f"{len(kernel)} seen, {sum(u == k for u, k in zip(user, kernel))} alike")
+        check(f"{node}: arrivals lie in order, within the run",
+              all(a.host_ns < b.host_ns for a, b in zip(mine, mine[1:])) and
+              all(begin < e.host_ns < boottime() for e in mine))
+        page = ts.Page(device.fd, came)
+        now = page.read()
+        check(f"{node}: the map holds", now.state in (ts.COARSE, ts.LOCKED, ts.HOLDOVER) and now.samples > 10,
+              f"state {now.state}, sigma {now.sigma_ns} ns")
+        off = [abs(page.apply(e.counter) - e.host_ns) for e in mine]
+        # vivid's clock is jiffies: 10 ms.
+        check(f"{node}: map and arrivals agree", percentile(off, 0.5) < 50_000_000, f"{percentile(off, 0.5)} ns")
+        epoch = now.epoch
+        dequeue(node, 10)
+        check(f"{node}: streaming again opens an epoch", page.read().epoch > epoch)
+        device.close()
+
+
+def case_replug():
+    """vivid goes and comes back: gone, then the same stream in its next epoch."""
+    device = ts.Device(os.O_RDONLY)
+    node = nodes("vivid.*vid-cap")[0]
+    minor = os.minor(os.stat(node).st_rdev)
+    dequeue(node, 5)
+    came = device.find(f"v4l2-{minor}")
+    page = ts.Page(device.fd, came)
+    epoch = page.read().epoch
+    subprocess.run(["rmmod", "vivid"], check=True)
+    check("a driver that is unloaded takes its streams along", page.read().state == ts.GONE, page.read().state)
+    subprocess.run(["modprobe", "vivid", "n_devs=1", "node_types=0x1"], check=True)
+    dequeue(nodes("vivid.*vid-cap")[0], 5)
+    now = page.read()
+    check("replugged: the same page, the next epoch", now.epoch > epoch and now.state != ts.GONE,
+          f"epoch {epoch} -> {now.epoch}, state {now.state}")
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+def pull(line):
+    return glob.glob(f"/sys/devices/platform/gpio-sim.0/gpiochip*/sim_gpio{line}/pull")[0]
+
+
+def value(line):
+    with open(os.path.dirname(pull(line)) + "/value", encoding="ascii") as f:
+        return int(f.read())
+
+
+def pulses(line, count, period=0.02):
+    for _ in range(count):
+        write(pull(line), "pull-up")
+        time.sleep(period / 2)
+        write(pull(line), "pull-down")
+        time.sleep(period / 2)
+
+
+def case_lines():
+    device = ts.Device()
+    strobe, pps = device.find("strobe"), device.find("pps")
+    before = boottime()
+    pulses(0, 40)
+    pulses(1, 3, 0.05)
+    mine = [e for e in device.events(1) if e.type == ts.SAMPLE]
+    edges = [e for e in mine if e.stream == strobe]
+    check("each strobe edge arrives once, in order", [e.counter for e in edges] == list(range(40)), len(edges))
+    check("edges are stamped when they are", all(before < e.host_ns < boottime() for e in edges))
+    check("pps edges arrive", sum(e.stream == pps for e in mine) == 3)
+    write(pull(0), "pull-down")
+    for _ in range(3):
+        for _ in range(200):
+            write(pull(0), "pull-up")
+            write(pull(0), "pull-down")
+        time.sleep(0.15)
+    pulses(0, 5)
+    with open(DEBUG + "lines", encoding="ascii") as f:
+        text = f.read()
+    edges, floods = map(int, re.search(r"line strobe .*edges (\d+) floods (\d+)", text).groups())
+    check("a flood is cut and counted, then the line works again", floods > 0 and 45 < edges < 640,
+          f"{edges} edges, {floods} cut")
+    trigger_checks(device)
+    device.close()
+
+
+def trigger_checks(device):
+    fired = device.trigger(0, 1, 20_000, pulse_ns=5_000_000)
+    stream = fired.stream
+    device.events()
+    time.sleep(2)
+    told = device.get_trigger(0)
+    events = [e for e in device.events() if e.type == ts.FIRED and e.stream == stream]
+    check("an output fires at its rate", 30 <= len(events) <= 41, f"{len(events)} in 2 s, late {told.late}")
+    check("each firing has its number k, at or after k / rate",
+          all(0 <= e.host_ns - e.counter * 50_000_000 <= 25_000_000 for e in events))
+    numbers = [e.counter for e in events]
+    check("none fires twice", numbers == sorted(set(numbers)))
+    off = device.trigger(0, 0)
+    check("a disabled output rests", not off.enable and value(2) == 0)
+    check("contradictions are refused", refused(lambda: device.trigger(0, 1, 20_000, pulse_ns=60_000_000), errno.EINVAL) and
+          refused(lambda: device.trigger(0, 1, 0, pulse_ns=50_000), errno.EINVAL) and
+          refused(lambda: device.trigger(0, 1, 20_000, 50_000_000, 50_000), errno.EINVAL) and
+          refused(lambda: device.trigger(1, 1, 20_000, 0, 50_000), errno.ENOENT) and
+          refused(lambda: device.trigger(NOT_AN_INDEX, 0), errno.ENOENT))
+
+
+NOT_AN_INDEX = 0xFFFFFFFF
+
+
+def case_board(module, label):
+    """Each mistake in the properties: refused, with the property's name in the log."""
+    wrong = {1: "gpios", 2: "kvsd,pulse-ns", 3: "kvsd,point", 4: "kvsd,role", 5: "label", 6: "kvsd,period-ns",
+             7: "kvsd,period-ns", 8: "kvsd,pulse-ns", 9: "kvsd,exposure-ns"}
+    for bad, name in wrong.items():
+        mark = f"board {bad}"
+        write("/dev/kmsg", mark + "\n")
+        subprocess.run(["insmod", module, f"gpio={label}", f"bad={bad}"], check=True)
+        log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+        log = log[log.rindex(mark):]
+        bound = os.path.exists("/sys/bus/platform/drivers/tsalign/tsalign")
+        check(f"a board with a wrong {name} is refused by name",
+              not bound and re.search(rf"tsalign tsalign: .*{re.escape(name)}", log) is not None,
+              log.splitlines()[1:3] if bound else "")
+        subprocess.run(["rmmod", "tsalign_truth"], check=True)
+
+
+# --- references --------------------------------------------------------------------------------
+
+def feed(device, stream, count=300, period=10_000_000, begin=None, counter=0, tick=1):
+    begin = begin or boottime() - count * period - 1_000_000
+    for at in range(0, count, 100):
+        device.submit(stream, [(counter + i * tick, begin + i * period) for i in range(at, min(at + 100, count))])
+    return begin
+
+
+def case_reference():
+    device = ts.Device()
+    # Pairs from before the boot cannot be.
+    time.sleep(max(0, 5_000_000_000 - boottime()) / 1e9)
+    frames = device.create(ts.DEVICE, "frames", 0, 32, 0)
+    begin = feed(device, frames)
+    page = ts.Page(device.fd, frames)
+    check("submitted pairs: the map is their line", abs(page.apply(299) - begin - 299 * 10_000_000) < 20_000,
+          page.apply(299) - begin - 299 * 10_000_000)
+    epoch = page.read().epoch
+    tai = time.clock_gettime_ns(11) - boottime()
+    device.reference(1)
+    now = page.read()
+    check("TAI: a new epoch, later by the clocks' difference",
+          now.epoch > epoch and now.reference == 1 and
+          abs(page.apply(299) - begin - 299 * 10_000_000 - tai) < 200_000_000, now.epoch)
+    epoch = now.epoch
+    stale = time.clock_gettime_ns(time.CLOCK_REALTIME) - 1_000_000
+    time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME) + 3_000_000_000)
+    check("CLOCK_REALTIME from before it was set is refused",
+          refused(lambda: device.submit(frames, [(300, stale)], clock=0), errno.ESTALE))
+    # The module looks once a second; a deferrable timer may take longer.
+    for _ in range(100):
+        if page.read().epoch > epoch:
+            break
+        time.sleep(0.1)
+    now = page.read()
+    moved = page.apply(299) - begin - 299 * 10_000_000 - tai
+    causes = [e.cause for e in device.events() if e.type == ts.EPOCH and e.stream == frames]
+    check("the clock is set: one epoch, and the map moves along", now.epoch == epoch + 1 and causes[-1] == 3 and
+          abs(moved - 3_000_000_000) < 200_000_000, f"moved {moved} ns, causes {causes}")
+    phc = device.create(ts.PHC, "phc", 1, 64, 10**12)
+    # A PHC 50 ppm fast, at 1e18.
+    p0 = boottime() - 3_001_000_000
+    for at in range(0, 300, 100):
+        device.submit(phc, [(10**18 + i * 10_000_500, p0 + i * 10_000_000) for i in range(at, at + 100)],
+                      error_ns=100)
+    device.reference(2, phc)
+    want = 10**18 + (begin + 299 * 10_000_000 - p0) * 1_000_050 // 1_000_000
+    check("a PHC as the reference: frames in its time", abs(page.apply(299) - want) < 20_000,
+          page.apply(299) - want)
+    check("only a PHC can be one", refused(lambda: device.reference(2, frames), errno.EINVAL) and
+          refused(lambda: device.reference(2, 63), errno.ENOENT) and refused(lambda: device.reference(9), errno.EINVAL))
+    device.reference(0)
+    write(DEBUG + "inject/suspend", 1)
+    causes = [e.cause for e in device.events() if e.type == ts.EPOCH and e.stream == frames]
+    check("a suspend opens an epoch", causes[-1:] == [4], causes)
+    bursts(device)
+    rules(device, frames)
+    device.close()
+
+
+def bursts(device):
+    fifo = device.create(ts.DEVICE, "fifo", 0, 16, 1_000_000)
+    now = boottime() - 2_000_000_000
+    for k in range(40):
+        device.submit(fifo, [((k * 32 + i) % 65536, now + (k * 32 + 31) * 1_000_000 if i == 31 else 1 + now)
+                             for i in range(32)], flags=1)
+    page = ts.Page(device.fd, fifo)
+    check("a FIFO's bursts are back-dated", abs(page.apply(1000) - now - 1_000_000_000) < 100_000,
+          page.apply(1000) - now - 1_000_000_000)
+
+
+def rules(device, frames):
+    page = ts.Page(device.fd, frames)
+    feed(device, frames, counter=1000)
+    before = page.apply(1000)
+    rule = device.rule(frames)
+    rule[1:3], rule[4:7] = [3, 5], [2_000_000, 8_000_000, 6_000_000]
+    device.set_rule(rule)
+    # End of frame, 2 ms late; the middle row was exposed 4 + 3 ms before that.
+    check("a rule moves the map to the middle of the exposure", abs(before - page.apply(1000) - 9_000_000) < 50_000,
+          before - page.apply(1000))
+    check("page tells point and delay", page.read().point == 5 and page.read().delay_ns == 2_000_000)
+    rule[5] = 0
+    check("a rule without the readout time contradicts itself", refused(lambda: device.set_rule(rule), errno.EINVAL))
+
+
+# --- what must be refused --------------------------------------------------------------------------
+
+def case_fuzz():
+    rng = random.Random(int(os.environ.get("SEED", "1")))
+    rounds = int(os.environ.get("ROUNDS", "20000"))
+    device, reader = ts.Device(), ts.Device(os.O_RDONLY)
+    mine = device.create(ts.DEVICE, "mine", 0, 32, 30_000)
+    check("what writes needs a descriptor for writing",
+          all(refused(lambda r=r: reader.call(r, bytes(r >> 16 & 0x3FFF)), errno.EPERM) for r in ts.ALL_IOC[4:]))
+    check("a stream takes pairs only from who made it",
+          refused(lambda: ts.Device().submit(mine, [(1, boottime())]), errno.EPERM))
+    bad = [ts.ioc(d, nr, s) for d in range(4) for nr in range(256) for s in (0, 1, 8, 72, 16383)]
+    wrong = [r for r in bad if r not in ts.ALL_IOC and not refused(lambda r=r: device.call(r, bytes(16384)[:max(r >> 16 & 0x3FFF, 1)]), errno.ENOTTY)]
+    check("no other number, direction or size is known", not wrong, [hex(r) for r in wrong[:4]])
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    pointers = [0, 1, 4095, 2**63, 2**64 - 4096, 2**64 - 1, 0x60000000 + 8]
+    outcome = set()
+    for request in ts.ALL_IOC:
+        for pointer in pointers[:-1]:
+            r = libc.ioctl(device.fd, ctypes.c_ulong(request), ctypes.c_void_p(pointer))
+            outcome.add((r, ctypes.get_errno()))
+    check("null, kernel and wild pointers are faults", outcome == {(-1, errno.EFAULT)}, outcome)
+    for pointer in pointers[:-1]:
+        if not refused(lambda p=pointer: device.call(ts.IOC_SUBMIT, ts.SUBMIT.pack(mine, 2, 7, 0, p, 0, *[0] * 5)), errno.EFAULT):
+            check("pairs at a bad pointer are a fault", False, hex(pointer))
+    now = boottime()
+    check("too many pairs", refused(lambda: device.submit(mine, [(1, now)] * 257), errno.E2BIG))
+    check("the future, and what is too old", refused(lambda: device.submit(mine, [(1, now + 10**10)]), errno.EINVAL) and
+          refused(lambda: device.submit(mine, [(1, max(now - 601 * 10**9, 0) if now > 601 * 10**9 else 2**64 - 1)]), errno.EINVAL))
+    check("a clock that is none", refused(lambda: device.submit(mine, [(1, now)], clock=3), errno.EINVAL))
+    check("a counter wider than told", refused(lambda: device.submit(mine, [(2**32, now)]), errno.EINVAL))
+    check("names: taken, empty, too long, odd", refused(lambda: device.create(ts.DEVICE, "mine", 0, 32, 0), errno.EEXIST) and
+          all(refused(lambda n=n: device.create(ts.DEVICE, n, 0, 32, 0), errno.EINVAL) for n in ("", "x" * 32, "a b", "a/b", "\x7f")))
+    reserved = 0
+    for request, layout in ((ts.IOC_STREAM, ts.STREAM), (ts.IOC_GET_RULE, ts.RULE), (ts.IOC_SUBMIT, ts.SUBMIT),
+                            (ts.IOC_SET_RULE, ts.RULE), (ts.IOC_GET_TRIGGER, ts.TRIGGER), (ts.IOC_TRIGGER, ts.TRIGGER)):
+        data = bytearray(layout.size)
+        if layout is ts.SUBMIT:
+            data[:4] = struct.pack("=I", mine)
+        data[-4] = 1
+        reserved += not refused(lambda r=request, d=data: device.call(r, d), errno.EINVAL)
+    check("reserved fields must be zero", not reserved, f"{reserved} taken")
+    seen = {}
+    for _ in range(rounds):
+        request = rng.choice(ts.ALL_IOC)
+        data = bytearray(rng.randbytes(request >> 16 & 0x3FFF))
+        if rng.random() < 0.7:
+            for i in range(0, len(data) - 3, 4):
+                if rng.random() < 0.8:
+                    data[i:i + 4] = struct.pack("=I", rng.choice([0, 0, 1, 2, mine, 7, 64, 0xFFFFFFFF]))
+        try:
+            device.call(request, data)
+            seen[0] = seen.get(0, 0) + 1
+        except OSError as e:
+            seen[e.errno] = seen.get(e.errno, 0) + 1
+    allowed = {0, errno.EINVAL, errno.ENOENT, errno.EFAULT, errno.EPERM, errno.E2BIG, errno.ENOSPC, errno.EEXIST, errno.ESTALE}
+    check(f"{rounds} random calls: only errors that are promised", set(seen) <= allowed, seen)
+    check("a read with no room, and of nothing", refused(lambda: os.read(device.fd, 63), errno.EINVAL))
+    mapping(device, mine)
+    device.close()
+    reader.close()
+
+
+def mapping(device, mine):
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+    def mapped(size, prot, flags, offset):
+        at = libc.mmap(None, size, prot, flags, device.fd, offset)
+        return None if at in (None, 2**64 - 1) else at
+
+    size = mmap.PAGESIZE
+    good = mapped(size, 1, 1, mine * size)
+    check("a page is mapped to be read", good is not None)
+    check("and cannot be made writable or executable",
+          libc.mprotect(good, size, 3) == -1 and libc.mprotect(good, size, 5) == -1)
+    check("not writable, private, larger, beyond, of a free slot",
+          not any(mapped(*a) for a in ((size, 3, 1, mine * size), (size, 2, 1, mine * size), (size, 1, 2, mine * size),
+                                       (size, 5, 1, mine * size), (2 * size, 1, 1, mine * size), (size, 1, 1, 64 * size),
+                                       (size, 1, 1, 1 << 40), (size, 1, 1, 50 * size))))
+
+
+# --- lives ---------------------------------------------------------------------------------------
+
+def case_life(tsalign, truth, label):
+    """Unbind with open descriptors and mapped pages, then unload, over and over."""
+    cycles = int(os.environ.get("CYCLES", "50"))
+    refusals = unbound = kept = 0
+    for i in range(cycles):
+        subprocess.run(["insmod", tsalign, "inject=1"], check=True)
+        subprocess.run(["insmod", truth, f"gpio={label}"], check=True)
+        device = ts.Device()
+        strobe = device.find("strobe")
+        page = ts.Page(device.fd, strobe)
+        pulses(0, 2, 0.002)
+        mine = device.create(ts.DEVICE, "mine", 0, 32, 0)
+        own = ts.Page(device.fd, mine)
+        feed(device, mine, 100)
+        device.trigger(0, 1, 100_000, pulse_ns=1_000_000)
+        if i % 2:
+            write("/sys/bus/platform/drivers/tsalign/unbind", "tsalign")
+            write("/sys/bus/platform/drivers/tsalign/bind", "tsalign")
+            pulses(0, 1, 0.002)
+            unbound += page.read().epoch >= 2 and page.read().state != ts.GONE
+        subprocess.run(["rmmod", "tsalign_truth"], check=True)
+        kept += page.read().state == ts.GONE and page.read().samples <= 3
+        refusals += subprocess.run(["rmmod", "tsalign"], stderr=subprocess.DEVNULL, check=False).returncode != 0
+        samples = own.read().samples
+        device.close()
+        kept += samples == 100 and own.read().state == ts.GONE
+        del page, own
+        subprocess.run(["rmmod", "tsalign"], check=True)
+    check(f"{cycles} lives: pages outlive their devices", kept == 2 * cycles, f"{kept} of {2 * cycles}")
+    check(f"{cycles} lives: bound again, lines are the same streams in their next epoch", unbound == cycles // 2)
+    check(f"{cycles} lives: no unloading under an open descriptor", refusals == cycles)
+
+
+def main():
+    case, args = sys.argv[1], sys.argv[2:]
+    globals()["case_" + case](*args)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

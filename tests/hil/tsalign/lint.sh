@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The module's sources: checkpatch --strict, sparse and W=1 without a word, and its size.
+# KO=: where test_tsalign.sh built it; kdir=: the kernel's build folder.
+set -eu
+
+failed=0
+say() {
+	if [ "$1" -eq 0 ]; then echo "ok - $2"; else echo "not ok - $2"; failed=1; fi
+}
+
+# What a patch to the kernel would be told, but for what only such a patch has.
+checkpatch() {
+	ignore=$1
+	shift
+	perl "$kdir/scripts/checkpatch.pl" --no-tree --strict --terse --no-summary --max-line-length=100 \
+		--ignore "LINUX_VERSION_CODE,CONSTANT_COMPARISON$ignore" --file "$@" 2>&1 || true
+}
+out=$(
+	# The tracepoints have a layout of their own; the port header gives user space the kernel's types.
+	checkpatch ,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT kmod/tsalign_trace.h
+	checkpatch ,PREFER_KERNEL_TYPES kmod/tsalign_port.h
+	checkpatch "" $(ls kmod/*.[ch] kmod/include/linux/*.h kmod/include/uapi/linux/*.h |
+		grep -v -e tsalign_trace.h -e tsalign_port.h)
+)
+[ -z "$out" ] && r=0 || { echo "$out"; r=1; }
+say $r "checkpatch --strict"
+
+if ! command -v sparse >/dev/null; then
+	echo "not ok - sparse is not installed: apt install sparse"
+	exit 1
+fi
+mkdir -p "$KO/lint"
+cp -Ru kmod/. "$KO/lint"
+out=$(env -u MAKEFLAGS -u MFLAGS -u O make -s -C "$kdir" ARCH=um M="$KO/lint" W=1 C=2 2>&1) && r=0 || r=1
+# Of the kernel's own headers and folders, nothing.
+out=$(printf '%s\n' "$out" | grep -E "$KO/lint|[Ee]rror" || true)
+[ -z "$out" ] || { echo "$out"; r=1; }
+say $r "sparse and W=1"
+
+bytes=$(size "$KO/tsalign.ko" | awk 'NR == 2 {print $1 + $2}')
+[ "$bytes" -le 65536 ] && r=0 || r=1
+say $r "text and data within 64 KiB: $bytes bytes"
+exit $failed

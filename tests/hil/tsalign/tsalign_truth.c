@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * For guests alone: sensors whose true times are known, because this makes
+ * them up, and a board for tsalign.ko on a gpio-sim chip.
+ *
+ * debugfs, /sys/kernel/debug/tsalign_truth/:
+ *	run	write "name rate_mhz drift_ppb mean_ns burst_permille
+ *		drop_permille seconds step_ms seed": simulates that sensor from
+ *		now on, in no time, through tsalign_submit()
+ *	truth	read: struct pair {counter, true host ns}[] of the last run,
+ *		dropped frames too, and one second into the future
+ *	live	write "rate_mhz seconds": the same from a hrtimer, in real time;
+ *		"late NS" in `lateness` is the worst that the timer was
+ *	cost	read: nanoseconds of one tsalign_submit(), the least of 20 means
+ *		of 5,000
+ */
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/gpio/machine.h>
+#include <linux/gpio/property.h>
+#include <linux/hrtimer.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/platform_device.h>
+#include <linux/property.h>
+#include <linux/slab.h>
+#include <linux/tsalign.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#define POINTS_MAX	80000
+
+static char *gpio;
+module_param(gpio, charp, 0444);
+MODULE_PARM_DESC(gpio, "label of a gpio-sim chip of 8 lines: makes the board");
+
+static int bad;
+module_param(bad, int, 0444);
+MODULE_PARM_DESC(bad, "which mistake the board's properties have; 0: none");
+
+static DEFINE_MUTEX(lock);
+static struct dentry *root;
+static struct tsalign_pair *points;
+static u32 point_count;
+static u64 state;
+
+/* xorshift64*: the same on each machine. */
+static u32 dice(void)
+{
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return (state * 0x2545F4914F6CDD1DULL) >> 32;
+}
+
+/* -ln(u) by 16 halvings of the table below: a mean of 1 in 16.16. */
+static u64 exponential(u64 mean_ns)
+{
+	u64 u = (u64)dice() + 1;	/* 1 .. 2^32 */
+	u32 log = ilog2(u);
+	u64 x = (u << (63 - log)) >> 31;	/* 1.32, in [1, 2) */
+	u64 ln = 0;			/* log2 of the fraction, 0.16 */
+	u32 bit;
+
+	for (bit = 1U << 15; bit; bit >>= 1) {
+		x = (x >> 1) * (x >> 1) >> 30;
+		if (x >= 2ULL << 32) {
+			x >>= 1;
+			ln |= bit;
+		}
+	}
+	/* (32 - log2(u)) * ln 2 */
+	ln = ((u64)32 << 16) - (((u64)log << 16) + ln);
+	return mean_ns * ((ln * 45426) >> 16) >> 16;
+}
+
+struct sensor {
+	char name[TSALIGN_NAME_BYTES];
+	u64 rate_mhz, mean_ns, seed;
+	s64 drift_ppb;
+	u32 burst_permille, drop_permille, seconds, step_ms;
+};
+
+/* True time of frame @k; a sensor that is fast has a shorter period. */
+static u64 true_ns(const struct sensor *s, u64 begin, u64 k, u64 frames)
+{
+	u64 period = div64_u64(1000000000000ULL, s->rate_mhz);
+	u64 wrong = div64_s64((s64)period * s->drift_ppb, 1000000000);
+	u64 ns = begin + k * (period - wrong);
+
+	/* Sub-nanosecond parts of both, which a long run would notice. */
+	ns += mul_u64_u64_div_u64(1000000000000ULL - period * s->rate_mhz, k,
+				  s->rate_mhz);
+	if (s->step_ms && k >= frames / 2)
+		ns += s->step_ms * (u64)NSEC_PER_MSEC;
+	return ns;
+}
+
+static void simulate(const struct sensor *s, struct tsalign_source *source)
+{
+	u64 frames = div64_u64(s->rate_mhz * s->seconds, 1000);
+	u64 extra = div64_u64(s->rate_mhz, 1000);
+	u64 begin = ktime_get_boottime_ns();
+	u64 newest = 0;
+	u32 late = 0;
+	u64 k;
+
+	point_count = 0;
+	for (k = 0; k < frames + extra && point_count < POINTS_MAX; k++) {
+		u64 at = true_ns(s, begin, k, frames);
+		u64 delay = exponential(s->mean_ns);
+
+		points[point_count++] = (struct tsalign_pair){
+			.counter = k, .host_ns = at,
+		};
+		if (k >= frames)
+			continue;
+		/* A burst: five in a row are late by up to 50 ms. */
+		if (!late && dice() % 1000 < s->burst_permille)
+			late = 5;
+		if (late) {
+			late--;
+			delay += dice() % (50 * NSEC_PER_MSEC);
+		}
+		if (dice() % 1000 < s->drop_permille)
+			continue;
+		/* Heard in order, as interrupts are. */
+		at = max(at + delay, newest + 1);
+		newest = at;
+		tsalign_submit(source, k & U32_MAX, at, 0);
+		if (!(k % 256))
+			cond_resched();
+	}
+}
+
+static ssize_t run_write(struct file *file, const char __user *buf, size_t size,
+			 loff_t *pos)
+{
+	struct tsalign_stream desc = {
+		.counter = TSALIGN_COUNT_EVENTS,
+		.counter_bits = 32,
+	};
+	struct tsalign_source *source;
+	struct sensor s = { };
+	char text[160];
+
+	if (size >= sizeof(text))
+		return -EINVAL;
+	if (copy_from_user(text, buf, size))
+		return -EFAULT;
+	text[size] = 0;
+	if (sscanf(text, "%31s %llu %lld %llu %u %u %u %u %llu", s.name,
+		   &s.rate_mhz, &s.drift_ppb, &s.mean_ns, &s.burst_permille,
+		   &s.drop_permille, &s.seconds, &s.step_ms, &s.seed) != 9 ||
+	    !s.rate_mhz || s.seconds > 500)
+		return -EINVAL;
+	memcpy(desc.name, s.name, sizeof(desc.name));
+	mutex_lock(&lock);
+	state = s.seed * 0x9E3779B97F4A7C15ULL + 1;
+	source = tsalign_register(&desc, NULL);
+	if (!IS_ERR(source)) {
+		simulate(&s, source);
+		tsalign_unregister(source);
+	}
+	mutex_unlock(&lock);
+	return IS_ERR(source) ? PTR_ERR(source) : size;
+}
+
+static ssize_t truth_read(struct file *file, char __user *buf, size_t size,
+			  loff_t *pos)
+{
+	ssize_t r;
+
+	mutex_lock(&lock);
+	r = simple_read_from_buffer(buf, size, pos, points,
+				    point_count * sizeof(*points));
+	mutex_unlock(&lock);
+	return r;
+}
+
+static const struct file_operations run_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = run_write,
+};
+
+static const struct file_operations truth_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = truth_read,
+	.llseek = default_llseek,
+};
+
+/* --- in real time --------------------------------------------------------------- */
+
+static struct live {
+	struct hrtimer timer;
+	struct tsalign_source *source;
+	u64 begin, period, k, end;
+	u64 worst;
+} live;
+
+static enum hrtimer_restart live_fires(struct hrtimer *timer)
+{
+	u64 due = live.begin + live.k * live.period;
+	u64 now = ktime_get_boottime_ns();
+
+	live.worst = max(live.worst, now - due);
+	tsalign_submit(live.source, live.k, now, 0);
+	live.k++;
+	hrtimer_set_expires(timer, ns_to_ktime(due + live.period));
+	return live.k < live.end ? HRTIMER_RESTART : HRTIMER_NORESTART;
+}
+
+static ssize_t live_write(struct file *file, const char __user *buf,
+			  size_t size, loff_t *pos)
+{
+	struct tsalign_stream desc = {
+		.name = "live",
+		.counter = TSALIGN_COUNT_EVENTS,
+		.counter_bits = 32,
+	};
+	u32 rate_mhz;
+	u32 ms;
+	char text[40];
+	u64 k;
+
+	if (size >= sizeof(text))
+		return -EINVAL;
+	if (copy_from_user(text, buf, size))
+		return -EFAULT;
+	text[size] = 0;
+	if (sscanf(text, "%u %u", &rate_mhz, &ms) != 2 || !rate_mhz ||
+	    ms > 20000)
+		return -EINVAL;
+	mutex_lock(&lock);
+	live.source = tsalign_register(&desc, NULL);
+	if (IS_ERR(live.source)) {
+		mutex_unlock(&lock);
+		return PTR_ERR(live.source);
+	}
+	live.period = div_u64(1000000000000ULL, rate_mhz);
+	live.k = 0;
+	live.end = div_u64((u64)rate_mhz * ms, 1000000);
+	live.worst = 0;
+	live.begin = ktime_get_boottime_ns() + live.period;
+	hrtimer_init(&live.timer, CLOCK_BOOTTIME, HRTIMER_MODE_ABS_HARD);
+	live.timer.function = live_fires;
+	hrtimer_start(&live.timer, ns_to_ktime(live.begin), HRTIMER_MODE_ABS_HARD);
+	msleep(ms + 100);
+	hrtimer_cancel(&live.timer);
+	point_count = 0;
+	for (k = 0; k < live.k && point_count < POINTS_MAX; k++)
+		points[point_count++] = (struct tsalign_pair){
+			.counter = k, .host_ns = live.begin + k * live.period,
+		};
+	tsalign_unregister(live.source);
+	mutex_unlock(&lock);
+	return size;
+}
+
+static const struct file_operations live_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = live_write,
+};
+
+static int cost_get(void *data, u64 *ret)
+{
+	struct tsalign_stream desc = {
+		.name = "cost",
+		.counter = TSALIGN_COUNT_EVENTS,
+		.counter_bits = 32,
+	};
+	struct tsalign_source *source;
+	u64 begin = ktime_get_boottime_ns();
+	u64 spent;
+	u32 i;
+	u32 k = 0;
+
+	source = tsalign_register(&desc, NULL);
+	if (IS_ERR(source))
+		return PTR_ERR(source);
+	state = 1;
+	*ret = U64_MAX;
+	while (k < 100000) {
+		spent = ktime_get_ns();
+		for (i = 0; i < 5000; i++, k++)
+			tsalign_submit(source, k, begin + k * (u64)NSEC_PER_MSEC +
+				       dice() % 100000, 0);
+		spent = ktime_get_ns() - spent;
+		*ret = min(*ret, div_u64(spent, 5000));
+		cond_resched();
+	}
+	tsalign_unregister(source);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(cost_fops, cost_get, NULL, "%llu\n");
+
+/* --- a board ------------------------------------------------------------------------ */
+
+static struct software_node chip = { .name = NULL };
+static const struct software_node node = { .name = "tsalign" };
+
+static struct property_entry strobe_props[8];
+static struct property_entry pps_props[8];
+static struct property_entry trigger_props[10];
+static struct software_node_ref_args refs[3];
+static const struct software_node strobe_node = {
+	.name = "line-strobe", .parent = &node, .properties = strobe_props,
+};
+static const struct software_node pps_node = {
+	.name = "line-pps", .parent = &node, .properties = pps_props,
+};
+static const struct software_node trigger_node = {
+	.name = "line-trigger", .parent = &node, .properties = trigger_props,
+};
+static const struct software_node *const nodes[] = {
+	&chip, &node, &strobe_node, &pps_node, &trigger_node, NULL,
+};
+static struct platform_device *board;
+
+static void board_properties(void)
+{
+	u32 s = 0;
+	u32 p = 0;
+	u32 t = 0;
+	u32 i;
+
+	for (i = 0; i < 3; i++)
+		refs[i] = (struct software_node_ref_args)
+			SOFTWARE_NODE_REFERENCE(&chip, i, GPIO_ACTIVE_HIGH);
+	strobe_props[s++] = PROPERTY_ENTRY_STRING("kvsd,role", "strobe");
+	if (bad != 1)
+		strobe_props[s++] = (struct property_entry)
+			PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[0], 1);
+	strobe_props[s++] = PROPERTY_ENTRY_STRING("label", "strobe");
+	if (bad == 2)
+		strobe_props[s++] = PROPERTY_ENTRY_U32("kvsd,pulse-ns", 20000);
+	if (bad == 3)
+		strobe_props[s++] = PROPERTY_ENTRY_STRING("kvsd,point", "noon");
+	pps_props[p++] = PROPERTY_ENTRY_STRING("kvsd,role",
+					       bad == 4 ? "ppps" : "pps");
+	pps_props[p++] = (struct property_entry)
+		PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[1], 1);
+	pps_props[p++] = PROPERTY_ENTRY_STRING("label",
+					       bad == 5 ? "strobe" : "pps");
+	if (bad == 6)
+		pps_props[p++] = PROPERTY_ENTRY_U32("kvsd,period-ns", 2000000000);
+	trigger_props[t++] = PROPERTY_ENTRY_STRING("kvsd,role", "trigger");
+	trigger_props[t++] = (struct property_entry)
+		PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[2], 1);
+	trigger_props[t++] = PROPERTY_ENTRY_STRING("label", "trigger");
+	if (bad != 7)
+		trigger_props[t++] = PROPERTY_ENTRY_U32("kvsd,period-ns", 50000000);
+	trigger_props[t++] = PROPERTY_ENTRY_U32("kvsd,pulse-ns",
+						bad == 8 ? 60000000 : 5000000);
+	if (bad == 9)
+		trigger_props[t++] = PROPERTY_ENTRY_BOOL("kvsd,centred");
+}
+
+static int board_make(void)
+{
+	struct platform_device_info info = {
+		.name = "tsalign",
+		.id = PLATFORM_DEVID_NONE,
+	};
+	int r;
+
+	chip.name = gpio;
+	board_properties();
+	r = software_node_register_node_group((const struct software_node **)nodes);
+	if (r)
+		return r;
+	info.fwnode = software_node_fwnode(&node);
+	board = platform_device_register_full(&info);
+	if (IS_ERR(board)) {
+		r = PTR_ERR(board);
+		board = NULL;
+		software_node_unregister_node_group((const struct software_node **)nodes);
+	}
+	return r;
+}
+
+static int __init truth_init(void)
+{
+	int r;
+
+	points = vmalloc(array_size(POINTS_MAX, sizeof(*points)));
+	if (!points)
+		return -ENOMEM;
+	r = gpio ? board_make() : 0;
+	if (r) {
+		vfree(points);
+		return r;
+	}
+	root = debugfs_create_dir("tsalign_truth", NULL);
+	debugfs_create_file("run", 0200, root, NULL, &run_fops);
+	debugfs_create_file("truth", 0400, root, NULL, &truth_fops);
+	debugfs_create_file("live", 0200, root, NULL, &live_fops);
+	debugfs_create_u64("lateness", 0400, root, &live.worst);
+	debugfs_create_file("cost", 0400, root, NULL, &cost_fops);
+	return 0;
+}
+
+static void __exit truth_exit(void)
+{
+	debugfs_remove_recursive(root);
+	if (board) {
+		platform_device_unregister(board);
+		software_node_unregister_node_group((const struct software_node **)nodes);
+	}
+	vfree(points);
+}
+
+module_init(truth_init);
+module_exit(truth_exit);
+MODULE_DESCRIPTION("Sensors whose true times are known");
+MODULE_LICENSE("GPL");
