@@ -4,6 +4,8 @@
 encoder_check.py modules BUILD VH264ENC.KO
     Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
     before. Then each fault that vh264enc can make.
+encoder_check.py faults BUILD VH264ENC.KO
+    The short part of it that frees what is in use: for a kernel that finds that (KASAN, lockdep).
 encoder_check.py agent DIR
     What the service gave back (media.mkv, clip.mp4) against what the agent saw (tap, report.json).
 """
@@ -13,12 +15,13 @@ import subprocess
 import sys
 import threading
 
-BUILD, MODULE = sys.argv[2:4] if sys.argv[1] == "modules" else (None, None)
+BUILD, MODULE = sys.argv[2:4] if sys.argv[1] != "agent" else (None, None)
 # What hangs holds on for ever; a busy host only for a while.
 RUN_S_MAX = 60
 PARAMETERS = "/sys/module/vh264enc/parameters/"
 RATE = 30
 CONTROL = {"gop": 0x2, "header_mode": 0x400, "repeat_headers": 0x800, "level": 0x200, "quality": 0x8}
+DEVICE = "vh264enc"
 bad = 0
 
 
@@ -72,7 +75,7 @@ class Totals(dict):
 
 
 def probe(*args, frames=12, files=False, at_packet=None):
-    """(packets, totals) of one run of encoder_probe. at_packet: (count, what to call then)."""
+    """(packets, totals) of one run of encoder_probe. at_packet: (count, what to call with it then)."""
     command = [f"{BUILD}/tests/encoder_probe", "--frames", str(frames), *args]
     if files:
         command += ["--raw", "/tmp/raw", "--out", "/tmp/coded"]
@@ -88,9 +91,10 @@ def probe(*args, frames=12, files=False, at_packet=None):
                 continue
             packets.append(item)
             if at_packet and len(packets) == at_packet[0]:
-                at_packet[1]()
+                at_packet[1](run)
         guard.cancel()
-    if totals.get("fds_left", 1) or totals.get("maps_left", 1):
+    killed = at_packet and not totals
+    if not killed and (totals["fds_left"] or totals["maps_left"]):
         need(f"{' '.join(args)}: nothing is left open or mapped", False, totals)
     return packets, totals
 
@@ -364,20 +368,57 @@ def stale():
         need("... and opened again it goes on", t["reopened"] == 1 and packets[-1]["run"] == 1, t)
 
 
-def unplug():
+def plug(name):
+    """Into the driver's file: bind, unbind."""
     driver = "/sys/bus/platform/drivers/vh264enc/"
-    device = [d for d in os.listdir(driver) if d.startswith("vh264enc")][0]
+    with open(driver + name, "w", encoding="ascii") as f:
+        f.write(DEVICE)
 
-    def write(name):
-        with open(driver + name, "w", encoding="ascii") as f:
-            f.write(device)
 
+def unplug(what="streaming"):
     # 4096 frames are more than two minutes: it ends by the unplugging alone.
-    packets, t = probe(frames=4096, at_packet=(10, lambda: write("unbind")))
-    need("unplugged is -ENODEV, and close ends", t["error"] == "ENODEV" and len(packets) >= 10, t)
-    write("bind")
+    packets, t = probe(frames=4096, at_packet=(4, lambda run: plug("unbind")))
+    need(f"unplugged while {what} is -ENODEV, and close ends", t["error"] == "ENODEV" and len(packets) >= 4, t)
+    plug("bind")
+
+
+def works(what):
     packets, t = probe()
-    need("... and plugged in again it works", t["error"] == "EPIPE" and len(packets) == 12, t)
+    need(f"{what} it works", t["error"] == "EPIPE" and len(packets) == 12, t)
+
+
+def faults():
+    """Each way in which a job, a buffer or a file ends at the wrong time."""
+    load("", "")
+    for name, value in (("hang", 5), ("no_last", "Y")):
+        with Faults(**{f"fault_{name}": value}):
+            packets, t = probe("--timeout", "1000")
+            need(f"{name} is -ETIMEDOUT", t["error"] == "ETIMEDOUT", t)
+    for name, value in (("error", 2), ("empty", 2), ("runt", 2), ("drop", 2), ("reorder", 2)):
+        with Faults(**{f"fault_{name}": value}):
+            packets, t = probe(frames=6)
+            need(f"{name}: the drain ends", t["error"] == "EPIPE" and not t["unpaired"]
+                 and len(packets) + t["errors"] + t["skipped"] == 6, t)
+    with Faults(coded_bytes=20000):
+        _, t = probe("--lockstep", frames=4)
+        need("frames that do not fit their buffer are errors", t["errors"] == 4, t)
+    with Faults(fault_source_change=5):
+        _, t = probe()
+        need("a source change is -ESTALE", t["error"] == "ESTALE", t)
+    unplug()
+    with Faults(delay_ms=100):
+        unplug("a job is due later")
+    with Faults(fault_hang=5):
+        unplug("a job hangs")
+        packets, _ = probe(at_packet=(4, lambda run: run.kill()))
+        need("killed while a job hangs", len(packets) == 4, packets)
+    with Faults(fault_reorder=2):
+        packets, _ = probe(frames=4096, at_packet=(4, lambda run: run.kill()))
+        need("killed while a packet is held back", len(packets) >= 4, packets)
+    works("after all of that")
+    for name in ("vh264enc", "vivid"):
+        sh("/sbin/rmmod", name)
+    return 1 if bad else 0
 
 
 # --- the whole path -------------------------------------------------------------
@@ -437,6 +478,7 @@ def modules():
     order()
     stale()
     unplug()
+    works("plugged in again")
     load("", "encoder_cmd=0")
     packets, t = probe()
     need("without ENCODER_CMD a drain ends", t["error"] == "EPIPE" and len(packets) == 12, t)
@@ -455,4 +497,4 @@ def modules():
     return 1 if bad else 0
 
 
-sys.exit(modules() if sys.argv[1] == "modules" else agent(sys.argv[2]))
+sys.exit(agent(sys.argv[2]) if sys.argv[1] == "agent" else {"modules": modules, "faults": faults}[sys.argv[1]]())

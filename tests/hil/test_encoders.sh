@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # M2M encoders that give H.264, in a guest: vivid -> vh264enc, decoded by FFmpeg and compared bit by
 # bit, every control, every fault; then agent -> service -> GetClip. O=build: where the programs are.
-# CASES: of "encoder agent", default both.
+# CASES: of "encoder agent", default both; "faults": the short part for a kernel with DEBUG=1 (KASAN, lockdep).
 set -eu
 
 if [ "${1:-}" = inside ]; then
@@ -39,17 +39,20 @@ fi
 cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
-for p in tests/encoder_probe kvsd kvsctl; do
+CASES=${CASES:-encoder agent}
+case $CASES in *agent*) programs="tests/encoder_probe kvsd kvsctl" ;; *) programs=tests/encoder_probe ;; esac
+for p in $programs; do
 	[ -x "$O/$p" ] || { echo "no $O/$p: make first" >&2; exit 1; }
 done
 # No step of the guest kernels before this one: what a fresh machine needs.
-tests/hil/guest prepare uml >/dev/null
-module=$(tests/hil/guest kmod uml tests/hil/vh264enc)
+tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
+module=$(tests/hil/guest kmod uml ${DEBUG:+--debug} tests/hil/vh264enc W=1)
 failed=0
-for case in ${CASES:-encoder agent}; do
+for case in $CASES; do
 	echo "== vivid, vh264enc: $case"
 	case $case in
 	encoder) set -- python3 tests/hil/encoder_check.py modules "$O" "$module" ;;
+	faults) set -- python3 tests/hil/encoder_check.py faults "$O" "$module" ;;
 	agent) set -- sh tests/hil/test_encoders.sh inside ;;
 	esac
 	# DEBUG=1: the kernel that finds a lock taken wrongly, and memory used after it was freed.
