@@ -13,7 +13,8 @@ check() {
 }
 for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capture/source.h \
 	usr/lib/pkgconfig/libkvsproducer.pc usr/lib/pkgconfig/libcapture.pc usr/lib/libcapture.so \
-	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules usr/share/doc/kvsd/agent.conf.example; do
+	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules \
+	lib/udev/rules.d/71-kvsd-sensors.rules lib/udev/kvsd-sensor-name usr/lib/sysusers.d/kvsd.conf usr/share/doc/kvsd/agent.conf.example; do
 	check "$f"
 done
 [ ! -e "$o/libcapture-libcamera.so" ] || check usr/lib/libcapture/libcapture-libcamera.so
