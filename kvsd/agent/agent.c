@@ -67,18 +67,38 @@ static void on_signal(int number)
 
 /* --- time ---------------------------------------------------------------------------- */
 
+/*
+ * A constant but for a suspend, so the look that was disturbed least says it.
+ * A suspend makes it another one.
+ */
+static void sample_boot(struct feed_clock *c, uint64_t before_ns,
+			uint64_t boot_ns, uint64_t after_ns)
+{
+	uint64_t width_ns = after_ns - before_ns + 1;
+	int64_t offset_ns = (int64_t)(boot_ns - before_ns - width_ns / 2);
+	int64_t off_ns = offset_ns - c->boot_offset_ns;
+	int64_t slack_ns = (int64_t)(width_ns + c->boot_width_ns);
+
+	if (c->boot_width_ns && width_ns >= c->boot_width_ns &&
+	    off_ns <= slack_ns && off_ns >= -slack_ns)
+		return;
+	c->boot_offset_ns = offset_ns;
+	c->boot_width_ns = width_ns;
+}
+
 static void sample_clock(struct agent *a)
 {
 	struct clock_map *map = &a->clock.map;
 	uint64_t before_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
 	uint64_t wall_ns = sys_now_ns(a->sys, CLOCK_REALTIME);
 	uint64_t after_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
+	uint64_t boot_ns = sys_now_ns(a->sys, CLOCK_BOOTTIME);
+	uint64_t last_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
 	bool first = !map->known;
 	bool stepped = clock_map_sample(map, before_ns, wall_ns, after_ns) &&
 		       !first;
 
-	a->clock.boot_offset_ns =
-		(int64_t)(sys_now_ns(a->sys, CLOCK_BOOTTIME) - after_ns);
+	sample_boot(&a->clock, after_ns, boot_ns, last_ns);
 	if (stepped)
 		log_warn("agent", "the wall clock was stepped: epoch %u%s",
 			 map->epoch, map->held ?

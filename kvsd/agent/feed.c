@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "core/limits.h"
 
 /* --- frames -------------------------------------------------------------------------- */
 
@@ -58,26 +59,91 @@ static enum kvs_stamp_meaning meaning_of(enum capture_point point)
 	return KVS_STAMP_UNKNOWN;
 }
 
-/* The frame's time, by whatever its stamp is worth. */
+static enum kvs_aligned_by aligned_by(enum capture_aligned_by by)
+{
+	switch (by) {
+	case CAPTURE_ALIGNED_NOT:
+		return KVS_ALIGNED_UNKNOWN;
+	case CAPTURE_ALIGNED_STAMP:
+		return KVS_ALIGNED_STAMP;
+	case CAPTURE_ALIGNED_ESTIMATE:
+		return KVS_ALIGNED_ESTIMATE;
+	case CAPTURE_ALIGNED_KERNEL:
+		return KVS_ALIGNED_KERNEL;
+	}
+	return KVS_ALIGNED_UNKNOWN;
+}
+
+/* Two uncertainties; 0: one of them is not known. */
+static uint32_t sigma_sum(uint32_t a, uint64_t b)
+{
+	if (a == UINT32_MAX || b >= UINT32_MAX - a)
+		return 0;
+	return a + (uint32_t)b;
+}
+
+/*
+ * The frame's time: that on the timeline of all sensors; of a frame that has
+ * none, its stamp; of one without a stamp, now.
+ */
 static void stamp(const struct feed *f, const struct output_frame *from,
 		  struct kvs_frame *to)
 {
 	const struct clock_map *map = &f->clock->map;
+	const struct capture_aligned *aligned = &from->aligned;
+	int64_t boot_ns = f->clock->boot_offset_ns;
 	uint64_t ns = 0;
 	bool known = to_monotonic(f->clock, from, &ns);
 
 	if (!known)
 		ns = sys_now_ns(f->sys, CLOCK_MONOTONIC);
+	to->raw_stamp_ns = known ? from->stamp_ns : ns;
+	to->raw_clock = known ? clock_id(from->clock) : CLOCK_MONOTONIC;
+	to->meaning = known ? meaning_of(from->point) : KVS_STAMP_UNKNOWN;
+	to->sigma_ns = known ? clock_map_sigma_ns(map) : 0;
+	to->aligned_by = aligned_by(aligned->by);
+	if (aligned->by != CAPTURE_ALIGNED_NOT &&
+	    (boot_ns <= 0 || aligned->ns >= (uint64_t)boot_ns)) {
+		ns = aligned->ns - (uint64_t)boot_ns;
+		to->boot_ns = aligned->ns;
+		to->sigma_ns = sigma_sum(clock_map_sigma_ns(map),
+					 aligned->sigma_ns);
+		if (to->sigma_ns)
+			to->sigma_ns = sigma_sum(to->sigma_ns,
+						 f->clock->boot_width_ns);
+	}
 	to->time_ns = clock_map_ns(map, ns);
 	/* A B frame: files and the service want the order of decoding. */
 	if (known && from->decode_ns > from->stamp_ns)
 		to->decode_ns = to->time_ns + from->decode_ns - from->stamp_ns;
-	to->raw_stamp_ns = known ? from->stamp_ns : ns;
-	to->raw_clock = known ? clock_id(from->clock) : CLOCK_MONOTONIC;
-	to->sigma_ns = known ? clock_map_sigma_ns(map) : 0;
-	/* It grows with a step of the clock and with a restart alike. */
-	to->epoch = map->epoch + from->epoch;
-	to->meaning = known ? meaning_of(from->point) : KVS_STAMP_UNKNOWN;
+	/* Each grows by itself, so their sum changes when one of them does. */
+	to->epoch = map->epoch + from->epoch + aligned->epoch;
+}
+
+/*
+ * A new epoch of aligned time may begin before the last one ended, by what
+ * the two differ; timecodes do not go back for that, nor do they stand: they
+ * are slower until they are right again, and sigma says how far they are off.
+ */
+static void keep_order(struct feed_output *o, const struct output_frame *from,
+		       struct kvs_frame *to)
+{
+	uint64_t step_ns = MIN((from->stamp_ns - o->stamp_ns) / 2, NS_PER_MS);
+	uint64_t back_ns = o->time_ns - to->time_ns + MAX(step_ns, 1u);
+	uint64_t decode_ns;
+
+	if (from->stamp_ns > o->stamp_ns && to->time_ns <= o->time_ns) {
+		if (to->sigma_ns)
+			to->sigma_ns = sigma_sum(to->sigma_ns, back_ns);
+		to->time_ns += back_ns;
+		to->boot_ns += to->boot_ns ? back_ns : 0;
+	}
+	decode_ns = to->decode_ns ? to->decode_ns : to->time_ns;
+	if (decode_ns < o->decode_ns)
+		to->decode_ns = decode_ns = o->decode_ns;
+	o->stamp_ns = from->stamp_ns;
+	o->time_ns = to->time_ns;
+	o->decode_ns = decode_ns;
 }
 
 static void put_frame(void *ctx, size_t output, const struct output_frame *from)
@@ -94,6 +160,7 @@ static void put_frame(void *ctx, size_t output, const struct output_frame *from)
 	int r;
 
 	stamp(f, from, &frame);
+	keep_order(o, from, &frame);
 	r = kvs_producer_put_frame(f->stream->producer, &frame);
 	if (r == 0) {
 		o->frames_put++;

@@ -23,12 +23,17 @@
 struct feed_clock {
 	struct clock_map map;
 	int64_t boot_offset_ns;	/* CLOCK_BOOTTIME - CLOCK_MONOTONIC */
+	uint64_t boot_width_ns;	/* how well that is known; 0: not yet */
 };
 
 struct feed_output {
 	uint32_t track;		/* index in its stream */
 	struct tap *tap;	/* NULL: not asked for */
 	struct cause cause;	/* of frames that the producer refused */
+	/* The newest frame's: its stamp, its time, when it is decoded. */
+	uint64_t stamp_ns;
+	uint64_t time_ns;
+	uint64_t decode_ns;
 	uint64_t frames_put;
 	uint64_t frames_refused;
 	struct output_info info;	/* private: not after feed_close() */

@@ -459,6 +459,7 @@ static void hand_over(struct output *o, const struct capture_packet *packet)
 		.clock = packet->clock,
 		.point = packet->point,
 		.epoch = packet->epoch,
+		.aligned = packet->aligned,
 	};
 
 	o->calls->frame(o->ctx, &f);
@@ -533,6 +534,7 @@ static void pass_on(struct output *o, const struct capture_frame *frame)
 		.clock = frame->clock,
 		.point = frame->point,
 		.epoch = frame->epoch,
+		.aligned = frame->aligned,
 	};
 
 	if (!f.data || frame->plane_count != 1 || !f.bytes) {

@@ -32,6 +32,7 @@ struct output_frame {
 	enum capture_clock clock;
 	enum capture_point point;
 	uint32_t epoch;		/* the source's */
+	struct capture_aligned aligned;
 };
 
 struct output_calls {

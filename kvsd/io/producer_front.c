@@ -142,6 +142,7 @@ bool producer_front_takes(const struct producer_front *f,
 {
 	return frame->track < f->track_count && frame->data && frame->bytes &&
 	       (unsigned int)frame->meaning <= KVS_STAMP_ARRIVAL &&
+	       (unsigned int)frame->aligned_by <= KVS_ALIGNED_KERNEL &&
 	       frame->raw_clock <= UINT8_MAX;
 }
 
@@ -192,6 +193,8 @@ int producer_front_prepare(struct producer_front *f,
 		.raw_ns = frame->raw_stamp_ns,
 		.clock = (uint8_t)frame->raw_clock,
 		.meaning = (uint8_t)frame->meaning,
+		.aligned_by = (uint8_t)frame->aligned_by,
+		.boot_ns = frame->boot_ns,
 	};
 	int r;
 

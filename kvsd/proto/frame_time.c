@@ -11,7 +11,9 @@
 
 #define SEI_USER_DATA_UNREGISTERED 5
 #define SEI_BODY_BYTES (FRAME_TIME_UUID_BYTES + FRAME_TIME_BYTES)
-#define RECORD_USED_BYTES 26 /* the rest is reserved */
+/* Reserved: from the first up to the second. */
+#define RECORD_ZEROS 27
+#define RECORD_ZEROS_END 32
 
 /* Random, and without a zero, so that it needs no emulation prevention. */
 const uint8_t frame_time_uuid[FRAME_TIME_UUID_BYTES] = {
@@ -28,6 +30,8 @@ void frame_time_encode(const struct frame_time *time, uint8_t *out)
 	store_be64(out + 16, time->raw_ns);
 	out[24] = time->clock;
 	out[25] = time->meaning;
+	out[26] = time->aligned_by;
+	store_be64(out + RECORD_ZEROS_END, time->boot_ns);
 }
 
 int frame_time_decode(const uint8_t *bytes, size_t len,
@@ -35,9 +39,10 @@ int frame_time_decode(const uint8_t *bytes, size_t len,
 {
 	size_t i;
 
-	if (len < FRAME_TIME_BYTES || bytes[25] > FRAME_TIME_ARRIVAL)
+	if (len < FRAME_TIME_BYTES || bytes[25] > FRAME_TIME_ARRIVAL ||
+	    bytes[26] > FRAME_TIME_BY_KERNEL)
 		return -EBADMSG;
-	for (i = RECORD_USED_BYTES; i < FRAME_TIME_BYTES; i++) {
+	for (i = RECORD_ZEROS; i < RECORD_ZEROS_END; i++) {
 		if (bytes[i])
 			return -EBADMSG;
 	}
@@ -47,6 +52,8 @@ int frame_time_decode(const uint8_t *bytes, size_t len,
 	ret_time->raw_ns = load_be64(bytes + 16);
 	ret_time->clock = bytes[24];
 	ret_time->meaning = bytes[25];
+	ret_time->aligned_by = bytes[26];
+	ret_time->boot_ns = load_be64(bytes + RECORD_ZEROS_END);
 	return 0;
 }
 

@@ -4,14 +4,17 @@
  * H.264 or H.265 stream as a user_data_unregistered SEI of our UUID, on data
  * tracks as the record itself in front of the payload.
  *
- * The record, big-endian, FRAME_TIME_BYTES:
+ * The record, big-endian, FRAME_TIME_BYTES. This is the one place that says
+ * so; records of writers that do not align have zeros from 26 on.
  *	0	u64	aligned_ns
  *	8	u32	sigma_ns
  *	12	u32	epoch
  *	16	u64	raw_ns
  *	24	u8	clock
  *	25	u8	meaning
- *	26	14	zero
+ *	26	u8	aligned_by
+ *	27	5	zero
+ *	32	u64	boot_ns
  */
 #ifndef PROTO_FRAME_TIME_H
 #define PROTO_FRAME_TIME_H
@@ -39,6 +42,13 @@ enum frame_time_meaning {
 	FRAME_TIME_ARRIVAL = 6,
 };
 
+enum frame_time_aligned_by {
+	FRAME_TIME_BY_UNKNOWN = 0,
+	FRAME_TIME_BY_STAMP = 1, /* raw_ns alone */
+	FRAME_TIME_BY_ESTIMATE = 2, /* a line fitted in user space */
+	FRAME_TIME_BY_KERNEL = 3, /* tsalign.ko's map */
+};
+
 struct frame_time {
 	uint64_t aligned_ns; /* best estimate, CLOCK_REALTIME (Unix epoch) */
 	uint32_t sigma_ns; /* standard deviation; UINT32_MAX: unknown */
@@ -46,12 +56,14 @@ struct frame_time {
 	uint64_t raw_ns; /* as the device stamped it, on @clock */
 	uint8_t clock; /* clockid_t of @raw_ns (0 realtime, 1 monotonic ..) */
 	uint8_t meaning; /* enum frame_time_meaning */
+	uint8_t aligned_by; /* enum frame_time_aligned_by */
+	uint64_t boot_ns; /* aligned_ns, CLOCK_BOOTTIME; 0: not known */
 };
 
 /* Writes FRAME_TIME_BYTES. */
 void frame_time_encode(const struct frame_time *time, uint8_t *out);
 
-/* 0, or -EBADMSG: short, an unknown meaning or a reserved byte not zero. */
+/* 0, or -EBADMSG: short, an unknown meaning aligner or reserved byte. */
 int frame_time_decode(const uint8_t *bytes, size_t len,
 		      struct frame_time *ret_time) MUST_CHECK;
 

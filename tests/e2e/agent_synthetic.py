@@ -22,7 +22,7 @@ import zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import kvs_client  # noqa: E402
-from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, record_fields, same_times  # noqa: E402
+from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, aligned_fields, record_fields, same_times  # noqa: E402
 
 O = os.environ.get("O", "build")
 DURATION_S = int(os.environ.get("DURATION_S", "8"))
@@ -239,6 +239,12 @@ def check_records(name, stream, tap):
                  record[:4] == b"KVSR")
     check(f"{name}: each record is whole, its time in front to the ns", good == len(tap.put) > 10,
           f"{good} of {len(tap.put)}")
+    aligned = [aligned_fields(payload) for _, payload in stream.blocks[name]]
+    same = all(abs((a["unix"] - a["boot"]) - (b["unix"] - b["boot"])) <= a["sigma"] + b["sigma"]
+               for a, b in zip(aligned, aligned[1:]) if a["epoch"] == b["epoch"])
+    check(f"{name}: its aligned time is the same on both clocks", same, aligned)
+    check(f"{name}: most times are read off a line", all(0 < a["by"] < 4 for a in aligned) and
+          2 * sum(a["by"] > 1 for a in aligned) > len(aligned), aligned)
     private = json.loads(stream.tracks[name]["private"])
     check(f"{name}: the codec private says what it is", private["format"] == "KVSR" and
           private["time_bytes"] == TIME_BYTES, private)

@@ -139,7 +139,8 @@ static void check_time(const uint8_t *bytes, size_t len)
 	MUST(!frame_time_read_sei(NAL_H265, (struct nal_span){sei, n}, &back));
 	MUST(back.aligned_ns == t.aligned_ns && back.raw_ns == t.raw_ns &&
 	     back.sigma_ns == t.sigma_ns && back.epoch == t.epoch &&
-	     back.clock == t.clock && back.meaning == t.meaning);
+	     back.clock == t.clock && back.meaning == t.meaning &&
+	     back.aligned_by == t.aligned_by && back.boot_ns == t.boot_ns);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

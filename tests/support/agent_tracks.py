@@ -82,6 +82,13 @@ def record_fields(payload):
     return int.from_bytes(payload[0:8], "big"), int.from_bytes(payload[16:24], "big")
 
 
+def aligned_fields(payload):
+    """The time there: on the Unix epoch and on CLOCK_BOOTTIME, and what it is worth."""
+    assert payload[27:32] == bytes(5)
+    at = {"unix": (0, 8), "sigma": (8, 12), "epoch": (12, 16), "by": (26, 27), "boot": (32, 40)}
+    return {name: int.from_bytes(payload[a:b], "big") for name, (a, b) in at.items()}
+
+
 def alaw_error(raw, decoded):
     """Largest error of 16-bit samples, as a share of the sample."""
     pairs = [(int.from_bytes(raw[i:i + 2], "little", signed=True),

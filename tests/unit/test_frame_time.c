@@ -18,6 +18,8 @@ static const struct frame_time sample = {
 	.raw_ns = 987654321012,
 	.clock = 1,
 	.meaning = FRAME_TIME_EXPOSURE_START,
+	.aligned_by = FRAME_TIME_BY_KERNEL,
+	.boot_ns = 987654320999,
 };
 
 static void assert_same(const struct frame_time *a, const struct frame_time *b)
@@ -28,6 +30,8 @@ static void assert_same(const struct frame_time *a, const struct frame_time *b)
 	assert_int_equal(a->epoch, b->epoch);
 	assert_int_equal(a->clock, b->clock);
 	assert_int_equal(a->meaning, b->meaning);
+	assert_int_equal(a->aligned_by, b->aligned_by);
+	assert_true(a->boot_ns == b->boot_ns);
 }
 
 static void frame_time_record_has_its_layout(void **state)
@@ -35,7 +39,8 @@ static void frame_time_record_has_its_layout(void **state)
 	static const uint8_t want[FRAME_TIME_BYTES] = {
 		0x17, 0x97, 0x9c, 0xfe, 0x3d, 0x85, 0xcd, 0x15, 0,
 		0,    0x05, 0xdc, 0,	0,    0,    3,	  0,	0,
-		0,    0xe5, 0xf4, 0xc8, 0xf3, 0x74, 1,	  1,
+		0,    0xe5, 0xf4, 0xc8, 0xf3, 0x74, 1,	  1,	3,
+		0,    0,    0,	  0,	0,    0,    0,    0,    0xe5,    0xf4,    0xc8,    0xf3,    0x67,
 	};
 	struct frame_time back;
 	uint8_t got[FRAME_TIME_BYTES];
@@ -57,12 +62,15 @@ static void frame_time_record_is_checked(void **state)
 	frame_time_encode(&sample, rec);
 	assert_int_equal(frame_time_decode(rec, sizeof(rec) - 1, &back),
 			 -EBADMSG);
-	for (i = 26; i < sizeof(rec); i++) {
+	for (i = 27; i < 32; i++) {
 		rec[i] = 1;
 		assert_int_equal(frame_time_decode(rec, sizeof(rec), &back),
 				 -EBADMSG);
 		rec[i] = 0;
 	}
+	rec[26] = FRAME_TIME_BY_KERNEL + 1;
+	assert_int_equal(frame_time_decode(rec, sizeof(rec), &back), -EBADMSG);
+	rec[26] = 0;
 	rec[25] = FRAME_TIME_ARRIVAL + 1;
 	assert_int_equal(frame_time_decode(rec, sizeof(rec), &back), -EBADMSG);
 }
@@ -91,7 +99,7 @@ static void frame_time_sei_round_trips_in_both_codecs(void **state)
 	(void)state;
 	/* All zeros: the most emulation prevention there can be. */
 	times[2] = (struct frame_time){UINT64_MAX, UINT32_MAX, UINT32_MAX,
-				       UINT64_MAX, 255,	       4};
+				       UINT64_MAX, 255, 4, 3, UINT64_MAX};
 	for (k = 0; k < ARRAY_SIZE(codecs); k++) {
 		for (i = 0; i < ARRAY_SIZE(times); i++) {
 			nal.bytes = sei;

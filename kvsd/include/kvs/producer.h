@@ -41,7 +41,7 @@ enum kvs_payload {
 	 * the ns: for data that has no place of its own for that. Big
 	 * endian: u64 time_ns, u32
 	 * sigma_ns (all ones: unknown), u32 epoch, u64 raw_stamp_ns, u8
-	 * raw_clock, u8 meaning, 14 zero bytes.
+	 * raw_clock, u8 meaning, u8 aligned_by, 5 zero bytes, u64 boot_ns.
 	 */
 	KVS_PAYLOAD_TIMED,
 };
@@ -77,6 +77,13 @@ enum kvs_stamp_meaning {	/* what a frame's raw stamp marks */
 	KVS_STAMP_ARRIVAL,	/* when the last byte was read */
 };
 
+enum kvs_aligned_by {		/* how a frame's time_ns was found */
+	KVS_ALIGNED_UNKNOWN,
+	KVS_ALIGNED_STAMP,	/* its raw stamp alone */
+	KVS_ALIGNED_ESTIMATE,	/* a line fitted to many, in user space */
+	KVS_ALIGNED_KERNEL,	/* the map of tsalign.ko */
+};
+
 struct kvs_frame {
 	uint32_t track;		/* index into the config's tracks */
 	const uint8_t *data;	/* borrowed for the call */
@@ -96,6 +103,8 @@ struct kvs_frame {
 	uint32_t sigma_ns;	/* uncertainty of time_ns, 0 = unknown */
 	uint32_t epoch;		/* bumped by each step of the clock */
 	enum kvs_stamp_meaning meaning;
+	uint64_t boot_ns;	/* time_ns on CLOCK_BOOTTIME; 0 = unknown */
+	enum kvs_aligned_by aligned_by;
 };
 
 /* What to do when the retransmission store is full. */
