@@ -210,6 +210,15 @@ int capture_source_restore(struct capture_source *source)
 				    : source->ops->stop(source);
 }
 
+int capture_source_scan_element(const struct capture_source *source,
+				uint32_t index,
+				struct capture_scan_element *ret_element)
+{
+	return source->ops->scan_element
+		       ? source->ops->scan_element(source, index, ret_element)
+		       : -EOPNOTSUPP;
+}
+
 const char *capture_signal_name(enum capture_signal signal)
 {
 	static const char *const names[] = {

@@ -42,6 +42,9 @@ struct source_ops {
 	/* NULL: by the base's own aligner. */
 	int (*alignment)(const struct capture_source *source,
 			 struct capture_alignment *ret_alignment);
+	/* NULL: -EOPNOTSUPP. */
+	int (*scan_element)(const struct capture_source *source, uint32_t index,
+			    struct capture_scan_element *ret_element);
 };
 
 struct capture_source {

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -29,6 +30,15 @@
 #define FRAMES_PER_S 10u
 #define SCANS_DEFAULT 64u
 
+#define ATTR_BYTES 64
+
+/* What an attribute was before it was set, and what that made of it. */
+struct saved_attr {
+	bool set;
+	char before[ATTR_BYTES];
+	char left[ATTR_BYTES];
+};
+
 enum iio_state { IIO_OFF = 0, IIO_ON, IIO_FAILED };
 
 struct iio {
@@ -39,7 +49,12 @@ struct iio {
 	struct iio_buffer *buffer;     /* NULL: off */
 	int epoll_fd; /* of the buffer's, which comes and goes */
 	enum iio_state state;
+	bool restored; /* the device is as it was: only close helps */
 	enum capture_clock clock;
+	struct saved_attr saved_rate;
+	struct saved_attr saved_clock;
+	uint32_t element_count;
+	struct capture_scan_element elements[CAPTURE_CHANNELS_MAX + 1];
 	struct frame_pool *pool;
 	uint32_t frame_samples;
 	uint64_t samples; /* since the start */
@@ -159,6 +174,29 @@ static int write_rate(const struct rate_attr *rate, double value)
 	return iio_channel_attr_write_double(rate->channel, rate_name, value);
 }
 
+/* As text, so that what is put back is what was there. */
+static bool read_rate_text(const struct rate_attr *rate, char text[ATTR_BYTES])
+{
+	ssize_t n = rate->device ? iio_device_attr_read(rate->device, rate_name,
+							text, ATTR_BYTES)
+				 : iio_channel_attr_read(rate->channel,
+							 rate_name, text,
+							 ATTR_BYTES);
+
+	text[ATTR_BYTES - 1] = '\0';
+	return n > 0;
+}
+
+static int write_rate_text(const struct rate_attr *rate, const char *text)
+{
+	ssize_t n = rate->device ? iio_device_attr_write(rate->device,
+							 rate_name, text)
+				 : iio_channel_attr_write(rate->channel,
+							  rate_name, text);
+
+	return n < 0 ? (int)n : 0;
+}
+
 static int read_rate(const struct rate_attr *rate, double *ret_value)
 {
 	if (rate->device)
@@ -166,6 +204,18 @@ static int read_rate(const struct rate_attr *rate, double *ret_value)
 						   ret_value);
 	return iio_channel_attr_read_double(rate->channel, rate_name,
 					    ret_value);
+}
+
+static int change_rate(struct iio *s, const struct rate_attr *at,
+		       uint32_t wanted)
+{
+	struct saved_attr *saved = &s->saved_rate;
+	bool known = read_rate_text(at, saved->before);
+	int r = write_rate(at, wanted);
+
+	if (r == 0 && known)
+		saved->set = read_rate_text(at, saved->left);
+	return r;
 }
 
 static int set_rate(struct iio *s, uint32_t wanted)
@@ -177,7 +227,7 @@ static int set_rate(struct iio *s, uint32_t wanted)
 	if (!at.device && !at.channel)
 		return wanted ? -ERANGE : 0;
 	if (wanted)
-		r = write_rate(&at, wanted);
+		r = change_rate(s, &at, wanted);
 	if (r < 0)
 		return r == -EINVAL ? -ERANGE : r;
 	r = read_rate(&at, &rate);
@@ -188,6 +238,17 @@ static int set_rate(struct iio *s, uint32_t wanted)
 	/* What is below 1 Hz has no rate here. */
 	s->base.format.sample_rate = (uint32_t)(rate + 0.5);
 	return wanted && s->base.format.sample_rate != wanted ? -ERANGE : 0;
+}
+
+static const char clock_name[] = "current_timestamp_clock";
+
+static bool read_clock(const struct iio *s, char text[ATTR_BYTES])
+{
+	if (iio_device_attr_read(s->device, clock_name, text, ATTR_BYTES) < 0)
+		return false;
+	text[ATTR_BYTES - 1] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return true;
 }
 
 /* Ours if it can be chosen; else what it is. */
@@ -201,23 +262,109 @@ static void set_clock(struct iio *s)
 		{"realtime", CAPTURE_CLOCK_REALTIME},
 		{"boottime", CAPTURE_CLOCK_BOOTTIME},
 	};
-	const char *attr = "current_timestamp_clock";
-	char now[32] = "";
+	struct saved_attr *saved = &s->saved_clock;
+	bool known;
 	size_t i;
 
 	s->clock = CAPTURE_CLOCK_MONOTONIC; /* of the arrival */
 	if (!s->timestamp)
 		return;
-	(void)iio_device_attr_write(s->device, attr, clocks[0].name);
+	known = read_clock(s, saved->before);
+	if (!known || strcmp(saved->before, clocks[0].name))
+		(void)iio_device_attr_write(s->device, clock_name,
+					    clocks[0].name);
 	s->clock = CAPTURE_CLOCK_UNKNOWN;
-	if (iio_device_attr_read(s->device, attr, now, sizeof(now)) < 0)
+	if (!read_clock(s, saved->left))
 		return;
-	now[sizeof(now) - 1] = '\0';
-	now[strcspn(now, "\n")] = '\0';
+	saved->set = known && strcmp(saved->before, saved->left);
 	for (i = 0; i < ARRAY_SIZE(clocks); i++) {
-		if (!strcmp(now, clocks[i].name))
+		if (!strcmp(saved->left, clocks[i].name))
 			s->clock = clocks[i].clock;
 	}
+}
+
+/* What someone else set meanwhile stays. Return: 0, or the first errno. */
+static int put_back(struct iio *s)
+{
+	struct rate_attr at = find_rate(s);
+	char now[ATTR_BYTES] = "";
+	ssize_t n;
+	int r = 0;
+
+	if (s->saved_rate.set && (at.device || at.channel) &&
+	    read_rate_text(&at, now) && !strcmp(now, s->saved_rate.left))
+		r = write_rate_text(&at, s->saved_rate.before);
+	s->saved_rate.set = false;
+	if (s->saved_clock.set && read_clock(s, now) &&
+	    !strcmp(now, s->saved_clock.left)) {
+		n = iio_device_attr_write(s->device, clock_name,
+					  s->saved_clock.before);
+		if (n < 0 && r == 0)
+			r = (int)n;
+	}
+	s->saved_clock.set = false;
+	return r;
+}
+
+/* --- the scan ----------------------------------------------------------- */
+
+static int describe(struct capture_scan_element *e,
+		    const struct iio_channel *channel, uint32_t offset)
+{
+	const struct iio_data_format *f = iio_channel_get_data_format(channel);
+	const char *id = iio_channel_get_id(channel);
+	uint32_t bytes = f->length / 8 * MAX(f->repeat, 1u);
+
+	if (!bytes || bytes > CAPTURE_SAMPLE_BYTES_MAX || f->length % 8 ||
+	    f->shift >= f->length || f->bits > f->length - f->shift)
+		return -EPROTO;
+	(void)snprintf(e->name, sizeof(e->name), "%s", id ? id : "");
+	/* Each at its own alignment (iio_compute_scan_bytes()). */
+	e->offset = (offset + bytes - 1) / bytes * bytes;
+	e->storage_bits = f->length;
+	e->bits = f->bits;
+	e->shift = f->shift;
+	e->repeat = MAX(f->repeat, 1u);
+	e->is_signed = f->is_signed;
+	e->is_big_endian = f->is_be;
+	e->is_timestamp = is_timestamp(channel);
+	return (int)(e->offset + bytes);
+}
+
+/* libiio gives channels in the order of the scan. */
+static int set_elements(struct iio *s)
+{
+	unsigned int count = iio_device_get_channels_count(s->device);
+	uint32_t offset = 0;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < count; i++) {
+		struct iio_channel *c = iio_device_get_channel(s->device, i);
+
+		if (iio_channel_is_output(c) || !iio_channel_is_enabled(c))
+			continue;
+		if (s->element_count == ARRAY_SIZE(s->elements))
+			return -EPROTO;
+		r = describe(&s->elements[s->element_count], c, offset);
+		if (r < 0)
+			return r;
+		s->element_count++;
+		offset = (uint32_t)r;
+	}
+	/* Or the layout that would be told is not the kernel's. */
+	return offset <= s->base.format.sample_bytes ? 0 : -EPROTO;
+}
+
+static int iio_scan_element(const struct capture_source *source, uint32_t index,
+			    struct capture_scan_element *ret_element)
+{
+	const struct iio *s = self_const(source);
+
+	if (index >= s->element_count)
+		return -ENOENT;
+	*ret_element = s->elements[index];
+	return 0;
 }
 
 static int check_config(const struct capture_source_config *config)
@@ -275,6 +422,8 @@ static int iio_setup(struct iio *s, const struct capture_source_config *config)
 		return r;
 	set_clock(s);
 	r = set_format(s, config);
+	if (r == 0)
+		r = set_elements(s);
 	if (r < 0)
 		return r;
 	r = s->base.sys->epoll_create1(EPOLL_CLOEXEC);
@@ -291,9 +440,19 @@ static void switch_off(struct iio *s)
 	s->buffer = NULL;
 }
 
+static int iio_restore(struct capture_source *source)
+{
+	struct iio *s = self(source);
+
+	switch_off(s);
+	s->state = IIO_OFF;
+	s->restored = true;
+	return s->device ? put_back(s) : 0;
+}
+
 static void iio_destroy(struct iio *s)
 {
-	switch_off(s);
+	(void)iio_restore(&s->base); /* who wants to know asks before */
 	frame_pool_close(s->pool);
 	sys_close(s->base.sys, &s->epoll_fd);
 	if (s->context)
@@ -356,7 +515,7 @@ static int iio_start(struct capture_source *source)
 	struct iio *s = self(source);
 	int r;
 
-	if (s->state != IIO_OFF)
+	if (s->state != IIO_OFF || s->restored)
 		return -EBUSY;
 	r = switch_on(s);
 	if (r < 0) {
@@ -526,4 +685,6 @@ static const struct source_ops iio_ops = {
 	.fd = iio_fd,
 	.stats = iio_stats,
 	.arena = iio_arena,
+	.restore = iio_restore,
+	.scan_element = iio_scan_element,
 };

@@ -726,6 +726,16 @@ static int sup_restore(struct capture_source *source)
 	return s->inner ? capture_source_restore(s->inner) : -ENODEV;
 }
 
+static int sup_scan_element(const struct capture_source *source, uint32_t index,
+			    struct capture_scan_element *ret_element)
+{
+	const struct supervisor *s = self_const(source);
+
+	return s->inner ? capture_source_scan_element(s->inner, index,
+						      ret_element)
+			: -ENODEV;
+}
+
 static void sup_stats(const struct capture_source *source,
 		      struct capture_source_stats *ret_stats)
 {
@@ -759,6 +769,7 @@ static const struct source_ops supervisor_ops = {
 	.get_control = sup_get_control,
 	.restore = sup_restore,
 	.alignment = sup_alignment,
+	.scan_element = sup_scan_element,
 };
 
 int capture_supervisor_stats(const struct capture_source *source,

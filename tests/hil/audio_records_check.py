@@ -8,6 +8,7 @@ iio-trig-hrtimer.
 """
 import array
 import fcntl
+import glob
 import json
 import math
 import os
@@ -346,7 +347,22 @@ def iio():
     os.mkdir("/sys/kernel/config/iio/triggers/hrtimer/t0")
     os.mkdir("/sys/kernel/config/iio/devices/dummy/gyro")
     write("/sys/bus/iio/devices/iio:device0/trigger/current_trigger", "t0")
-    lines = finish(*start("iio", "gyro", "rate=500", "samples=50", "count=10", "raw=iio.raw"))
+    attributes = ["/sys/bus/iio/devices/trigger0/sampling_frequency",
+                  "/sys/bus/iio/devices/iio:device0/current_timestamp_clock"]
+    before = [open(a).read() for a in attributes]
+    p, lines = start("iio", "gyro", "rate=500", "samples=50", "count=10", "raw=iio.raw")
+    during = [open(a).read() for a in attributes]
+    lines = finish(p, lines)
+    need(f"iio: {before} while it runs: {during}, put back",
+         [float(during[0]), during[1]] == [500.0, "monotonic\n"] != before == [open(a).read() for a in attributes])
+    kernel = {}
+    for f in glob.glob("/sys/bus/iio/devices/iio:device0/scan_elements/in_*_type"):
+        stem = f[:-len("_type")]
+        kernel[int(open(stem + "_index").read())] = [os.path.basename(stem)[len("in_"):], open(f).read().strip()]
+    scan = lines[0]["scan"]
+    need(f"iio: the scan's elements and types are the kernel's: {scan}",
+         [[name, how] for name, _, how in scan] == [kernel[i] for i in sorted(kernel)])
+    need("iio: and their places", [at for _, at, _ in scan] == [0, 2, 4, 6, 8])
     frames = frames_of(lines)
     need("iio: 10 frames of 50 scans", len(frames) == 10 and all(f["bytes"] == 50 * 16 for f in frames))
     with open("iio.raw", "rb") as f:

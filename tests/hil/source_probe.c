@@ -162,13 +162,28 @@ static void print_stats(const struct capture_source *s)
 	       t.overruns, capture_rung_name(t.rung));
 }
 
+/* Types as the kernel writes them: "le:s12/16>>4". */
+static void print_scan(const struct capture_source *s)
+{
+	struct capture_scan_element e;
+	uint32_t i;
+
+	for (i = 0; capture_source_scan_element(s, i, &e) == 0; i++)
+		printf("%s[\"%s\", %u, \"%s:%c%u/%u>>%u\"]", i ? ", " : "",
+		       e.name, e.offset, e.is_big_endian ? "be" : "le",
+		       e.is_signed ? 's' : 'u', e.bits, e.storage_bits,
+		       e.shift);
+}
+
 static void print_format(const struct capture_source *s)
 {
 	const struct capture_format *f = capture_source_format(s);
 
 	printf("{\"rate\": %u, \"channels\": %u, \"sample_bytes\": %u, "
-	       "\"frame_bytes\": %u}\n",
+	       "\"frame_bytes\": %u, \"scan\": [",
 	       f->sample_rate, f->channels, f->sample_bytes, f->size[0]);
+	print_scan(s);
+	printf("]}\n");
 }
 
 /* ADTS before each packet, so that any decoder takes the file. */

@@ -239,6 +239,39 @@ CAPTURE_API int capture_source_dequeue(struct capture_source *source,
 CAPTURE_API enum capture_signal
 capture_source_signal(struct capture_source *source);
 
+#define CAPTURE_SCAN_NAME_BYTES 64
+
+/*
+ * One element of a scan of CAPTURE_FORMAT_IIO. Its value is the @bits above
+ * @shift of the @storage_bits at @offset.
+ */
+struct capture_scan_element {
+	char name[CAPTURE_SCAN_NAME_BYTES]; /* "accel_x", "timestamp" */
+	uint32_t offset;	/* bytes into the scan */
+	uint32_t storage_bits;	/* of one value, a multiple of 8 */
+	uint32_t bits;		/* that mean something */
+	uint32_t shift;		/* bits to the right, to get at them */
+	uint32_t repeat;	/* values, one after the other; usually 1 */
+	uint32_t is_signed;	/* bool; two's complement */
+	uint32_t is_big_endian; /* bool */
+	uint32_t is_timestamp;	/* bool; ns of the frames' clock */
+};
+
+/**
+ * capture_source_scan_element() - how a scan of an IIO device is laid out
+ * @index: from 0, in the order of offsets; capture_format.channels elements,
+ *  and the timestamp, if the device has one
+ *
+ * The same from open to close. A scan is capture_format.sample_bytes long.
+ *
+ * Return: 0, -ENOENT (there are no more), -ENODEV (a supervised source that
+ * is away), -EOPNOTSUPP (no source of scans).
+ */
+CAPTURE_API int
+capture_source_scan_element(const struct capture_source *source, uint32_t index,
+			    struct capture_scan_element *ret_element)
+	CAPTURE_MUST_CHECK;
+
 /* "ok", "no cable", "no signal", "no lock", "out of range"; or "unknown". */
 CAPTURE_API const char *capture_signal_name(enum capture_signal signal);
 
