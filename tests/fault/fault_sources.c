@@ -4,18 +4,24 @@
  * run: the error is told or mended, no descriptor or map stays, a second
  * start works, and what is opened anew works.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include <linux/spi/spidev.h>
 
 #include <capture/encoder.h>
 #include <capture/record.h>
@@ -34,8 +40,13 @@ static char dir[] = "/tmp/fault_sources.XXXXXX";
 static char fifo[64];
 static char fifo_path[96];
 static char tty_path[96];
+static char udp_path[64];
+static char spi_path[96];
 static int fifo_fd = -EBADF;
 static int tty_fd = -EBADF;
+static int udp_fd = -EBADF;
+/* What the calls go to; NULL: the kernel. */
+static const struct sys_ops *inner;
 
 static uint64_t soon(void)
 {
@@ -94,21 +105,15 @@ static int run(struct capture_source *s, struct capture_encoder *e, int fd)
 	return frames == FRAMES ? 0 : r;
 }
 
-static int operate(enum capture_source_kind kind, const char *path,
-		   uint32_t codec, int fd)
+static int operate_on(const struct capture_source_config *config,
+		      uint32_t codec, int fd)
 {
-	struct capture_source_config config = {
-		.kind = kind,
-		.path = path,
-		.sample_rate = kind == CAPTURE_SOURCE_RECORDS ? 0 : 48000,
-		.frame_samples = 480,
-	};
 	struct capture_encoder_config encoder;
 	struct capture_encoder *e = NULL;
 	struct capture_source *s;
 	int r;
 
-	r = capture_source_open(sys_fault(), &config, &s);
+	r = capture_source_open(sys_fault(), config, &s);
 	if (r < 0)
 		return r;
 	if (codec) {
@@ -125,6 +130,23 @@ static int operate(enum capture_source_kind kind, const char *path,
 	(void)capture_encoder_close(e);
 	(void)capture_source_close(s);
 	return r;
+}
+
+static int operate(enum capture_source_kind kind, const char *path,
+		   uint32_t codec, int fd)
+{
+	struct capture_source_config config = {
+		.kind = kind,
+		.path = path,
+		.sample_rate = kind == CAPTURE_SOURCE_RECORDS ? 0 : 48000,
+		.frame_samples = 480,
+	};
+
+	if (kind == CAPTURE_SOURCE_IIO) {
+		config.sample_rate = 1000;
+		config.frame_samples = 5;
+	}
+	return operate_on(&config, codec, fd);
 }
 
 static int tone_operation(void)
@@ -147,6 +169,35 @@ static int tty_operation(void)
 {
 	return operate(CAPTURE_SOURCE_RECORDS, tty_path, 0, tty_fd);
 }
+
+static int udp_operation(void)
+{
+	return operate(CAPTURE_SOURCE_RECORDS, udp_path, 0, udp_fd);
+}
+
+/* Bursts often, so that no run waits long. */
+static int spi_operation(void)
+{
+	const struct capture_source_config config = {
+		.kind = CAPTURE_SOURCE_RECORDS,
+		.path = spi_path,
+		.rate_num = 10000,
+		.rate_den = 1,
+		.frame_samples = 480,
+	};
+
+	return operate_on(&config, 0, fifo_fd);
+}
+
+#if HAVE_IIO
+/* A device that is there: tests/hil/test_audio_records.sh has one. */
+static const char *iio_name;
+
+static int iio_operation(void)
+{
+	return operate(CAPTURE_SOURCE_IIO, iio_name, 0, -EBADF);
+}
+#endif
 
 #if HAVE_AVCODEC
 static int aac_operation(void)
@@ -178,6 +229,7 @@ static void sweep_one(int (*operation)(void), int err)
 
 	for (n = 1; n < CALLS_MAX; n++) {
 		sys_fault_reset();
+		sys_fault_wrap(inner);
 		sys_fault_arm(n, err);
 		r = operation();
 		check_nothing_left();
@@ -226,6 +278,41 @@ static void tty_survives_any_failed_call(void **state)
 	sweep(tty_operation);
 }
 
+static void udp_survives_any_failed_call(void **state)
+{
+	(void)state;
+	sweep(udp_operation);
+}
+
+/* A FIFO behind which the ioctls of spidev are answered. */
+static int spi_ioctl(int fd, unsigned long request, void *arg)
+{
+	if (request == SPI_IOC_WR_BITS_PER_WORD ||
+	    request == SPI_IOC_WR_MAX_SPEED_HZ)
+		return 0;
+	return sys_posix()->ioctl(fd, request, arg);
+}
+
+static void spi_survives_any_failed_call(void **state)
+{
+	struct sys_ops ops = *sys_posix();
+
+	(void)state;
+	ops.ioctl = spi_ioctl;
+	inner = &ops;
+	sweep(spi_operation);
+	inner = NULL;
+}
+
+#if HAVE_IIO
+static void iio_survives_any_failed_call(void **state)
+{
+	(void)state;
+	sweep_one(iio_operation, -EIO);
+	sweep_one(iio_operation, -ENODEV);
+}
+#endif
+
 #if HAVE_AVCODEC
 static void aac_survives_any_failed_call(void **state)
 {
@@ -242,13 +329,32 @@ static void alsa_survives_any_failed_call(void **state)
 }
 #endif
 
+/* Something to send from, and an address of this process alone. */
+static int setup_udp(void)
+{
+	unsigned int pid = (unsigned int)getpid();
+	struct sockaddr_in to = {.sin_family = AF_INET};
+
+	to.sin_addr.s_addr = htonl(0x7f000000u | (pid & 0xffffffu) | 1u << 23);
+	to.sin_port = htons(5600);
+	(void)snprintf(udp_path, sizeof(udp_path), "udp:%s:5600",
+		       inet_ntoa(to.sin_addr));
+	udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return udp_fd < 0 ? -1
+			  : connect(udp_fd, (const struct sockaddr *)&to,
+				    sizeof(to));
+}
+
 static int group_setup(void **state)
 {
 	(void)state;
+	if (setup_udp() < 0)
+		return -1;
 	if (!mkdtemp(dir))
 		return -1;
 	(void)snprintf(fifo, sizeof(fifo), "%s/radar", dir);
 	(void)snprintf(fifo_path, sizeof(fifo_path), "pipe:%s", fifo);
+	(void)snprintf(spi_path, sizeof(spi_path), "spi:%s:1000000", fifo);
 	if (mkfifo(fifo, 0600))
 		return -1;
 	/* What a failed run left in it would fill it. */
@@ -264,6 +370,7 @@ static int group_teardown(void **state)
 {
 	(void)state;
 	(void)close(fifo_fd);
+	(void)close(udp_fd);
 	if (tty_fd >= 0)
 		(void)close(tty_fd);
 	(void)unlink(fifo);
@@ -277,6 +384,8 @@ int main(void)
 		cmocka_unit_test(g711_survives_any_failed_call),
 		cmocka_unit_test(pipe_survives_any_failed_call),
 		cmocka_unit_test(tty_survives_any_failed_call),
+		cmocka_unit_test(udp_survives_any_failed_call),
+		cmocka_unit_test(spi_survives_any_failed_call),
 #if HAVE_AVCODEC
 		cmocka_unit_test(aac_survives_any_failed_call),
 #endif
@@ -284,6 +393,15 @@ int main(void)
 		cmocka_unit_test(alsa_survives_any_failed_call),
 #endif
 	};
+#if HAVE_IIO
+	static const struct CMUnitTest iio_tests[] = {
+		cmocka_unit_test(iio_survives_any_failed_call),
+	};
+
+	iio_name = getenv("FAULT_IIO");
+	if (iio_name)
+		return cmocka_run_group_tests(iio_tests, NULL, NULL);
+#endif
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -377,6 +377,9 @@ def iio():
     lines = finish(*start("iio", "iio:device0", "rate=100", "channels=1", "samples=5", "count=2", "raw=iio.raw"))
     with open("iio.raw", "rb") as f:
         need("iio: the first channel alone", lines[0].get("channels") == 1 and f.read(2) == b"\7\0")
+    swept = subprocess.run([os.path.join(os.path.dirname(PROBE), "fault_sources")], env={**os.environ, "FAULT_IIO": "gyro"},
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    need("iio: survives any failed call", "[       OK ] iio_survives_any_failed_call" in swept.stdout)
     need("iio: no such device", "No such device" in (error_of("iio", "nothing") or ""))
 
 
