@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "src/limits.h"
 #include "src/queue.h"
+#include "src/settings.h"
 
 /* A kind whose library is not built in has a row without an opener. */
 static source_open_fn *const openers[] = {
@@ -50,6 +52,36 @@ static int32_t v4l2_minor(const struct sys_ops *sys,
 	return (int32_t)minor(st.st_rdev);
 }
 
+static int refuse(const struct capture_source_config *config, const char *name,
+		  int error)
+{
+	log_debug("source", "%s: %s is of V4L2 sources alone",
+		  config->path ? config->path : "", name);
+	return settings_fail(config->settings, name, error);
+}
+
+/* What a kind does not do is refused: it must not pass as done. */
+static int check_kind(const struct capture_source_config *config)
+{
+	const struct capture_settings *s = config->settings;
+
+	if (config->kind == CAPTURE_SOURCE_V4L2)
+		return 0;
+	if (config->borrow_max)
+		return refuse(config, "borrow_max", -EINVAL);
+	if (!s)
+		return 0;
+	if (s->set_input)
+		return refuse(config, "input", -EOPNOTSUPP);
+	if (s->timings != CAPTURE_TIMINGS_KEEP)
+		return refuse(config, "timings", -EOPNOTSUPP);
+	if (s->control_count)
+		return refuse(config, "controls", -EOPNOTSUPP);
+	if (s->crop)
+		return refuse(config, "crop", -EOPNOTSUPP);
+	return s->compose ? refuse(config, "compose", -EOPNOTSUPP) : 0;
+}
+
 int capture_source_open(const struct sys_ops *sys,
 			const struct capture_source_config *config,
 			struct capture_source **ret_source)
@@ -66,12 +98,17 @@ int capture_source_open(const struct sys_ops *sys,
 		return -EINVAL;
 	if (kind >= ARRAY_SIZE(openers) || !openers[kind])
 		return -EOPNOTSUPP;
+	r = check_kind(config);
+	if (r < 0)
+		return r;
 	sys = sys ? sys : sys_posix();
 	r = openers[kind](sys, config, &source);
 	if (r < 0)
 		return r;
 	if (config->kind == CAPTURE_SOURCE_V4L2)
 		minor = v4l2_minor(sys, source);
+	else /* V4L2 sources leave out what they do not even look at */
+		source->skip_first = config->skip_first;
 	r = capture_align_new(sys, minor, &source->align);
 	if (r < 0) {
 		source->ops->close(source);
@@ -110,7 +147,10 @@ int capture_source_start(struct capture_source *source)
 {
 	int r = source->ops->start(source);
 
-	if (r == 0 && source->align)
+	if (r < 0)
+		return r;
+	source->skip_left = source->skip_first;
+	if (source->align)
 		capture_align_started(source->align);
 	return r;
 }
@@ -133,10 +173,26 @@ static void number_epoch(struct capture_source *s, struct capture_frame *f)
 	f->aligned.epoch = s->aligned_epoch;
 }
 
+/* The next frame of the backend, but for those to be left out. */
+static int next_frame(struct capture_source *source, uint64_t deadline_ns,
+		      struct capture_frame **ret_frame)
+{
+	int r;
+
+	for (;;) {
+		r = source->ops->dequeue(source, deadline_ns, ret_frame);
+		if (r < 0 || !source->skip_left)
+			return r;
+		source->skip_left--;
+		source->skipped++;
+		*ret_frame = capture_frame_unref(*ret_frame);
+	}
+}
+
 int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 			   struct capture_frame **ret_frame)
 {
-	int r = source->ops->dequeue(source, deadline_ns, ret_frame);
+	int r = next_frame(source, deadline_ns, ret_frame);
 
 	if (r < 0)
 		return r;
@@ -237,4 +293,6 @@ void capture_source_stats(const struct capture_source *source,
 			  struct capture_source_stats *ret_stats)
 {
 	source->ops->stats(source, ret_stats);
+	ret_stats->frames -= source->skipped;
+	ret_stats->frames_skipped += source->skipped;
 }

@@ -57,6 +57,10 @@ struct capture_source {
 	uint32_t frame_epoch;
 	uint32_t inner_epoch;
 	uint32_t aligned_epoch;
+	/* Of kinds that leave out no frames themselves. */
+	uint32_t skip_first;
+	uint32_t skip_left;
+	uint64_t skipped;
 };
 
 /*

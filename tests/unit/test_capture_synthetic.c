@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <capture/settings.h>
 #include <capture/source.h>
 
 #include <errno.h>
@@ -391,6 +392,61 @@ static void rungs_are_told_or_refused(void **state)
 	(void)capture_source_close(s);
 }
 
+static void first_frames_are_left_out_after_each_start(void **state)
+{
+	struct capture_source_config config = config_of("tone");
+	struct capture_source_stats stats;
+	struct capture_source *s;
+	struct capture_frame *f;
+
+	(void)state;
+	config.skip_first = 2;
+	s = open_with(&config);
+	assert_int_equal(capture_source_start(s), 0);
+	f = next(s);
+	/* Not equal: a slow machine loses frames. */
+	assert_true(f->sequence >= 2);
+	(void)capture_frame_unref(f);
+	f = next(s);
+	assert_true(f->sequence >= 3);
+	(void)capture_frame_unref(f);
+	assert_int_equal(capture_source_stop(s), 0);
+	assert_int_equal(capture_source_start(s), 0);
+	f = next(s);
+	assert_true(f->sequence >= 2);
+	(void)capture_frame_unref(f);
+	capture_source_stats(s, &stats);
+	assert_int_equal(stats.frames, 3);
+	assert_int_equal(stats.frames_skipped, 4);
+	(void)capture_source_close(s);
+}
+
+static void what_is_of_cameras_alone_is_refused_by_name(void **state)
+{
+	static const struct capture_rect rect = {.width = 64, .height = 48};
+	struct capture_source_config config = config_of("tone");
+	struct capture_settings_error error;
+	struct capture_settings settings = {.error = &error};
+
+	(void)state;
+	config.borrow_max = 2;
+	assert_int_equal(refused(&config), -EINVAL);
+	config.settings = &settings;
+	assert_int_equal(refused(&config), -EINVAL);
+	assert_string_equal(error.name, "borrow_max");
+	config.borrow_max = 0;
+	settings.crop = &rect;
+	assert_int_equal(refused(&config), -EOPNOTSUPP);
+	assert_string_equal(error.name, "crop");
+	settings.crop = NULL;
+	settings.control_count = 1;
+	assert_int_equal(refused(&config), -EOPNOTSUPP);
+	assert_string_equal(error.name, "controls");
+	/* Nothing to set: nothing to refuse. */
+	settings.control_count = 0;
+	(void)capture_source_close(open_with(&config));
+}
+
 static void what_cannot_be_made_is_refused(void **state)
 {
 	static const uint32_t h264[] = {CAPTURE_FORMAT_H264};
@@ -439,6 +495,8 @@ int main(void)
 		TEST(frame_outlives_its_source),
 		TEST(dequeue_says_how_things_are),
 		TEST(rungs_are_told_or_refused),
+		TEST(first_frames_are_left_out_after_each_start),
+		TEST(what_is_of_cameras_alone_is_refused_by_name),
 		TEST(what_cannot_be_made_is_refused),
 	};
 
