@@ -11,7 +11,7 @@ capture_src := $(addprefix libcapture/src/, \
 	frame.c keyframe.c origins.c pixfmt.c queue.c queue_memory.c \
 	source.c source_v4l2.c v4l2.c)
 capture_src += $(addprefix libcapture/src/, \
-	frame_pool.c pattern.c record.c records_port.c source_records.c \
+	frame_pool.c pattern.c pcm.c record.c records_port.c source_records.c \
 	source_synthetic.c)
 capture_src += $(addprefix libcapture/src/, encoder_y16.c thermal.c thermal_map.c)
 capture_src += $(addprefix libcapture/src/, \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A PCM of ALSA, S16_LE interleaved: the only file that sees libasound. A
- * frame is a run of samples read into memory of ours. Its stamp is that of its
+ * A PCM of ALSA, interleaved: the only file that sees libasound. A frame is a
+ * run of samples read into memory of ours, S16_LE, or made that where the card
+ * has it otherwise (src/pcm.h). Its stamp is that of its
  * first sample: the kernel says when it last looked at the card's pointer, and
  * how many samples were unread then. The count of samples since the start is
  * a clock of its own, the card's crystal: device_ticks.
@@ -29,6 +30,7 @@
 #include "src/frame.h"
 #include "src/frame_pool.h"
 #include "src/limits.h"
+#include "src/pcm.h"
 #include "src/queue.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -52,6 +54,8 @@ struct alsa {
 	bool plugin; /* its descriptors are not the card's */
 	struct frame_pool *pool;
 	uint32_t frame_samples;
+	const struct pcm_layout *layout; /* the card's */
+	uint8_t *raw; /* a frame as the card has it; NULL: as it is */
 	uint64_t samples;  /* read since the start, or since an xrun */
 	uint32_t sequence; /* of the next frame */
 	uint32_t epoch;
@@ -132,6 +136,36 @@ static void tell_what_there_is(snd_pcm_t *pcm, const char *path,
 		  path, formats, rate[0], rate[1], channels[0], channels[1]);
 }
 
+/* The first that the card has. */
+static int set_layout(struct alsa *s, snd_pcm_hw_params_t *params)
+{
+	size_t i;
+
+	for (i = 0; i < pcm_layout_count; i++) {
+		snd_pcm_format_t format =
+			snd_pcm_format_value(pcm_layouts[i].name);
+
+		if (snd_pcm_hw_params_test_format(s->pcm, params, format) < 0)
+			continue;
+		s->layout = &pcm_layouts[i];
+		s->stats.device_bits = s->layout->bits;
+		return snd_pcm_hw_params_set_format(s->pcm, params, format);
+	}
+	return -EPROTONOSUPPORT;
+}
+
+/* Where samples are converted, they are read to memory of their own. */
+static int alloc_raw(struct alsa *s, const char *path)
+{
+	if (s->layout == &pcm_layouts[0])
+		return 0;
+	log_debug("alsa", "%s: has %s, the upper 16 bits are taken", path,
+		  s->layout->name);
+	s->raw = calloc((size_t)s->frame_samples * s->base.format.channels,
+			s->layout->bytes);
+	return s->raw ? 0 : -ENOMEM;
+}
+
 static int set_channels(struct alsa *s, snd_pcm_hw_params_t *params,
 			uint32_t wanted)
 {
@@ -203,10 +237,10 @@ static int set_hardware(struct alsa *s, snd_pcm_hw_params_t *params,
 		return r;
 	(void)snd_pcm_hw_params_set_rate_resample(s->pcm, params, 0);
 	if (snd_pcm_hw_params_set_access(s->pcm, params,
-					 SND_PCM_ACCESS_RW_INTERLEAVED) < 0 ||
-	    snd_pcm_hw_params_set_format(s->pcm, params,
-					 SND_PCM_FORMAT_S16_LE) < 0)
+					 SND_PCM_ACCESS_RW_INTERLEAVED) < 0)
 		r = -EPROTONOSUPPORT;
+	if (r >= 0)
+		r = set_layout(s, params);
 	if (r >= 0)
 		r = set_channels(s, params, config->channels);
 	if (r == 0)
@@ -325,6 +359,8 @@ static int alsa_setup(struct alsa *s,
 	s->plugin = snd_pcm_type(s->pcm) != SND_PCM_TYPE_HW;
 	r = set_params(s, config);
 	if (r == 0)
+		r = alloc_raw(s, config->path);
+	if (r == 0)
 		r = snd_pcm_status_malloc(&s->status);
 	if (r == 0)
 		r = setup_fds(s);
@@ -348,6 +384,7 @@ static void alsa_destroy(struct alsa *s)
 		(void)snd_pcm_close(s->pcm);
 	if (s->status)
 		snd_pcm_status_free(s->status);
+	free(s->raw);
 	free(s);
 }
 
@@ -536,6 +573,25 @@ static int look(struct alsa *s)
 	return 0;
 }
 
+/* As snd_pcm_readi() into a frame. */
+static snd_pcm_sframes_t read_samples(struct alsa *s,
+				      const struct capture_frame *frame)
+{
+	uint8_t *to = frame_pool_data(frame, 0);
+	size_t count;
+	snd_pcm_sframes_t n;
+
+	frame_begin_write(s->base.sys, frame);
+	n = snd_pcm_readi(s->pcm, s->raw ? s->raw : to, s->frame_samples);
+	if (s->raw && n > 0 && (snd_pcm_uframes_t)n <= s->frame_samples) {
+		count = (size_t)n * s->base.format.channels;
+		pcm_to_s16(s->layout, s->raw, count, to);
+		s->stats.bytes_touched += count * (s->layout->bytes + 2u);
+	}
+	frame_end_write(s->base.sys, frame);
+	return n;
+}
+
 static int take(struct capture_source *source,
 		struct capture_frame **ret_frame)
 {
@@ -552,9 +608,7 @@ static int take(struct capture_source *source,
 	frame = frame_pool_take(s->pool);
 	if (!frame)
 		return -ENOBUFS;
-	frame_begin_write(s->base.sys, frame);
-	n = snd_pcm_readi(s->pcm, frame_pool_data(frame, 0), s->frame_samples);
-	frame_end_write(s->base.sys, frame);
+	n = read_samples(s, frame);
 	if (n <= 0 || (snd_pcm_uframes_t)n > s->frame_samples) {
 		(void)capture_frame_unref(frame);
 		if (n == -EPIPE || n == -ESTRPIPE)

@@ -157,9 +157,11 @@ static void print_stats(const struct capture_source *s)
 	capture_source_stats(s, &t);
 	printf("{\"frames\": %" PRIu64 ", \"lost\": %" PRIu64
 	       ", \"bad\": %" PRIu64 ", \"skipped\": %" PRIu64
-	       ", \"overruns\": %" PRIu64 ", \"rung\": \"%s\"}\n",
+	       ", \"overruns\": %" PRIu64 ", \"rung\": \"%s\", \"bits\": %u, "
+	       "\"touched\": %" PRIu64 "}\n",
 	       t.frames, t.frames_lost, t.frames_error, t.bytes_skipped,
-	       t.overruns, capture_rung_name(t.rung));
+	       t.overruns, capture_rung_name(t.rung), t.device_bits,
+	       t.bytes_touched);
 }
 
 /* Types as the kernel writes them: "le:s12/16>>4". */
@@ -344,10 +346,36 @@ static void signal_at(uint64_t at, uint32_t rate, uint32_t channels,
 		store_le16(to + 2 * c, (uint16_t)(at ? -12345 : 12345));
 }
 
-static int play(const char *name, uint32_t rate, uint32_t channels,
-		uint64_t count)
+/*
+ * Samples of 16 bits in another format: below them is what must be cut off.
+ * @bytes: of S16_LE. @to: at most 4 bytes a sample.
+ */
+static void widen(snd_pcm_format_t format, const uint8_t *bytes, size_t count,
+		  uint8_t *to)
 {
+	size_t len = (size_t)snd_pcm_format_physical_width(format) / 8;
+	int width = snd_pcm_format_width(format);
+	size_t i;
+	size_t b;
+
+	for (i = 0; i < count; i++) {
+		int32_t v = (int32_t)((uint32_t)load_le16(bytes + 2 * i) << 16 |
+				      ((i * 40503) & 0xffff)) >>
+			    (32 - width);
+
+		for (b = 0; b < len; b++)
+			to[snd_pcm_format_big_endian(format) ? len - 1 - b : b] =
+				(uint8_t)((uint32_t)v >> 8 * b);
+		to += len;
+	}
+}
+
+static int play(const char *name, uint32_t rate, uint32_t channels,
+		uint64_t count, const char *format_name)
+{
+	snd_pcm_format_t format = snd_pcm_format_value(format_name);
 	uint8_t bytes[256 * 2 * 8];
+	uint8_t wide[256 * 4 * 8];
 	snd_pcm_sframes_t n;
 	uint64_t done = 0;
 	snd_pcm_t *pcm;
@@ -358,18 +386,21 @@ static int play(const char *name, uint32_t rate, uint32_t channels,
 		return 2;
 	r = snd_pcm_open(&pcm, name, SND_PCM_STREAM_PLAYBACK, 0);
 	if (r == 0)
-		r = snd_pcm_set_params(pcm, SND_PCM_FORMAT_S16_LE,
-				       SND_PCM_ACCESS_RW_INTERLEAVED, channels,
-				       rate, 0, 500000);
+		r = snd_pcm_set_params(pcm, format, SND_PCM_ACCESS_RW_INTERLEAVED,
+				       channels, rate, 0, 500000);
 	if (r < 0)
 		return fail("play", r);
 	while (done < count) {
 		for (i = 0; i < 256; i++)
 			signal_at(done + i, rate, channels,
 				  bytes + i * 2 * channels);
-		n = snd_pcm_writei(pcm, bytes, 256);
+		widen(format, bytes, 256 * (size_t)channels, wide);
+		n = snd_pcm_writei(pcm, wide, 256);
 		if (n < 0)
 			return fail("write", (int)n);
+		/* From now on the other side is bound to the format. */
+		if (!done && format != SND_PCM_FORMAT_S16_LE)
+			printf("{\"playing\": true}\n");
 		done += (uint64_t)n;
 	}
 	(void)snd_pcm_drain(pcm);
@@ -387,10 +418,11 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "law"))
 		return law(argv[2]);
 #if HAVE_ALSA
-	if (argc == 6 && !strcmp(argv[1], "play"))
+	if ((argc == 6 || argc == 7) && !strcmp(argv[1], "play"))
 		return play(argv[2], (uint32_t)strtoul(argv[3], NULL, 10),
 			    (uint32_t)strtoul(argv[4], NULL, 10),
-			    strtoul(argv[5], NULL, 10));
+			    strtoul(argv[5], NULL, 10),
+			    argc == 7 ? argv[6] : "S16_LE");
 #endif
 	return 2;
 }

@@ -62,6 +62,7 @@ static void frames_are_runs_of_samples(void **state)
 {
 	struct capture_source_config config = config_of("null");
 	const struct capture_format *format;
+	struct capture_source_stats stats;
 	struct capture_source *s;
 	struct capture_frame *f;
 	int i;
@@ -89,6 +90,10 @@ static void frames_are_runs_of_samples(void **state)
 		assert_int_equal(f->track_id, 5);
 		(void)capture_frame_unref(f);
 	}
+	/* The first choice costs nothing. */
+	capture_source_stats(s, &stats);
+	assert_int_equal(stats.device_bits, 16);
+	assert_int_equal(stats.bytes_touched, 0);
 	assert_int_equal(capture_source_stop(s), 0);
 	assert_int_equal(capture_source_stop(s), 0);
 	assert_int_equal(capture_source_start(s), 0);

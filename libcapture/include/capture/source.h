@@ -128,6 +128,11 @@ struct capture_source_stats {
 	uint64_t requeue_errors; /* buffers that the driver did not take back */
 	uint64_t bytes_skipped;	/* records: what was none */
 	uint64_t overruns;	/* ALSA, IIO: read too late, began anew */
+	/*
+	 * ALSA: bits of the card's samples. Frames carry the upper 16; if
+	 * they had to be made that, bytes_touched counts it.
+	 */
+	uint32_t device_bits;
 };
 
 /**
