@@ -11,6 +11,7 @@
  *		dropped frames too, and one second into the future
  *	live	write "rate_mhz seconds": the same from a hrtimer, in real time;
  *		"late NS" in `lateness` is the worst that the timer was
+ *	storm	write an interrupt's number: it comes a thousand times at once
  *	cost	read: nanoseconds of one tsalign_submit(), the least of 20 means
  *		of 5,000
  */
@@ -19,6 +20,7 @@
 #include <linux/gpio/machine.h>
 #include <linux/gpio/property.h>
 #include <linux/hrtimer.h>
+#include <linux/irq.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
@@ -265,6 +267,21 @@ static const struct file_operations live_fops = {
 	.write = live_write,
 };
 
+/* More edges than gpio-sim can make, which waits for a tick with each. */
+static int storm_set(void *data, u64 irq)
+{
+	u32 i;
+
+	for (i = 0; i < 1000; i++)
+		if (generic_handle_irq_safe(irq))
+			return -EINVAL;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(storm_fops, NULL, storm_set, "%llu\n");
+
+static u32 delays[5000];
+
+/* As of a camera at 30 Hz. */
 static int cost_get(void *data, u64 *ret)
 {
 	struct tsalign_stream desc = {
@@ -283,11 +300,13 @@ static int cost_get(void *data, u64 *ret)
 		return PTR_ERR(source);
 	state = 1;
 	*ret = U64_MAX;
+	for (i = 0; i < ARRAY_SIZE(delays); i++)
+		delays[i] = exponential(500000);
 	while (k < 100000) {
 		spent = ktime_get_ns();
 		for (i = 0; i < 5000; i++, k++)
-			tsalign_submit(source, k, begin + k * (u64)NSEC_PER_MSEC +
-				       dice() % 100000, 0);
+			tsalign_submit(source, k, begin + k * 33333333ULL +
+				       delays[i], 0);
 		spent = ktime_get_ns() - spent;
 		*ret = min(*ret, div_u64(spent, 5000));
 		cond_resched();
@@ -399,6 +418,7 @@ static int __init truth_init(void)
 	debugfs_create_file("truth", 0400, root, NULL, &truth_fops);
 	debugfs_create_file("live", 0200, root, NULL, &live_fops);
 	debugfs_create_u64("lateness", 0400, root, &live.worst);
+	debugfs_create_file("storm", 0200, root, NULL, &storm_fops);
 	debugfs_create_file("cost", 0400, root, NULL, &cost_fops);
 	return 0;
 }

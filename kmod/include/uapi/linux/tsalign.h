@@ -273,7 +273,9 @@ struct tsalign_trigger {
 /* Open for writing too; -EPERM otherwise: */
 /*
  * Makes a stream of kind PHC, PPS, FSYNC or DEVICE, @id out. It lives until
- * its descriptor closes. -EEXIST: the name is taken; -ENOSPC: no slot.
+ * its descriptor is closed, with all that is mapped of it. PHC: ticks of
+ * 1 GHz. -EEXIST: the name is taken; -ENOSPC: no slot, or 16 of this
+ * descriptor.
  */
 #define TSALIGN_IOC_CREATE	_IOWR(TSALIGN_IOC_MAGIC, 16, struct tsalign_stream)
 /* Only by the descriptor that made it: -EPERM */
