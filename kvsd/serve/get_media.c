@@ -510,6 +510,21 @@ static void selected(struct store_op *op, int res)
 	pump(r);
 }
 
+/* Where nothing is stored: the buffer's fragment of that time, or the next. */
+static void select_live(struct reader *r, enum store_order order,
+			uint64_t at_ms)
+{
+	bool producer = order == STORE_BY_PRODUCER_TIME;
+	struct live_fragment *f = live_at(r->live, producer, at_ms);
+
+	if (!f)
+		return; /* all are later */
+	if (at_ms - live_began_ms(f, producer) < FRAGMENT_DURATION_MS_MAX)
+		set_cursor_before(r, &f->view.number);
+	else
+		set_cursor(r, &f->view.number); /* none is so long */
+}
+
 static void select_start(struct reader *r, enum store_order order,
 			 uint64_t at_ms)
 {
@@ -530,6 +545,8 @@ static void select_start(struct reader *r, enum store_order order,
 			list(r, selected);
 			return;
 		}
+		if (r->start == START_TIME)
+			select_live(r, order, at_ms);
 	}
 	pump(r);
 }

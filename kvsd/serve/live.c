@@ -461,6 +461,30 @@ struct live_fragment *live_next(struct live_stream *s,
 	return NULL;
 }
 
+uint64_t live_began_ms(const struct live_fragment *f, bool producer)
+{
+	return producer ? f->view.producer_ms : f->view.server_ms;
+}
+
+struct live_fragment *live_at(struct live_stream *s, bool producer,
+			      uint64_t at_ms)
+{
+	struct live_fragment *best = NULL;
+	struct list_node *n;
+
+	for (n = s->fragments.next; n != &s->fragments; n = n->next) {
+		struct live_fragment *f =
+			list_entry(n, struct live_fragment, link);
+
+		if (!f->timed || live_began_ms(f, producer) > at_ms)
+			continue;
+		if (!best || live_began_ms(f, producer) >=
+				     live_began_ms(best, producer))
+			best = f;
+	}
+	return best;
+}
+
 struct live_fragment *live_newest(struct live_stream *s)
 {
 	struct list_node *n;

@@ -136,6 +136,14 @@ struct live_fragment *live_next(struct live_stream *s,
 				const struct fragment_number *after);
 /* The newest whose bytes are kept, or NULL. */
 struct live_fragment *live_newest(struct live_stream *s);
+/*
+ * The newest that began at or before @at_ms, or NULL. Of a stream that is not
+ * stored, whose list is all there is.
+ * @producer: by its producer's time, else by ours
+ */
+struct live_fragment *live_at(struct live_stream *s, bool producer,
+			      uint64_t at_ms);
+uint64_t live_began_ms(const struct live_fragment *f, bool producer);
 void live_fragment_ref(struct live_fragment *f);
 void live_fragment_put(struct live_fragment *f);
 

@@ -388,6 +388,16 @@ def test_live_only():
             for i, doc in enumerate(docs):
                 check_document(doc, mkv.header(), Sent(sent[i]),
                                now + 1000 * i, now / 1000, time.time())
+    for at_ms, first in ((now - 5000, 0), (now + 1000, 1), (now + 2500, 2)):
+        with bench.case(f"retention 0: from the time of fragment {first}"):
+            media = bench.client().get_media(
+                "buffer", StartSelectorType="PRODUCER_TIMESTAMP",
+                StartTimestamp=at_ms / 1000)
+            docs = documents(read_body(media, 4 - first))
+            media.close()
+            expect(len(docs), 4 - first, "documents")
+            check_document(docs[0], mkv.header(), Sent(sent[first]),
+                           now + 1000 * first, now / 1000, time.time())
 
 
 if __name__ == "__main__":
