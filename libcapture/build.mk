@@ -30,7 +30,8 @@ capture_src += $(addprefix libcapture/src/, \
 # One timeline; the estimator is the kernel module's own.
 capture_src += $(addprefix libcapture/src/, \
 	align.c align_clock.c align_page.c align_timeline.c)
-capture_src += $(addprefix kmod/, tsalign_core.c tsalign_fit.c tsalign_line.c)
+capture_src += $(addprefix kmod/, tsalign_core.c tsalign_fit.c tsalign_line.c \
+	tsalign_pair.c)
 $(O)/obj/libcapture/src/align.o $(O)/obj/libcapture/src/align_%.o $(O)/obj/kmod/%.o: \
 	ours_cpp += -Ikmod -Ikmod/include/uapi
 # Loaded when it is asked for, so that nobody else loads libcamera.

@@ -67,6 +67,7 @@ $(O)/tests/sim_tsalign: ours_ld += -Wl,--no-as-needed -lm -Wl,--as-needed
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
+fuzz_targets += fuzz_tsalign
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 fuzz_targets += fuzz_index_block fuzz_segment
 fuzz_targets += fuzz_record
