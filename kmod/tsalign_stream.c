@@ -87,17 +87,15 @@ u32 tsa_streams_count(void)
 /* --- the page ---------------------------------------------------------------- */
 
 /* With s->lock held: nobody else writes. */
-static void page_write(struct tsa_stream *s, const struct tsalign_page *now)
+static void page_write(struct tsa_stream *s, struct tsalign_page *now)
 {
-	struct tsalign_page *map = s->map;
-
-	WRITE_ONCE(map->seq, ++s->seq);
+	now->abi = TSALIGN_ABI;
+	now->seq = ++s->seq;
+	WRITE_ONCE(s->map->seq, now->seq);
 	smp_wmb();	/* odd before the rest */
-	map->abi = TSALIGN_ABI;
-	memcpy(&map->stream, &now->stream,
-	       sizeof(*now) - offsetof(struct tsalign_page, stream));
+	*s->map = *now;
 	smp_wmb();	/* the rest before even */
-	WRITE_ONCE(map->seq, ++s->seq);
+	WRITE_ONCE(s->map->seq, ++s->seq);
 }
 
 static void event_put(const struct tsa_stream *s, u16 type,
