@@ -347,7 +347,7 @@ int segment_replay_check(struct segment_replay *r,
 			 enum segment_check_depth depth)
 {
 	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
-	struct segment_record rec;
+	struct segment_record rec = {.payload_bytes = 0};
 	struct segment_commit c;
 	uint32_t first = UINT32_MAX;
 	int err;

@@ -318,7 +318,7 @@ int store_fsck_repair(const struct fsck_config *config)
 		.find_key_ctx = config->find_key_ctx,
 	};
 	char path[DATA_DIR_PATH_BYTES];
-	struct store_local *sl;
+	struct store_local *sl = NULL;
 	int r;
 
 	r = mend_segments(config);

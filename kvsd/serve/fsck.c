@@ -96,14 +96,14 @@ static int parse(struct options *o, int argc, char **argv)
 
 	*o = (struct options){.level = FSCK_CHECKSUMS};
 	for (i = 1; i < argc && r == 0; i++) {
-		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
 
 		if (strcmp(argv[i], "--repair") == 0) {
 			o->repair = true;
-		} else if (strcmp(argv[i], "--level") == 0 && value) {
+		} else if (strcmp(argv[i], "--level") == 0) {
 			r = set_level(o, value);
 			i++;
-		} else if (strcmp(argv[i], "--master-key") == 0 && value) {
+		} else if (strcmp(argv[i], "--master-key") == 0) {
 			r = set_path(o->master_key, value);
 			i++;
 		} else if (argv[i][0] != '-' && !o->dir[0]) {
