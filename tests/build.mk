@@ -33,7 +33,8 @@ unit_tests += test_capture_media test_doctor
 $(O)/obj/tests/unit/test_doctor.o: ours_cpp += -Itools
 unit_tests += test_capture_blank test_capture_supervisor
 unit_tests += test_capture_source_frames test_capture_source_settings \
-	test_capture_source_memory test_capture_sync test_capture_pcm
+	test_capture_source_memory test_capture_sync test_capture_pcm \
+	test_capture_coherency
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 unit_tests += test_catalog test_fsck test_index test_segment_codec test_store_local

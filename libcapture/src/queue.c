@@ -84,6 +84,8 @@ void queue_fini(struct queue *q)
 	q->queued = 0;
 	q->out = 0;
 	q->memory_bytes = 0;
+	q->cache_hints = false;
+	q->non_coherent = false;
 }
 
 /* One plane's part of a v4l2_plane; the single-planar call takes the same. */

@@ -48,6 +48,8 @@ struct queue {
 	struct capture_arena *arena; /* S1 and S2 */
 	bool streaming;
 	bool sync;		/* CPU caches must be told about DMA */
+	bool cache_hints;	/* of MMAP: NON_COHERENT may be asked for */
+	bool non_coherent;	/* of MMAP: cached, QBUF and DQBUF sync it */
 	uint32_t count;
 	uint32_t queued;	/* buffers in QUEUE_QUEUED */
 	uint32_t out;		/* buffers in QUEUE_OUT */

@@ -23,12 +23,20 @@ static int request(struct queue *q, uint32_t memory, uint32_t count)
 	req.count = count;
 	req.type = q->type;
 	req.memory = memory;
+	if (q->non_coherent)
+		req.flags = V4L2_MEMORY_FLAG_NON_COHERENT;
 	r = q->sys->ioctl(q->fd, VIDIOC_REQBUFS, &req);
 	if (r < 0)
 		return r;
 	q->memory = memory;
 	if (!count)
 		return 0;
+	q->cache_hints = memory == V4L2_MEMORY_MMAP &&
+			 req.capabilities &
+				 V4L2_BUF_CAP_SUPPORTS_MMAP_CACHE_HINTS;
+	/* Kernels that do not know the flag leave it as it is. */
+	q->non_coherent = q->cache_hints &&
+			  req.flags & V4L2_MEMORY_FLAG_NON_COHERENT;
 	if (!req.count)
 		return -ENOMEM;
 	if (req.count > CAPTURE_BUFFERS_MAX)
@@ -287,22 +295,37 @@ static int measure(struct queue *q, bool *ret_cached)
 	return 0;
 }
 
-static int alloc_mmap(struct queue *q, const struct capture_format *format,
-		      uint32_t count, enum capture_rung rung)
+static int map_all(struct queue *q, const struct capture_format *format,
+		   uint32_t count, bool *ret_cached)
 {
-	bool cached = false;
 	uint32_t i;
 	int r;
 
 	r = request(q, V4L2_MEMORY_MMAP, count);
 	for (i = 0; r == 0 && i < q->count; i++)
 		r = map_buffer(q, format, i);
+	return r < 0 ? r : measure(q, ret_cached);
+}
+
+static int alloc_mmap(struct queue *q, const struct capture_format *format,
+		      uint32_t count, enum capture_rung rung)
+{
+	bool cached = false;
+	int r;
+
+	r = map_all(q, format, count, &cached);
+	if (r == 0 && !cached && q->cache_hints && rung != CAPTURE_RUNG_S5) {
+		/*
+		 * Slow to read, as it is kept coherent. The driver has cached
+		 * memory too, and then syncs it at each QBUF and DQBUF.
+		 */
+		queue_release(q);
+		q->non_coherent = true;
+		r = map_all(q, format, count, &cached);
+	}
 	if (r < 0)
 		return r;
 	q->rung = CAPTURE_RUNG_S5;
-	r = measure(q, &cached);
-	if (r < 0)
-		return r;
 	if (rung == CAPTURE_RUNG_S5)
 		return 0; /* asked for: as if it could not be exported */
 	if (export_buffers(q) < 0)

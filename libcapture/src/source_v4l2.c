@@ -394,6 +394,7 @@ static void v4l2_stats(const struct capture_source *source,
 	ret_stats->buffer_count = s->queue.count;
 	ret_stats->memory_bytes += s->queue.memory_bytes;
 	ret_stats->map_read_bytes_per_s = s->queue.map_read_bytes_per_s;
+	ret_stats->non_coherent = s->queue.non_coherent;
 }
 
 static enum capture_signal v4l2_signal(struct capture_source *source)

@@ -159,6 +159,7 @@ static void close_inner(struct supervisor *s)
 	s->closed.buffer_count = stats.buffer_count;
 	s->closed.map_read_bytes_per_s = stats.map_read_bytes_per_s;
 	s->closed.device_bits = stats.device_bits;
+	s->closed.non_coherent = stats.non_coherent;
 	s->inner = capture_source_close(s->inner);
 	s->inner_out = 0;
 }

@@ -110,6 +110,8 @@ struct capture_source_stats {
 	uint64_t memory_bytes;	/* of all buffers */
 	/* Read rate of the memory, measured; 0 on S1 and S2: it is ours. */
 	uint64_t map_read_bytes_per_s;
+	/* bool; S3 in cached memory that the driver syncs for each frame. */
+	uint32_t non_coherent;
 	uint32_t borrow_max;	/* frames out before copies are made */
 	uint32_t copy_count;	/* copies that may be out */
 	uint64_t frames;	/* handed out */
