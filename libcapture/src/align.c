@@ -230,8 +230,7 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 		      const struct sample *s, struct reading *ret)
 {
 	const struct tsalign_page *p = &a->map;
-	const struct tsa_map map = {p->base_counter, p->base_ns, p->mult,
-				    p->shift};
+	struct tsa_map map;
 	uint64_t now_ns;
 	uint32_t step;
 
@@ -244,6 +243,7 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 	if (p->reference != TSALIGN_REF_BOOTTIME &&
 	    p->reference != TSALIGN_REF_TAI)
 		return false;
+	map = (struct tsa_map){p->base_counter, p->base_ns, p->mult, p->shift};
 	/* The frame's 32 bits, extended next to the map's counter. */
 	step = f->sequence - (uint32_t)p->base_counter;
 	ret->ns = tsa_map_apply(&map, p->base_counter +
