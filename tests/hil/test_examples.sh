@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The examples, built from an installed tree, on two virtual cameras in a guest. O=build.
+# The examples, built from an installed tree, on two virtual cameras in a guest; what one of them recorded,
+# uploaded and read again. O=build.
 set -eu
 
 if [ "${1:-}" = inside ]; then
@@ -25,7 +26,39 @@ sys.exit(not good or held)
 PY
 	"$2/grab_dmabuf" "no such camera" 1 2>/dev/null && { echo "not ok - it found what is not there"; exit 1; }
 	echo "ok - an unknown camera is refused"
-	exec python3 "$3/tests/e2e/record_pair.py" "$2/record_pair" pair.mkv /dev/video0 /dev/video1 5
+	python3 "$3/tests/e2e/record_pair.py" "$2/record_pair" pair.mkv /dev/video0 /dev/video1 5
+	PATH="$2/usr/bin:$PATH"
+	work=$(mktemp -d)
+	kvsd serve --quickstart "$work/service" --listen 127.0.0.1:0 >"$work/ready" 2>/dev/null &
+	service=$!
+	until [ -s "$work/ready" ]; do sleep 0.1; done
+	AWS_ENDPOINT_URL=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$work/ready")
+	AWS_CA_BUNDLE=$work/service/ca.pem
+	AWS_SHARED_CREDENTIALS_FILE=$work/service/credentials
+	export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
+	kvsctl put pair pair.mkv --create --json >"$work/put.json"
+	kvsctl get pair --start EARLIEST --no-follow --raw -o "$work/get.mkv" 2>/dev/null
+	kill $service
+	wait $service
+	for f in pair.mkv "$work/get.mkv"; do
+		# A line per packet: its track, its size, its hash; no times.
+		for track in 0 1; do
+			ffmpeg -v error -nostdin -i "$f" -map 0:$track -c copy -f framemd5 - |
+				sed -n 's/^0,.*, *\([0-9]*\), *\([0-9a-f]\{32\}\).*/'$track' \1 \2/p'
+		done >"$work/$(basename "$f").packets"
+	done
+	exec python3 - "$work" <<'PY'
+import json, sys
+work = sys.argv[1]
+put = json.load(open(f"{work}/put.json"))
+there, back = (open(f"{work}/{name}.mkv.packets").read().splitlines() for name in ("pair", "get"))
+good = put["Persisted"] == put["Fragments"] > 0 and put["Frames"] == len(there)
+print("ok - kvsctl put uploads what was recorded" if good else f"not ok - kvsctl put: {put}, {len(there)} frames")
+same = there == back and {l[0] for l in there} == {"0", "1"}
+print(f"ok - and each of {len(there)} frames comes back" if same else
+      f"not ok - frames come back: {len(back)} of {len(there)}")
+sys.exit(not (good and same))
+PY
 fi
 
 cd "$(dirname "$0")/../.."
