@@ -141,6 +141,45 @@ def check_probe():
     need("a node by its card", found["vivid"] == text("vivid").strip())
 
 
+def complaints(said):
+    """What udev says of rules that it cannot read."""
+    return [l for l in said.splitlines() if re.search(r"kvsd[\w-]*\.rules:\d+.*([Ii]nvalid|[Uu]nknown|ignor|unexpected|fail)", l)
+            and "Command" not in l and "builtin" not in l]
+
+
+def check_udev():
+    if not (DIR / "udev.gid").exists():
+        print("ok # skip - uml: udev is not installed")
+        return
+    gid, links, grouped, tagged = text("udev.gid").strip(), {}, set(), set()
+    for path in DIR.glob("udev.*"):
+        device, said = path.name[5:], path.read_text()
+        if device == "gid":
+            continue
+        links[device] = set(re.findall(r"70-kvsd\.rules:\d+ LINK '(.*)'", said))
+        if re.search(rf"70-kvsd\.rules:\d+ GROUP {gid}$", said, re.M) and re.search("70-kvsd.* MODE 0660", said):
+            grouped.add(device)
+        if re.search("^TAGS=.*:systemd:", said, re.M):
+            tagged.add(device)
+        need(f"udev: {device}: every line of our rules parses {complaints(said)[:2]}", not complaints(said))
+    need("udev: a line that does not parse would be seen", complaints(text("udevbad")))
+    nodes = {os.path.basename(n["path"]): n for n in load("all")["nodes"]}
+    devices = {os.path.basename(d["path"]): d["kind"] for d in load("all")["devices"]}
+    cameras = {n for n, kind in devices.items() if kind == "capture"}
+    coders = {n for n, kind in devices.items() if kind in ("encoder", "decoder")}
+    need(f"udev: cameras {sorted(cameras)} are named by where they are plugged in, and tagged",
+         cameras and cameras <= tagged and all(
+             any(re.fullmatch(r"kvsd/by-path/platform-\w+\.0-\d+", l) for l in links[n]) for n in cameras))
+    need(f"udev: encoders and decoders {sorted(coders)} are named by their drivers", coders and all(
+        any(l.startswith(f"kvsd/m2m/{nodes[n]['name']}-") for l in links[n]) for n in coders))
+    others = {n for n in links if n not in cameras | coders and links[n]}
+    need(f"udev: nothing else has a name of ours {sorted(others)}", not others)
+    names = [l for ls in links.values() for l in ls]
+    need("udev: no name twice", len(names) == len(set(names)))
+    wanted = {n for n in links if re.match("video|v4l-subdev|swradio|media|udmabuf|system", n)}
+    need(f"udev: group kvsd, 0660: all but {sorted(wanted - grouped)}", wanted == grouped)
+
+
 def check_access(vivid):
     report = load("nobody")
     told = [l for l in report["lacks"] if vivid in l["what"]]
@@ -193,6 +232,7 @@ def check_uml():
     for part in ("declared monotonic; measured: monotonic (agrees)", "rung S1", "suggested for agent.conf", vivid):
         need(f"the text says '{part}'", part in shown)
     check_probe()
+    check_udev()
     check_access(vivid)
 
 

@@ -103,6 +103,20 @@ if [ "${1:-}" = inside ]; then
 	code=0
 	$nobody --groups video "$O/kvsctl" doctor --json --seconds 1 >/out/group.json 2>/dev/null || code=$?
 	echo "$code" >/out/group.code
+
+	# What udev makes of each device, by its own parser and rule engine. It sets owners and names: last of all.
+	if [ -d /lib/udev/rules.d ]; then
+		getent group kvsd >/dev/null || echo "kvsd:x:990:" >>/etc/group
+		getent group kvsd | cut -d: -f3 >/out/udev.gid
+		mkdir -p /run/udev/rules.d
+		cp "$4"/udev/*.rules /run/udev/rules.d/
+		for d in /sys/class/video4linux/* /sys/class/misc/udmabuf /sys/class/dma_heap/system /sys/bus/media/devices/*; do
+			udevadm test --action=add "$d" >"/out/udev.$(basename "$d")" 2>&1
+		done
+		# A rule that does not parse must be seen here.
+		echo 'KERNEL=="video0", NOSUCHKEY="1"' >/run/udev/rules.d/99-kvsd-bad.rules
+		udevadm test --action=add /sys/class/video4linux/video0 >/out/udevbad 2>&1
+	fi
 	exit 0
 fi
 
@@ -122,7 +136,7 @@ for world in ${*:-uml bare qemu-6.1 host}; do
 	mkdir "$out/$world"
 	case $world in
 	uml) tests/hil/guest run --engine uml --mem 768M --timeout 180 --out "$out/$world" \
-		--modules "vivid n_devs=1,vicodec,vimc" -- sh tests/hil/test_doctor.sh inside "$O" uml ;;
+		--modules "vivid n_devs=1,vicodec,vimc" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
 	bare) tests/hil/guest run --engine uml --timeout 60 --out "$out/$world" \
 		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;
 	qemu-6.1) tests/hil/guest run --engine qemu-6.1 --timeout 240 --out "$out/$world" \
