@@ -241,31 +241,53 @@ static bool tsa_choose(const struct tsa_fit *fit, struct tsa_solution *s)
 	return true;
 }
 
-/* The line at bucket @i. */
-static s64 tsa_at(const struct tsa_fit *fit, const struct tsa_solution *s,
-		  u32 i)
+/* r becomes the lateness against the solution. */
+static void tsa_residuals(struct tsa_fit *fit, const struct tsa_solution *s)
 {
-	return s->mid + div64_s64((s->now - s->mid) *
-				  ((s64)fit->x[i] - s->x_mid),
-				  (s64)s->x_now - s->x_mid);
-}
-
-static void tsa_sort(u64 *v, u32 n)
-{
-	static const u8 gaps[] = { 57, 23, 10, 4, 1 };
-	u32 g;
+	/* No rate is off by more than 2^3; 2^33 times 2^29. */
+	s64 slope = tsa_clamp(s->slope, (s64)1 << 33);
 	u32 i;
 
-	for (g = 0; g < sizeof(gaps); g++) {
-		for (i = gaps[g]; i < n; i++) {
-			u64 take = v[i];
-			u32 j = i;
+	for (i = 0; i < fit->used; i++) {
+		s64 at = s->mid + (slope * ((s64)fit->x[i] - s->x_mid) >> 30);
 
-			for (; j >= gaps[g] && v[j - gaps[g]] > take;
-			     j -= gaps[g])
-				v[j] = v[j - gaps[g]];
-			v[j] = take;
+		fit->r[i] = (s32)tsa_clamp(fit->r[i] - at, TSA_R_MAX);
+	}
+}
+
+/* Puts v[k] where sorting would. */
+static void tsa_select(u64 *v, u32 n, u32 k)
+{
+	u32 first = 0;
+	u32 last = n - 1;
+
+	while (first < last) {
+		u64 pivot = v[first + (last - first) / 2];
+		u32 i = first;
+		u32 j = last;
+
+		/* Each end stops at the pivot at the latest. */
+		while (i <= j) {
+			while (v[i] < pivot)
+				i++;
+			while (v[j] > pivot)
+				j--;
+			if (i <= j) {
+				u64 swap = v[i];
+
+				v[i++] = v[j];
+				v[j] = swap;
+				if (!j)
+					break;
+				j--;
+			}
 		}
+		if (k <= j && j < last)
+			last = j;
+		else if (k >= i)
+			first = i;
+		else
+			return;
 	}
 }
 
@@ -273,30 +295,27 @@ static void tsa_sort(u64 *v, u32 n)
  * The least of m delays is lambda / m on average, whatever the delays are
  * further up: the median of all buckets, which a few bursts do not move.
  */
-static void tsa_lambda(struct tsa_fit *fit, const struct tsa_solution *s)
+static void tsa_lambda(struct tsa_fit *fit)
 {
 	u32 n = fit->used;
+	u32 mid = n / 2 + 1 < n ? n / 2 + 1 : n - 1;
 	u32 i;
 
 	for (i = 0; i < n; i++) {
-		s64 late = fit->r[i] - tsa_at(fit, s, i);
-
-		/* 2^38 times 2^24. */
-		late = tsa_clamp(late, (s64)1 << 38);
-		fit->late[i] = late > 0 ? (u64)late *
+		/* 2^30 times 2^24. */
+		fit->late[i] = fit->r[i] > 0 ? (u64)fit->r[i] *
 			tsa_min(fit->bucket[i].count, (1u << 24) - 1) : 0;
 	}
-	tsa_sort(fit->late, n);
+	tsa_select(fit->late, n, mid);
 	/* / ln 2; two of them are 0, being what the line was laid on. */
-	fit->lambda_ns = fit->late[tsa_min(n / 2 + 1, n - 1)];
-	fit->lambda_ns = tsa_min(fit->lambda_ns, (u64)1 << 40) * 1477 / 1024;
+	fit->lambda_ns = tsa_min(fit->late[mid], (u64)1 << 40) * 1477 / 1024;
 }
 
 /*
  * Newest buckets none of which came near the line: doubt, or a step. A step
  * has one height: a bucket below what enough later samples say is not of it.
  */
-static void tsa_runs(struct tsa_fit *fit, const struct tsa_solution *s)
+static void tsa_runs(struct tsa_fit *fit)
 {
 	s64 apart = (s64)(fit->step_ns + 2 * fit->lambda_ns);
 	s64 least = TSA_FAR;
@@ -306,7 +325,7 @@ static void tsa_runs(struct tsa_fit *fit, const struct tsa_solution *s)
 	fit->doubt_ns = 0;
 	fit->run = 0;
 	for (i = fit->used; i-- > fit->used / 4;) {
-		s64 late = fit->r[i] - tsa_at(fit, s, i);
+		s64 late = fit->r[i];
 		u64 score;
 
 		if (count >= TSA_STEP_SAMPLES && late < least - apart)
@@ -405,8 +424,9 @@ int tsa_line_solve(struct tsa_fit *fit)
 	tsa_hull(fit, &s);
 	if (!tsa_height(fit, &s) || !tsa_choose(fit, &s))
 		return -EAGAIN;
-	tsa_lambda(fit, &s);
-	tsa_runs(fit, &s);
+	tsa_residuals(fit, &s);
+	tsa_lambda(fit);
+	tsa_runs(fit);
 	tsa_bound(fit, &s);
 	tsa_width(fit);
 	return tsa_adopt(fit, &s) ? 0 : -ERANGE;
