@@ -10,6 +10,7 @@
 #include "kvsctl/ctl.h"
 #include "kvsctl/devices.h"
 #include "kvsctl/output.h"
+#include "kvsctl/sync.h"
 
 void doctor_lack(struct doctor *d, bool needed, const char *remedy,
 		 const char *fmt, ...)
@@ -51,6 +52,8 @@ static void examine(struct doctor *d)
 	doctor_devices(d);
 	doctor_controls(d);
 	doctor_streams(d);
+	/* After them: the module knows a camera from its first frame on. */
+	(void)json_object_set_new(d->report, "tsalign", sync_tsalign_json());
 	doctor_advice(d);
 	(void)json_object_set_new(
 		d->report, "verdict",

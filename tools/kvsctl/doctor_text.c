@@ -345,6 +345,40 @@ static void print_permissions(const json_t *report, FILE *out)
 					       : "not installed");
 }
 
+static void print_tsalign(const json_t *report, FILE *out)
+{
+	const json_t *t = json_object_get(report, "tsalign");
+	const json_t *s;
+	size_t i;
+
+	if (text(t, "why")[0]) {
+		(void)fprintf(out,
+			      "tsalign  %s (%s): frames are aligned in user "
+			      "space\n",
+			      yes(t, "present") ? "not usable" : "absent",
+			      text(t, "why"));
+		return;
+	}
+	(void)fprintf(out, "tsalign  present, version %.0f, reference %s%s\n",
+		      number(t, "abi"), text(t, "reference"),
+		      yes(t, "sees_v4l2") ? "" : "; sees no V4L2 buffers");
+	json_array_foreach(json_object_get(t, "streams"), i, s)
+	{
+		(void)fprintf(out, "    %-12s %-8s epoch %.0f",
+			      text(s, "name"), text(s, "state"),
+			      number(s, "epoch"));
+		if (json_is_integer(json_object_get(s, "sigma_ns")))
+			(void)fprintf(out,
+				      ", sigma %.3f us, jitter %.3f us, drift "
+				      "%.3f ppm",
+				      number(s, "sigma_ns") / 1e3,
+				      number(s, "jitter_ns") / 1e3,
+				      number(s, "drift_ppb") / 1e3);
+		(void)fprintf(out, ", %.0f samples, %.0f lost\n",
+			      number(s, "samples"), number(s, "lost"));
+	}
+}
+
 static void print_lacks(const json_t *report, FILE *out)
 {
 	const json_t *l;
@@ -371,6 +405,7 @@ void doctor_print(const json_t *report, FILE *out)
 	print_controls(report, out);
 	print_streams(report, out);
 	print_pairs(report, out);
+	print_tsalign(report, out);
 	print_lacks(report, out);
 	if (text(report, "suggested")[0])
 		(void)fprintf(out,
