@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -467,6 +468,8 @@ static void align_page_is_never_torn(void **state)
 	written.page = fake.page;
 	written.over = false;
 	assert_int_equal(pthread_create(&writer, NULL, write_page, NULL), 0);
+	while (__atomic_load_n(&fake.page->seq, __ATOMIC_ACQUIRE) < 1000)
+		(void)sched_yield();
 	for (i = 0; i < READS; i++) {
 		if (align_page_read(fake.page, &copy) == 0)
 			torn += copy.base_counter != copy.mult ||
