@@ -87,7 +87,7 @@ done
 if [ -n "$guest" ]; then
 	# shellcheck disable=SC2086
 	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-300}" \
-		--modules "vivid n_devs=1 node_types=0x1" --env KO="$KO" --env SEEDS --env ROUNDS --env CYCLES \
+		--modules "vivid n_devs=1 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-20}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
 		-- sh tests/hil/test_tsalign.sh inside $guest || failed=1
 fi
 exit $failed

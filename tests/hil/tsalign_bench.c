@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCHES		20
-#define READS		100000
-#define PERIOD_NS	1000000
-#define TORN_PAIRS	20000
+#define BATCHES 20
+#define READS 100000
+#define PERIOD_NS 1000000
+#define TORN_PAIRS 20000
 
 static bool missed;
 
@@ -66,7 +66,8 @@ static uint64_t map_read(const struct tsalign_page *page, uint64_t counter)
 		 atomic_load_explicit(seq, memory_order_relaxed) != begin);
 	__extension__ typedef __int128 i128;
 	return base_ns + (uint64_t)(((i128)(int64_t)(counter - base_counter) *
-				     (i128)mult) >> shift);
+				     (i128)mult) >>
+				    shift);
 }
 
 static double read_cost(const struct tsalign_page *page)
@@ -88,7 +89,8 @@ static double read_cost(const struct tsalign_page *page)
 	return (double)least / READS;
 }
 
-/* --- pages half written ------------------------------------------------------ */
+/* --- pages half written ------------------------------------------------------
+ */
 
 struct torn {
 	int fd;
@@ -108,18 +110,17 @@ static void *reader(void *arg)
 
 	while (!atomic_load(&t->done)) {
 		struct tsalign_page p;
-		uint32_t begin = atomic_load_explicit(seq,
-						      memory_order_acquire);
+		uint32_t begin =
+			atomic_load_explicit(seq, memory_order_acquire);
 
 		memcpy(&p, (const void *)t->page, sizeof(p));
 		atomic_thread_fence(memory_order_acquire);
-		if (begin % 2 || atomic_load_explicit(seq,
-						      memory_order_relaxed) !=
-		    begin)
+		if (begin % 2 ||
+		    atomic_load_explicit(seq, memory_order_relaxed) != begin)
 			continue;
 		t->reads++;
-		if (p.samples && p.updated_ns != t->begin_ns +
-		    (p.samples - 1) * PERIOD_NS)
+		if (p.samples &&
+		    p.updated_ns != t->begin_ns + (p.samples - 1) * PERIOD_NS)
 			t->torn++;
 	}
 	return NULL;
@@ -174,7 +175,8 @@ static int torn_pages(struct torn *t, uint64_t count)
 	return r;
 }
 
-/* --- what the kernel says ------------------------------------------------------ */
+/* --- what the kernel says
+ * ------------------------------------------------------ */
 
 static int kernel_figure(const char *path, const char *name, double limit)
 {
@@ -216,7 +218,7 @@ static int make_stream(struct torn *t)
 
 int main(void)
 {
-	struct torn t = { .fd = -1 };
+	struct torn t = {.fd = -1};
 	uint64_t up = now_ns(CLOCK_BOOTTIME);
 	uint64_t count;
 	int r;
@@ -230,8 +232,8 @@ int main(void)
 	if (!r)
 		r = torn_pages(&t, count);
 	if (!r) {
-		fprintf(stderr, "%" PRIu64 " pairs, %" PRIu64 " reads\n",
-			count, t.reads);
+		fprintf(stderr, "%" PRIu64 " pairs, %" PRIu64 " reads\n", count,
+			t.reads);
 		figure("tsalign_page_torn", (double)t.torn, "pages", 0);
 		figure("tsalign_map_read", read_cost(t.page), "ns", 20);
 		r = kernel_figure("/sys/kernel/debug/tsalign_truth/cost",
