@@ -38,10 +38,10 @@ int capture_timeline_open(const struct sys_ops *sys,
 	if (!t)
 		return -ENOMEM;
 	t->sys = sys ? sys : sys_posix();
-	t->fd = align_page_open(t->sys);
-	if (t->fd < 0)
-		return t->fd;
-	r = get_info(t, &info);
+	r = align_page_open(t->sys);
+	t->fd = r;
+	if (r >= 0)
+		r = get_info(t, &info);
 	if (r < 0)
 		return r == -ENOTTY ? -EPROTO : r;
 	if (info.abi != TSALIGN_ABI)

@@ -148,7 +148,7 @@ static json_t *streams_json(struct capture_timeline *timeline)
 json_t *sync_tsalign_json(void)
 {
 	struct capture_timeline *timeline = NULL;
-	struct capture_timeline_info info;
+	struct capture_timeline_info info = {0};
 	json_t *json;
 	int r;
 

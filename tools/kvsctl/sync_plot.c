@@ -243,7 +243,8 @@ static void draw_legend(FILE *out, const struct sync_plot_line *lines,
 
 int sync_plot_write(FILE *out, const struct sync_plot_line *lines, size_t count)
 {
-	double below = TOP + ARRAY_SIZE(panels) * (PANEL_HEIGHT + PANEL_GAP);
+	const size_t shown = ARRAY_SIZE(panels);
+	double below = TOP + (double)shown * (PANEL_HEIGHT + PANEL_GAP);
 	double height = below + (double)count * LEGEND_HEIGHT + 8;
 	double end = end_s(lines, count);
 	size_t i;
