@@ -14,6 +14,10 @@
 #   make lint         layers, headers, banned calls, clang-tidy, cppcheck
 #   make format       rewrite the sources with clang-format
 #   make man          man pages of the libraries, from their headers
+#   make kmod         tsalign.ko; KDIR= kernel build folder, KMAKE="W=1 C=1"
+#   make kmod-install into that kernel's modules
+#   make kunit        the KUnit suite of tsalign's core, in a guest
+#   make dtbs         device tree overlays; make dt-check: against the binding
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean        remove build/
 #   make help         this text
@@ -62,7 +66,7 @@ all:
 .PHONY: all
 
 # Goals that compile nothing do not ask for libraries.
-quiet_goals := help clean demo test soak deps
+quiet_goals := help clean demo test soak deps dtbs dt-check kmod kunit
 goals := $(or $(MAKECMDGOALS),all)
 building := $(filter-out $(quiet_goals),$(goals))
 
