@@ -365,6 +365,8 @@ void output_stats(const struct output *o, struct output_stats *ret)
 		add_stats(o, ret);
 }
 
+static int collect(struct output *o);
+
 /* --- an encoder that failed ---------------------------------------------------------- */
 
 static void plan_reopen(struct output *o, uint64_t now_ns)
@@ -379,6 +381,10 @@ static void encoder_failed(struct output *o, int why, uint64_t now_ns)
 
 	(void)snprintf(text, sizeof(text), "encoder %s: %s", o->info.encoder,
 		       why == -ETIMEDOUT ? "stuck" : strerror(-why));
+	if (o->thread) { /* frames that waited are lost, and counted */
+		encode_thread_stop(o->thread);
+		(void)collect(o);
+	}
 	add_stats(o, &o->closed);
 	o->encoder = close_encoder(o);
 	plan_reopen(o, now_ns);
@@ -625,10 +631,14 @@ static void drain_thread(struct output *o, uint64_t deadline_ns)
 		struct pollfd fd = { .fd = encode_thread_fd(o->thread),
 				     .events = POLLIN };
 		uint64_t now_ns = sys_now_ns(o->sys, CLOCK_MONOTONIC);
+		int r;
 
-		if (now_ns >= deadline_ns ||
-		    o->sys->poll(&fd, 1, (int)((deadline_ns - now_ns) /
-					       NS_PER_MS + 1)) < 0)
+		if (now_ns >= deadline_ns)
+			break;
+		r = o->sys->poll(&fd, 1, (int)((deadline_ns - now_ns) /
+					       NS_PER_MS + 1));
+		/* A second SIGTERM ends nothing sooner. */
+		if (r < 0 && r != -EINTR)
 			break;
 	}
 	encode_thread_stop(o->thread);

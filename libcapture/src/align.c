@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
 #include "src/limits.h"
@@ -28,6 +29,7 @@ struct capture_align {
 	uint32_t look_in; /* frames until it is looked for; 0: never */
 	uint32_t look_gap;
 	uint64_t started_ns; /* CLOCK_BOOTTIME */
+	uint32_t sequence_shift; /* of frames, from the driver's */
 
 	/* Our own. */
 	struct tsa_fit fit;
@@ -96,16 +98,27 @@ struct capture_align *capture_align_free(struct capture_align *a)
 	return NULL;
 }
 
+/* The count begins anew. */
+static void restart_fit(struct capture_align *a)
+{
+	if (a->any)
+		tsa_fit_restart(&a->fit, TSALIGN_CAUSE_DEVICE_STEP);
+	tsa_unwrap_init(&a->unwrap, a->device_hz ? 64 : 32);
+	a->anew = true;
+}
+
 void capture_align_started(struct capture_align *a)
 {
 	a->started_ns = sys_now_ns(a->sys, CLOCK_BOOTTIME);
 	a->map_read = false;
 	a->look_gap = 1;
 	a->look_in = a->minor >= 0 && !a->page;
-	if (a->any)
-		tsa_fit_restart(&a->fit, TSALIGN_CAUSE_DEVICE_STEP);
-	tsa_unwrap_init(&a->unwrap, a->device_hz ? 64 : 32);
-	a->anew = true;
+	restart_fit(a);
+}
+
+void align_shift_sequence(struct capture_align *a, uint32_t shift)
+{
+	a->sequence_shift = shift;
 }
 
 /* --- the frame's own stamp ------------------------------------------------ */
@@ -155,6 +168,8 @@ static void read_frame(struct capture_align *a, const struct capture_frame *f,
 
 	if (f->device_hz != a->device_hz)
 		begin_fit(a, f->device_hz);
+	else if (a->any && f->epoch != a->frame_epoch)
+		restart_fit(a); /* an overrun: the source counts anew */
 	s->counter = tsa_unwrap(&a->unwrap, raw);
 	/* What came with a damaged frame may be damaged as well. */
 	if (stamped && !(f->flags & CAPTURE_FRAME_ERROR))
@@ -164,7 +179,15 @@ static void read_frame(struct capture_align *a, const struct capture_frame *f,
 
 /* --- the lines ------------------------------------------------------------ */
 
-/* The module knows a device from its first buffer on: asked again, rarer. */
+/* Asked again, rarer each time of a start. */
+static void look_later(struct capture_align *a)
+{
+	if (a->look_gap < CAPTURE_ALIGN_LOOK_FRAMES_MAX)
+		a->look_gap *= 2;
+	a->look_in = a->look_gap;
+}
+
+/* The module knows a device from its first buffer on. */
 static void look_for_page(struct capture_align *a)
 {
 	int r;
@@ -172,11 +195,9 @@ static void look_for_page(struct capture_align *a)
 	if (!a->look_in || --a->look_in)
 		return;
 	r = align_page_find(a->sys, a->minor, &a->stream, &a->page);
-	if (r != -ENOENT)
-		return; /* found, or there is no module to be had */
-	if (a->look_gap < CAPTURE_ALIGN_LOOK_FRAMES_MAX)
-		a->look_gap *= 2;
-	a->look_in = a->look_gap;
+	/* Else: found, or there is no module to be had. */
+	if (r == -ENOENT)
+		look_later(a);
 }
 
 /* @sigma_ns holds near @base_ns; elsewhere it is more. */
@@ -215,8 +236,7 @@ static bool read_map(struct capture_align *a)
 	if (a->map_read && a->map.state == TSALIGN_GONE) {
 		a->page = align_page_unmap(a->sys, a->page);
 		a->map_read = false;
-		a->look_gap = 1;
-		a->look_in = 1;
+		look_later(a); /* what is found next may be gone as well */
 	}
 	return a->map_read;
 }
@@ -245,7 +265,7 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 		return false;
 	map = (struct tsa_map){p->base_counter, p->base_ns, p->mult, p->shift};
 	/* The frame's 32 bits, extended next to the map's counter. */
-	step = f->sequence - (uint32_t)p->base_counter;
+	step = f->sequence - a->sequence_shift - (uint32_t)p->base_counter;
 	ret->ns = tsa_map_apply(&map, p->base_counter +
 					      (uint64_t)(int64_t)(int32_t)step);
 	ret->sigma_ns =

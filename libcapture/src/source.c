@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "src/align.h"
 #include "src/limits.h"
 #include "src/queue.h"
 #include "src/settings.h"
@@ -163,8 +164,10 @@ int capture_source_stop(struct capture_source *source)
 /* Frames of sources that were opened one after another: one row of epochs. */
 static void number_epoch(struct capture_source *s, struct capture_frame *f)
 {
-	if (f->aligned.by == CAPTURE_ALIGNED_NOT)
+	if (f->aligned.by == CAPTURE_ALIGNED_NOT) {
+		f->aligned.epoch = s->aligned_epoch; /* it never goes back */
 		return;
+	}
 	if (!s->aligned_epoch || s->frame_epoch != f->epoch ||
 	    s->inner_epoch != f->aligned.epoch)
 		s->aligned_epoch++;
@@ -196,10 +199,12 @@ int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 
 	if (r < 0)
 		return r;
-	if (source->align)
+	if (source->align) {
+		align_shift_sequence(source->align, source->sequence_shift);
 		capture_align_frame(source->align, *ret_frame);
-	else
+	} else {
 		number_epoch(source, *ret_frame);
+	}
 	return r;
 }
 

@@ -51,6 +51,8 @@ struct capture_source {
 	const struct source_ops *ops;
 	const struct sys_ops *sys;
 	struct capture_format format;
+	/* By how much frames count more than the driver does. */
+	uint32_t sequence_shift;
 	/* What follows is source.c's. NULL: frames come with their times. */
 	struct capture_align *align;
 	/* The newest frame's, to number the epochs of whoever opens many. */

@@ -60,6 +60,7 @@ struct iio {
 	uint64_t samples; /* since the start */
 	uint64_t last_ns; /* of the last scan; 0: none yet */
 	uint32_t sequence;
+	uint32_t epoch; /* device_ticks leave out what was lost */
 	struct capture_source_stats stats;
 };
 
@@ -571,6 +572,7 @@ static void count_lost(struct iio *s, uint64_t first_ns)
 	if (!lost)
 		return;
 	s->stats.overruns++;
+	s->epoch++;
 	s->stats.frames_lost += lost;
 	s->sequence += (uint32_t)lost;
 }
@@ -591,6 +593,7 @@ static void fill_in(struct iio *s, struct capture_frame *frame, uint32_t bytes)
 		frame->point = CAPTURE_POINT_ARRIVAL;
 	}
 	frame->sequence = s->sequence++;
+	frame->epoch = s->epoch;
 	frame->device_hz = f->sample_rate;
 	frame->device_ticks = f->sample_rate ? s->samples : 0;
 	frame->planes[0].bytesused = bytes;

@@ -100,6 +100,7 @@ static void count_on(struct source_v4l2 *s, uint32_t driver)
 		c->sequence += step;
 	}
 	c->sequence_driver = driver;
+	s->base.sequence_shift = c->sequence - driver;
 }
 
 static enum capture_clock clock_of(uint32_t flags)

@@ -19,6 +19,7 @@
 #include <capture/align.h>
 #include <capture/source.h>
 
+#include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
 
@@ -246,6 +247,29 @@ static void align_takes_the_map_of_the_module(void **state)
 	assert_int_equal(now.minor, MINOR);
 	assert_int_equal(now.state, CAPTURE_ALIGN_LOCKED);
 	assert_true(apart(now.count_ns_16, (S << 16) / 30) <= 1);
+	(void)capture_align_free(a);
+}
+
+/* The driver's count stepped back by 1,000: the module hears that one. */
+static void align_asks_the_map_for_the_drivers_count(void **state)
+{
+	struct capture_align *a = align_new(MINOR);
+	uint64_t first = fake.boot_ns;
+	uint32_t n;
+
+	(void)state;
+	for (n = 1000; n < 1100; n++) {
+		struct capture_frame f = frame_at(first, n, n % 7 * MS);
+
+		publish_map(first, n);
+		if (n >= 1010) {
+			fake.page->base_counter -= 1000;
+			align_shift_sequence(a, 1000);
+		}
+		capture_align_frame(a, &f);
+		assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
+		assert_true(apart(f.aligned.ns, first + n * S / 30) <= 1);
+	}
 	(void)capture_align_free(a);
 }
 
@@ -586,6 +610,37 @@ static void align_counts_ticks_where_there_are_some(void **state)
 	(void)capture_align_free(a);
 }
 
+/* A sound card that lost samples counts from 0 again, in another epoch. */
+static void align_counts_anew_after_an_overrun(void **state)
+{
+	uint64_t first = fake.boot_ns;
+	struct capture_align *a;
+	uint32_t epoch = 0;
+	uint32_t n;
+
+	(void)state;
+	fake.no_module = true;
+	a = align_new(-1);
+	for (n = 0; n < 300; n++) {
+		struct capture_frame f = {
+			.sequence = n,
+			.epoch = n >= 100,
+			.device_ticks = (uint64_t)(n - (n < 100 ? 0 : 100)) * 960,
+			.device_hz = 48000,
+			.stamp_ns = first + n * 20 * MS,
+			.clock = CAPTURE_CLOCK_BOOTTIME,
+		};
+
+		fake.boot_ns = f.stamp_ns + 100 * US;
+		capture_align_frame(a, &f);
+		assert_true(apart(f.aligned.ns, f.stamp_ns) < MS);
+		if (n == 99)
+			epoch = f.aligned.epoch;
+	}
+	assert_true(epoch > 0);
+	(void)capture_align_free(a);
+}
+
 static void align_opens_an_epoch_after_a_suspend(void **state)
 {
 	uint64_t first = fake.boot_ns;
@@ -770,6 +825,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(align_takes_the_map_of_the_module),
+		CASE(align_asks_the_map_for_the_drivers_count),
 		CASE(align_opens_an_epoch_with_the_modules),
 		CASE(align_never_goes_back_though_the_map_does),
 		CASE(align_leaves_a_map_of_another_start_alone),
@@ -781,6 +837,7 @@ int main(void)
 		CASE(align_page_read_gives_up_on_a_writer_that_hangs),
 		CASE(align_estimates_without_a_module),
 		CASE(align_counts_ticks_where_there_are_some),
+		CASE(align_counts_anew_after_an_overrun),
 		CASE(align_opens_an_epoch_after_a_suspend),
 		CASE(align_has_nothing_for_a_made_up_frame),
 		CASE(align_takes_the_arrival_where_a_stamp_cannot_be),

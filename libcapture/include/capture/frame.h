@@ -46,7 +46,8 @@ struct capture_aligned {
 	 * of which nobody told; UINT64_MAX: not known.
 	 */
 	uint64_t sigma_ns;
-	uint32_t epoch;		/* 1.. */
+	/* 1..; of CAPTURE_ALIGNED_NOT: the last one's, 0 before the first. */
+	uint32_t epoch;
 	enum capture_aligned_by by;
 };
 
