@@ -150,7 +150,8 @@
  * more than one on either clock. Queries rely on it: see index_query.c.
  */
 #define INDEX_BLOCK_SPAN_MS 60000u
-#define STORE_ROOM_STEPS_MAX 256u	/* minutes dropped for one segment */
+#define STORE_ROOM_STEPS_MAX 256u	/* for one segment: up to two years */
+#define STORE_ROOM_STEPS_ALIKE 16u	/* a minute each, then two, four, .. */
 #define INDEX_RETRY_NS NS_PER_S		/* a full or broken disk */
 #define INDEX_RESERVE_BYTES_MAX (8u << 20) /* given up on a full disk */
 #define INDEX_RESERVE_BYTES_MIN (1u << 20)

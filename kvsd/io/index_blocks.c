@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
+
 static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
 	[TAIL_OLDEST] = "SELECT server_ms FROM fragments WHERE sid=?1"
 			" ORDER BY seq LIMIT 1",
@@ -364,6 +366,13 @@ int index_blocks_delete(struct index_db *ix, int64_t sid,
 		if (r <= 0)
 			break;
 		count = load_block(ix, block, id);
+		if (count == -EUCLEAN) {
+			/* Or nothing would expire behind it, ever. */
+			log_error("index", "a damaged minute is dropped; its "
+					   "segments stay until kvsd fsck "
+					   "--repair");
+			count = 0;
+		}
 		if (count < 0)
 			return count;
 		r = count_off(ix, (unsigned int)count);

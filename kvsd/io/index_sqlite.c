@@ -220,9 +220,28 @@ static void drop_handles(struct index_db *ix)
 	ix->db = db_close(ix->db);
 }
 
+static const char *const tails[] = {"-wal", "-shm", "-journal", ""};
+
+int index_move(const char *path, const char *to)
+{
+	char name[PATH_BYTES];
+	char new_name[PATH_BYTES];
+	size_t i;
+	int r;
+
+	r = index_remove(to);
+	for (i = 0; i < ARRAY_SIZE(tails) && r == 0; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, tails[i]);
+		(void)snprintf(new_name, sizeof(new_name), "%s%s", to,
+			       tails[i]);
+		if (rename(name, new_name) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	return r;
+}
+
 int index_remove(const char *path)
 {
-	static const char *const tails[] = {"-wal", "-shm", "-journal", ""};
 	char name[PATH_BYTES];
 	size_t i;
 
@@ -621,8 +640,9 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 	r = db_prepare(ix->db,
 		       "SELECT max(max(coalesce((SELECT max(seq) FROM fragments"
 		       " WHERE fragments.sid=streams.sid), 0),"
-		       " coalesce((SELECT max(seq_last) FROM blocks"
-		       " WHERE blocks.sid=streams.sid), 0))) FROM streams",
+		       " coalesce((SELECT seq_last FROM blocks"
+		       " WHERE blocks.sid=streams.sid"
+		       " ORDER BY seq_first DESC LIMIT 1), 0))) FROM streams",
 		       &s);
 	if (r < 0)
 		return r;

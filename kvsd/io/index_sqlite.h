@@ -40,6 +40,8 @@ int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
 			struct index_db **ret_index) MUST_CHECK;
 /* Removes the database and its log; nobody has it open. */
 int index_remove(const char *path) MUST_CHECK;
+/* Moves both, in place of what is at @to. */
+int index_move(const char *path, const char *to) MUST_CHECK;
 /* Rolls back what was not committed. Accepts NULL, returns NULL. */
 struct index_db *index_close(struct index_db *ix);
 DEFINE_AUTO(index_close, struct index_db *)

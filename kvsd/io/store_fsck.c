@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "io/index_sqlite.h"
 #include "io/segment_file.h"
 #include "io/segment_replay.h"
@@ -308,7 +309,7 @@ static int mend_segments(const struct fsck_config *config)
 	return r;
 }
 
-int store_fsck_repair(const struct fsck_config *config)
+static int make_index(const struct fsck_config *config)
 {
 	struct store_local_config store = {
 		.sys = config->dir->sys,
@@ -317,19 +318,35 @@ int store_fsck_repair(const struct fsck_config *config)
 		.find_key = config->find_key,
 		.find_key_ctx = config->find_key_ctx,
 	};
-	char path[DATA_DIR_PATH_BYTES];
 	struct store_local *sl = NULL;
+	int r = store_local_open(&store, &sl);
+
+	if (r < 0)
+		return r;
+	(void)store_local_close(sl);
+	return 0;
+}
+
+int store_fsck_repair(const struct fsck_config *config)
+{
+	char path[DATA_DIR_PATH_BYTES];
+	char old[DATA_DIR_PATH_BYTES];
 	int r;
 
 	r = mend_segments(config);
 	if (r == 0)
 		r = data_dir_path(config->dir, "index.db", path);
 	if (r == 0)
-		r = index_remove(path);
+		r = data_dir_path(config->dir, "index-old.db", old);
 	if (r == 0)
-		r = store_local_open(&store, &sl);
+		r = index_move(path, old);
 	if (r < 0)
 		return r;
-	(void)store_local_close(sl);
-	return 0;
+	r = make_index(config);
+	if (r == 0)
+		return index_remove(old);
+	/* A full disk, a segment that cannot be read: better the old one. */
+	if (index_move(old, path) < 0)
+		log_error("fsck", "%s: it was the index", old);
+	return r;
 }

@@ -56,7 +56,8 @@ int store_fsck(const struct fsck_config *config,
  *
  * START records that are damaged are written again. Fragments that do not
  * verify get no row; what expired, but is still on disk, gets one until the
- * next expiry. Return: 0, or as store_local_open().
+ * next expiry. Return: 0, or as store_local_open() and -EIO where a segment
+ * cannot be read: then the index is what it was.
  */
 int store_fsck_repair(const struct fsck_config *config) MUST_CHECK;
 

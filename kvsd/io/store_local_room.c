@@ -3,7 +3,8 @@
  * A bound on all segments together. Where it is reached, the oldest minute of
  * all streams is dropped, and the next, until a segment goes: readers lose
  * the oldest first, whoever's it is, and no writer waits for long. Rows go
- * before files do, as in every deletion.
+ * before files do, as in every deletion. A segment may hold months of a slow
+ * stream, so the further it is to its end, the longer the steps become.
  */
 #include "io/store_local_int.h"
 
@@ -68,8 +69,9 @@ static bool is_full(struct store_local *sl)
 	return segment_table_count(&sl->table) >= most;
 }
 
-/* Return: 1 there is room, 0 a minute was dropped, or an error. */
-static int step(struct store_local *sl, const struct stream_list *l)
+/* Return: 1 there is room, 0 the oldest went, or an error. */
+static int step(struct store_local *sl, const struct stream_list *l,
+		uint64_t span_ms)
 {
 	uint64_t oldest_ms = 0;
 	int r;
@@ -80,7 +82,9 @@ static int step(struct store_local *sl, const struct stream_list *l)
 	if (r <= 0)
 		return r < 0 ? r : 1; /* what is left is in use */
 	/* A block that begins there ends before. */
-	r = drop_before(sl, l, oldest_ms + INDEX_BLOCK_SPAN_MS + 1);
+	r = drop_before(sl, l, oldest_ms + span_ms + 1);
+	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
+		r = drop_before(sl, l, oldest_ms + span_ms + 1);
 	if (r < 0)
 		return r;
 	sweep_segments(sl);
@@ -99,7 +103,9 @@ void room_make(struct store_local *sl)
 		return;
 	r = index_streams(sl->index, add_stream, &l);
 	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)
-		r = step(sl, &l);
+		r = step(sl, &l,
+			 (uint64_t)INDEX_BLOCK_SPAN_MS
+				 << i / STORE_ROOM_STEPS_ALIKE);
 	free(l.ids);
 	if (r < 0)
 		log_warn("store", "dropping the oldest: %s", strerror(-r));

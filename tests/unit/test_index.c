@@ -556,6 +556,7 @@ static void index_of_version_1_is_taken_over(void **state)
 static void index_damaged_block_is_an_error(void **state)
 {
 	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct seen seen = {.count = 0};
 	struct store_fragment rows[100];
 	struct index_db *ix = open_it(true);
 
@@ -568,9 +569,11 @@ static void index_damaged_block_is_an_error(void **state)
 	assert_int_equal(index_query(ix, &q, rows), -EUCLEAN);
 	q.descending = true;
 	assert_int_equal(index_query(ix, &q, rows), 100);
-	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 500),
-			 -EUCLEAN);
-	index_rollback(ix);
+	/* It goes all the same, but not what it may need. */
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	assert_int_equal(size_of(ix).blocks, 0);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_in_range(seen.segments[0].live, 1, INDEX_BLOCK_ROWS_MAX);
 	index_close(ix);
 }
 
