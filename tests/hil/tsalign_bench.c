@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
 #define BATCHES 20
 #define READS 100000
 #define PERIOD_NS 1000000
@@ -57,11 +58,10 @@ static uint64_t map_read(const struct tsalign_page *page, uint64_t counter)
 
 	do {
 		begin = atomic_load_explicit(seq, memory_order_acquire);
-		base_counter = page->base_counter;
-		base_ns = page->base_ns;
-		mult = page->mult;
-		shift = page->shift;
-		atomic_thread_fence(memory_order_acquire);
+		base_counter = LOAD(&page->base_counter);
+		base_ns = LOAD(&page->base_ns);
+		mult = LOAD(&page->mult);
+		shift = LOAD(&page->shift);
 	} while (begin % 2 ||
 		 atomic_load_explicit(seq, memory_order_relaxed) != begin);
 	__extension__ typedef __int128 i128;

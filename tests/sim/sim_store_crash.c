@@ -50,7 +50,12 @@ enum slot_state { CREATING, LIVE, REMOVING, GONE };
 struct slot {
 	enum slot_state state;
 	char name[16];
-	char arn[CATALOG_ARN_BYTES];	/* known once it is LIVE */
+	/*
+	 * Known once it is LIVE. A stream that is made again within the
+	 * millisecond has the same ARN, but another id.
+	 */
+	char arn[CATALOG_ARN_BYTES];
+	uint8_t id[STREAM_ID_BYTES];
 };
 
 enum fragment_state { STARTED, ACKED, EXPIRING };
@@ -245,6 +250,8 @@ static void check_all(void)
 			continue;
 		}
 		r = find_stream(slot->arn, &s);
+		if (r == 0 && memcmp(slot->id, s.store.id, sizeof(slot->id)))
+			r = -ENOENT;
 		if (r == -ENOENT && slot->state == LIVE)
 			fail("stream %s is lost", slot->name);
 		if (r == 0 && slot->state == GONE && slot->arn[0])
@@ -331,6 +338,7 @@ static void create_stream(const char *name)
 		return;
 	}
 	memcpy(slot->arn, s.arn, sizeof(slot->arn));
+	memcpy(slot->id, s.store.id, sizeof(slot->id));
 	slot->state = LIVE;
 }
 

@@ -120,7 +120,7 @@ static void thread_gives_back_each_frame_and_its_packet_in_order(void **state)
 	uint32_t taken = 0;
 	uint32_t packets = 0;
 
-	while (packets < 100) {
+	while (taken < 100 || packets < 100) {
 		struct capture_packet *packet;
 		struct capture_frame *frame;
 		int r;
@@ -149,6 +149,7 @@ static void thread_gives_back_each_frame_and_its_packet_in_order(void **state)
 		assert_int_equal(encode_thread_state(rig->thread), 0);
 	}
 	assert_int_equal(taken, 100);
+	assert_int_equal(packets, 100);
 }
 
 /* Packets that nobody reads stop it; the queue fills, and says so. */

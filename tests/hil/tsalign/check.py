@@ -282,6 +282,15 @@ def feed(device, stream, count=300, period=10_000_000, begin=None, counter=0, ti
     return begin
 
 
+def await_reference(page, reference):
+    """A map is told anew with the next sample, or by the module's next look; until then it does not hold."""
+    for _ in range(100):
+        now = page.read()
+        if now.reference == reference and now.state in (ts.COARSE, ts.LOCKED, ts.HOLDOVER):
+            return
+        time.sleep(0.1)
+
+
 def case_reference():
     device = ts.Device()
     # Pairs from before the boot cannot be.
@@ -294,6 +303,7 @@ def case_reference():
     epoch = page.read().epoch
     tai = time.clock_gettime_ns(11) - boottime()
     device.reference(1)
+    await_reference(page, 1)
     now = page.read()
     check("TAI: a new epoch, later by the clocks' difference",
           now.epoch > epoch and now.reference == 1 and
@@ -320,6 +330,7 @@ def case_reference():
         device.submit(phc, [(10**18 + i * 10_000_500, p0 + i * 10_000_000) for i in range(at, at + 100)],
                       error_ns=100)
     device.reference(2, phc)
+    await_reference(page, 2)
     want = 10**18 + (begin + 299 * 10_000_000 - p0) * 1_000_050 // 1_000_000
     check("a PHC as the reference: frames in its time", abs(page.apply(299) - want) < 20_000,
           page.apply(299) - want)
