@@ -26,8 +26,9 @@
 #include <media/videobuf2-v4l2.h>
 
 struct tsa_arrival {
-	u64 ns;			/* BOOTTIME, 0: not done */
+	u64 ns;			/* BOOTTIME */
 	u32 cpu;
+	u32 done;		/* the rest holds */
 };
 
 struct tsa_queue {
@@ -97,21 +98,20 @@ static struct tsa_queue *queue_find(const void *q)
 /* With tsa_v4l2_lock held, as for all below until the probes. */
 static void queue_drop(struct tsa_queue *e)
 {
-	struct tsa_stream *s = e->stream ?: e->fresh;
-	bool installed = e->stream;
-
 	WRITE_ONCE(e->q, NULL);
+	if (e->stream)
+		tsa_stream_leave(e->stream);
+	tsa_stream_put(e->stream);
+	/* Not used when the name's former stream was taken up again. */
+	tsa_stream_put(e->fresh);
 	e->stream = NULL;
 	e->fresh = NULL;
-	if (!s)
-		return;
-	if (installed)
-		tsa_stream_leave(s);
-	tsa_stream_put(s);
 }
 
 static void default_rule(struct tsa_queue *e, const struct device *dev)
 {
+	/* Read once: an unbind at the same time clears it. */
+	const struct device_driver *driver = dev ? READ_ONCE(dev->driver) : NULL;
 	size_t i;
 
 	e->ruled = dev && tsa_sensor_rule(dev, &e->rule);
@@ -120,8 +120,8 @@ static void default_rule(struct tsa_queue *e, const struct device *dev)
 	if (!e->ruled)
 		e->rule = (struct tsalign_rule){ .strobe = TSA_NO_ID };
 	e->rule.stamped = TSALIGN_POINT_ARRIVAL;
-	for (i = 0; dev && dev->driver && i < ARRAY_SIZE(drivers); i++)
-		if (!strcmp(dev->driver->name, drivers[i].driver))
+	for (i = 0; driver && i < ARRAY_SIZE(drivers); i++)
+		if (!strcmp(driver->name, drivers[i].driver))
 			e->rule.stamped = drivers[i].stamped;
 	if (!e->ruled)
 		e->rule.point = e->rule.stamped;
@@ -243,8 +243,9 @@ static void probe_buf_done(void *data, struct vb2_queue *q,
 		return;
 	a = &e->arrival[vb->index];
 	a->cpu = raw_smp_processor_id();
-	/* The time says that the rest is there: buffer_sample(). */
-	smp_store_release(&a->ns, ktime_get_boottime_ns());
+	a->ns = ktime_get_boottime_ns();
+	/* Pairs with buffer_sample(). */
+	smp_store_release(&a->done, 1);
 }
 
 static void probe_qbuf(void *data, struct vb2_queue *q, struct vb2_buffer *vb)
@@ -259,7 +260,7 @@ static void probe_qbuf(void *data, struct vb2_queue *q, struct vb2_buffer *vb)
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
 	e = queue_find(q) ?: queue_claim(q, now);
 	if (e && vb->index < TSA_QUEUE_BUFFERS) {
-		e->arrival[vb->index].ns = 0;
+		WRITE_ONCE(e->arrival[vb->index].done, 0);
 		e->task = current;
 		e->task_index = vb->index;
 		e->used_ns = now;
@@ -276,19 +277,23 @@ static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
 	struct tsa_arrival *a = &e->arrival[vb->index];
 
 	ret->counter = vbuf->sequence;
-	/* Pairs with probe_buf_done(). */
-	ret->host_ns = smp_load_acquire(&a->ns);
 	ret->stamp_ns = vb->timestamp;
-	ret->cpu = a->cpu;
-	if (!ret->host_ns) {
+	/* Pairs with probe_buf_done(). */
+	if (smp_load_acquire(&a->done)) {
+		ret->host_ns = a->ns;
+		ret->cpu = a->cpu;
+	} else {
 		/* Dequeued by another CPU before that one said so. */
 		counts.unarmed++;
 		ret->host_ns = now;
 		ret->cpu = raw_smp_processor_id();
 	}
-	a->ns = 0;
-	if (vb->state == VB2_BUF_STATE_ERROR)
+	WRITE_ONCE(a->done, 0);
+	if (vb->state == VB2_BUF_STATE_ERROR) {
+		/* Not each driver gives a spoilt one a sequence of its own. */
 		ret->flags |= TSALIGN_EVF_ERROR;
+		return;
+	}
 	ret->restart = e->sequenced &&
 		       (s32)(vbuf->sequence - e->sequence) <= 0;
 	e->sequence = vbuf->sequence;
@@ -335,16 +340,25 @@ out:
 /* The same task has just been in vb2 for the same buffer. */
 static void probe_v4l2_buffer(void *data, int minor, struct v4l2_buffer *buf)
 {
+	struct tsa_queue *found = NULL;
 	struct tsa_queue *e;
 	unsigned long flags;
-	u32 i;
 
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (i = 0; i < TSA_QUEUES_MAX; i++) {
-		e = &queues[i];
-		if (!e->q || e->task != current || e->type != buf->type ||
-		    e->task_index != buf->index)
+	for (e = queues; e < queues + TSA_QUEUES_MAX; e++) {
+		if (!e->q || e->task != current)
 			continue;
+		/* Older calls failed since, or were read()'s: nobody's word. */
+		if (found && found->used_ns > e->used_ns) {
+			e->task = NULL;
+			continue;
+		}
+		if (found)
+			found->task = NULL;
+		found = e;
+	}
+	e = found;
+	if (e && e->type == buf->type && e->task_index == buf->index) {
 		e->task = NULL;
 		if (e->minor != minor && e->stream) {
 			/* Another device at the address of one that died. */
@@ -354,7 +368,6 @@ static void probe_v4l2_buffer(void *data, int minor, struct v4l2_buffer *buf)
 		}
 		e->minor = minor;
 		queue_flush(e);
-		break;
 	}
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 }
@@ -483,7 +496,9 @@ void tsa_v4l2_refill(void)
 		if (!s)
 			return;
 		raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-		swap(s, spares[i]);
+		/* Not once tsa_v4l2_exit() has given them all back. */
+		if (queues)
+			swap(s, spares[i]);
 		raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 		tsa_stream_put(s);
 	}
@@ -491,6 +506,7 @@ void tsa_v4l2_refill(void)
 
 static void disconnect(void)
 {
+	struct tsa_queue *old = queues;
 	struct tsa_queue *e;
 	unsigned long flags;
 	size_t i;
@@ -506,8 +522,9 @@ static void disconnect(void)
 		tsa_stream_put(spares[i]);
 		spares[i] = NULL;
 	}
+	queues = NULL;
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
-	kvfree(queues);
+	kvfree(old);
 }
 
 int tsa_v4l2_init(void)
