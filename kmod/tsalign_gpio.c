@@ -206,7 +206,8 @@ static void line_rest_end(void *data)
 {
 	struct tsa_line *l = data;
 
-	/* The interrupt is freed already, and its depth with it. */
+	/* It is freed after this: until then no edge may start the rest anew. */
+	disable_irq(l->irq);
 	cancel_delayed_work_sync(&l->rest);
 }
 
