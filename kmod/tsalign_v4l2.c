@@ -64,11 +64,11 @@ static const struct {
 	enum tsalign_point stamped;
 } drivers[] = {
 	{ "imx7-csi", TSALIGN_POINT_EOF },
-	{ "imx8-isi", TSALIGN_POINT_EOF },
+	{ "mxc-isi", TSALIGN_POINT_EOF },
 	{ "j721e-csi2rx", TSALIGN_POINT_EOF },
 	{ "qcom-camss", TSALIGN_POINT_EOF },
 	{ "rkisp1", TSALIGN_POINT_EOF },
-	{ "stm32-dcmipp", TSALIGN_POINT_EOF },
+	{ "dcmipp", TSALIGN_POINT_EOF },
 	{ "sun6i-csi", TSALIGN_POINT_EOF },
 	{ "unicam", TSALIGN_POINT_EOF },
 };
