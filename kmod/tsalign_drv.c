@@ -20,14 +20,20 @@ MODULE_PARM_DESC(reference, "clock that maps lead to at first: boottime or tai")
 
 static void tick(struct work_struct *work);
 static void refresh(struct work_struct *work);
-static DECLARE_DEFERRABLE_WORK(tick_work, tick);
+static DECLARE_DELAYED_WORK(tick_work, tick);
 static DECLARE_WORK(refresh_work, refresh);
 
 static void refresh(struct work_struct *work)
 {
+	static u64 aimed = 1;	/* by which generation of the reference */
+	u64 generation = tsa_reference_generation();
+
 	tsa_v4l2_refill();
 	tsa_streams_refresh();
-	tsa_triggers_rearm();
+	/* Cuts pulses short: only when the reference stepped. */
+	if (aimed != generation)
+		tsa_triggers_rearm();
+	aimed = generation;
 }
 
 void tsa_refresh_soon(void)
@@ -73,7 +79,6 @@ static int __init tsalign_init(void)
 	r = tsa_ring_init();
 	if (r)
 		return r;
-	tsa_debugfs_init();
 	r = tsa_v4l2_init();
 	if (r)
 		goto ring;
@@ -86,6 +91,7 @@ static int __init tsalign_init(void)
 	r = tsa_cdev_init();
 	if (r)
 		goto platform;
+	tsa_debugfs_init();
 	queue_delayed_work(system_power_efficient_wq, &tick_work, HZ);
 	return 0;
 platform:
@@ -95,7 +101,6 @@ pm:
 v4l2:
 	tsa_v4l2_exit();
 ring:
-	tsa_debugfs_exit();
 	cancel_work_sync(&refresh_work);
 	tsa_streams_exit();
 	tsa_ring_exit();

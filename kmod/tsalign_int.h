@@ -137,6 +137,8 @@ void tsa_reference_init(enum tsalign_reference kind);
 void tsa_reference_exit(void);
 int tsa_reference_set(enum tsalign_reference kind, struct tsa_stream *phc);
 enum tsalign_reference tsa_reference_kind(void);
+/* Changes with each step of it. */
+u64 tsa_reference_generation(void);
 
 /*
  * Turns @map, counter -> BOOTTIME, into counter -> reference. Adds to @sigma.

@@ -97,6 +97,17 @@ enum tsalign_reference tsa_reference_kind(void)
 	return READ_ONCE(ref.kind);
 }
 
+u64 tsa_reference_generation(void)
+{
+	unsigned long flags;
+	u64 generation;
+
+	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
+	generation = ref.generation;
+	raw_spin_unlock_irqrestore(&tsa_ref_lock, flags);
+	return generation;
+}
+
 /* With the lock held. */
 static int from_boot_map(struct tsa_map *ret)
 {
@@ -138,7 +149,7 @@ int tsa_reference_map(u64 counter, struct tsa_map *map, u64 *sigma_ns,
 	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
 	r = from_boot_map(&clock);
 	if (!r && ref.kind == TSALIGN_REF_PHC)
-		*sigma_ns += ref.phc_sigma_ns;
+		*sigma_ns = tsa_add(*sigma_ns, ref.phc_sigma_ns);
 	*ret_generation = ref.generation;
 	*ret_cause = ref.cause;
 	raw_spin_unlock_irqrestore(&tsa_ref_lock, flags);
@@ -217,16 +228,20 @@ void tsa_reference_phc(const struct tsa_stream *s, const struct tsa_estimate *e)
 
 	if (READ_ONCE(ref.phc) != s)
 		return;
-	holds = e->state != TSALIGN_WAITING && e->state != TSALIGN_FREE &&
-		invert(&e->map, &map) == 0;
+	holds = !s->gone && e->state != TSALIGN_WAITING &&
+		e->state != TSALIGN_FREE && invert(&e->map, &map) == 0;
 	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
 	if (ref.phc == s) {
+		/* One that came back counts its epochs from 1 again. */
+		bool stepped = holds && (!ref.phc_holds ||
+					 ref.phc_epoch != e->epoch);
+
 		changed = holds != ref.phc_holds;
 		if (holds)
 			ref.phc_map = map;
 		ref.phc_holds = holds;
 		ref.phc_sigma_ns = e->sigma_ns;
-		if (holds && ref.phc_epoch != e->epoch) {
+		if (stepped) {
 			if (ref.phc_epoch)
 				step(TSALIGN_CAUSE_HOST_STEP);
 			ref.phc_epoch = e->epoch;

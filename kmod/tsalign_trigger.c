@@ -17,6 +17,10 @@
 
 #define ERRORS	256
 
+#ifndef kthread_run_worker	/* before 6.14 a worker that is made runs */
+#define kthread_run_worker kthread_create_worker
+#endif
+
 struct tsa_trigger {
 	struct device *dev;
 	struct gpio_desc *gpiod;
@@ -64,6 +68,10 @@ static void aim_now(struct tsa_trigger *t)
 	/* A reference that was slewed back must not fire one twice. */
 	if (!t->resting && t->k == t->fired_k)
 		aim(t, t->ref_ns);
+	/* At its end a reference stands still: not again and again at once. */
+	if (!t->resting && (t->boot_ns > S64_MAX ||
+			    t->boot_ns + period_ns(t) / 2 < now))
+		t->resting = true;
 	if (t->resting)
 		t->boot_ns = now + NSEC_PER_SEC / 10;
 }
@@ -312,7 +320,7 @@ static int trigger_worker(struct tsa_trigger *t, const char *name)
 {
 	if (!gpiod_cansleep(t->gpiod))
 		return 0;
-	t->worker = kthread_create_worker(0, "tsalign/%s", name);
+	t->worker = kthread_run_worker(0, "tsalign/%s", name);
 	if (IS_ERR(t->worker))
 		return PTR_ERR(t->worker);
 	sched_set_fifo(t->worker->task);

@@ -313,7 +313,7 @@ def case_reference():
     time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME) + 3_000_000_000)
     check("CLOCK_REALTIME from before it was set is refused",
           refused(lambda: device.submit(frames, [(300, stale)], clock=0), errno.ESTALE))
-    # The module looks once a second; a deferrable timer may take longer.
+    # The module looks once a second.
     for _ in range(100):
         if page.read().epoch > epoch:
             break
@@ -336,6 +336,18 @@ def case_reference():
           page.apply(299) - want)
     check("only a PHC can be one", refused(lambda: device.reference(2, frames), errno.EINVAL) and
           refused(lambda: device.reference(2, 63), errno.ENOENT) and refused(lambda: device.reference(9), errno.EINVAL))
+    other = ts.Device()
+    gone = other.create(ts.PHC, "other", 1, 64, 10**12)
+    other.submit(gone, [(10**18 + i * 10_000_000, p0 + i * 10_000_000) for i in range(100)], error_ns=100)
+    other.reference(2, gone)
+    states = [page.read().state]
+    other.close()
+    for _ in range(100):
+        if page.read().state == 1:
+            break
+        time.sleep(0.1)
+    states.append(page.read().state)
+    check("a PHC that has gone is no reference", states[0] in (2, 3, 4) and states[1] == 1, states)
     device.reference(0)
     write(DEBUG + "inject/suspend", 1)
     causes = [e.cause for e in device.events() if e.type == ts.EPOCH and e.stream == frames]
