@@ -31,6 +31,9 @@
 #define TSA_STALE_STEP		4
 
 #define TSA_OUTLIER_LAMBDAS	12
+/* The line is solved anew when so much of the window is new, or so old. */
+#define TSA_SOLVE_PART		16
+#define TSA_SOLVE_NS		250000000u
 #define TSA_HOLDOVER_INTERVALS	8
 #define TSA_HOLDOVER_MIN_NS	1000000000ull
 #define TSA_SLEW_MAX_NS		4000000000ull
@@ -143,12 +146,32 @@ static void tsa_make_room(struct tsa_fit *fit)
 	fit->bucket_ns = tsa_min(fit->bucket_ns, want);
 }
 
-/* Is the line to be solved anew? */
-static bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns)
+/*
+ * Does a bucket's least say what the line does not know? A sample above all
+ * lines that are believed moves none of them; @count that late may be a step.
+ */
+static bool tsa_tells(const struct tsa_fit *fit, s64 late, u32 count)
+{
+	return fit->used < TSA_LOCKED_BUCKETS || fit->doubt_ns || fit->run ||
+	       late < (s64)tsa_min(fit->sigma_ns, S64_MAX) ||
+	       tsa_mul_shr((u64)late, count, 0) >=
+		       TSA_OUTLIER_LAMBDAS * fit->lambda_ns;
+}
+
+static bool tsa_due(const struct tsa_fit *fit, u64 ns)
+{
+	return (u64)fit->unsolved * TSA_SOLVE_PART >= fit->total ||
+	       ns > fit->solved_ns + TSA_SOLVE_NS;
+}
+
+/* Is the line to be solved anew? @late: the sample, against the present one. */
+static bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns,
+		       s64 late)
 {
 	struct tsa_bucket b;
 	struct tsa_bucket *last;
 
+	fit->unsolved++;
 	tsa_bucket_begin(&b, counter, ns, width_ns);
 	if (fit->used) {
 		last = &fit->bucket[fit->used - 1];
@@ -157,7 +180,9 @@ static bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns)
 			u64 was = last->counter;
 
 			tsa_join(fit, last, &b);
-			return last->counter != was || fit->used < 3;
+			return fit->used < 3 ||
+			       (last->counter != was &&
+				tsa_tells(fit, late, last->count));
 		}
 	}
 	if (fit->used == TSA_FIT_BUCKETS)
@@ -167,7 +192,7 @@ static bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns)
 	       ns - fit->bucket[1].start_ns > fit->config.window_ns)
 		tsa_drop(fit, 1);
 	fit->bucket[fit->used++] = b;
-	return true;
+	return tsa_tells(fit, late, 1) || tsa_due(fit, ns);
 }
 
 /* A first rate: the nominal one, or that of the first two samples. */
@@ -187,6 +212,7 @@ static void tsa_first_rate(struct tsa_fit *fit, u64 counter, u64 ns)
 	tsa_line_rate(line, n, d);
 	line->base_counter = counter;
 	line->base_ns = ns;
+	fit->drift_ppb = tsa_line_drift(fit);
 }
 
 /* --- what is shown ------------------------------------------------------- */
@@ -374,7 +400,7 @@ static enum tsa_verdict tsa_begin(struct tsa_fit *fit, u64 counter, u64 ns,
 	fit->samples++;
 	fit->line.base_counter = counter;
 	fit->line.base_ns = ns + width_ns;
-	(void)tsa_insert(fit, counter, ns, width_ns);
+	(void)tsa_insert(fit, counter, ns, width_ns, 0);
 	return verdict;
 }
 
@@ -425,9 +451,10 @@ enum tsa_verdict tsa_fit_add(struct tsa_fit *fit, u64 counter, u64 ns,
 		fit->outliers++;
 	else
 		fit->samples++;
-	if (tsa_insert(fit, counter, ns, width_ns)) {
+	if (tsa_insert(fit, counter, ns, width_ns, late)) {
 		if (tsa_line_solve(fit) == -ERANGE) {
 			fit->line.mult = 0;
+			fit->drift_ppb = 0;
 			return tsa_begin(fit, counter, ns, width_ns,
 					 fit->state == TSALIGN_WAITING ?
 					 TSA_TAKEN : TSA_EPOCH);
@@ -457,7 +484,7 @@ void tsa_fit_estimate(const struct tsa_fit *fit, u64 now_ns,
 	ret->sigma_ns = fit->state == TSALIGN_WAITING ? U64_MAX :
 							tsa_sigma(fit, now_ns);
 	ret->sigma_ppb = fit->sigma_ppb + fit->lag_ppb;
-	ret->drift_ppb = tsa_line_drift(fit);
+	ret->drift_ppb = fit->drift_ppb;
 	ret->jitter_ns = fit->jitter_ns;
 	ret->epoch = fit->epoch;
 	ret->samples = fit->samples;

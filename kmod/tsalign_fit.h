@@ -43,6 +43,9 @@ struct tsa_fit {
 	u64 lambda_ns;		/* mean lateness near the line */
 	u64 sigma_ns;
 	u64 sigma_ppb;
+	s64 drift_ppb;
+	u64 solved_ns;		/* host time of that */
+	u32 unsolved;		/* samples since */
 	u64 step_ns;		/* least move that may be a step, <= 2^61 */
 	u64 doubt_ns;		/* a step that may have begun */
 	u64 surprise_ns;	/* a sample under the line, */

@@ -420,6 +420,10 @@ int tsa_line_solve(struct tsa_fit *fit)
 {
 	struct tsa_solution s = { 0 };
 
+	/* Else it may be of more buckets than there are by now. */
+	fit->run = 0;
+	fit->unsolved = 0;
+	fit->solved_ns = fit->last_ns;
 	tsa_project(fit, &s);
 	tsa_hull(fit, &s);
 	if (!tsa_height(fit, &s) || !tsa_choose(fit, &s))
@@ -429,5 +433,8 @@ int tsa_line_solve(struct tsa_fit *fit)
 	tsa_runs(fit);
 	tsa_bound(fit, &s);
 	tsa_width(fit);
-	return tsa_adopt(fit, &s) ? 0 : -ERANGE;
+	if (!tsa_adopt(fit, &s))
+		return -ERANGE;
+	fit->drift_ppb = tsa_line_drift(fit);
+	return 0;
 }

@@ -45,7 +45,7 @@ static inline s64 div64_s64(s64 n, s64 d)
 #endif
 
 /* a * b, all 128 bits of it, by pieces: what every architecture has. */
-static inline u64 tsa_mul(u64 a, u64 b, u64 *ret_high)
+static inline u64 tsa_mul_pieces(u64 a, u64 b, u64 *ret_high)
 {
 	u64 low = (a & U32_MAX) * (b & U32_MAX);
 	u64 mid = (a >> 32) * (b & U32_MAX) + (low >> 32);
@@ -54,6 +54,19 @@ static inline u64 tsa_mul(u64 a, u64 b, u64 *ret_high)
 	/* No sum overflows: (2^32 - 1)^2 + 2 * (2^32 - 1) = 2^64 - 1. */
 	*ret_high = (a >> 32) * (b >> 32) + (mid >> 32) + (rest >> 32);
 	return (rest << 32) | (low & U32_MAX);
+}
+
+/* The same; one instruction where there is one. */
+static inline u64 tsa_mul(u64 a, u64 b, u64 *ret_high)
+{
+#if defined(__x86_64__) || defined(__aarch64__)
+	__uint128_t all = (__uint128_t)a * b;
+
+	*ret_high = (u64)(all >> 64);
+	return (u64)all;
+#else
+	return tsa_mul_pieces(a, b, ret_high);
+#endif
 }
 
 /* a * b >> shift, at most U64_MAX; shift is 0..63. */
@@ -76,6 +89,12 @@ static inline u64 tsa_div_shl(u64 n, u32 shift, u64 d)
 
 	if (high >= d)
 		return U64_MAX;
+	if (!high) {
+		high = low;
+		low = div64_u64(high, d);
+		high -= low * d;
+		return high >= d - high && low != U64_MAX ? low + 1 : low;
+	}
 	/* high < d at each turn, so what is shifted in fits beside a carry. */
 	for (i = 0; i < 64; i++) {
 		bool carry = high >> 63;

@@ -57,6 +57,8 @@ static void products_are_those_of_128_bits(void **state)
 
 		assert_true(tsa_mul(a, b, &high) == (uint64_t)p);
 		assert_true(high == (uint64_t)(p >> 64));
+		assert_true(tsa_mul_pieces(a, b, &high) == (uint64_t)p);
+		assert_true(high == (uint64_t)(p >> 64));
 		p >>= shift;
 		assert_true(tsa_mul_shr(a, b, shift) ==
 			    (p > UINT64_MAX ? UINT64_MAX : (uint64_t)p));
