@@ -261,8 +261,11 @@ static void stream_begin(struct tsa_stream *s, u32 id,
 		s->rule = *rule;
 	s->rule.id = id;
 	s->info.strobe = s->rule.strobe;
-	if (tsa_rule_offset(&s->rule, &s->offset_ns, &why))
-		s->offset_ns = 0;
+	if (tsa_rule_offset(&s->rule, &s->offset_ns, &why)) {
+		/* What is wanted cannot be had: it is what is stamped. */
+		s->rule.point = s->rule.stamped;
+		s->offset_ns = -s->rule.delay_ns;
+	}
 	s->epochs_added = s->epoch;
 	s->mispaired = 0;
 	s->updated_ns = 0;
