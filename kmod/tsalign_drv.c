@@ -53,7 +53,10 @@ static void tick(struct work_struct *work)
 /* A device's counter may have stood still meanwhile, or not. */
 static int slept(struct notifier_block *nb, unsigned long action, void *data)
 {
+	if (action == PM_SUSPEND_PREPARE || action == PM_HIBERNATION_PREPARE)
+		tsa_triggers_sleep(true);
 	if (action == PM_POST_SUSPEND || action == PM_POST_HIBERNATION) {
+		tsa_triggers_sleep(false);
 		tsa_streams_restart(TSALIGN_CAUSE_SUSPEND);
 		tsa_refresh_soon();
 	}

@@ -195,6 +195,8 @@ int tsa_trigger_set(struct tsalign_trigger *trigger);
 u32 tsa_triggers_count(void);
 /* The reference changed: all aim anew. May sleep. */
 void tsa_triggers_rearm(void);
+/* No line stays active while the system sleeps. May sleep. */
+void tsa_triggers_sleep(bool sleep);
 void tsa_triggers_show(struct seq_file *m);
 
 /* --- the rest --------------------------------------------------------------- */

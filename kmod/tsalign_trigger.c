@@ -33,6 +33,7 @@ struct tsa_trigger {
 	struct tsalign_trigger set;
 	bool active;		/* the line is */
 	bool resting;		/* no reference: looks again in a while */
+	bool slept;		/* was on when the system went to sleep */
 	u64 k;			/* of the firing aimed at, or on */
 	u64 fired_k;		/* of the last one; ~0: none */
 	u64 ref_ns;		/* its time by the reference */
@@ -216,6 +217,27 @@ void tsa_triggers_rearm(void)
 	mutex_unlock(&triggers_lock);
 }
 
+void tsa_triggers_sleep(bool sleep)
+{
+	struct tsa_trigger *t;
+	u32 i;
+
+	mutex_lock(&triggers_lock);
+	for (i = 0; i < TSALIGN_TRIGGERS_MAX; i++) {
+		t = triggers[i];
+		if (!t)
+			continue;
+		if (sleep && t->set.enable) {
+			trigger_stop(t);
+			t->slept = true;
+		} else if (!sleep && t->slept) {
+			t->slept = false;
+			trigger_start(t);
+		}
+	}
+	mutex_unlock(&triggers_lock);
+}
+
 u32 tsa_triggers_count(void)
 {
 	u32 count = 0;
@@ -281,6 +303,7 @@ int tsa_trigger_set(struct tsalign_trigger *arg)
 	if (r)
 		goto out;
 	trigger_stop(t);
+	t->slept = false;
 	if (arg->enable) {
 		t->set = *arg;
 		memset(t->error, 0, sizeof(t->error));
