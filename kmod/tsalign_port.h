@@ -81,35 +81,7 @@ static inline u64 tsa_mul_shr(u64 a, u64 b, u32 shift)
 }
 
 /* (n << shift) / d to the nearest, at most U64_MAX; shift is 0..63. */
-static inline u64 tsa_div_shl(u64 n, u32 shift, u64 d)
-{
-	u64 high = shift ? n >> (64 - shift) : 0;
-	u64 low = n << shift;
-	u32 i;
-
-	if (high >= d)
-		return U64_MAX;
-	if (!high) {
-		high = low;
-		low = div64_u64(high, d);
-		high -= low * d;
-		return high >= d - high && low != U64_MAX ? low + 1 : low;
-	}
-	/* high < d at each turn, so what is shifted in fits beside a carry. */
-	for (i = 0; i < 64; i++) {
-		bool carry = high >> 63;
-
-		high = (high << 1) | (low >> 63);
-		low <<= 1;
-		if (carry || high >= d) {
-			high -= d;
-			low |= 1;
-		}
-	}
-	if (high >= d - high && low != U64_MAX)
-		low++;
-	return low;
-}
+u64 tsa_div_shl(u64 n, u32 shift, u64 d);
 
 static inline u64 tsa_min(u64 a, u64 b)
 {
