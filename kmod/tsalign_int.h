@@ -2,14 +2,19 @@
 /*
  * What the files of the module share. Locks, outermost first:
  *
+ *	descriptor->lock	one opening of /dev/tsalign; a mutex
+ *	triggers_lock	which outputs there are, on and off; a mutex
+ *	show_lock	no board goes while it is shown; a mutex
+ *	trigger->lock	what an output aims at
  *	tsa_v4l2_lock	queues (tsalign_v4l2.c)
+ *	boards_lock	which boards there are (tsalign_gpio.c)
  *	tsa_table_lock	which stream has which id
  *	stream->lock	a stream's fit and page
  *	tsa_ref_lock	the reference clock
- *	ring lock
+ *	ring_lock	the event ring
  *
- * All of them raw and taken with interrupts off: samples come from hard
- * interrupts and from tracepoints under other drivers' locks.
+ * All but the mutexes are raw and taken with interrupts off: samples come from
+ * hard interrupts and from tracepoints under other drivers' locks.
  */
 #ifndef TSALIGN_INT_H
 #define TSALIGN_INT_H
@@ -34,6 +39,7 @@
 #define TSA_SPARES		4
 #define TSA_LINES_MAX		24
 #define TSA_SENSORS_MAX		16
+#define TSA_V4L2_PREFIX		"v4l2-"	/* of the names of V4L2's streams */
 #define TSA_AGE_MAX_NS		(600ULL * NSEC_PER_SEC)
 #define TSA_OWNED_MAX		16	/* streams made by one descriptor */
 

@@ -614,6 +614,7 @@ struct tsalign_source *tsalign_register(const struct tsalign_stream *desc,
 {
 	struct tsalign_stream info = *desc;
 	struct tsalign_source *source;
+	struct tsalign_rule own;
 	struct tsa_stream *s;
 	const char *why;
 	s64 offset;
@@ -622,13 +623,19 @@ struct tsalign_source *tsalign_register(const struct tsalign_stream *desc,
 	info.minor = -1;
 	if (tsa_name_check(&info))
 		return ERR_PTR(-EINVAL);
-	if (rule && (rule->strobe != TSA_NO_ID ||
-		     tsa_rule_offset(rule, &offset, &why)))
-		return ERR_PTR(-EINVAL);
+	if (rule) {
+		if (rule->strobe && rule->strobe != TSA_NO_ID)
+			return ERR_PTR(-EINVAL);
+		own = *rule;
+		/* No source has one, not even stream 0. */
+		own.strobe = TSA_NO_ID;
+		if (tsa_rule_offset(&own, &offset, &why))
+			return ERR_PTR(-EINVAL);
+	}
 	source = kzalloc(sizeof(*source), GFP_KERNEL);
 	if (!source)
 		return ERR_PTR(-ENOMEM);
-	s = tsa_stream_add(&info, rule, source);
+	s = tsa_stream_add(&info, rule ? &own : NULL, source);
 	if (IS_ERR(s)) {
 		kfree(source);
 		return ERR_CAST(s);

@@ -196,10 +196,11 @@ static bool queue_name(struct tsa_queue *e)
 		return false;
 	}
 	if (e->minor >= 0)
-		snprintf(info.name, sizeof(info.name), "v4l2-%d", e->minor);
+		snprintf(info.name, sizeof(info.name), TSA_V4L2_PREFIX "%d",
+			 e->minor);
 	else
-		snprintf(info.name, sizeof(info.name), "v4l2-queue%u",
-			 (u32)(e - queues));
+		snprintf(info.name, sizeof(info.name),
+			 TSA_V4L2_PREFIX "queue%u", (u32)(e - queues));
 	/* The same minor's former queue has died: replugged, or opened anew. */
 	for (i = 0; i < TSA_QUEUES_MAX && e->minor >= 0; i++)
 		if (&queues[i] != e && queues[i].q &&

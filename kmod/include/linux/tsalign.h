@@ -14,7 +14,8 @@ struct tsalign_source;
 /**
  * tsalign_register() - make a stream of kind TSALIGN_KERNEL
  * @desc: @name, @counter, @counter_bits and @nominal_mhz count; the rest is 0
- * @rule: what its samples mean, NULL: not known; @id is ignored
+ * @rule: what its samples mean, NULL: not known; @id is ignored, @strobe is 0
+ *	or ~0: none
  *
  * The stream of the same name that went before is taken up again, in its next
  * epoch.

@@ -416,7 +416,8 @@ def case_fuzz():
     check("a clock that is none", refused(lambda: device.submit(mine, [(1, now)], clock=3), errno.EINVAL))
     check("a counter wider than told", refused(lambda: device.submit(mine, [(2**32, now)]), errno.EINVAL))
     check("names: taken, empty, too long, odd", refused(lambda: device.create(ts.DEVICE, "mine", 0, 32, 0), errno.EEXIST) and
-          all(refused(lambda n=n: device.create(ts.DEVICE, n, 0, 32, 0), errno.EINVAL) for n in ("", "x" * 32, "a b", "a/b", "\x7f")))
+          all(refused(lambda n=n: device.create(ts.DEVICE, n, 0, 32, 0), errno.EINVAL)
+              for n in ("", "x" * 32, "a b", "a/b", "\x7f", "v4l2-0")))
     reserved = 0
     for request, layout in ((ts.IOC_STREAM, ts.STREAM), (ts.IOC_GET_RULE, ts.RULE), (ts.IOC_SUBMIT, ts.SUBMIT),
                             (ts.IOC_SET_RULE, ts.RULE), (ts.IOC_GET_TRIGGER, ts.TRIGGER), (ts.IOC_TRIGGER, ts.TRIGGER)):

@@ -222,6 +222,8 @@ static ssize_t live_write(struct file *file, const char __user *buf,
 		.counter = TSALIGN_COUNT_EVENTS,
 		.counter_bits = 32,
 	};
+	/* Nothing is known: no strobe either. */
+	static const struct tsalign_rule none;
 	u32 rate_mhz;
 	u32 ms;
 	char text[40];
@@ -236,7 +238,7 @@ static ssize_t live_write(struct file *file, const char __user *buf,
 	    ms > 20000)
 		return -EINVAL;
 	mutex_lock(&lock);
-	live.source = tsalign_register(&desc, NULL);
+	live.source = tsalign_register(&desc, &none);
 	if (IS_ERR(live.source)) {
 		mutex_unlock(&lock);
 		return PTR_ERR(live.source);

@@ -274,7 +274,8 @@ struct tsalign_trigger {
 /*
  * Makes a stream of kind PHC, PPS, FSYNC or DEVICE, @id out. It lives until
  * its descriptor is closed, with all that is mapped of it. PHC: ticks of
- * 1 GHz. -EEXIST: the name is taken; -ENOSPC: no slot, or 16 of this
+ * 1 GHz. -EINVAL: also a name that begins with "v4l2-", which is V4L2's.
+ * -EEXIST: the name is taken; -ENOSPC: no slot, or 16 of this
  * descriptor.
  */
 #define TSALIGN_IOC_CREATE	_IOWR(TSALIGN_IOC_MAGIC, 16, struct tsalign_stream)
