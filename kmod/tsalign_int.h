@@ -131,7 +131,8 @@ void tsa_stream_rule(struct tsa_stream *s, struct tsalign_rule *ret);
 /* An edge of line @id, for the streams that are paired with it. */
 void tsa_streams_edge(u32 id, u64 edge_ns);
 
-/* Publishes all anew, e.g. since the reference changed. */
+/* Publishes one, or all, anew, e.g. since the reference changed. */
+void tsa_stream_refresh(struct tsa_stream *s);
 void tsa_streams_refresh(void);
 u32 tsa_streams_count(void);
 int tsa_name_check(const struct tsalign_stream *info);

@@ -86,6 +86,9 @@ int tsa_reference_set(enum tsalign_reference kind, struct tsa_stream *phc)
 	if (old)
 		tsa_stream_put(old);
 	if (changed) {
+		/* Its map first, or the others find none. */
+		if (phc)
+			tsa_stream_refresh(phc);
 		tsa_streams_refresh();
 		tsa_triggers_rearm();
 	}

@@ -523,7 +523,7 @@ void tsa_streams_restart(enum tsalign_epoch_cause cause)
 	streams_call(restart_one, cause);
 }
 
-static void refresh_one(struct tsa_stream *s, u32 unused)
+void tsa_stream_refresh(struct tsa_stream *s)
 {
 	unsigned long flags;
 
@@ -531,6 +531,11 @@ static void refresh_one(struct tsa_stream *s, u32 unused)
 	if (!s->gone)
 		publish(s, ktime_get_boottime_ns(), 0);
 	raw_spin_unlock_irqrestore(&s->lock, flags);
+}
+
+static void refresh_one(struct tsa_stream *s, u32 unused)
+{
+	tsa_stream_refresh(s);
 }
 
 void tsa_streams_refresh(void)
