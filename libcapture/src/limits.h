@@ -108,10 +108,12 @@
 /*
  * A map is called cached when it reads at a quarter of the rate of ordinary
  * memory or better: uncached ones of real boards read at a twentieth. The
- * best of a few runs counts, as others may hold the CPU.
+ * best of a few runs counts, as others may hold the CPU; and no map is slow
+ * that was fast in one of a few rounds of them.
  */
 #define CAPTURE_MEASURE_BYTES (256u << 10)
 #define CAPTURE_MEASURE_RUNS 3
+#define CAPTURE_MEASURE_ROUNDS 8
 /* Less is read too fast to tell, and whichever way it is costs nothing. */
 #define CAPTURE_MEASURE_BYTES_MIN 16384u
 #define CAPTURE_MEASURE_RATIO 4

@@ -24,6 +24,7 @@ from .cpio import EXECUTABLE, Cpio
 BUSYBOX = "/bin/busybox"
 CONSOLE_TAIL_LINES = 40
 BOOT_SECONDS_MAX = {"uml": 60, "qemu-6.12": 180, "qemu-6.1": 180, "qemu-arm64": 240}
+BOOT_RETRIES = 2
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PR_SET_PDEATHSIG = 1
 
@@ -98,6 +99,12 @@ def run(options):
         write_initrd(job)
         try:
             relay = start_and_relay(job)
+            for _ in range(BOOT_RETRIES):
+                if not fell_over_booting(job, relay):
+                    break
+                say(f"{job.options.engine}: the emulated kernel fell over as it booted; once more")
+                job.console.unlink()
+                relay = start_and_relay(job)
             code = judge(job, relay)
         except HarnessError:
             show_console(job)
@@ -106,6 +113,13 @@ def run(options):
             if options.out and job.console.exists():
                 shutil.copy(job.console, job.out / "guest-console.log")
     return code
+
+
+def fell_over_booting(job, relay):
+    """QEMU's TCG: a processor may meet code that another one patches half way, which the kernel
+    dies of ("int3"). That says nothing of what is to be run."""
+    return (job.engine is not uml and not relay.up and job.console.exists()
+            and "int3: 0000 [#" in job.console.read_text(errors="replace"))
 
 
 def check_required(job):
