@@ -60,6 +60,7 @@
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
 #define UPLOADS_PER_STREAM_MAX 2u
 #define SERVE_STOP_NS_MAX (10 * NS_PER_S) /* what runs may finish */
+#define SERVE_PORT_WAIT_NS (3 * NS_PER_S) /* a killed service's port */
 #define ACCEPT_RETRY_NS (NS_PER_S / 10)	/* after running out of descriptors */
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)
 #define EXPIRY_STREAMS 64u		/* listed at a time */

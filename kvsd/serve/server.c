@@ -21,6 +21,7 @@
 #include "serve/http.h"
 
 #define LISTEN_BACKLOG 1024
+#define PORT_RETRY_MS 20
 
 /* --- small things
  * ------------------------------------------------------------------ */
@@ -272,13 +273,28 @@ static void set_port(struct sockaddr *addr, uint16_t port)
 
 /*
  * With SO_REUSEPORT a second process of the same user could take the port
- * too and get half of the connections; so it is tried without first.
+ * too and get half of the connections; so it is tried without first. A
+ * service that was killed holds its port a little longer than its process
+ * lives: the accepts under way keep the socket until a kernel worker has
+ * taken the ring apart (io_uring/io_uring.c, io_ring_exit_work()).
  */
+static int bind_alone(struct server *s, const struct addrinfo *a, int *ret_fd)
+{
+	uint64_t end = sys_now_ns(s->sys, CLOCK_MONOTONIC) + SERVE_PORT_WAIT_NS;
+	int r = bind_one(s, a, false, ret_fd);
+
+	while (r == -EADDRINUSE && sys_now_ns(s->sys, CLOCK_MONOTONIC) < end) {
+		(void)s->sys->poll(NULL, 0, PORT_RETRY_MS);
+		r = bind_one(s, a, false, ret_fd);
+	}
+	return r;
+}
+
 static int listen_all(struct server *s, struct addrinfo *a)
 {
 	unsigned int i;
 	int probe;
-	int r = bind_one(s, a, false, &probe);
+	int r = bind_alone(s, a, &probe);
 
 	if (r < 0)
 		return r;

@@ -572,6 +572,44 @@ static void serve_survives_a_failed_call_of_sqlite_on_a_new_directory(
 	told(&f, NEW, -EIO);
 }
 
+static void arm_first_bind(const struct fault *f)
+{
+	sys_fault_only("bind");
+	sys_fault_arm(1, f->err);
+}
+
+static void arm_every_bind(const struct fault *f)
+{
+	sys_fault_only("bind");
+	sys_fault_arm_sticky(1, f->err);
+}
+
+/*
+ * A service that was killed with accepts under way has its port for some
+ * milliseconds more; another program's port stays taken.
+ */
+static void serve_waits_for_the_port_of_a_killed_service(void **state)
+{
+	struct fault f = { .name = "port", .arm = arm_first_bind,
+			   .tell = tell_sys, .err = -EADDRINUSE };
+	struct serve_child child;
+
+	(void)state;
+	running = f;
+	make_dir(AGAIN);
+	assert_true(start(&child, &f));
+	serve_child_stop(&child);
+	assert_string_equal(child.report->where, "bind");
+	check_end(&child, false);
+	serve_child_fini(&child);
+	f.arm = arm_every_bind;
+	assert_false(start(&child, &f));
+	check_end(&child, true);
+	assert_int_equal(WEXITSTATUS(child.status), 1);
+	serve_child_fini(&child);
+	running.name = NULL;
+}
+
 /* --- frame -------------------------------------------------------------------------- */
 
 /* What failed, and what the service had to say. */
@@ -635,6 +673,8 @@ int main(void)
 		SWEEP(a_completion_that_fails_late),
 		SWEEP(a_failed_call_of_sqlite),
 		SWEEP(a_failed_call_of_sqlite_on_a_new_directory),
+		cmocka_unit_test_teardown(
+			serve_waits_for_the_port_of_a_killed_service, explain),
 	};
 
 	return cmocka_run_group_tests(tests, prepare, clean_up);

@@ -701,6 +701,13 @@ class Media:
 
 
 # --- the service as a process ------------------------------------------------
+def last_line(path):
+    if not path:
+        return "no log"
+    with open(path, errors="replace") as log:
+        return (log.read().strip().split("\n") or [""])[-1]
+
+
 class Service:
     """`kvsd serve --quickstart`, started and stopped by the test."""
 
@@ -724,7 +731,8 @@ class Service:
         end = time.monotonic() + timeout
         while not line.endswith(b"\n"):
             if process.poll() is not None:
-                raise Failure(f"kvsd ended with {process.returncode}")
+                raise Failure(f"kvsd ended with {process.returncode}: "
+                              f"{last_line(log)}")
             if time.monotonic() > end:
                 process.kill()
                 raise Failure("kvsd does not say that it is ready")
