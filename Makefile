@@ -299,7 +299,7 @@ bench: all bench-build
 bench-build: $(patsubst %,$(O)/bench/%,$(bench_programs))
 .PHONY: bench-build
 lint:
-	@tools/dev/lint $(O)
+	@tools/dev/lint
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 fuzz:
