@@ -15,6 +15,8 @@
 
 #define PATH_BYTES 4200
 #define VERSION "2"
+/* PRAGMA application_id of an index that has not seen all segments yet. */
+#define REBUILDING "1263948626" /* "KVSR" */
 
 /* What version 2 has more than version 1. */
 #define SCHEMA_BLOCKS                                                      \
@@ -139,6 +141,8 @@ static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
 	r = db_exec(db, "BEGIN IMMEDIATE");
 	if (r == 0)
 		r = db_exec(db, schema);
+	if (r == 0)
+		r = db_exec(db, "PRAGMA application_id=" REBUILDING);
 	if (r == 0)
 		r = db_prepare(db, "INSERT INTO meta(id) VALUES(?1)", &s);
 	if (r == 0) {
@@ -347,6 +351,21 @@ int index_commit(struct index_db *ix)
 	if (r < 0)
 		db_rollback(ix->db);
 	return r;
+}
+
+bool index_rebuilding(struct index_db *ix)
+{
+	return db_expect(ix->db, "PRAGMA application_id", REBUILDING) == 0;
+}
+
+int index_rebuilt(struct index_db *ix)
+{
+	int r;
+
+	if (!index_rebuilding(ix))
+		return 0;
+	r = begin(ix);
+	return r < 0 ? r : db_exec(ix->db, "PRAGMA application_id=0");
 }
 
 void index_rollback(struct index_db *ix)

@@ -52,6 +52,13 @@ void index_rollback(struct index_db *ix);
 /* Commits; what was committed survives a power cut from now on. */
 int index_sync(struct index_db *ix) MUST_CHECK;
 
+/*
+ * True from the making of an index until index_rebuilt() is committed: its
+ * rows do not say what the segments hold, whatever crashes come in between.
+ */
+bool index_rebuilding(struct index_db *ix);
+int index_rebuilt(struct index_db *ix) MUST_CHECK;
+
 struct index_segment {
 	uint32_t number;
 	uint8_t generation[16];

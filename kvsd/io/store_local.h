@@ -39,7 +39,6 @@ struct store_local_config {
 	 * least four segments per store attached, or the bound is not kept.
 	 */
 	uint64_t bytes_max;
-	bool salvage;	/* recovery goes on behind what is damaged */
 	bool buffered;	/* through the page cache even where O_DIRECT works */
 	bool no_thread;	/* the worker's jobs run inside the calls that
 			 * cause them: for simulations */

@@ -224,7 +224,12 @@ static int replay_all(struct recovery *r)
 		.generation = generation,
 		.found = found,
 		.ctx = r,
-		.salvage = sl->config.salvage,
+		/*
+		 * Rows are missing for damage just as for what follows it,
+		 * which would be removed with the segment. Beyond a mark that
+		 * is known nothing that follows was ever acknowledged.
+		 */
+		.salvage = index_rebuilding(sl->index),
 	};
 	size_t i;
 	int err;
@@ -298,6 +303,8 @@ static int recover(struct recovery *r)
 		err = replay_all(r);
 	if (err == 0)
 		err = drop_dead_streams(r);
+	if (err == 0)
+		err = index_rebuilt(sl->index);
 	if (err == 0)
 		err = index_sync(sl->index);
 	if (err < 0)

@@ -5,8 +5,8 @@
  * A child process runs a random workload on a catalog and a store over a disk
  * that loses power at a random call (tests/support/sys_crash.h). Between the
  * rounds the parent does to the index what a power cut may do to it, or
- * deletes it, or one of the catalog's two databases. The next child recovers
- * and checks:
+ * deletes it (and damages a record, too, that nothing else may suffer from),
+ * or one of the catalog's two databases. The next child recovers and checks:
  *
  *   - what was acknowledged is there once, bit-exact, with its key
  *   - nothing is there that was not committed, or by half
@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 #include "core/limits.h"
 #include "io/catalog_sqlite.h"
 #include "io/store_local.h"
+#include "proto/segment.h"
 #include "support/loop_fake.h"
 #include "support/store_rig.h"
 #include "support/sys_crash.h"
@@ -58,7 +60,8 @@ struct slot {
 	uint8_t id[STREAM_ID_BYTES];
 };
 
-enum fragment_state { STARTED, ACKED, EXPIRING };
+/* DAMAGED: the parent flipped a bit of it, and took the index away. */
+enum fragment_state { STARTED, ACKED, EXPIRING, DAMAGED };
 
 struct fragment {
 	enum fragment_state state;
@@ -624,6 +627,52 @@ static void cut_index_log(const char *dir)
 	(void)close(fd);
 }
 
+/* Flips a bit of the @nth record of a segment. Return: records in it. */
+static unsigned int flip_record(const char *path, unsigned int nth)
+{
+	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
+	struct segment_record rec;
+	struct fragment *f;
+	unsigned int count = 0;
+	off_t at = SEGMENT_BLOCK_BYTES;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	for (;; count++) {
+		ssize_t n = pread(fd, bytes, sizeof(bytes), at);
+		size_t byte;
+
+		if (n <= 0 || segment_record_parse(bytes, (size_t)n, &rec) < 0)
+			break;
+		if (count == nth) {
+			byte = parent_pick(SEGMENT_HEADER_BYTES +
+					   rec.payload_bytes);
+			bytes[byte] ^= (uint8_t)(1u << parent_pick(8));
+			if (pwrite(fd, &bytes[byte], 1, at + (off_t)byte) != 1)
+				abort();
+			f = find_fragment(rec.number.seq);
+			if (f && f->state != EXPIRING)
+				f->state = DAMAGED;
+		}
+		at += segment_record_bytes(rec.payload_bytes);
+	}
+	(void)close(fd);
+	return count;
+}
+
+static void damage_record(const char *dir)
+{
+	char path[160];
+	unsigned int count;
+
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", dir,
+		       1 + (unsigned int)parent_pick(6));
+	count = flip_record(path, UINT_MAX);
+	if (count)
+		(void)flip_record(path, (unsigned int)parent_pick(count));
+}
+
 static bool exists(const char *dir, const char *name)
 {
 	char path[160];
@@ -637,6 +686,8 @@ static void after_crash(const char *dir)
 	switch (parent_pick(8)) {
 	case 0:
 		remove_db(dir, "index.db");
+		if (parent_pick(2))
+			damage_record(dir);
 		break;
 	case 1:
 	case 2:
