@@ -37,6 +37,7 @@
 #include "base/sys.h"
 #include "core/limits.h"
 #include "support/fake_v4l2.h"
+#include "support/fault_rig.h"
 #include "support/serve_child.h"
 #include "support/sys_fault.h"
 
@@ -46,10 +47,10 @@
 #define REPLY_BYTES_MAX (1u << 20)
 #define REPORT_BYTES_MAX 8192u
 
-static char base[64];
-static char config_path[96];
-static char report_path[96];
-static char log_path[96];
+static char config_path[FAULT_PATH_CHARS];
+static char report_path[FAULT_PATH_CHARS];
+static char log_path[FAULT_PATH_CHARS];
+static char credentials_path[FAULT_PATH_CHARS];
 static struct serve_child service;
 static struct kvs_client *client;
 static struct buf reply;
@@ -76,8 +77,6 @@ struct fault {
 	int err;
 	unsigned long n;
 };
-
-static struct fault running;
 
 /* --- the agent's process ------------------------------------------------------------ */
 
@@ -276,12 +275,13 @@ static void write_config(const char *stream)
 
 	assert_non_null(f);
 	(void)fprintf(f, "[service]\nendpoint = %s\nregion = us-west-2\n"
-		      "ca_bundle = %s\ncredentials = %s/dir/credentials\n"
+		      "ca_bundle = %s\ncredentials = %s\n"
 		      "[stream %s]\nfragment = 1s\n"
 		      "[source cam]\nkind = camera\nstream = %s\n"
 		      "encoder = m2m\n"
 		      "[agent]\nstop_timeout = 20s\n",
-		      service.endpoint, service.ca, base, stream, stream);
+		      service.endpoint, service.ca,
+		      credentials_path, stream, stream);
 	assert_int_equal(fclose(f), 0);
 }
 
@@ -367,7 +367,7 @@ static int run(const struct fault *f)
 	pid_t pid;
 	int status;
 
-	running = *f;
+	fault_rig_begins(f->name, f->n, f->err);
 	memset(outcome, 0, sizeof(*outcome));
 	(void)snprintf(stream, sizeof(stream), "agent-%u", count++);
 	write_config(stream);
@@ -416,7 +416,7 @@ static void sweep(struct fault *f)
 	}
 	printf("%s, %s: %lu of %lu calls, went on after %lu\n", f->name,
 	       strerror(-f->err), runs, total, survived);
-	running.name = NULL;
+	fault_rig_ends();
 }
 
 static void agent_survives_a_failed_call(void **state)
@@ -441,65 +441,36 @@ static void agent_survives_devices_that_die(void **state)
 	sweep(&f);
 }
 
-static int explain(void **state)
-{
-	char command[256];
-
-	(void)state;
-	if (!running.name)
-		return 0;
-	fprintf(stderr, "last: %s %lu %s\n", running.name, running.n,
-		strerror(-running.err));
-	(void)snprintf(command, sizeof(command), "tail -n 20 %s >&2", log_path);
-	running.name = NULL;
-	return system(command) ? -1 : 0;
-}
-
 static int prepare(void **state)
 {
-	struct kvs_client_config config;
-	struct serve_setup setup = { .sys = sys_posix() };
-	char dir[96];
-	char log[96];
-
 	(void)state;
-	(void)snprintf(base, sizeof(base), "%s/fault_agent.XXXXXX",
-		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(base))
+	if (!fault_rig_open("fault_agent"))
 		return -1;
-	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
-	(void)snprintf(log, sizeof(log), "%s/serve.log", base);
-	(void)snprintf(config_path, sizeof(config_path), "%s/conf", base);
-	(void)snprintf(report_path, sizeof(report_path), "%s/report", base);
-	(void)snprintf(log_path, sizeof(log_path), "%s/log", base);
+	fault_rig_path("conf", config_path);
+	fault_rig_path("report", report_path);
+	fault_rig_path("log", log_path);
+	fault_rig_path("dir/credentials", credentials_path);
 	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	setup.dir = dir;
-	setup.log = log;
-	if (outcome == MAP_FAILED || !serve_child_start(&service, &setup))
-		return -1;
-	serve_child_client(&service, &config);
 	buf_init(&reply, REPLY_BYTES_MAX);
-	return kvs_client_new(&config, &client);
+	if (outcome == MAP_FAILED ||
+	    !fault_rig_service("serve.log", &service, &client))
+		return -1;
+	return 0;
 }
 
 static int clean_up(void **state)
 {
-	char command[128];
-
 	(void)state;
-	(void)kvs_client_free(client);
 	buf_fini(&reply);
-	serve_child_stop(&service);
-	serve_child_fini(&service);
+	fault_rig_service_end(&service, client);
 	(void)munmap(outcome, sizeof(*outcome));
-	(void)snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command) ? -1 : 0;
+	return fault_rig_close();
 }
 
 int main(void)
 {
-#define SWEEP(f) cmocka_unit_test_teardown(f, explain)
+#define SWEEP(f) cmocka_unit_test_teardown(f, fault_rig_explain)
 	const struct CMUnitTest tests[] = {
 		SWEEP(agent_survives_a_failed_call),
 		SWEEP(agent_survives_devices_that_die),

@@ -29,6 +29,7 @@
 #include "base/sys.h"
 #include "core/limits.h"
 #include "io/producer_int.h"
+#include "support/fault_rig.h"
 #include "support/loop_fault.h"
 #include "support/serve_child.h"
 #include "support/sys_fault.h"
@@ -44,7 +45,6 @@
 #define REPLY_BYTES_MAX (1u << 20)
 #define PERSISTED_MAX 64u
 
-static char base[64];
 static struct serve_child service;
 static struct kvs_client *client;
 static struct buf reply;
@@ -224,12 +224,6 @@ struct fault {
 	unsigned long (*calls)(void);
 };
 
-static struct {
-	const char *name;
-	unsigned long n;
-	int err;
-} running;
-
 /* Return: where it failed, "" if nowhere. */
 static const char *run(const struct fault *f, unsigned long n, int err,
 		       unsigned long *ret_calls)
@@ -240,9 +234,7 @@ static const char *run(const struct fault *f, unsigned long n, int err,
 	const char *where;
 	int r;
 
-	running.name = f->name;
-	running.n = n;
-	running.err = err;
+	fault_rig_begins(f->name, n, err);
 	(void)snprintf(u.stream, sizeof(u.stream), "producer-%u", count++);
 	(void)alarm(RUN_S_MAX);
 	f->arm(n, err);
@@ -275,7 +267,7 @@ static void sweep(const struct fault *f, int err)
 	for (n = 1; n <= total; n++)
 		(void)run(f, n, err, &calls);
 	printf("%s, %s: %lu calls\n", f->name, strerror(-err), total);
-	running.name = NULL;
+	fault_rig_ends();
 }
 
 /* --- sweeps --------------------------------------------------------------------------- */
@@ -320,65 +312,33 @@ static void producer_survives_a_completion_that_fails_late(void **state)
 	sweep(&f, -ECONNRESET);
 }
 
-static int explain(void **state)
-{
-	char command[256];
-
-	(void)state;
-	if (!running.name)
-		return 0;
-	fprintf(stderr, "last: %s %lu %s\n", running.name, running.n,
-		strerror(-running.err));
-	(void)snprintf(command, sizeof(command), "tail -n 20 %s/log >&2", base);
-	running.name = NULL;
-	return system(command) ? -1 : 0;
-}
-
 static int prepare(void **state)
 {
-	struct kvs_client_config config;
-	struct serve_setup setup = { .sys = sys_posix() };
-	char dir[96];
-	char log[96];
-
 	(void)state;
-	(void)snprintf(base, sizeof(base), "%s/fault_producer.XXXXXX",
-		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(base))
-		return -1;
-	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
-	(void)snprintf(log, sizeof(log), "%s/log", base);
-	setup.dir = dir;
-	setup.log = log;
-	if (!serve_child_start(&service, &setup))
-		return -1;
-	serve_child_client(&service, &config);
 	buf_init(&reply, REPLY_BYTES_MAX);
+	if (!fault_rig_open("fault_producer") ||
+	    !fault_rig_service("log", &service, &client))
+		return -1;
 	(void)clock_gettime(CLOCK_MONOTONIC, &start);
 	fast = *sys_posix();
 	fast.clock_gettime = fast_clock;
 	sys_fault_reset();
 	sys_fault_wrap(&fast);
 	loop_fault_wait_max(TURN_NS_MAX);
-	return kvs_client_new(&config, &client);
+	return 0;
 }
 
 static int clean_up(void **state)
 {
-	char command[128];
-
 	(void)state;
-	(void)kvs_client_free(client);
 	buf_fini(&reply);
-	serve_child_stop(&service);
-	serve_child_fini(&service);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command) ? -1 : 0;
+	fault_rig_service_end(&service, client);
+	return fault_rig_close();
 }
 
 int main(void)
 {
-#define SWEEP(f) cmocka_unit_test_teardown(f, explain)
+#define SWEEP(f) cmocka_unit_test_teardown(f, fault_rig_explain)
 	const struct CMUnitTest tests[] = {
 		SWEEP(producer_survives_a_failed_call),
 		SWEEP(producer_survives_a_failed_completion),

@@ -29,6 +29,7 @@
 #include "base/macros.h"
 #include "base/sys.h"
 #include "io/cert.h"
+#include "support/fault_rig.h"
 #include "support/loop_fault.h"
 #include "support/mkv_build.h"
 #include "support/serve_child.h"
@@ -43,10 +44,9 @@
 #define SAFE_MAX 16u	/* fragments acknowledged in one directory */
 #define STREAM "fault"
 
-static char base[64];
-static char dir[96];
-static char prepared[96];
-static char log_path[96];
+static char dir[FAULT_PATH_CHARS];
+static char prepared[FAULT_PATH_CHARS];
+static char log_path[FAULT_PATH_CHARS];
 
 /* --- what was promised ----------------------------------------------------------- */
 
@@ -438,8 +438,6 @@ static void check_promises(struct promised *p)
 	serve_child_fini(&child);
 }
 
-static struct fault running;
-
 /* Return: the fault took place. */
 static bool run(struct fault *f, enum start how, unsigned long *ret_calls)
 {
@@ -448,7 +446,7 @@ static bool run(struct fault *f, enum start how, unsigned long *ret_calls)
 	struct client c;
 	bool fired;
 
-	running = *f;
+	fault_rig_begins(f->name, f->n, f->err);
 	make_dir(how);
 	if (how != NEW)
 		p = before_copy;
@@ -501,7 +499,7 @@ static void told(struct fault *f, enum start how, int err)
 {
 	f->err = err;
 	sweep(f, how);
-	running.name = NULL;
+	fault_rig_ends();
 }
 
 static void serve_survives_a_failed_call_on_a_new_directory(void **state)
@@ -595,7 +593,7 @@ static void serve_waits_for_the_port_of_a_killed_service(void **state)
 	struct serve_child child;
 
 	(void)state;
-	running = f;
+	fault_rig_begins(f.name, 1, f.err);
 	make_dir(AGAIN);
 	assert_true(start(&child, &f));
 	serve_child_stop(&child);
@@ -607,40 +605,22 @@ static void serve_waits_for_the_port_of_a_killed_service(void **state)
 	check_end(&child, true);
 	assert_int_equal(WEXITSTATUS(child.status), 1);
 	serve_child_fini(&child);
-	running.name = NULL;
+	fault_rig_ends();
 }
 
 /* --- frame -------------------------------------------------------------------------- */
 
-/* What failed, and what the service had to say. */
-static int explain(void **state)
-{
-	char command[256];
-
-	(void)state;
-	if (!running.name)
-		return 0;
-	fprintf(stderr, "last: %s %lu %s\n", running.name, running.n,
-		strerror(-running.err));
-	(void)snprintf(command, sizeof(command), "tail -n 40 %s >&2", log_path);
-	running.name = NULL;
-	return system(command) ? -1 : 0;
-}
-
 static int prepare(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
 	struct serve_child child;
 	struct client c;
 
 	(void)state;
-	(void)snprintf(base, sizeof(base), "%s/fault_serve.XXXXXX",
-		       tmp ? tmp : "/tmp");
-	if (!mkdtemp(base))
+	if (!fault_rig_open("fault_serve"))
 		return -1;
-	(void)snprintf(dir, sizeof(dir), "%s/dir", base);
-	(void)snprintf(prepared, sizeof(prepared), "%s/prepared", base);
-	(void)snprintf(log_path, sizeof(log_path), "%s/log", base);
+	fault_rig_path("dir", dir);
+	fault_rig_path("prepared", prepared);
+	fault_rig_path("log", log_path);
 	sys_fault_reset();
 	if (!start(&child, NULL))
 		return -1;
@@ -656,15 +636,14 @@ static int prepare(void **state)
 static int clean_up(void **state)
 {
 	(void)state;
-	if (!getenv("KEEP"))
-		shell("rm -rf %s", base);
-	return 0;
+	return fault_rig_close();
 }
 
 int main(void)
 {
 #define SWEEP(what) \
-	cmocka_unit_test_teardown(serve_survives_##what, explain)
+	cmocka_unit_test_teardown(serve_survives_##what, \
+				  fault_rig_explain)
 	const struct CMUnitTest tests[] = {
 		SWEEP(a_failed_call_on_a_new_directory),
 		SWEEP(a_failed_call),
@@ -674,7 +653,8 @@ int main(void)
 		SWEEP(a_failed_call_of_sqlite),
 		SWEEP(a_failed_call_of_sqlite_on_a_new_directory),
 		cmocka_unit_test_teardown(
-			serve_waits_for_the_port_of_a_killed_service, explain),
+			serve_waits_for_the_port_of_a_killed_service,
+			fault_rig_explain),
 	};
 
 	return cmocka_run_group_tests(tests, prepare, clean_up);
