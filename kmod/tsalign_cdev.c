@@ -216,9 +216,6 @@ static int do_create(struct tsa_descriptor *d, struct tsalign_stream *arg)
 	    arg->kind < TSALIGN_PHC || arg->kind > TSALIGN_DEVICE ||
 	    tsa_name_check(arg))
 		return -EINVAL;
-	/* Those names are given here, to the queues that are seen. */
-	if (!strncmp(arg->name, TSA_V4L2_PREFIX, strlen(TSA_V4L2_PREFIX)))
-		return -EINVAL;
 	/* The PHC's map is run backwards: it must count nanoseconds. */
 	if (arg->kind == TSALIGN_PHC &&
 	    (arg->counter != TSALIGN_COUNT_TICKS ||

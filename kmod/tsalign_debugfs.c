@@ -4,6 +4,7 @@
  * the module's parameter inject=1, faults to make.
  */
 #include <linux/debugfs.h>
+#include <linux/module.h>
 #include <linux/random.h>
 
 #include "tsalign_int.h"
@@ -42,43 +43,52 @@ u32 tsa_inject_sample(u32 id, struct tsa_sample *sample)
 	return 1;
 }
 
-static int suspend_set(void *data, u64 value)
+/* Whatever is written to it: as after a night of sleep. */
+static ssize_t suspend_write(struct file *file, const char __user *buf,
+			     size_t size, loff_t *pos)
 {
 	tsa_streams_restart(TSALIGN_CAUSE_SUSPEND);
-	return 0;
+	return size;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(suspend_fops, NULL, suspend_set, "%llu\n");
 
-static int streams_show(struct seq_file *m, void *data)
-{
-	tsa_streams_show(m);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(streams);
+static const struct file_operations suspend_fops = {
+	.owner = THIS_MODULE,
+	.write = suspend_write,
+};
 
-static int queues_show(struct seq_file *m, void *data)
-{
-	tsa_v4l2_show(m);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(queues);
-
-static int lines_show(struct seq_file *m, void *data)
+static void show_lines(struct seq_file *m)
 {
 	tsa_lines_show(m);
 	tsa_triggers_show(m);
+}
+
+static const struct view {
+	const char *name;
+	void (*show)(struct seq_file *m);
+} views[] = {
+	{ "streams", tsa_streams_show },
+	{ "queues", tsa_v4l2_show },
+	{ "lines", show_lines },
+};
+
+static int view_show(struct seq_file *m, void *unused)
+{
+	const struct view *view = m->private;
+
+	view->show(m);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(lines);
+DEFINE_SHOW_ATTRIBUTE(view);
 
 void tsa_debugfs_init(void)
 {
 	struct dentry *dir;
+	size_t i;
 
 	root = debugfs_create_dir("tsalign", NULL);
-	debugfs_create_file("streams", 0444, root, NULL, &streams_fops);
-	debugfs_create_file("queues", 0444, root, NULL, &queues_fops);
-	debugfs_create_file("lines", 0444, root, NULL, &lines_fops);
+	for (i = 0; i < ARRAY_SIZE(views); i++)
+		debugfs_create_file(views[i].name, 0444, root,
+				    (void *)&views[i], &view_fops);
 	if (!tsa_inject)
 		return;
 	dir = debugfs_create_dir("inject", root);
@@ -88,7 +98,7 @@ void tsa_debugfs_init(void)
 	debugfs_create_u32("duplicate_permille", 0600, dir,
 			   &inject.duplicate_permille);
 	debugfs_create_u64("step_ns", 0600, dir, &inject.step_ns);
-	debugfs_create_file_unsafe("suspend", 0200, dir, NULL, &suspend_fops);
+	debugfs_create_file("suspend", 0200, dir, NULL, &suspend_fops);
 }
 
 void tsa_debugfs_exit(void)

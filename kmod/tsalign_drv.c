@@ -38,7 +38,7 @@ static void refresh(struct work_struct *work)
 
 void tsa_refresh_soon(void)
 {
-	schedule_work(&refresh_work);
+	queue_work(system_power_efficient_wq, &refresh_work);
 }
 
 /* Quiet streams grow uncertain, and nobody tells when a clock was set. */

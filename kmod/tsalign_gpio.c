@@ -141,7 +141,7 @@ static int read_name(struct device *dev, struct fwnode_handle *node, char *name)
 		return bad(dev, node, "label", "not a string");
 	if (!label || strscpy(info.name, label, sizeof(info.name)) < 0 ||
 	    tsa_name_check(&info))
-		return bad(dev, node, "label", "1 to 31 of A-Z a-z 0-9 . _ -");
+		return bad(dev, node, "label", "1 to 31 of A-Z a-z 0-9 . _ -, not v4l2-");
 	memcpy(name, info.name, TSALIGN_NAME_BYTES);
 	return 0;
 }

@@ -90,7 +90,6 @@ struct tsa_sample {
 	u64 arrival_ns;		/* event's host time, 0: as host_ns */
 };
 
-int tsa_streams_init(void);
 void tsa_streams_exit(void);
 
 /* A stream that is in no table yet; NULL: no memory. May sleep. */

@@ -5,7 +5,7 @@
  * misses the oldest ones and is told how many.
  */
 #include <linux/irq_work.h>
-#include <linux/vmalloc.h>
+#include <linux/slab.h>
 #include <linux/wait.h>
 
 #include "tsalign_int.h"
@@ -25,14 +25,14 @@ static DEFINE_IRQ_WORK(ring_work, ring_wake);
 
 int tsa_ring_init(void)
 {
-	ring = vzalloc(array_size(TSA_RING_EVENTS, sizeof(*ring)));
+	ring = kvcalloc(TSA_RING_EVENTS, sizeof(*ring), GFP_KERNEL);
 	return ring ? 0 : -ENOMEM;
 }
 
 void tsa_ring_exit(void)
 {
 	irq_work_sync(&ring_work);
-	vfree(ring);
+	kvfree(ring);
 }
 
 void tsa_ring_put(const struct tsalign_event *event)

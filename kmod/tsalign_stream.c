@@ -98,6 +98,12 @@ static void page_write(struct tsa_stream *s, struct tsalign_page *now)
 	WRITE_ONCE(s->map->seq, ++s->seq);
 }
 
+static noinline void tell(const struct tsalign_event *event)
+{
+	tsa_ring_put(event);
+	trace_tsalign_event(event);
+}
+
 static void event_put(const struct tsa_stream *s, u16 type,
 		      enum tsalign_epoch_cause cause, u64 now_ns)
 {
@@ -111,7 +117,7 @@ static void event_put(const struct tsa_stream *s, u16 type,
 		.epoch = s->epoch,
 	};
 
-	tsa_ring_put(&event);
+	tell(&event);
 }
 
 /* With s->lock held. @cause: of an epoch that the fit does not know of, or 0. */
@@ -148,7 +154,6 @@ static void publish(struct tsa_stream *s, u64 now_ns,
 		s->epoch = e.epoch + s->epochs_added;
 		cause = cause ?: e.cause;
 		event_put(s, TSALIGN_EV_EPOCH, cause, now_ns);
-		trace_tsalign_epoch(s->info.id, s->epoch, cause, now_ns);
 	}
 	page_write(s, &(struct tsalign_page){
 		.stream = s->info.id,
@@ -182,6 +187,9 @@ int tsa_name_check(const struct tsalign_stream *info)
 	size_t i;
 
 	if (len == 0 || len == TSALIGN_NAME_BYTES)
+		return -EINVAL;
+	/* Those names are given here, to the queues that are seen. */
+	if (!strncmp(info->name, TSA_V4L2_PREFIX, strlen(TSA_V4L2_PREFIX)))
 		return -EINVAL;
 	for (i = 0; i < len; i++) {
 		u8 c = info->name[i];
@@ -397,9 +405,7 @@ static void sample_event(const struct tsa_stream *s, u64 counter,
 
 	if (s->state != TSALIGN_WAITING)
 		event.aligned_ns = tsa_map_apply(&s->published, counter);
-	tsa_ring_put(&event);
-	trace_tsalign_sample(event.stream, counter, event.host_ns,
-			     event.aligned_ns, event.flags);
+	tell(&event);
 }
 
 /* With s->lock held. */
@@ -566,10 +572,7 @@ static int rule_offset(const struct tsalign_rule *rule, s64 *ret_ns)
 		effective.stamped = edge.stamped;
 		effective.delay_ns = edge.delay_ns;
 	}
-	r = tsa_rule_offset(&effective, ret_ns, &why);
-	if (r)
-		pr_debug("rule of stream %u: %s\n", rule->id, why);
-	return r;
+	return tsa_rule_offset(&effective, ret_ns, &why);
 }
 
 int tsa_stream_set_rule(struct tsa_stream *s, const struct tsalign_rule *rule)
@@ -703,11 +706,6 @@ void tsa_streams_show(struct seq_file *m)
 			   page.drift_ppb);
 		tsa_stream_put(s);
 	}
-}
-
-int tsa_streams_init(void)
-{
-	return 0;
 }
 
 void tsa_streams_exit(void)

@@ -6,48 +6,36 @@
 #define TSALIGN_TRACE_H
 
 #include <linux/tracepoint.h>
+#include <linux/tsalign.h>
 
-TRACE_EVENT(tsalign_sample,
-	TP_PROTO(u32 stream, u64 counter, u64 host_ns, u64 aligned_ns,
-		 u16 flags),
-	TP_ARGS(stream, counter, host_ns, aligned_ns, flags),
+/* Whatever the event ring tells. */
+TRACE_EVENT(tsalign_event,
+	TP_PROTO(const struct tsalign_event *event),
+	TP_ARGS(event),
 	TP_STRUCT__entry(
 		__field(u32, stream)
-		__field(u32, flags)
+		__field(u16, type)
+		__field(u16, flags)
+		__field(u32, cause)
 		__field(u64, counter)
 		__field(u64, host_ns)
 		__field(u64, aligned_ns)
-	),
-	TP_fast_assign(
-		__entry->stream = stream;
-		__entry->flags = flags;
-		__entry->counter = counter;
-		__entry->host_ns = host_ns;
-		__entry->aligned_ns = aligned_ns;
-	),
-	TP_printk("stream=%u counter=%llu host_ns=%llu aligned_ns=%llu flags=0x%x",
-		  __entry->stream, __entry->counter, __entry->host_ns,
-		  __entry->aligned_ns, __entry->flags)
-);
-
-TRACE_EVENT(tsalign_epoch,
-	TP_PROTO(u32 stream, u64 epoch, u32 cause, u64 host_ns),
-	TP_ARGS(stream, epoch, cause, host_ns),
-	TP_STRUCT__entry(
-		__field(u32, stream)
-		__field(u32, cause)
 		__field(u64, epoch)
-		__field(u64, host_ns)
 	),
 	TP_fast_assign(
-		__entry->stream = stream;
-		__entry->cause = cause;
-		__entry->epoch = epoch;
-		__entry->host_ns = host_ns;
+		__entry->stream = event->stream;
+		__entry->type = event->type;
+		__entry->flags = event->flags;
+		__entry->cause = event->cause;
+		__entry->counter = event->counter;
+		__entry->host_ns = event->host_ns;
+		__entry->aligned_ns = event->aligned_ns;
+		__entry->epoch = event->epoch;
 	),
-	TP_printk("stream=%u epoch=%llu cause=%u host_ns=%llu",
-		  __entry->stream, __entry->epoch, __entry->cause,
-		  __entry->host_ns)
+	TP_printk("stream=%u type=%u flags=0x%x cause=%u counter=%llu host_ns=%llu aligned_ns=%llu epoch=%llu",
+		  __entry->stream, __entry->type, __entry->flags,
+		  __entry->cause, __entry->counter, __entry->host_ns,
+		  __entry->aligned_ns, __entry->epoch)
 );
 
 #endif /* TSALIGN_TRACE_H */

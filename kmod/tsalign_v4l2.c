@@ -459,30 +459,26 @@ static void queues_drop(const struct module *mod, const struct device *dev)
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 }
 
-/* The driver goes, and all its queues with it. */
-static int module_changed(struct notifier_block *nb, unsigned long action,
-			  void *data)
-{
-	if (action == MODULE_STATE_GOING)
-		queues_drop(data, NULL);
-	return NOTIFY_OK;
-}
-
+static int owner_changed(struct notifier_block *nb, unsigned long action,
+			 void *data);
 static struct notifier_block module_notifier = {
-	.notifier_call = module_changed,
+	.notifier_call = owner_changed,
 };
 
-static int device_changed(struct notifier_block *nb, unsigned long action,
-			  void *data)
+static struct notifier_block platform_notifier = {
+	.notifier_call = owner_changed,
+};
+
+/* The driver or its device goes, and all its queues with it. */
+static int owner_changed(struct notifier_block *nb, unsigned long action,
+			 void *data)
 {
-	if (action == BUS_NOTIFY_UNBOUND_DRIVER)
+	if (nb == &module_notifier && action == MODULE_STATE_GOING)
+		queues_drop(data, NULL);
+	else if (nb == &platform_notifier && action == BUS_NOTIFY_UNBOUND_DRIVER)
 		queues_drop(NULL, data);
 	return NOTIFY_OK;
 }
-
-static struct notifier_block platform_notifier = {
-	.notifier_call = device_changed,
-};
 
 void tsa_v4l2_refill(void)
 {

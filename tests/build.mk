@@ -113,6 +113,11 @@ test_programs += tsalign_bench
 tsalign_bench_src := tests/hil/tsalign_bench.c
 $(O)/obj/tests/hil/tsalign_bench.o: ours_cpp += -isystem kmod/include/uapi
 
+# Its pages and its ring between threads; in a guest
+test_programs += tsalign_race
+tsalign_race_src := tests/hil/tsalign_race.c
+$(O)/obj/tests/hil/tsalign_race.o: ours_cpp += -isystem kmod/include/uapi
+
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c
 sigv4_probe_src := tests/e2e/sigv4_probe.c

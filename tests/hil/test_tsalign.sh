@@ -2,12 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference vivid replug fuzz lines board life lint bench", default all but bench,
-# and with DEBUG all but replug and lint.
+# CASES: of "kunit truth live reference vivid replug fuzz lines board race life smp lint bench", default all but
+# bench, and with DEBUG all but replug, smp and lint. smp: the suites and the race on two processors of
+# Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
 set -eu
 
 sim=/sys/kernel/config/gpio-sim/tsalign
+
+# What was printed since the mark "KTAP", without times.
+ktap() {
+	dmesg | sed -n 's/^\[ *[0-9.]*\] *//; s/^[a-z_]*: //; /KTAP version/,$p' |
+		grep -E '^ *(not )?ok |# .*: pass:|^ *# ' >/tmp/ktap || true
+	grep -E -B3 '^ *not ok' /tmp/ktap && return 1
+	for suite in tsalign tsalign-ring tsalign-uapi; do
+		grep -E "^ok [0-9]+ $suite$" /tmp/ktap || { echo "not ok - $suite did not pass"; return 1; }
+	done
+}
+
+if [ "${1:-}" = inside-smp ]; then
+	[ "$(nproc)" -ge 2 ] && echo "ok - $(nproc) processors" || { echo "not ok - one processor"; exit 1; }
+	r=0
+	insmod "$KO/tsalign_alone.ko" || r=1
+	ktap || r=1
+	rmmod tsalign_alone
+	insmod "$KO/tsalign-smp.ko" || r=1
+	"$O/tests/tsalign_race" || r=1
+	rmmod tsalign || r=1
+	exit $r
+fi
 
 if [ "${1:-}" = inside ]; then
 	shift
@@ -23,9 +46,7 @@ if [ "${1:-}" = inside ]; then
 		case $case in
 		kunit)
 			insmod "$KO/tsalign_kunit.ko"
-			dmesg | sed -n 's/^\[ *[0-9.]*\] *//; /KTAP version/,$p' | grep -E '^ *(not )?ok |# .*: pass:' >/tmp/kunit || true
-			grep -E '^ *not ok' /tmp/kunit && r=1
-			grep -E '^ok .* tsalign' /tmp/kunit || { echo "not ok - KUnit ran nothing"; r=1; }
+			ktap || r=1
 			rmmod tsalign_kunit
 			continue ;;
 		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
@@ -33,7 +54,9 @@ if [ "${1:-}" = inside ]; then
 		lines) insmod "$KO/tsalign.ko"; insmod "$KO/tsalign_truth.ko" gpio=tsalign-sim; set -- lines ;;
 		*) insmod "$KO/tsalign.ko" inject=1; insmod "$KO/tsalign_truth.ko"; set -- "$case" ;;
 		esac
-		if [ "$case" = bench ]; then
+		if [ "$case" = race ]; then
+			"$O/tests/tsalign_race" || r=1
+		elif [ "$case" = bench ]; then
 			insmod "$KO/tsalign_cost.ko"
 			"$O/tests/tsalign_bench" || r=1
 		else
@@ -50,9 +73,9 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference vivid fuzz lines board life"
+default="kunit truth live reference vivid fuzz lines board race life"
 # The debug kernel's sizes are not the module's, and vivid, loaded again, meets the guards of its first time (see flags=).
-[ -n "${DEBUG:-}" ] || default="$default replug lint"
+[ -n "${DEBUG:-}" ] || default="$default replug smp lint"
 cases=${CASES:-$default}
 tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
 kdir=$(tests/hil/guest kdir uml ${DEBUG:+--debug})
@@ -82,8 +105,15 @@ case " $cases " in *" kunit "*)
 esac
 failed=0
 guest=
+smp() {
+	cp "$(tests/hil/guest kmod qemu-6.12 kmod)" "$KO/tsalign-smp.ko" &&
+		cp "$(tests/hil/guest kmod qemu-6.12 tests/hil/tsalign/alone TSALIGN="$PWD/kmod")" "$KO/" &&
+		tests/hil/guest run --engine qemu-6.12 --cpus 2 --timeout 300 --env KO="$KO" \
+			-- sh tests/hil/test_tsalign.sh inside-smp
+}
 for case in $cases; do
 	case $case in
+	smp) smp || failed=1 ;;
 	lint) KO=$KO kdir=$kdir sh tests/hil/tsalign/lint.sh || failed=1 ;;
 	*) guest="$guest $case" ;;
 	esac

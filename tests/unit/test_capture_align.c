@@ -312,17 +312,27 @@ static void align_never_goes_back_though_the_map_does(void **state)
 	(void)capture_align_free(a);
 }
 
+/* Frame @n, now that the module has a map for it. */
+static struct capture_frame frame_by_kernel(struct capture_align *a,
+					    uint64_t first, uint32_t n)
+{
+	struct capture_frame f = frame_at(first, n, MS);
+
+	publish_map(first, n);
+	capture_align_frame(a, &f);
+	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
+	return f;
+}
+
 /* The stream has a map of the last start, whose frames counted from 0 too. */
 static void align_leaves_a_map_of_another_start_alone(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
 	uint64_t first = fake.boot_ns;
-	struct capture_frame f = frame_at(first, 10, MS);
+	struct capture_frame f;
 
 	(void)state;
-	publish_map(first, 10);
-	capture_align_frame(a, &f);
-	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
+	(void)frame_by_kernel(a, first, 10);
 	fake.boot_ns += 100 * MS;
 	first = fake.boot_ns;
 	capture_align_started(a);
@@ -424,11 +434,10 @@ static void align_lets_go_of_a_stream_that_went(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
 	uint64_t first = fake.boot_ns;
-	struct capture_frame f = frame_at(first, 0, MS);
+	struct capture_frame f;
 
 	(void)state;
-	publish_map(first, 0);
-	capture_align_frame(a, &f);
+	(void)frame_by_kernel(a, first, 0);
 	assert_int_equal(fake.maps, 1);
 	fake.page->state = TSALIGN_GONE;
 	fake.no_stream = true;
@@ -625,7 +634,8 @@ static void align_counts_anew_after_an_overrun(void **state)
 		struct capture_frame f = {
 			.sequence = n,
 			.epoch = n >= 100,
-			.device_ticks = (uint64_t)(n - (n < 100 ? 0 : 100)) * 960,
+			.device_ticks =
+				(uint64_t)(n - (n < 100 ? 0 : 100)) * 960,
 			.device_hz = 48000,
 			.stamp_ns = first + n * 20 * MS,
 			.clock = CAPTURE_CLOCK_BOOTTIME,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/macros.h"
+#include "kvsctl/sync.h"
 #include "kvsctl/sync_plot.h"
 #include "kvsctl/sync_series.h"
 
@@ -140,6 +141,41 @@ static void plot_of_nothing_is_a_picture_too(void **state)
 	free(text);
 }
 
+static struct capture_alignment stream(const char *name, uint32_t id,
+				       enum capture_align_state state)
+{
+	struct capture_alignment a = {.id = id, .state = state};
+
+	(void)snprintf(a.name, sizeof(a.name), "%s", name);
+	return a;
+}
+
+/* Streams that went keep their page; their slot may be another's by now. */
+static void samples_are_of_who_has_the_id_now(void **state)
+{
+	static struct sync_sensor sensors[CTL_SYNC_SENSORS_MAX];
+	struct sync s = {.sensors = sensors};
+	struct capture_alignment a = stream("a", 3, CAPTURE_ALIGN_LOCKED);
+	struct capture_alignment b = stream("b", 3, CAPTURE_ALIGN_WAITING);
+	struct capture_alignment c = stream("c", 4, CAPTURE_ALIGN_LOCKED);
+
+	(void)state;
+	assert_null(sync_sensor_of(&s, 3));
+	sync_stream(&s, &a);
+	sync_stream(&s, &c);
+	assert_ptr_equal(sync_sensor_of(&s, 3), &sensors[0]);
+	a.state = CAPTURE_ALIGN_GONE;
+	sync_stream(&s, &a);
+	assert_null(sync_sensor_of(&s, 3));
+	/* It is back, and then its slot is another's before we looked. */
+	a.state = CAPTURE_ALIGN_LOCKED;
+	sync_stream(&s, &a);
+	sync_stream(&s, &b);
+	assert_ptr_equal(sync_sensor_of(&s, 3), sync_sensor(&s, "b"));
+	assert_int_equal(sensors[0].now.state, CAPTURE_ALIGN_GONE);
+	assert_ptr_equal(sync_sensor_of(&s, 4), &sensors[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +184,7 @@ int main(void)
 		cmocka_unit_test(ticks_are_one_two_or_five),
 		cmocka_unit_test(plot_draws_a_line_per_panel_and_epoch),
 		cmocka_unit_test(plot_of_nothing_is_a_picture_too),
+		cmocka_unit_test(samples_are_of_who_has_the_id_now),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

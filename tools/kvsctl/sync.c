@@ -66,23 +66,6 @@ struct sync_clocks sync_clocks_now(void)
 	};
 }
 
-struct sync_sensor *sync_sensor(struct sync *s, const char *name)
-{
-	struct sync_sensor *sensor;
-	size_t i;
-
-	for (i = 0; i < s->count; i++) {
-		if (strncmp(s->sensors[i].name, name, SYNC_NAME_CHARS - 1) == 0)
-			return &s->sensors[i];
-	}
-	if (s->count == CTL_SYNC_SENSORS_MAX)
-		return NULL;
-	sensor = &s->sensors[s->count++];
-	(void)snprintf(sensor->name, sizeof(sensor->name), "%s", name);
-	sync_series_init(&sensor->series);
-	return sensor;
-}
-
 void sync_add(struct sync *s, struct sync_sensor *sensor, uint64_t at_ns,
 	      uint64_t stamp_ns, uint64_t aligned_ns, uint64_t epoch)
 {

@@ -49,6 +49,15 @@ struct sync_clocks sync_clocks_now(void);
 /* The sensor of that name, made if need be; NULL: too many. */
 struct sync_sensor *sync_sensor(struct sync *s, const char *name);
 
+/* The sensor that has the module's stream @id now; NULL: none. */
+struct sync_sensor *sync_sensor_of(struct sync *s, uint32_t id);
+
+/*
+ * A stream of the module as it is now. Another sensor that had its id is gone:
+ * the slots of streams that went are given to others.
+ */
+void sync_stream(struct sync *s, const struct capture_alignment *a);
+
 /* A sample of it. @at_ns, @stamp_ns, @aligned_ns: CLOCK_BOOTTIME. */
 void sync_add(struct sync *s, struct sync_sensor *sensor, uint64_t at_ns,
 	      uint64_t stamp_ns, uint64_t aligned_ns, uint64_t epoch);

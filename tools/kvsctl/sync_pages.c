@@ -44,17 +44,6 @@ static uint64_t stamp_on_boottime(const struct sync_clocks *c,
 	return best;
 }
 
-static struct sync_sensor *sensor_of(struct sync *s, uint32_t id)
-{
-	size_t i;
-
-	for (i = 0; i < s->count; i++) {
-		if (s->sensors[i].known && s->sensors[i].now.id == id)
-			return &s->sensors[i];
-	}
-	return NULL;
-}
-
 static int read_samples(struct pages *p, struct sync *s)
 {
 	unsigned int i;
@@ -67,7 +56,7 @@ static int read_samples(struct pages *p, struct sync *s)
 		r = capture_timeline_next(p->timeline, &sample);
 		if (r < 0)
 			break;
-		sensor = sensor_of(s, sample.id);
+		sensor = sync_sensor_of(s, sample.id);
 		/* Offsets to another clock than ours say nothing. */
 		if (!sensor || sample.error || !sample.aligned_ns ||
 		    p->info.reference)
@@ -84,15 +73,8 @@ static int read_streams(struct pages *p, struct sync *s)
 	int count = capture_timeline_streams(p->timeline, p->streams);
 	int i;
 
-	for (i = 0; i < count; i++) {
-		const struct capture_alignment *a = &p->streams[i];
-		struct sync_sensor *sensor = sync_sensor(s, a->name);
-
-		if (!sensor)
-			continue;
-		sensor->now = *a;
-		sensor->known = true;
-	}
+	for (i = 0; i < count; i++)
+		sync_stream(s, &p->streams[i]);
 	return count < 0 ? count : 0;
 }
 

@@ -259,7 +259,7 @@ NOT_AN_INDEX = 0xFFFFFFFF
 def case_board(module, label):
     """Each mistake in the properties: refused, with the property's name in the log."""
     wrong = {1: "gpios", 2: "kvsd,pulse-ns", 3: "kvsd,point", 4: "kvsd,role", 5: "label", 6: "kvsd,period-ns",
-             7: "kvsd,period-ns", 8: "kvsd,pulse-ns", 9: "kvsd,exposure-ns"}
+             7: "kvsd,period-ns", 8: "kvsd,pulse-ns", 9: "kvsd,exposure-ns", 10: "label"}
     for bad, name in wrong.items():
         mark = f"board {bad}"
         write("/dev/kmsg", mark + "\n")

@@ -38,7 +38,9 @@ out=$(printf '%s\n' "$out" | grep -E "$KO/lint|[Ee]rror" || true)
 [ -z "$out" ] || { echo "$out"; r=1; }
 say $r "sparse and W=1"
 
-bytes=$(size "$KO/tsalign.ko" | awk 'NR == 2 {print $1 + $2}')
-[ "$bytes" -le 65536 ] && r=0 || r=1
-say $r "text and data within 64 KiB: $bytes bytes"
+# Of User-Mode Linux, and of Debian's x86_64, whose modules have unwind tables and more.
+for ko in "$KO/tsalign.ko" "$(tests/hil/guest kmod qemu-6.12 kmod)"; do
+	text=$(python3 tests/hil/tsalign/size.py "$ko") && r=0 || r=1
+	say $r "within 64 KiB: $text"
+done
 exit $failed

@@ -365,7 +365,8 @@ static void board_properties(void)
 	pps_props[p++] = (struct property_entry)
 		PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[1], 1);
 	pps_props[p++] = PROPERTY_ENTRY_STRING("label",
-					       bad == 5 ? "strobe" : "pps");
+					       bad == 5 ? "strobe" :
+					       bad == 10 ? "v4l2-0" : "pps");
 	if (bad == 6)
 		pps_props[p++] = PROPERTY_ENTRY_U32("kvsd,period-ns", 2000000000);
 	trigger_props[t++] = PROPERTY_ENTRY_STRING("kvsd,role", "trigger");
