@@ -165,22 +165,20 @@ int clip_command(struct ctl *ctl, int argc, char **argv)
 		{ NULL, 0, NULL, NULL, NULL },
 	};
 	struct range range = { 0 };
-	struct args args;
+	const char *stream;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM -o FILE.mp4", 1, 1,
-			&args, &over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM -o FILE.mp4",
+			       &stream, &over);
 	if (code != CTL_OK || over)
 		return code;
 	if (!output)
 		return ctl_fail(CTL_USAGE,
 				"where to? -o FILE.mp4 names the file, '-o -' "
 				"is stdout");
-	code = ctl_check_stream(args.operands[0]);
+	code = range_parse(from, to, by, &range);
 	if (code == CTL_OK)
-		code = range_parse(from, to, by, &range);
-	if (code == CTL_OK)
-		code = save(ctl, args.operands[0], output, &range);
+		code = save(ctl, stream, output, &range);
 	return code;
 }

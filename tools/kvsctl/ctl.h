@@ -68,6 +68,15 @@ int ctl_args(struct ctl *ctl, int argc, char **argv,
 	     unsigned int min, unsigned int max, struct args *ret_args,
 	     bool *ret_over) MUST_CHECK;
 
+/*
+ * ctl_args() of a command whose one operand is a stream; @operands as there.
+ * *ret_stream is set, to a valid name, where CTL_OK is returned and it is not
+ * over; borrows from @argv.
+ */
+int ctl_stream_args(struct ctl *ctl, int argc, char **argv,
+		    const struct arg_option *options, const char *operands,
+		    const char **ret_stream, bool *ret_over) MUST_CHECK;
+
 /* "kvsctl: text" on stderr. Return: @code. */
 int ctl_fail(int code, const char *fmt, ...) PRINTF(2, 3);
 /* The same without ending anything. */

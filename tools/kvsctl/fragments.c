@@ -216,19 +216,17 @@ int fragments_command(struct ctl *ctl, int argc, char **argv)
 	};
 	json_t *all = NULL;
 	struct range range = { 0 };
-	struct args args;
+	const char *stream;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM", 1, 1, &args,
-			&over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM", &stream,
+			       &over);
 	if (code != CTL_OK || over)
 		return code;
-	code = ctl_check_stream(args.operands[0]);
+	code = range_parse(from, to, by, &range);
 	if (code == CTL_OK)
-		code = range_parse(from, to, by, &range);
-	if (code == CTL_OK)
-		code = fragments_list(ctl, args.operands[0], &range, &all);
+		code = fragments_list(ctl, stream, &range, &all);
 	if (code != CTL_OK)
 		return code;
 	if (ctl->json) {

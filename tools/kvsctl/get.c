@@ -383,16 +383,13 @@ int get_command(struct ctl *ctl, int argc, char **argv)
 	};
 	uint64_t now_ms = sys_now_ns(sys_posix(), CLOCK_REALTIME) / NS_PER_MS;
 	struct start start;
-	struct args args;
+	const char *stream;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM", 1, 1, &args,
-			&over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM", &stream,
+			       &over);
 	if (code != CTL_OK || over)
-		return code;
-	code = ctl_check_stream(args.operands[0]);
-	if (code != CTL_OK)
 		return code;
 	if (text_start(start_text ? start_text : "NOW", now_ms, &start) < 0)
 		return ctl_fail(CTL_USAGE,
@@ -406,8 +403,7 @@ int get_command(struct ctl *ctl, int argc, char **argv)
 	g->raw = raw;
 	code = take_ends(count, duration, g);
 	if (code == CTL_OK)
-		code = get(ctl, args.operands[0], output, &start, !no_follow,
-			   g);
+		code = get(ctl, stream, output, &start, !no_follow, g);
 	free(g);
 	return code;
 }

@@ -120,6 +120,20 @@ int ctl_args(struct ctl *ctl, int argc, char **argv,
 	return take_timeout(ctl);
 }
 
+int ctl_stream_args(struct ctl *ctl, int argc, char **argv,
+		    const struct arg_option *options, const char *operands,
+		    const char **ret_stream, bool *ret_over)
+{
+	struct args args;
+	int code = ctl_args(ctl, argc, argv, options, operands, 1, 1, &args,
+			    ret_over);
+
+	if (code != CTL_OK || *ret_over)
+		return code;
+	*ret_stream = args.operands[0];
+	return ctl_check_stream(*ret_stream);
+}
+
 static int help_command(int argc, char **argv)
 {
 	const char *topic = argc > 0 ? argv[0] : NULL;

@@ -258,16 +258,15 @@ int create_stream_command(struct ctl *ctl, int argc, char **argv)
 		{ "if-not-exists", 0, &o.if_not_exists, NULL, NULL },
 		{ NULL, 0, NULL, NULL, NULL },
 	};
-	struct args args;
+	const char *stream;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM", 1, 1, &args,
-			&over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM", &stream,
+			       &over);
 	if (code != CTL_OK || over)
 		return code;
-	code = ctl_check_stream(args.operands[0]);
-	return code == CTL_OK ? create(ctl, args.operands[0], &o) : code;
+	return create(ctl, stream, &o);
 }
 
 /* --- describe-stream, delete-stream ------------------------------------ */
@@ -305,18 +304,16 @@ static int print_info(const json_t *info)
 int describe_stream_command(struct ctl *ctl, int argc, char **argv)
 {
 	const struct arg_option options[] = { { NULL, 0, NULL, NULL, NULL } };
-	struct args args;
+	const char *stream;
 	json_t *info = NULL;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM", 1, 1, &args,
-			&over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM", &stream,
+			       &over);
 	if (code != CTL_OK || over)
 		return code;
-	code = ctl_check_stream(args.operands[0]);
-	if (code == CTL_OK)
-		code = service_describe(ctl, args.operands[0], &info);
+	code = service_describe(ctl, stream, &info);
 	if (code != CTL_OK)
 		return code;
 	code = ctl->json ? output_json(info) : print_info(info);
@@ -332,22 +329,18 @@ int delete_stream_command(struct ctl *ctl, int argc, char **argv)
 		{ NULL, 0, NULL, NULL, NULL },
 	};
 	const char *stream;
-	struct args args;
 	json_t *reply = NULL;
 	json_t *info = NULL;
 	json_t *rq;
 	bool over;
 	int code;
 
-	code = ctl_args(ctl, argc, argv, options, "STREAM", 1, 1, &args,
-			&over);
+	code = ctl_stream_args(ctl, argc, argv, options, "STREAM", &stream,
+			       &over);
 	if (code != CTL_OK || over)
 		return code;
-	stream = args.operands[0];
-	code = ctl_check_stream(stream);
 	/* The call wants the ARN, which names this incarnation of the name. */
-	if (code == CTL_OK)
-		code = service_describe(ctl, stream, &info);
+	code = service_describe(ctl, stream, &info);
 	if (code != CTL_OK)
 		return code;
 	rq = json_pack("{s:O*, s:s*}", "StreamARN",
