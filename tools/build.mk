@@ -4,7 +4,7 @@ kvsctl_src := $(addprefix tools/kvsctl/, \
 	streams.c put.c get.c fragments.c clip.c devices.c)
 kvsctl_src += $(addprefix tools/kvsctl/, \
 	doctor.c doctor_advice.c doctor_controls.c doctor_kernel.c doctor_record.c \
-	doctor_stream.c doctor_system.c doctor_text.c)
+	doctor_sensors.c doctor_stream.c doctor_system.c doctor_text.c)
 kvsctl_src += $(addprefix tools/kvsctl/, sync.c sync_capture.c sync_pages.c)
 
 # The pure parts, which have unit tests.

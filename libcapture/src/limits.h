@@ -57,6 +57,8 @@
 #define CAPTURE_SAMPLE_RATE_MAX 768000u
 #define CAPTURE_CHANNELS_MAX 32u
 #define CAPTURE_SAMPLE_BYTES_MAX 256u
+/* Sound cards' PCMs, and IIO devices, that are listed. */
+#define CAPTURE_SENSORS_MAX 64u
 
 /*
  * Frames of a supervised source that may be out at once, those of closed

@@ -32,6 +32,7 @@
 #include "src/limits.h"
 #include "src/pcm.h"
 #include "src/queue.h"
+#include "src/sensor.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define RATE_DEFAULT 48000u
@@ -91,49 +92,78 @@ static void PRINTF(5, 0)
 	log_debug("alsa", "%s: %s (%d)", function, text, err);
 }
 
-static int open_pcm(struct alsa *s, const char *path)
+static int open_pcm(const char *path, snd_pcm_t **ret_pcm)
 {
 	snd_local_error_handler_t before = snd_lib_error_set_local(quiet);
 	int r;
 
 	/* A resampled clock would be nobody's. */
-	r = snd_pcm_open(&s->pcm, path, SND_PCM_STREAM_CAPTURE,
+	r = snd_pcm_open(ret_pcm, path, SND_PCM_STREAM_CAPTURE,
 			 SND_PCM_NONBLOCK | SND_PCM_NO_AUTO_RESAMPLE);
 	(void)snd_lib_error_set_local(before);
 	return r;
+}
+
+/* The names of what it has, with spaces between. */
+static void format_names(snd_pcm_t *pcm, snd_pcm_hw_params_t *params, char *out,
+			 size_t size)
+{
+	size_t used = 0;
+	int f;
+
+	out[0] = '\0';
+	for (f = 0; f <= SND_PCM_FORMAT_LAST; f++) {
+		const char *name = snd_pcm_format_name((snd_pcm_format_t)f);
+		int n;
+
+		if (!name || snd_pcm_hw_params_test_format(
+				     pcm, params, (snd_pcm_format_t)f) < 0)
+			continue;
+		n = snprintf(out + used, size - used, "%s%s", used ? " " : "",
+			     name);
+		if (n < 0 || (size_t)n >= size - used) {
+			out[used] = '\0'; /* no name in part */
+			break;
+		}
+		used += (size_t)n;
+	}
+}
+
+/* What the card can. */
+static void describe(snd_pcm_t *pcm, snd_pcm_hw_params_t *params,
+		     struct capture_sensor *sensor)
+{
+	static const unsigned int rates[] = {
+		8000,  11025, 16000, 22050, 24000,  32000,
+		44100, 48000, 88200, 96000, 176400, 192000,
+	};
+	size_t i;
+
+	_Static_assert(ARRAY_SIZE(rates) <= CAPTURE_SENSOR_RATES_MAX,
+		       "room for all");
+	format_names(pcm, params, sensor->formats, sizeof(sensor->formats));
+	(void)snd_pcm_hw_params_get_rate_min(params, &sensor->rate_min, NULL);
+	(void)snd_pcm_hw_params_get_rate_max(params, &sensor->rate_max, NULL);
+	(void)snd_pcm_hw_params_get_channels_min(params, &sensor->channels_min);
+	(void)snd_pcm_hw_params_get_channels_max(params, &sensor->channels_max);
+	for (i = 0; i < ARRAY_SIZE(rates); i++) {
+		if (snd_pcm_hw_params_test_rate(pcm, params, rates[i], 0) == 0)
+			sensor->rates[sensor->rate_count++] = rates[i];
+	}
 }
 
 /* For the one who wonders why it was refused. */
 static void tell_what_there_is(snd_pcm_t *pcm, const char *path,
 			       snd_pcm_hw_params_t *params)
 {
-	unsigned int rate[2] = {0, 0};
-	unsigned int channels[2] = {0, 0};
-	char formats[160] = "";
-	size_t used = 0;
-	int f;
+	struct capture_sensor sensor = {0};
 
 	if (snd_pcm_hw_params_any(pcm, params) < 0)
 		return;
-	for (f = 0; f <= SND_PCM_FORMAT_LAST; f++) {
-		const char *name = snd_pcm_format_name((snd_pcm_format_t)f);
-		size_t room = sizeof(formats) - used;
-		int n;
-
-		if (!name || snd_pcm_hw_params_test_format(
-				     pcm, params, (snd_pcm_format_t)f) < 0)
-			continue;
-		n = snprintf(formats + used, room, " %s", name);
-		if (n < 0 || (size_t)n >= room)
-			break;
-		used += (size_t)n;
-	}
-	(void)snd_pcm_hw_params_get_rate_min(params, &rate[0], NULL);
-	(void)snd_pcm_hw_params_get_rate_max(params, &rate[1], NULL);
-	(void)snd_pcm_hw_params_get_channels_min(params, &channels[0]);
-	(void)snd_pcm_hw_params_get_channels_max(params, &channels[1]);
-	log_debug("alsa", "%s has formats%s; %u to %u Hz; %u to %u channels",
-		  path, formats, rate[0], rate[1], channels[0], channels[1]);
+	describe(pcm, params, &sensor);
+	log_debug("alsa", "%s has formats %s; %u to %u Hz; %u to %u channels",
+		  path, sensor.formats, sensor.rate_min, sensor.rate_max,
+		  sensor.channels_min, sensor.channels_max);
 }
 
 /* The first that the card has. */
@@ -353,7 +383,7 @@ static int alsa_setup(struct alsa *s,
 
 	r = check_config(config);
 	if (r == 0)
-		r = open_pcm(s, config->path);
+		r = open_pcm(config->path, &s->pcm);
 	if (r < 0)
 		return r;
 	s->plugin = snd_pcm_type(s->pcm) != SND_PCM_TYPE_HW;
@@ -669,3 +699,86 @@ static const struct source_ops alsa_ops = {
 	.stats = alsa_stats,
 	.arena = alsa_arena,
 };
+
+/* --- what there is ------------------------------------------------------ */
+
+static int ask_pcm(struct capture_sensor *sensor)
+{
+	snd_pcm_hw_params_t *params = NULL;
+	snd_pcm_t *pcm;
+	int r;
+
+	r = open_pcm(sensor->path, &pcm);
+	if (r < 0)
+		return r;
+	r = snd_pcm_hw_params_malloc(&params);
+	if (r == 0)
+		r = snd_pcm_hw_params_any(pcm, params);
+	if (r >= 0) {
+		(void)snd_pcm_hw_params_set_rate_resample(pcm, params, 0);
+		describe(pcm, params, sensor);
+	}
+	snd_pcm_hw_params_free(params);
+	(void)snd_pcm_close(pcm);
+	return r < 0 ? r : 0;
+}
+
+/* 0, -ENOMEM, or -ENOSPC: enough of them. */
+static int list_pcm(struct capture_sensor_list *list, snd_ctl_t *ctl, int card,
+		    int device)
+{
+	struct capture_sensor *sensor;
+	snd_pcm_info_t *info;
+	int r;
+
+	r = snd_pcm_info_malloc(&info);
+	if (r < 0)
+		return r;
+	snd_pcm_info_set_device(info, (unsigned int)device);
+	snd_pcm_info_set_subdevice(info, 0);
+	snd_pcm_info_set_stream(info, SND_PCM_STREAM_CAPTURE);
+	/* One that only plays has none of this stream. */
+	if (snd_ctl_pcm_info(ctl, info) == 0) {
+		r = sensor_list_add(list, CAPTURE_SOURCE_ALSA, &sensor);
+		if (r == 0) {
+			(void)snprintf(sensor->path, sizeof(sensor->path),
+				       "hw:%d,%d", card, device);
+			(void)snprintf(sensor->name, sizeof(sensor->name), "%s",
+				       snd_pcm_info_get_name(info));
+			sensor->error = ask_pcm(sensor);
+		}
+	}
+	snd_pcm_info_free(info);
+	return r;
+}
+
+static int list_card(struct capture_sensor_list *list, int card)
+{
+	char name[32];
+	snd_ctl_t *ctl;
+	int device = -1;
+	int r;
+
+	(void)snprintf(name, sizeof(name), "hw:%d", card);
+	if (snd_ctl_open(&ctl, name, SND_CTL_READONLY | SND_CTL_NONBLOCK) < 0)
+		return 0; /* may not be opened, or has gone */
+	do {
+		r = snd_ctl_pcm_next_device(ctl, &device) < 0 || device < 0
+			    ? 1
+			    : list_pcm(list, ctl, card, device);
+	} while (r == 0);
+	(void)snd_ctl_close(ctl);
+	return r > 0 ? 0 : r;
+}
+
+int source_alsa_list(struct capture_sensor_list *list)
+{
+	snd_local_error_handler_t before = snd_lib_error_set_local(quiet);
+	int card = -1;
+	int r = 0;
+
+	while (r == 0 && snd_card_next(&card) == 0 && card >= 0)
+		r = list_card(list, card);
+	(void)snd_lib_error_set_local(before);
+	return r == -ENOSPC ? 0 : r;
+}

@@ -24,6 +24,7 @@
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/queue.h"
+#include "src/sensor.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 /* Frames a second, or scans, when no length is asked for. */
@@ -691,3 +692,84 @@ static const struct source_ops iio_ops = {
 	.restore = iio_restore,
 	.scan_element = iio_scan_element,
 };
+
+/* --- what there is ------------------------------------------------------ */
+
+/* Nothing is written to the device: libiio keeps it until a buffer is made. */
+static int ask_device(struct iio *s, struct capture_sensor *sensor)
+{
+	const struct capture_source_config config = {.path = sensor->path};
+	const struct iio_device *trigger = NULL;
+	const char *name;
+	int r;
+
+	r = enable_channels(s, 0);
+	if (r == 0)
+		r = set_rate(s, 0);
+	if (r == 0)
+		r = set_format(s, &config);
+	if (r == 0)
+		r = set_elements(s);
+	if (r < 0)
+		return r;
+	if (iio_device_get_trigger(s->device, &trigger) == 0 && trigger) {
+		name = iio_device_get_name(trigger);
+		(void)snprintf(sensor->trigger, sizeof(sensor->trigger), "%s",
+			       name ? name : iio_device_get_id(trigger));
+	}
+	if (read_clock(s, s->saved_clock.before))
+		(void)snprintf(sensor->clock, sizeof(sensor->clock), "%s",
+			       s->saved_clock.before);
+	sensor->channels_min = 1;
+	sensor->channels_max = s->base.format.channels;
+	sensor->rate_min = s->base.format.sample_rate;
+	sensor->rate_max = s->base.format.sample_rate;
+	if (sensor->rate_min)
+		sensor->rates[sensor->rate_count++] = sensor->rate_min;
+	sensor->elements = calloc(s->element_count, sizeof(s->elements[0]));
+	if (!sensor->elements)
+		return -ENOMEM;
+	memcpy(sensor->elements, s->elements,
+	       s->element_count * sizeof(s->elements[0]));
+	sensor->element_count = s->element_count;
+	return 0;
+}
+
+static int list_device(struct capture_sensor_list *list,
+		       struct iio_context *context, unsigned int index)
+{
+	struct iio s = {.context = context};
+	struct capture_sensor *sensor;
+	const char *name;
+	int r;
+
+	s.device = iio_context_get_device(context, index);
+	if (strncmp(iio_device_get_id(s.device), "iio:device", 10) != 0)
+		return 0; /* a trigger */
+	r = sensor_list_add(list, CAPTURE_SOURCE_IIO, &sensor);
+	if (r < 0)
+		return r;
+	name = iio_device_get_name(s.device);
+	(void)snprintf(sensor->path, sizeof(sensor->path), "%s",
+		       iio_device_get_id(s.device));
+	(void)snprintf(sensor->name, sizeof(sensor->name), "%s",
+		       name ? name : "");
+	sensor->error = ask_device(&s, sensor);
+	return sensor->error == -ENOMEM ? -ENOMEM : 0;
+}
+
+int source_iio_list(struct capture_sensor_list *list)
+{
+	struct iio_context *context;
+	unsigned int i;
+	int r = 0;
+
+	errno = 0;
+	context = iio_create_local_context();
+	if (!context) /* no IIO in this kernel, most often */
+		return errno == ENOMEM ? -ENOMEM : 0;
+	for (i = 0; r == 0 && i < iio_context_get_devices_count(context); i++)
+		r = list_device(list, context, i);
+	iio_context_destroy(context);
+	return r == -ENOSPC ? 0 : r;
+}

@@ -24,6 +24,9 @@ state() {
 	for n in /dev/media*; do
 		media-ctl -d "$n" -p
 	done
+	for n in /sys/bus/iio/devices/iio:device*; do
+		[ ! -e "$n" ] || grep -H . "$n/current_timestamp_clock" "$n"/scan_elements/*_en "$n/buffer/enable"
+	done
 }
 
 if [ "${1:-}" = inside ]; then
@@ -51,6 +54,14 @@ if [ "${1:-}" = inside ]; then
 	v4l2-ctl -d "$vivid" -p 25 >/dev/null
 	# Stamps of the start; those of the end vivid makes ahead of time.
 	v4l2-ctl -d "$vivid" -c timestamp_source=1
+	# One industrial I/O device with a trigger, one without.
+	for n in gyro idle; do
+		mkdir "/sys/kernel/config/iio/devices/dummy/$n"
+	done
+	mkdir /sys/kernel/config/iio/triggers/hrtimer/t0
+	echo 200 >/sys/bus/iio/devices/trigger0/sampling_frequency
+	echo t0 >/sys/bus/iio/devices/iio:device0/trigger/current_trigger
+	cat /sys/bus/iio/devices/iio:device0/scan_elements/*_type | sort >/out/scan.types
 	state >/out/before
 	doctor all --seconds 2 --record /out/record.tar
 	state >/out/after
@@ -59,6 +70,11 @@ if [ "${1:-}" = inside ]; then
 	"$O/kvsctl" doctor "$vivid" --seconds 1 >/out/text 2>&1 || :
 	radio=$(grep -l vivid-000-sdr-cap /sys/class/video4linux/*/name)
 	doctor radio "/dev/$(basename "$(dirname "$radio")")" --seconds 1
+	doctor sound hw:0,1 --seconds 1
+	doctor gyro gyro --seconds 1
+	doctor idle iio:device1 --seconds 1
+	"$O/kvsctl" doctor hw:0,0 --seconds 1 >/out/sound.text 2>&1 || :
+	"$O/kvsctl" doctor gyro --seconds 1 >/out/gyro.text 2>&1 || :
 	# In use by somebody who must not notice.
 	v4l2-ctl -d "$vivid" --stream-mmap --stream-count=150 >/dev/null 2>&1 &
 	user=$!
@@ -136,7 +152,7 @@ for world in ${*:-uml bare qemu-6.1 host}; do
 	mkdir "$out/$world"
 	case $world in
 	uml) tests/hil/guest run --engine uml --mem 768M --timeout 180 --out "$out/$world" \
-		--modules "vivid n_devs=1,vicodec,vimc" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
+		--modules "vivid n_devs=1,vicodec,vimc,snd-aloop,iio_dummy,iio-trig-hrtimer" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
 	bare) tests/hil/guest run --engine uml --timeout 60 --out "$out/$world" \
 		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;
 	qemu-6.1) tests/hil/guest run --engine qemu-6.1 --timeout 240 --out "$out/$world" \

@@ -163,6 +163,16 @@ static void age_tells_what_a_stamp_can_mean(void **state)
 	assert_int_equal(judge(FRAMES, CAPTURE_CLOCK_MONOTONIC,
 			       CAPTURE_POINT_FIRST_SAMPLE)
 				 .point_verdict,
+			 STAMP_AGREES);
+	/* The first of its samples cannot be as young as the last. */
+	make(MS);
+	assert_int_equal(judge(FRAMES, CAPTURE_CLOCK_MONOTONIC,
+			       CAPTURE_POINT_FIRST_SAMPLE)
+				 .point_verdict,
+			 STAMP_DOUBTFUL);
+	assert_int_equal(judge(FRAMES, CAPTURE_CLOCK_MONOTONIC,
+			       CAPTURE_POINT_ARRIVAL)
+				 .point_verdict,
 			 STAMP_NOT_KNOWN);
 }
 

@@ -9,7 +9,7 @@
 #include "kvsctl/devices.h"
 #include "kvsctl/output.h"
 
-static const char *kind_name(enum capture_device_kind kind)
+const char *devices_kind(enum capture_device_kind kind)
 {
 	switch (kind) {
 	case CAPTURE_DEVICE_CAMERA:
@@ -100,11 +100,10 @@ static json_t *formats_json(const struct capture_format_info *formats,
 
 json_t *devices_json(const struct capture_device *d)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "path",
-			 d->path, "kind", kind_name(d->kind), "driver",
-			 d->driver, "card", d->card, "bus", d->bus_info,
-			 "formats", formats_json(d->formats, d->format_count),
-			 "inputs",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "path", d->path,
+			 "kind", devices_kind(d->kind), "driver", d->driver,
+			 "card", d->card, "bus", d->bus_info, "formats",
+			 formats_json(d->formats, d->format_count), "inputs",
 			 formats_json(d->input_formats, d->input_format_count));
 }
 
@@ -173,7 +172,7 @@ static int print_table(const struct capture_device_list *list)
 		const struct capture_device *d = list->devices[i];
 
 		table_add(&t, d->path);
-		table_add(&t, kind_name(d->kind));
+		table_add(&t, devices_kind(d->kind));
 		table_add(&t, d->driver);
 		table_add(&t, d->card);
 		formats_text(d->formats, d->format_count, text, sizeof(text));

@@ -12,6 +12,9 @@
 /* V4L2's four characters; what cannot be printed becomes '?'. */
 void devices_fourcc(uint32_t fourcc, char out[5]);
 
+/* "capture", "encoder", "decoder", "converter", "sdr", "metadata" */
+const char *devices_kind(enum capture_device_kind kind);
+
 /* A device with its formats. The caller owns it. */
 json_t *devices_json(const struct capture_device *d);
 

@@ -50,6 +50,7 @@ static void examine(struct doctor *d)
 	doctor_system(d);
 	doctor_media(d);
 	doctor_devices(d);
+	doctor_sensors(d);
 	doctor_controls(d);
 	doctor_streams(d);
 	/* After them: the module knows a camera from its first frame on. */
@@ -66,8 +67,8 @@ static void examine(struct doctor *d)
 }
 
 /*
- * The device node of what was asked for, so that it is found in the list. A
- * link is followed.
+ * The sensor, or the device node, of what was asked for, so that it is found
+ * in its list. A link is followed.
  */
 static int find_device(struct doctor *d, const char *text,
 		       char path[CAPTURE_PATH_BYTES])
@@ -76,10 +77,15 @@ static int find_device(struct doctor *d, const char *text,
 	size_t i;
 	int r;
 
+	d->sensor = doctor_find_sensor(d->sensors, text);
+	if (d->sensor) {
+		d->device = d->sensor->path;
+		return CTL_OK;
+	}
 	r = capture_device_match(NULL, text, path);
 	if (r < 0)
-		return ctl_fail(CTL_LACKING, "%s: no such camera: %s", text,
-				strerror(-r));
+		return ctl_fail(CTL_LACKING, "%s: no such camera or sensor: %s",
+				text, strerror(-r));
 	for (i = 0; i < d->list->count; i++) {
 		doctor_stable_path(d->list->devices[i]->path, link);
 		if (strcmp(link, path) == 0)
@@ -156,6 +162,12 @@ int doctor_command(struct ctl *ctl, int argc, char **argv)
 	if (r < 0)
 		return ctl_fail(CTL_LOCAL, "cannot list the devices: %s",
 				strerror(-r));
+	r = capture_sensor_list_new(&d.sensors);
+	if (r < 0) {
+		(void)capture_device_list_free(d.list);
+		return ctl_fail(CTL_LOCAL, "cannot list the sensors: %s",
+				strerror(-r));
+	}
 	d.lacks = json_array();
 	d.report = json_pack("{s:i, s:O}", "doctor", 1, "lacks", d.lacks);
 	if (args.count)
@@ -164,6 +176,7 @@ int doctor_command(struct ctl *ctl, int argc, char **argv)
 		code = report(ctl, &d, record);
 	json_decref(d.report);
 	json_decref(d.lacks);
+	(void)capture_sensor_list_free(d.sensors);
 	(void)capture_device_list_free(d.list);
 	return code;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include <capture/device.h>
+#include <capture/sensor.h>
 #include <jansson.h>
 
 #include "base/macros.h"
@@ -22,9 +23,11 @@
 #define DOCTOR_LINK_CHARS 256u
 
 struct doctor {
-	const char *device;   /* as given; NULL: all cameras */
-	unsigned int seconds; /* to stream from each camera */
+	const char *device; /* as given; NULL: all that give frames */
+	const struct capture_sensor *sensor; /* @device, if it is none of V4L2 */
+	unsigned int seconds;		     /* to stream from each */
 	struct capture_device_list *list;
+	struct capture_sensor_list *sensors;
 	json_t *report;
 	json_t *lacks;	 /* in the report */
 	bool incomplete; /* something that is needed is missing */
@@ -52,6 +55,8 @@ size_t doctor_kernel(struct doctor_feature *ret /* DOCTOR_FEATURES_MAX */);
 void doctor_system(struct doctor *d);
 /* "media" */
 void doctor_media(struct doctor *d);
+/* "sensors" */
+void doctor_sensors(struct doctor *d);
 /* "controls" */
 void doctor_controls(struct doctor *d);
 /* "streams", "pairs" */
@@ -66,6 +71,15 @@ int doctor_record(const json_t *report, const char *path) MUST_CHECK;
 /* Something is missing: what, whether kvsd needs it, what to do. */
 void doctor_lack(struct doctor *d, bool needed, const char *remedy,
 		 const char *fmt, ...) PRINTF(4, 5);
+
+/* "audio" or "iio" */
+const char *doctor_sensor_kind(const struct capture_sensor *sensor);
+/* By path, else by name; NULL: there is none. Borrowed from @list. */
+const struct capture_sensor *
+doctor_find_sensor(const struct capture_sensor_list *list, const char *text);
+
+/* What an error of open, start or dequeue usually means. */
+const char *doctor_explain(int r);
 
 /* A link under /dev that leads to @path and stays the same; or @path. */
 void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS]);

@@ -6,6 +6,8 @@
 
 #include <capture/media.h>
 
+#include "kvsctl/devices.h"
+
 #define CONFIG_CHARS 2048u
 
 /* --- media graphs ------------------------------------------------------------
@@ -207,14 +209,16 @@ static const struct capture_device *subject(const struct doctor *d)
 	return NULL;
 }
 
-static bool any_measured(const json_t *array)
+/* Of @kind, or if that is NULL of any. */
+static bool any_measured(const json_t *array, const char *kind)
 {
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach(array, i, item)
 	{
-		if (is_measured(item))
+		if (is_measured(item) &&
+		    (!kind || !strcmp(text(item, "kind"), kind)))
 			return true;
 	}
 	return false;
@@ -242,19 +246,21 @@ void doctor_advice(struct doctor *d)
 	const json_t *encoded = encoded_stream(streams);
 	const json_t *pair = best_pair(pairs);
 	const struct capture_device *device = subject(d);
+	const char *kind = d->device ? NULL
+				     : devices_kind(CAPTURE_DEVICE_CAMERA);
 
 	(void)json_object_set_new(d->report, "suggested", json_null());
-	if (!device)
+	if (!device && !d->sensor)
 		doctor_lack(d, true,
 			    node_is_closed(d)
 				    ? "see the nodes that cannot be opened"
 				    : "connect one; for tests: modprobe vivid",
 			    "no video device that gives frames");
-	else if (!any_measured(streams))
+	else if (!any_measured(streams, kind))
 		doctor_lack(d, true, "see the errors of its stream",
 			    d->device ? "%s does not stream" : "%s streams",
 			    d->device ? d->device : "no camera");
-	else if (device->kind != CAPTURE_DEVICE_CAMERA)
+	else if (!device || device->kind != CAPTURE_DEVICE_CAMERA)
 		return; /* samples and records need no encoder */
 	else if (!pair && !encoded)
 		doctor_lack(d, true,

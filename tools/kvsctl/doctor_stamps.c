@@ -88,9 +88,9 @@ static enum stamp_verdict judge_clock(enum capture_clock declared,
 
 /*
  * A frame is delivered after its end. So a stamp of the end is young and one
- * of the start is at least about a frame time old, unless the exposure and
- * the readout are short. A long way to us (USB, an ISP) makes both older:
- * then nothing is known.
+ * of the start, or of the first of a frame's samples, is at least about a
+ * frame time old, unless the exposure and the readout are short. A long way to
+ * us (USB, an ISP) makes both older: then nothing is known.
  */
 static enum stamp_verdict judge_point(const struct stamps *s,
 				      enum capture_point declared)
@@ -104,8 +104,8 @@ static enum stamp_verdict judge_point(const struct stamps *s,
 	case CAPTURE_POINT_END_OF_FRAME:
 		return young ? STAMP_AGREES : STAMP_NOT_KNOWN;
 	case CAPTURE_POINT_START_OF_EXPOSURE:
-		return young ? STAMP_DOUBTFUL : STAMP_AGREES;
 	case CAPTURE_POINT_FIRST_SAMPLE:
+		return young ? STAMP_DOUBTFUL : STAMP_AGREES;
 	case CAPTURE_POINT_ARRIVAL:
 		break;
 	}

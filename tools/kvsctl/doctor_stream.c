@@ -40,8 +40,7 @@ static json_t *ms(int64_t ns)
 	return real_of_ns(ns, 1e6);
 }
 
-/* What an error of open, start or dequeue usually means. */
-static const char *explain(int r)
+const char *doctor_explain(int r)
 {
 	switch (r) {
 	case -EPIPE:
@@ -61,7 +60,7 @@ static const char *explain(int r)
 	}
 }
 
-/* --- a camera alone -------------------------------------------------------- */
+/* --- a source alone -------------------------------------------------------- */
 
 struct run {
 	struct stamp_sample samples[STAMPS_FRAMES_MAX];
@@ -72,6 +71,11 @@ struct run {
 	size_t replaced;   /* stamps that cannot be */
 	uint64_t first_ns; /* from start to the first frame */
 	uint64_t bytes;
+	/* Of the sensor's own clock, in the last epoch. */
+	uint32_t epoch;
+	uint64_t first_ticks;
+	uint64_t last_ticks;
+	uint64_t first_stamp_ns;
 };
 
 static void take_frame(struct run *run, const struct capture_frame *f)
@@ -92,6 +96,12 @@ static void take_frame(struct run *run, const struct capture_frame *f)
 	}
 	for (i = 0; i < f->plane_count; i++)
 		run->bytes += f->planes[i].bytesused;
+	if (run->count == 1 || f->epoch != run->epoch) {
+		run->epoch = f->epoch;
+		run->first_ticks = f->device_ticks;
+		run->first_stamp_ns = f->stamp_ns;
+	}
+	run->last_ticks = f->device_ticks;
 }
 
 static int run_source(struct capture_source *s, uint64_t length_ns,
@@ -154,6 +164,19 @@ static json_t *lag_json(const struct run *run, int64_t ns)
 	return run->replaced ? json_null() : ms(ns);
 }
 
+/* Of the sensor's own clock, by the clock of the stamps. */
+static json_t *sample_rate_json(const struct run *run)
+{
+	uint64_t last_ns = run->samples[run->count - 1].stamp_ns;
+	uint64_t ticks = run->last_ticks - run->first_ticks;
+
+	if (run->replaced || run->count < STAMPS_FRAMES_MIN || !ticks ||
+	    last_ns <= run->first_stamp_ns)
+		return json_null();
+	return json_real((double)ticks * 1e9 /
+			 (double)(last_ns - run->first_stamp_ns));
+}
+
 static json_t *stamps_json(const struct run *run)
 {
 	const struct stamp_offsets offsets = offsets_now();
@@ -199,6 +222,10 @@ static json_t *run_json(const struct run *run,
 			       "bytes", (json_int_t)run->bytes, "stamps_bad",
 			       (json_int_t)stats->stamps_bad, "stamps_backward",
 			       (json_int_t)stats->stamps_backward));
+	(void)json_object_update_new(
+		out,
+		json_pack("{s:o, s:I}", "sample_rate", sample_rate_json(run),
+			  "overruns", (json_int_t)stats->overruns));
 	return out;
 }
 
@@ -211,12 +238,23 @@ static void rate_text(const struct capture_format *f, char *out, size_t size)
 		(void)snprintf(out, size, "%u/%u", f->rate_num, f->rate_den);
 }
 
+static json_t *samples_json(const struct capture_format *f, const char *fourcc)
+{
+	return json_pack("{s:s, s:i, s:i, s:i, s:i}", "fourcc", fourcc,
+			 "sample_rate", (int)f->sample_rate, "channels",
+			 (int)f->channels, "sample_bytes", (int)f->sample_bytes,
+			 "frame_samples",
+			 (int)(f->size[0] / MAX(f->sample_bytes, 1u)));
+}
+
 static json_t *format_json(const struct capture_format *f)
 {
 	char fourcc[5];
 	char rate[32];
 
 	devices_fourcc(f->fourcc, fourcc);
+	if (f->media == CAPTURE_MEDIA_SAMPLES && f->sample_bytes)
+		return samples_json(f, fourcc);
 	rate_text(f, rate, sizeof(rate));
 	return json_pack("{s:s, s:i, s:i, s:i, s:o}", "fourcc", fourcc, "width",
 			 (int)f->width, "height", (int)f->height, "planes",
@@ -274,31 +312,82 @@ static json_t *stream_json(struct doctor *d, struct capture_source *s,
 }
 
 static void stream_failed(struct doctor *d, json_t *out, const char *path,
-			  int r)
+			  const char *why, bool lacks)
 {
-	(void)json_object_set_new(out, "error", json_string(explain(r)));
-	doctor_lack(d, false, explain(r), "%s does not stream", path);
+	(void)json_object_set_new(out, "error", json_string(why));
+	if (lacks)
+		doctor_lack(d, false, why, "%s does not stream", path);
 }
 
-static void add_stream(struct doctor *d, json_t *streams, const char *path)
+/* What streaming from it gave; *@ret_result: 0, or why it ended. */
+static json_t *try_stream(struct doctor *d, const char *kind,
+			  const struct capture_source_config *config,
+			  int *ret_result)
 {
-	const struct capture_source_config config = {.path = path};
 	struct capture_source *s;
 	json_t *out;
 	int r;
 
-	r = capture_source_open(NULL, &config, &s);
+	r = capture_source_open(NULL, config, &s);
 	if (r < 0) {
 		out = json_pack("{s:n, s:n}", "declared", "measured");
 	} else {
 		out = stream_json(d, s, &r);
 		(void)capture_source_close(s);
-		(void)json_object_set_new(out, "map_read_bytes_per_s",
-					  map_rate_json(path));
 	}
-	(void)json_object_set_new(out, "device", json_string(path));
-	if (r < 0)
-		stream_failed(d, out, path, r);
+	(void)json_object_set_new(out, "device", json_string(config->path));
+	(void)json_object_set_new(out, "kind", json_string(kind));
+	*ret_result = r;
+	return out;
+}
+
+static void add_node(struct doctor *d, json_t *streams,
+		     const struct capture_device *node)
+{
+	const struct capture_source_config config = {.path = node->path};
+	bool metadata = node->kind == CAPTURE_DEVICE_METADATA;
+	json_t *out;
+	int r;
+
+	out = try_stream(d, devices_kind(node->kind), &config, &r);
+	if (!json_is_null(json_object_get(out, "declared")))
+		(void)json_object_set_new(out, "map_read_bytes_per_s",
+					  map_rate_json(node->path));
+	if (r == -ETIMEDOUT && metadata) /* nothing is wrong with it */
+		stream_failed(d, out, node->path,
+			      "it gives nothing now: many do only while the "
+			      "camera beside them streams",
+			      false);
+	else if (r < 0)
+		stream_failed(d, out, node->path, doctor_explain(r), true);
+	(void)json_array_append_new(streams, out);
+}
+
+static void add_sensor(struct doctor *d, json_t *streams,
+		       const struct capture_sensor *sensor)
+{
+	const struct capture_source_config config = {
+		.kind = sensor->kind,
+		.path = sensor->path,
+		/* A device that tells no rate may be very slow. */
+		.frame_samples = sensor->rate_min ? 0 : 1,
+	};
+	const char *why;
+	json_t *out;
+	int r;
+
+	/* Not a sensor at all: an IIO device that has values, but no buffer. */
+	if (sensor->kind == CAPTURE_SOURCE_IIO && sensor->error == -ENODEV)
+		return;
+	out = try_stream(d, doctor_sensor_kind(sensor), &config, &r);
+	if (r < 0) {
+		why = doctor_explain(r);
+		if (sensor->kind == CAPTURE_SOURCE_IIO && !sensor->trigger[0] &&
+		    !sensor->error && r != -EACCES && r != -EPERM)
+			why = "no trigger is chosen: write one's name into its "
+			      "trigger/current_trigger in sysfs";
+		stream_failed(d, out, sensor->path, why, true);
+	}
 	(void)json_array_append_new(streams, out);
 }
 
@@ -465,7 +554,7 @@ static json_t *pair_json(struct pair *p)
 			json_string(r == -EPROTONOSUPPORT
 					    ? "they have no format in common"
 				    : r == -ERANGE ? "not in this size"
-						   : explain(r)));
+						   : doctor_explain(r)));
 		return out;
 	}
 	r = run_pair(p);
@@ -476,7 +565,7 @@ static json_t *pair_json(struct pair *p)
 	(void)json_object_set_new(out, "measured", pair_measured(p));
 	if (r < 0)
 		(void)json_object_set_new(out, "error",
-					  json_string(explain(r)));
+					  json_string(doctor_explain(r)));
 	p->into = capture_encoder_close(p->into);
 	p->source = capture_source_close(p->source);
 	return out;
@@ -521,12 +610,25 @@ static bool streams(const json_t *streams_json, const char *path)
 	return false;
 }
 
-/* Cameras; radios and metadata only when asked for. */
+/* Whatever gives frames; encoders have frames of cameras below. */
 static bool is_wanted(const struct doctor *d, const struct capture_device *c)
 {
 	if (d->device)
 		return strcmp(d->device, c->path) == 0;
-	return c->kind == CAPTURE_DEVICE_CAMERA;
+	return c->kind == CAPTURE_DEVICE_CAMERA ||
+	       c->kind == CAPTURE_DEVICE_SDR ||
+	       c->kind == CAPTURE_DEVICE_METADATA;
+}
+
+static void add_sensors(struct doctor *d, json_t *streams)
+{
+	size_t count = d->device ? 0 : d->sensors->count;
+	size_t i;
+
+	if (d->sensor)
+		add_sensor(d, streams, d->sensor);
+	for (i = 0; i < count && i < CTL_DOCTOR_SENSORS_MAX; i++)
+		add_sensor(d, streams, &d->sensors->sensors[i]);
 }
 
 void doctor_streams(struct doctor *d)
@@ -541,11 +643,12 @@ void doctor_streams(struct doctor *d)
 
 		if (!is_wanted(d, c) || count++ >= CTL_DOCTOR_CAMERAS_MAX)
 			continue;
-		add_stream(d, streams_json, c->path);
+		add_node(d, streams_json, c);
 		if (c->kind == CAPTURE_DEVICE_CAMERA &&
 		    streams(streams_json, c->path))
 			add_pairs(d, pairs, c->path);
 	}
+	add_sensors(d, streams_json);
 	(void)json_object_set_new(d->report, "streams", streams_json);
 	(void)json_object_set_new(d->report, "pairs", pairs);
 }

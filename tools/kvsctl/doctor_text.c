@@ -6,6 +6,7 @@
 
 #define SIZES_SHOWN 6u
 #define FORMATS_SHOWN 12u
+#define ELEMENTS_SHOWN 8u
 
 static const char *text(const json_t *object, const char *key)
 {
@@ -22,6 +23,11 @@ static double number(const json_t *object, const char *key)
 static bool yes(const json_t *object, const char *key)
 {
 	return json_is_true(json_object_get(object, key));
+}
+
+static const char *or_unknown(const char *s)
+{
+	return s[0] ? s : "not known";
 }
 
 static void print_sizes(const json_t *sizes, FILE *out)
@@ -100,6 +106,79 @@ static void print_devices(const json_t *report, FILE *out)
 	}
 }
 
+/* " s12/16>>4@0 accel_x": what of a scan is this, and how it lies there. */
+static void print_elements(const json_t *elements, FILE *out)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(elements, i, e)
+	{
+		if (i == ELEMENTS_SHOWN) {
+			(void)fprintf(out, " +%zu",
+				      json_array_size(elements) - i);
+			break;
+		}
+		(void)fprintf(out, "%s %s %se:%s%.0f/%.0f>>%.0f@%.0f",
+			      i ? "," : "", text(e, "name"),
+			      yes(e, "big_endian") ? "b" : "l",
+			      yes(e, "signed") ? "s" : "u", number(e, "bits"),
+			      number(e, "storage_bits"), number(e, "shift"),
+			      number(e, "offset"));
+	}
+	(void)fputc('\n', out);
+}
+
+static void print_strings(const json_t *array, FILE *out)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+	{
+		if (json_is_string(item))
+			(void)fprintf(out, " %s", json_string_value(item));
+		else
+			(void)fprintf(out, " %.0f", json_number_value(item));
+	}
+}
+
+static void print_sensor(const json_t *s, FILE *out)
+{
+	(void)fprintf(out, "%s  %s, %s", text(s, "path"), text(s, "kind"),
+		      text(s, "name"));
+	if (text(s, "error")[0]) {
+		(void)fprintf(out, ": %s\n", text(s, "error"));
+		return;
+	}
+	if (json_object_get(s, "elements")) {
+		(void)fprintf(
+			out,
+			", declared: trigger %s, %.0f scans/s, "
+			"timestamps of %s\n    scans",
+			text(s, "trigger")[0] ? text(s, "trigger") : "none",
+			number(s, "rate_max"), or_unknown(text(s, "clock")));
+		print_elements(json_object_get(s, "elements"), out);
+		return;
+	}
+	(void)fprintf(out, ", declared:\n    gives");
+	print_strings(json_object_get(s, "formats"), out);
+	(void)fprintf(out, ": %.0f..%.0f channels; %.0f..%.0f Hz, of them",
+		      number(s, "channels_min"), number(s, "channels_max"),
+		      number(s, "rate_min"), number(s, "rate_max"));
+	print_strings(json_object_get(s, "rates"), out);
+	(void)fputc('\n', out);
+}
+
+static void print_sensors(const json_t *report, FILE *out)
+{
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, "sensors"), i, s)
+		print_sensor(s, out);
+}
+
 static void print_list(const json_t *array, const char *title, const char *key,
 		       const char *name, FILE *out)
 {
@@ -116,11 +195,6 @@ static void print_list(const json_t *array, const char *title, const char *key,
 			(void)fprintf(out, " (%s)", text(item, name));
 	}
 	(void)fputc('\n', out);
-}
-
-static const char *or_unknown(const char *s)
-{
-	return s[0] ? s : "not known";
 }
 
 static void print_stamps(const json_t *m, const json_t *declared, FILE *out)
@@ -150,19 +224,38 @@ static void print_stamps(const json_t *m, const json_t *declared, FILE *out)
 		      yes(m, "increasing") ? "increasing" : "NOT increasing");
 }
 
-static void print_measured(const json_t *m, const json_t *declared, FILE *out)
+static void print_rate(const json_t *m, const json_t *declared, FILE *out)
 {
-	print_stamps(m, declared, out);
-	(void)fprintf(out, "    rate    declared %s; measured: ",
-		      or_unknown(text(declared, "rate")));
+	double samples = number(declared, "sample_rate");
+
+	if (samples > 0) {
+		(void)fprintf(out,
+			      "    rate    declared %.0f samples/s; measured: ",
+			      samples);
+		if (json_is_number(json_object_get(m, "sample_rate")))
+			(void)fprintf(out, "%.2f samples/s, ",
+				      number(m, "sample_rate"));
+	} else {
+		(void)fprintf(out, "    rate    declared %s; measured: ",
+			      or_unknown(text(declared, "rate")));
+	}
 	if (json_is_number(json_object_get(m, "rate")))
 		(void)fprintf(out, "%.3f frames/s, jitter p50 %.3f p99 %.3f ms",
 			      number(m, "rate"), number(m, "jitter_p50_ms"),
 			      number(m, "jitter_p99_ms"));
 	else
 		(void)fprintf(out, "not known");
-	(void)fprintf(out, ", lost %.0f, damaged %.0f\n", number(m, "lost"),
+}
+
+static void print_measured(const json_t *m, const json_t *declared, FILE *out)
+{
+	print_stamps(m, declared, out);
+	print_rate(m, declared, out);
+	(void)fprintf(out, ", lost %.0f, damaged %.0f", number(m, "lost"),
 		      number(m, "damaged"));
+	if (number(m, "overruns") > 0)
+		(void)fprintf(out, ", %.0f overruns", number(m, "overruns"));
+	(void)fputc('\n', out);
 	(void)fprintf(out,
 		      "    memory  measured: rung %s, %.0f buffers, %.1f MB; "
 		      "first frame after %.0f ms\n",
@@ -188,6 +281,9 @@ static void print_streams(const json_t *report, FILE *out)
 		if (number(d, "width") > 0)
 			(void)fprintf(out, " %.0fx%.0f", number(d, "width"),
 				      number(d, "height"));
+		if (number(d, "channels") > 0)
+			(void)fprintf(out, " of %.0f channels",
+				      number(d, "channels"));
 		if (json_is_object(m))
 			(void)fprintf(out, ", %.0f frames",
 				      number(m, "frames"));
@@ -402,6 +498,7 @@ void doctor_print(const json_t *report, FILE *out)
 		   out);
 	print_media(report, out);
 	print_devices(report, out);
+	print_sensors(report, out);
 	print_controls(report, out);
 	print_streams(report, out);
 	print_pairs(report, out);

@@ -26,6 +26,7 @@
 #define CTL_DOCTOR_SECONDS 2u		/* without --seconds */
 #define CTL_DOCTOR_SECONDS_MAX 600u
 #define CTL_DOCTOR_CAMERAS_MAX 16u	/* that are streamed from */
+#define CTL_DOCTOR_SENSORS_MAX 16u	/* the same */
 #define CTL_DOCTOR_PAIRS_MAX 32u
 #define CTL_DOCTOR_NODES_MAX 512u
 #define CTL_DOCTOR_FILE_BYTES_MAX (1u << 20)
