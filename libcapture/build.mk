@@ -36,4 +36,8 @@ $(O)/obj/libcapture/src/align.o $(O)/obj/libcapture/src/align_%.o $(O)/obj/kmod/
 	ours_cpp += -Ikmod -Ikmod/include/uapi
 # Loaded when it is asked for, so that nobody else loads libcamera.
 capture_src += libcapture/src/source_module.c
-module_libcamera_src := $(addprefix libcapture/src/, drm_format.c source_libcamera.cpp)
+module_libcamera_src := $(addprefix libcapture/src/, drm_format.c libcamera_controls.cpp \
+	libcamera_format.cpp libcamera_manager.cpp source_libcamera.cpp)
+# For copies of frames, the library's own pool.
+module_libcamera_src += $(addprefix libcapture/src/, \
+	arena.c frame.c frame_pool.c queue.c queue_heap.c queue_memory.c v4l2.c)

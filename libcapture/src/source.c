@@ -56,7 +56,7 @@ static int32_t v4l2_minor(const struct sys_ops *sys,
 static int refuse(const struct capture_source_config *config, const char *name,
 		  int error)
 {
-	log_debug("source", "%s: %s is of V4L2 sources alone",
+	log_debug("source", "%s: %s is not of this kind of source",
 		  config->path ? config->path : "", name);
 	return settings_fail(config->settings, name, error);
 }
@@ -65,10 +65,11 @@ static int refuse(const struct capture_source_config *config, const char *name,
 static int check_kind(const struct capture_source_config *config)
 {
 	const struct capture_settings *s = config->settings;
+	bool camera = config->kind == CAPTURE_SOURCE_LIBCAMERA;
 
 	if (config->kind == CAPTURE_SOURCE_V4L2)
 		return 0;
-	if (config->borrow_max)
+	if (config->borrow_max && !camera)
 		return refuse(config, "borrow_max", -EINVAL);
 	if (!s)
 		return 0;
@@ -76,7 +77,7 @@ static int check_kind(const struct capture_source_config *config)
 		return refuse(config, "input", -EOPNOTSUPP);
 	if (s->timings != CAPTURE_TIMINGS_KEEP)
 		return refuse(config, "timings", -EOPNOTSUPP);
-	if (s->control_count)
+	if (s->control_count && !camera)
 		return refuse(config, "controls", -EOPNOTSUPP);
 	if (s->crop)
 		return refuse(config, "crop", -EOPNOTSUPP);

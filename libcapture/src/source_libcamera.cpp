@@ -18,12 +18,13 @@
  * CLOCK_BOOTTIME, its pipelines pass on V4L2's CLOCK_MONOTONIC. The two differ
  * by what the machine was suspended, so the value tells which one it is.
  *
- * No frame is copied: capture_source_config.borrow_max is not looked at.
+ * What is out beyond borrow_max is a copy, as of V4L2 sources.
  */
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -38,7 +39,6 @@
 #include <linux/videodev2.h>
 
 #include <libcamera/camera.h>
-#include <libcamera/camera_manager.h>
 #include <libcamera/control_ids.h>
 #include <libcamera/framebuffer_allocator.h>
 #include <libcamera/request.h>
@@ -47,10 +47,15 @@
 extern "C" {
 #include "base/sys.h"
 #include "src/drm_format.h"
+#include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/pixfmt.h"
 #include "src/source_module.h"
 }
+
+#include "src/libcamera_controls.h"
+#include "src/libcamera_format.h"
+#include "src/libcamera_manager.h"
 
 using namespace libcamera;
 
@@ -59,89 +64,8 @@ namespace
 
 constexpr uint64_t ns_per_ms = 1000000;
 constexpr uint64_t us_per_s = 1000000;
-
-/* V4L2's; 0: none. */
-uint32_t v4l2_of(const PixelFormat &format)
-{
-	return format.modifier() ? 0 : drm_format_to_v4l2(format.fourcc());
-}
-
-/* Not valid: none. */
-PixelFormat pixel_format_of(uint32_t v4l2)
-{
-	return PixelFormat(drm_format_of_v4l2(v4l2));
-}
-
-void set_colors(struct capture_format &f, const ColorSpace &c)
-{
-	switch (c.primaries) {
-	case ColorSpace::Primaries::Raw:
-		f.colorspace = V4L2_COLORSPACE_RAW;
-		break;
-	case ColorSpace::Primaries::Smpte170m:
-		f.colorspace = V4L2_COLORSPACE_SMPTE170M;
-		break;
-	case ColorSpace::Primaries::Rec709:
-		f.colorspace = V4L2_COLORSPACE_REC709;
-		break;
-	case ColorSpace::Primaries::Rec2020:
-		f.colorspace = V4L2_COLORSPACE_BT2020;
-		break;
-	}
-	switch (c.transferFunction) {
-	case ColorSpace::TransferFunction::Linear:
-		f.xfer_func = V4L2_XFER_FUNC_NONE;
-		break;
-	case ColorSpace::TransferFunction::Srgb:
-		f.xfer_func = V4L2_XFER_FUNC_SRGB;
-		break;
-	case ColorSpace::TransferFunction::Rec709:
-		f.xfer_func = V4L2_XFER_FUNC_709;
-		break;
-	}
-	switch (c.ycbcrEncoding) {
-	case ColorSpace::YcbcrEncoding::None:
-		break;
-	case ColorSpace::YcbcrEncoding::Rec601:
-		f.ycbcr_enc = V4L2_YCBCR_ENC_601;
-		break;
-	case ColorSpace::YcbcrEncoding::Rec709:
-		f.ycbcr_enc = V4L2_YCBCR_ENC_709;
-		break;
-	case ColorSpace::YcbcrEncoding::Rec2020:
-		f.ycbcr_enc = V4L2_YCBCR_ENC_BT2020;
-		break;
-	}
-	f.quantization = c.range == ColorSpace::Range::Full
-				 ? V4L2_QUANTIZATION_FULL_RANGE
-				 : V4L2_QUANTIZATION_LIM_RANGE;
-}
-
-/* --- the manager --------------------------------------------------------- */
-
-/*
- * libcamera has one per process. It is started by the first open and kept:
- * to stop it takes a thread and a list of cameras from a source that another
- * thread may be opening, and to start it again enumerates all devices.
- */
-int manager_get(CameraManager **ret_manager)
-{
-	static std::mutex lock;
-	static CameraManager *manager;
-	std::lock_guard<std::mutex> hold(lock);
-	int r;
-
-	if (!manager) {
-		auto fresh = std::make_unique<CameraManager>();
-
-		r = fresh->start();
-		if (r < 0)
-			return r;
-		manager = fresh.release();
-	}
-	*ret_manager = manager;
-	return 0;
-}
+/* Buffers that stay with the pipeline however many frames are out. */
+constexpr uint32_t buffers_kept = 2;
 
 /* --- a source ------------------------------------------------------------ */
 
@@ -191,6 +115,7 @@ class Source
 	int stop();
 	int dequeue(uint64_t deadline_ns, struct capture_frame **ret_frame);
 	void release(uint32_t index);
+	int set_control(const struct capture_control_setting &setting);
 
 	Face face_ = {};
 	struct capture_source_stats stats_ = {};
@@ -201,8 +126,10 @@ class Source
 	int negotiate(const struct capture_source_config &config);
 	int try_format(const struct capture_source_config &config,
 		       const PixelFormat &wanted);
-	int describe(const struct capture_source_config &config);
+	int describe();
+	int set_rate(const struct capture_source_config &config);
 	int allocate(const struct capture_source_config &config);
+	int allocate_copies(const struct capture_source_config &config);
 	int describe_planes(const FrameBuffer &frame);
 	int take_buffer(uint32_t index, uint32_t track_id);
 	int map_plane(Buffer &b, uint32_t p, size_t length);
@@ -218,9 +145,11 @@ class Source
 	bool accept(Buffer &b);
 	bool is_good(Buffer &b);
 	void set_payload(Buffer &b);
-	void set_sequence(Buffer &b);
-	void set_stamp(Buffer &b);
-	bool all_out() const;
+	void set_sequence(Buffer &b, struct capture_frame &frame);
+	void set_stamp(Buffer &b, struct capture_frame &frame);
+	uint32_t out() const;
+	void describe_frame(Buffer &b, struct capture_frame &frame);
+	int copy(Buffer &b, struct capture_frame **ret_frame);
 
 	const struct sys_ops *sys_;
 	struct capture_format &format_;
@@ -233,10 +162,9 @@ class Source
 	Stream *stream_ = nullptr;
 	std::vector<Buffer> buffers_;
 	bool merged_ = false;  /* libcamera's planes are one of ours */
-	int64_t frame_us_ = 0; /* of FrameDurationLimits; 0: not asked */
+	LibcameraControls controls_;
+	struct frame_pool *copies_ = nullptr; /* none: all may be lent */
 
-	uint32_t skip_first_ = 0;
-	uint32_t skip_left_ = 0;
 	bool sequence_known_ = false;
 	uint32_t sequence_libcamera_ = 0;
 	uint32_t sequence_ = 0;
@@ -264,16 +192,11 @@ Source::~Source()
 		for (Map &m : b.maps)
 			if (m.bytes)
 				(void)sys_->munmap(m.bytes, m.length);
+	frame_pool_close(copies_);
 	sys_close(sys_, &event_fd_);
 }
 
 /* --- opening ------------------------------------------------------------- */
-
-bool has_settings(const struct capture_settings *s)
-{
-	return s && (s->set_input || s->timings || s->control_count ||
-		     s->crop || s->compose);
-}
 
 int Source::setup(const struct capture_source_config &config)
 {
@@ -282,8 +205,6 @@ int Source::setup(const struct capture_source_config &config)
 	/* Its memory is the driver's, exported. */
 	if (config.rung != CAPTURE_RUNG_AUTO && config.rung != CAPTURE_RUNG_S3)
 		return -EOPNOTSUPP;
-	if (has_settings(config.settings))
-		return -ENXIO;
 	r = sys_->eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r < 0)
 		return r;
@@ -295,14 +216,19 @@ int Source::setup(const struct capture_source_config &config)
 	if (r < 0)
 		return r;
 	acquired_ = true;
-	r = negotiate(config);
+	r = controls_.apply(camera_->controls(), config.settings);
 	if (r == 0)
-		r = describe(config);
+		r = negotiate(config);
+	if (r == 0)
+		r = describe();
+	if (r == 0)
+		r = set_rate(config);
 	if (r == 0)
 		r = allocate(config);
+	if (r == 0)
+		r = allocate_copies(config);
 	if (r < 0)
 		return r;
-	skip_first_ = config.skip_first;
 	camera_->requestCompleted.connect(this, &Source::completed);
 	camera_->disconnected.connect(this, &Source::disconnected);
 	return 0;
@@ -313,7 +239,7 @@ int Source::find(const char *id)
 	CameraManager *manager;
 	int r;
 
-	r = manager_get(&manager);
+	r = libcamera_manager(&manager);
 	if (r < 0)
 		return r;
 	if (id && id[0]) {
@@ -349,7 +275,7 @@ int Source::try_format(const struct capture_source_config &config,
 		return -EPROTONOSUPPORT;
 	/* It says "adjusted" for any change; two of them matter. */
 	if ((wanted.isValid() && c.pixelFormat != wanted) ||
-	    !v4l2_of(c.pixelFormat))
+	    !libcamera_to_v4l2(c.pixelFormat))
 		return -EPROTONOSUPPORT;
 	return config.width && c.size != size ? -ERANGE : 0;
 }
@@ -363,7 +289,7 @@ int Source::negotiate(const struct capture_source_config &config)
 	if (!config.fourcc_count)
 		result = try_format(config, PixelFormat());
 	for (i = 0; i < config.fourcc_count; i++) {
-		PixelFormat wanted = pixel_format_of(config.fourccs[i]);
+		PixelFormat wanted = libcamera_of_v4l2(config.fourccs[i]);
 
 		if (!wanted.isValid())
 			continue;
@@ -376,14 +302,12 @@ int Source::negotiate(const struct capture_source_config &config)
 	return result < 0 ? result : camera_->configure(configuration_.get());
 }
 
-int Source::describe(const struct capture_source_config &config)
+int Source::describe()
 {
 	const StreamConfiguration &c = configuration_->at(0);
-	const ControlInfoMap &known = camera_->controls();
-	auto limits = known.find(controls::FrameDurationLimits.id());
 
 	stream_ = c.stream();
-	format_.fourcc = v4l2_of(c.pixelFormat);
+	format_.fourcc = libcamera_to_v4l2(c.pixelFormat);
 	format_.media = CAPTURE_MEDIA_PICTURE;
 	format_.width = c.size.width;
 	format_.height = c.size.height;
@@ -391,44 +315,33 @@ int Source::describe(const struct capture_source_config &config)
 	    !format_.height || format_.height > CAPTURE_SIDE_MAX)
 		return -EPROTO;
 	if (c.colorSpace)
-		set_colors(format_, *c.colorSpace);
-	/* A pipeline without the control does not tell its rate either. */
-	if (!config.rate_num || limits == known.end())
+		libcamera_set_colors(*c.colorSpace, format_);
+	return 0;
+}
+
+/* A pipeline without the control does not tell its rate either. */
+int Source::set_rate(const struct capture_source_config &config)
+{
+	const ControlInfoMap &known = camera_->controls();
+	auto limits = known.find(controls::FrameDurationLimits.id());
+	int64_t us;
+
+	if (!config.rate_num)
 		return 0;
-	frame_us_ = (int64_t)(us_per_s * config.rate_den / config.rate_num);
-	frame_us_ = std::max(frame_us_, limits->second.min().get<int64_t>());
-	frame_us_ = std::min(frame_us_, limits->second.max().get<int64_t>());
-	if (frame_us_ <= 0 || frame_us_ > UINT32_MAX)
+	if (limits == known.end())
+		return libcamera_refuse(config.settings, "rate", -ENXIO);
+	us = (int64_t)(us_per_s * config.rate_den / config.rate_num);
+	us = std::max(us, limits->second.min().get<int64_t>());
+	us = std::min(us, limits->second.max().get<int64_t>());
+	if (us <= 0 || us > UINT32_MAX)
 		return -EPROTO;
+	controls_.set_frame_time(us);
 	format_.rate_num = us_per_s;
-	format_.rate_den = (uint32_t)frame_us_;
+	format_.rate_den = (uint32_t)us;
 	return 0;
 }
 
 /* --- memory -------------------------------------------------------------- */
-
-/* Whether the planes follow each other without a gap in one dma-buf. */
-bool is_one_piece(const std::vector<FrameBuffer::Plane> &planes)
-{
-	for (size_t p = 1; p < planes.size(); p++)
-		if (planes[p].fd.get() != planes[0].fd.get() ||
-		    planes[p].offset !=
-			    planes[p - 1].offset + planes[p - 1].length)
-			return false;
-	return true;
-}
-
-bool is_possible(const std::vector<FrameBuffer::Plane> &planes)
-{
-	if (planes.empty() || planes.size() > CAPTURE_PLANES_MAX)
-		return false;
-	for (const FrameBuffer::Plane &p : planes)
-		if (!p.fd.isValid() || !p.length ||
-		    p.offset == FrameBuffer::Plane::kInvalidOffset ||
-		    (uint64_t)p.offset + p.length > CAPTURE_ARENA_BYTES_MAX)
-			return false;
-	return true;
-}
 
 /*
  * libcamera has a plane for each component, V4L2 and this library for each
@@ -441,9 +354,9 @@ int Source::describe_planes(const FrameBuffer &frame)
 	uint32_t chroma = c.stride;
 	uint64_t bytes = 0;
 
-	if (!is_possible(planes))
+	if (!libcamera_is_possible(planes))
 		return -EPROTO;
-	merged_ = is_one_piece(planes);
+	merged_ = libcamera_is_one_piece(planes);
 	format_.plane_count = merged_ ? 1 : (uint32_t)planes.size();
 	if (!merged_) {
 		format_.fourcc = drm_format_apart(format_.fourcc);
@@ -487,7 +400,8 @@ int Source::take_buffer(uint32_t index, uint32_t track_id)
 	int r;
 
 	/* All alike, or the format would be that of the first alone. */
-	if (!is_possible(planes) || is_one_piece(planes) != merged_ ||
+	if (!libcamera_is_possible(planes) ||
+	    libcamera_is_one_piece(planes) != merged_ ||
 	    planes.size() != buffers_[0].frame->planes().size())
 		return -EPROTO;
 	b.cell.holder.release = frame_release;
@@ -539,8 +453,31 @@ int Source::allocate(const struct capture_source_config &config)
 		r = take_buffer(i, config.track_id);
 	stats_.rung = CAPTURE_RUNG_S3;
 	stats_.buffer_count = (uint32_t)buffers_.size();
-	stats_.borrow_max = stats_.buffer_count;
 	return r;
+}
+
+/* As many copies may be out as buffers are kept. */
+int Source::allocate_copies(const struct capture_source_config &config)
+{
+	struct capture_source_stats pool = {};
+	struct capture_source_config want = {};
+	uint32_t count = stats_.buffer_count;
+	int r;
+
+	stats_.borrow_max = count > buffers_kept ? count - buffers_kept : 1;
+	if (config.borrow_max)
+		stats_.borrow_max = std::min(config.borrow_max, count);
+	want.track_id = config.track_id;
+	want.buffer_count = count - stats_.borrow_max;
+	if (!want.buffer_count)
+		return 0;
+	r = frame_pool_new(sys_, &format_, &want, &copies_);
+	if (r < 0)
+		return r;
+	frame_pool_stats(copies_, &pool);
+	stats_.copy_count = pool.buffer_count;
+	stats_.memory_bytes += pool.memory_bytes;
+	return 0;
 }
 
 /* --- libcamera's thread -------------------------------------------------- */
@@ -587,6 +524,7 @@ int Source::queue(Buffer &b)
 	int r;
 
 	b.request->reuse(Request::ReuseBuffers);
+	controls_.give(b.request->controls());
 	/* Before it is queued: it may complete before the call returns. */
 	b.place = Place::Queued;
 	r = camera_->queueRequest(b.request.get());
@@ -608,7 +546,6 @@ int Source::queue_free()
 
 int Source::start()
 {
-	ControlList list(controls::controls);
 	int r;
 
 	if (state_ != State::Off)
@@ -618,19 +555,12 @@ int Source::start()
 		if (gone_)
 			return -ENODEV;
 	}
-	if (frame_us_) {
-		const std::array<int64_t, 2> limits = {frame_us_, frame_us_};
-
-		list.set(controls::FrameDurationLimits,
-			 Span<const int64_t, 2>(limits));
-	}
-	r = camera_->start(frame_us_ ? &list : nullptr);
+	r = camera_->start(controls_.start());
 	if (r < 0)
 		return r;
 	state_ = State::On;
 	sequence_known_ = false;
 	stamp_last_ns_ = 0;
-	skip_left_ = skip_first_;
 	r = queue_free();
 	if (r < 0)
 		(void)stop();
@@ -692,12 +622,20 @@ void Source::release(uint32_t index)
 	delete this;
 }
 
-bool Source::all_out() const
+uint32_t Source::out() const
 {
+	uint32_t count = 0;
+
 	for (const Buffer &b : buffers_)
-		if (b.place != Place::Out)
-			return false;
-	return true;
+		count += b.place == Place::Out;
+	return count;
+}
+
+int Source::set_control(const struct capture_control_setting &setting)
+{
+	if (state_ == State::Closed)
+		return -ENODEV;
+	return controls_.set(camera_->controls(), setting);
 }
 
 /* --- frames -------------------------------------------------------------- */
@@ -709,7 +647,7 @@ void Source::set_payload(Buffer &b)
 
 	for (uint32_t p = 0; p < frame.plane_count; p++)
 		frame.planes[p].bytesused = 0;
-	/* Bounded by is_possible(); what is more is not believed. */
+	/* Bounded by libcamera_is_possible(); what is more is not believed. */
 	for (uint32_t p = 0; p < from.size() && p < CAPTURE_PLANES_MAX; p++) {
 		struct capture_plane &to = frame.planes[merged_ ? 0 : p];
 		uint32_t room = to.length - to.offset - to.bytesused;
@@ -738,7 +676,7 @@ bool Source::is_good(Buffer &b)
 	return true;
 }
 
-void Source::set_sequence(Buffer &b)
+void Source::set_sequence(Buffer &b, struct capture_frame &frame)
 {
 	uint32_t now = b.frame->metadata().sequence;
 	/* Unsigned, so that a wrap is a step of one. */
@@ -755,12 +693,11 @@ void Source::set_sequence(Buffer &b)
 		sequence_ += step;
 	}
 	sequence_libcamera_ = now;
-	b.cell.holder.frame.sequence = sequence_;
+	frame.sequence = sequence_;
 }
 
-void Source::set_stamp(Buffer &b)
+void Source::set_stamp(Buffer &b, struct capture_frame &frame)
 {
-	struct capture_frame &frame = b.cell.holder.frame;
 	uint64_t monotonic_ns = sys_now_ns(sys_, CLOCK_MONOTONIC);
 	uint64_t boot_ns = sys_now_ns(sys_, CLOCK_BOOTTIME);
 	uint64_t stamp_ns = b.frame->metadata().timestamp;
@@ -797,11 +734,6 @@ bool Source::accept(Buffer &b)
 	assert(b.place == Place::Queued);
 	b.place = Place::Done;
 	good = is_good(b);
-	if (good && skip_left_) {
-		skip_left_--;
-		stats_.frames_skipped++;
-		good = false;
-	}
 	if (good)
 		return true;
 	b.place = Place::Free;
@@ -810,7 +742,48 @@ bool Source::accept(Buffer &b)
 	return false;
 }
 
-/* 0 and a frame, -EAGAIN or -ENODEV. */
+void Source::describe_frame(Buffer &b, struct capture_frame &frame)
+{
+	set_sequence(b, frame);
+	set_stamp(b, frame);
+	stats_.frames++;
+}
+
+/* The frame in memory of our own; its buffer goes back at once. */
+int Source::copy(Buffer &b, struct capture_frame **ret_frame)
+{
+	const struct capture_frame &from = b.cell.holder.frame;
+	struct capture_frame *to = frame_pool_take(copies_);
+
+	if (to) {
+		describe_frame(b, *to);
+		to->flags |= CAPTURE_FRAME_COPY;
+		capture_frame_begin_read(sys_, &from);
+		frame_begin_write(sys_, to);
+		for (uint32_t p = 0; p < to->plane_count; p++) {
+			const struct capture_plane &lies = from.planes[p];
+			uint32_t bytes =
+				std::min(lies.bytesused, to->planes[p].length);
+
+			memcpy(frame_pool_data(to, p), lies.map + lies.offset,
+			       bytes);
+			to->planes[p].bytesused = bytes;
+			stats_.bytes_touched += 2 * (uint64_t)bytes;
+		}
+		frame_end_write(sys_, to);
+		capture_frame_end_read(sys_, &from);
+		stats_.copies++;
+		*ret_frame = to;
+	} else {
+		stats_.frames_dropped++;
+	}
+	b.place = Place::Free;
+	if (queue(b) < 0)
+		stats_.requeue_errors++;
+	return to ? 0 : -ENOBUFS;
+}
+
+/* 0 and a frame, -EAGAIN, -ENOBUFS or -ENODEV. */
 int Source::take(struct capture_frame **ret_frame)
 {
 	uint32_t index;
@@ -827,11 +800,11 @@ int Source::take(struct capture_frame **ret_frame)
 
 		if (!accept(b))
 			continue;
-		set_sequence(b);
-		set_stamp(b);
+		if (copies_ && out() >= stats_.borrow_max)
+			return copy(b, ret_frame);
+		describe_frame(b, b.cell.holder.frame);
 		b.place = Place::Out;
 		b.cell.holder.refs = 1;
-		stats_.frames++;
 		*ret_frame = &b.cell.holder.frame;
 		return 0;
 	}
@@ -874,7 +847,7 @@ int Source::dequeue(uint64_t deadline_ns, struct capture_frame **ret_frame)
 		r = take(ret_frame);
 		if (r != -EAGAIN)
 			return r;
-		if (all_out())
+		if (out() == buffers_.size())
 			return -ENOBUFS;
 		if (!deadline_ns)
 			return -EAGAIN;
@@ -928,6 +901,12 @@ int face_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		[&] { return self(source)->dequeue(deadline_ns, ret_frame); });
 }
 
+int face_set_control(struct capture_source *source,
+		     const struct capture_control_setting *setting)
+{
+	return guard([&] { return self(source)->set_control(*setting); });
+}
+
 int face_fd(const struct capture_source *source)
 {
 	return self(source)->event_fd_;
@@ -960,6 +939,7 @@ const struct source_ops *face_ops()
 		o.dequeue = face_dequeue;
 		o.fd = face_fd;
 		o.stats = face_stats;
+		o.set_control = face_set_control;
 		return o;
 	}();
 

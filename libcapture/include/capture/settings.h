@@ -30,6 +30,12 @@ struct capture_source;
  * "test_pattern"), as v4l2-ctl has it. Menus take @item too, the entry's
  * text by the same rule, or its number in @value. Integers (32 and 64 bits),
  * booleans, menus and bit masks; no buttons, texts or compounds.
+ *
+ * LIBCAMERA: by libcamera's names ("exposure_time" in microseconds,
+ * "analogue_gain", "ae_enable"), @id 0 and no @item; what libcamera has as a
+ * real number is given in thousandths. They go with the next frame that is
+ * asked of the camera, and again after each start. libcamera can read none,
+ * and puts none back.
  */
 struct capture_control_setting {
 	uint32_t id;

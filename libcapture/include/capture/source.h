@@ -82,14 +82,15 @@ struct capture_source_config {
 	 * driver says that it needs). As many copies may be out as there are
 	 * buffers left; then frames are dropped. All buffers or more: no
 	 * copies, and a device that starves. Copies have dma-bufs where
-	 * udmabuf is. Of V4L2 alone; other kinds: must be 0.
+	 * udmabuf is. Of V4L2 and LIBCAMERA; other kinds: must be 0.
 	 */
 	uint32_t borrow_max;
 	/* Frames to leave out after each start (cameras that begin dark). */
 	uint32_t skip_first;
 	/*
-	 * capture/settings.h: NULL changes nothing. Not kept. Of V4L2 alone;
-	 * other kinds: -EOPNOTSUPP, if anything is to be set.
+	 * capture/settings.h: NULL changes nothing. Not kept. All of it of
+	 * V4L2, controls of LIBCAMERA; other kinds: -EOPNOTSUPP, if anything
+	 * is to be set.
 	 */
 	const struct capture_settings *settings;
 	/* CAPTURE_RUNG_AUTO, or the only one that will do (tests, benches). */
