@@ -54,5 +54,6 @@ agent_src := $(addprefix kvsd/agent/, \
 serve_src := $(addprefix kvsd/serve/, \
 	answer.c archived.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
-	get_clip.c get_media.c http.c live.c operations.c options.c put_media.c \
+	get_clip.c get_media.c health.c http.c listen.c live.c metrics.c notify.c \
+	operations.c ops.c options.c put_media.c \
 	quickstart.c serve.c server.c stored_out.c token.c)

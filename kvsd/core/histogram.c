@@ -32,6 +32,19 @@ void histogram_add(struct histogram *h, uint64_t value)
 	h->buckets[bucket_of(value)]++;
 }
 
+uint64_t histogram_at_most(const struct histogram *h, uint64_t value)
+{
+	uint64_t seen = 0;
+
+	for (unsigned int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		/* The last one has what is too large for any. */
+		if (i + 1 == HISTOGRAM_BUCKETS || bucket_top(i) > value)
+			break;
+		seen += h->buckets[i];
+	}
+	return seen;
+}
+
 uint64_t histogram_percentile(const struct histogram *h,
 			      unsigned int per_mille)
 {

@@ -12,10 +12,13 @@
 
 struct histogram {
 	uint64_t count;
-	uint32_t buckets[HISTOGRAM_BUCKETS];
+	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
 void histogram_add(struct histogram *h, uint64_t value);
+
+/* How many are at most @value, which must be 2^n - 1: then it is exact. */
+uint64_t histogram_at_most(const struct histogram *h, uint64_t value);
 
 /* @per_mille: 500 = the median. 0 when it is empty. */
 uint64_t histogram_percentile(const struct histogram *h,

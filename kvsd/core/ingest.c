@@ -87,6 +87,8 @@ struct ingest {
 	uint64_t block_offset; /* of the latest block */
 	uint64_t block_end;    /* of its payload; 0 while it is open */
 	bool block_simple;     /* its first byte was seen to say so */
+	bool draining; /* no Cluster after this one */
+	bool drained;  /* ... and the reader was stopped for it */
 	struct store_waiter waiter;
 	bool waiting; /* @waiter is with the store */
 	struct ingest_counts counts;
@@ -357,6 +359,10 @@ static int on_cluster_begin(void *ctx, uint64_t offset, uint64_t size)
 		r = close_ended(in, false);
 		if (r < 0)
 			return r;
+	}
+	if (in->draining) {
+		in->drained = true;
+		return -ECANCELED;
 	}
 	f = take_place(in);
 	/* feed() leaves one free, and a Cluster that takes it pauses. */
@@ -705,12 +711,18 @@ size_t ingest_feed(struct ingest *in, struct ingest_time at,
 		size_t used = 0;
 
 		if (mkv_reader_feed(&in->reader, bytes + done, n, &used) < 0) {
-			reader_failed(in);
-			break;
+			if (!in->drained) {
+				reader_failed(in);
+				break;
+			}
+			in->state = SESSION_FINISHING;
 		}
 		done += used;
 		in->counts.bytes += used;
 		tell_boundary(in);
+		if (in->draining && !current(in) &&
+		    in->state == SESSION_READING)
+			in->state = SESSION_FINISHING;
 		push(in);
 	}
 	return in->state == SESSION_READING ? done : len;
@@ -767,6 +779,16 @@ void ingest_stop(struct ingest *in, struct ingest_time at)
 	if (in->state == SESSION_READING)
 		in->state = SESSION_FINISHING;
 	push(in);
+}
+
+void ingest_drain(struct ingest *in, struct ingest_time at)
+{
+	const struct fragment *f = current(in);
+
+	if (f && f->state == FRAGMENT_OPEN)
+		in->draining = true;
+	else
+		ingest_stop(in, at);
 }
 
 void ingest_tick(struct ingest *in, struct ingest_time at)

@@ -135,6 +135,12 @@ void ingest_finish(struct ingest *in, struct ingest_time at);
  */
 void ingest_stop(struct ingest *in, struct ingest_time at);
 
+/*
+ * As ingest_stop(), but an open Cluster may end first: the session stops where
+ * the next one begins. Call ingest_stop() when that takes too long.
+ */
+void ingest_drain(struct ingest *in, struct ingest_time at);
+
 /* Ends the session with an ERROR ack; no-op when it has ended before. */
 void ingest_fail(struct ingest *in, enum ack_error error);
 

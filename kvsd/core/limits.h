@@ -61,7 +61,17 @@
 #define UPLOADS_PER_STREAM_MAX 2u
 #define SERVE_STOP_NS_MAX (10 * NS_PER_S) /* what runs may finish */
 #define SERVE_PORT_WAIT_NS (3 * NS_PER_S) /* a killed service's port */
+#define SERVE_FINISH_NS_MAX (3 * NS_PER_S) /* after that: what is whole */
+#define SERVE_ALIVE_NS (10 * NS_PER_S)	/* a thread that turns is alive */
+#define SERVE_PING_NS NS_PER_S		/* how often threads are asked */
+#define SERVE_RELOAD_NS_MAX (5 * NS_PER_S) /* until every thread took it */
 #define ACCEPT_RETRY_NS (NS_PER_S / 10)	/* after running out of descriptors */
+#define OPS_CONNECTIONS_MAX 8u		/* health and metrics */
+#define OPS_HEAD_BYTES_MAX 4096u
+#define OPS_REQUEST_NS_MAX (5 * NS_PER_S) /* from accept to the last byte */
+#define OPS_SCRAPE_NS_MAX (2 * NS_PER_S) /* until every thread answered */
+#define OPS_TEXT_BYTES_MAX (1u << 20)
+#define OPS_CHECK_NS (5 * NS_PER_S)	/* disk, certificate, threads */
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)
 #define EXPIRY_STREAMS 64u		/* listed at a time */
 

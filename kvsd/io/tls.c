@@ -7,20 +7,24 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REASON_BYTES 256
 
 struct tls_ctx {
+	atomic_uint refs;	/* the creator's, and one per connection */
 	SSL_CTX *ssl;
 	BIO_METHOD *method;	/* ciphertext to and from struct buf */
 	bool server;
 };
 
 struct tls {
+	struct tls_ctx *ctx;
 	SSL *ssl;
 	/* The caller's buffers, for the length of one call. */
 	struct buf *in;
@@ -96,6 +100,7 @@ static int ctx_new(bool server, struct tls_ctx **ret_ctx)
 
 	if (!ctx)
 		return -ENOMEM;
+	atomic_init(&ctx->refs, 1);
 	ctx->server = server;
 	ctx->ssl = SSL_CTX_new(server ? TLS_server_method() :
 					TLS_client_method());
@@ -162,9 +167,26 @@ int tls_ctx_new_client(const char *ca_path, struct tls_ctx **ret_ctx)
 	return 0;
 }
 
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)
+{
+	atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+	return ctx;
+}
+
+uint64_t tls_ctx_expires_s(const struct tls_ctx *ctx)
+{
+	const X509 *cert = SSL_CTX_get0_certificate(ctx->ssl);
+	struct tm at = { .tm_year = 0 };
+
+	if (!cert || ASN1_TIME_to_tm(X509_get0_notAfter(cert), &at) != 1)
+		return 0;
+	return (uint64_t)MAX(timegm(&at), (time_t)0);
+}
+
 struct tls_ctx *tls_ctx_free(struct tls_ctx *ctx)
 {
-	if (!ctx)
+	if (!ctx || atomic_fetch_sub_explicit(&ctx->refs, 1,
+					      memory_order_acq_rel) > 1)
 		return NULL;
 	SSL_CTX_free(ctx->ssl);
 	BIO_meth_free(ctx->method);
@@ -195,6 +217,7 @@ int tls_new(struct tls_ctx *ctx, const char *host, struct tls **ret_tls)
 
 	if (!t)
 		return -ENOMEM;
+	t->ctx = tls_ctx_ref(ctx);
 	t->ssl = SSL_new(ctx->ssl);
 	bio = t->ssl ? BIO_new(ctx->method) : NULL;
 	if (!bio) {
@@ -221,6 +244,7 @@ struct tls *tls_free(struct tls *t)
 	if (!t)
 		return NULL;
 	SSL_free(t->ssl);
+	(void)tls_ctx_free(t->ctx);
 	ERR_clear_error();
 	free(t);
 	return NULL;

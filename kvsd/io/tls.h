@@ -34,7 +34,14 @@ int tls_ctx_new_server(const char *cert_path, const char *key_path,
  */
 int tls_ctx_new_client(const char *ca_path,
 		       struct tls_ctx **ret_ctx) MUST_CHECK;
+/*
+ * Gives one reference back; each struct tls has one of its own, so a context
+ * may be replaced while connections that began with it go on. Any thread.
+ */
 struct tls_ctx *tls_ctx_free(struct tls_ctx *ctx);
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
+/* When the certificate expires, Unix epoch; 0: there is none. */
+uint64_t tls_ctx_expires_s(const struct tls_ctx *ctx);
 DEFINE_AUTO(tls_ctx_free, struct tls_ctx *)
 
 /**

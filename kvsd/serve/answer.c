@@ -21,25 +21,61 @@
 /* --- log
  * ------------------------------------------------------------------------ */
 
+/* key=value; nothing in it can hold a space or a line end. */
 static void log_request(const struct exchange *ex, const char *end)
 {
 	uint64_t ms =
 		(loop_now_ns(ex->thread->loop) - ex->begin_ns) / NS_PER_MS;
 
 	log_info("serve",
-		 "%s %s %u%s%s %" PRIu64 " bytes %" PRIu64 " ms %s%s%s%s",
-		 conn_peer(ex->conn), ex->op ? ex->op->path : "(no operation)",
-		 ex->status, ex->error_type ? " " : "",
-		 ex->error_type ? ex->error_type : "", ex->sent_bytes, ms,
-		 ex->request_id, ex->stream.name[0] ? " stream " : "",
-		 ex->stream.name, end);
+		 "request id=%s peer=%s api=%s status=%u bytes=%" PRIu64
+		 " ms=%" PRIu64 "%s%s%s%s end=%s",
+		 ex->request_id, conn_peer(ex->conn),
+		 ex->op ? ex->op->name : "-", ex->status, ex->sent_bytes, ms,
+		 ex->error_type ? " error=" : "",
+		 ex->error_type ? ex->error_type : "",
+		 ex->stream.name[0] ? " stream=" : "", ex->stream.name, end);
 }
 
 void answer_log_cut(struct exchange *ex, int why)
 {
 	if (ex->state == EXCHANGE_RUNNING && ex->status)
-		log_request(ex,
-			    why == -ETIMEDOUT ? ", timed out" : ", cut off");
+		log_request(ex, why == -ETIMEDOUT ? "timeout" : "cut");
+}
+
+/* --- counts
+ * --------------------------------------------------------------------- */
+
+struct metric_call *exchange_call(const struct exchange *ex)
+{
+	return &ex->thread->metrics->calls[ex->op->api];
+}
+
+void exchange_count_fragment(const struct exchange *ex)
+{
+	struct metric_call *call = exchange_call(ex);
+
+	call->fragments++;
+	call->fragments_tried++;
+}
+
+/* The head of the answer goes out. */
+static void count_answer(const struct exchange *ex)
+{
+	struct metric_call *call;
+
+	if (!ex->op) {
+		ex->thread->metrics->unknown_requests++;
+		return;
+	}
+	call = exchange_call(ex);
+	call->requests++;
+	if (ex->status == 200)
+		call->success++;
+	else
+		call->errors++;
+	metric_time_add(&call->latency,
+			loop_now_ns(ex->thread->loop) - ex->begin_ns);
 }
 
 /* --- heads
@@ -100,7 +136,8 @@ static void answer(struct exchange *ex, unsigned int status, const char *type,
 		return;
 	}
 	buf_fini(&head);
-	log_request(ex, "");
+	count_answer(ex);
+	log_request(ex, "done");
 	if (ex->last)
 		exchange_close(ex);
 	else
@@ -178,6 +215,8 @@ int exchange_begin(struct exchange *ex, const char *content_type,
 	if (r == 0)
 		r = send_parts(ex, buf_head(&head), buf_len(&head), NULL, 0);
 	buf_fini(&head);
+	if (r == 0)
+		count_answer(ex);
 	return r;
 }
 
@@ -189,6 +228,7 @@ int exchange_write(struct exchange *ex, const void *bytes, size_t len)
 	if (!ex->conn)
 		return -EPIPE;
 	ex->sent_bytes += len;
+	exchange_call(ex)->bytes += len;
 	if (!ex->chunked)
 		return send_parts(ex, bytes, len, NULL, 0);
 	if (!len)
@@ -204,7 +244,7 @@ static void end_body(struct exchange *ex)
 	if (ex->chunked)
 		(void)!send_parts(ex, HTTP_LAST_CHUNK, strlen(HTTP_LAST_CHUNK),
 				  NULL, 0);
-	log_request(ex, "");
+	log_request(ex, "done");
 	ex->handler = NULL;
 }
 

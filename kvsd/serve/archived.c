@@ -113,6 +113,7 @@ static void listed(struct store_op *op, int res)
 		json_decref(root);
 		exchange_internal(ex, res);
 	} else {
+		ex->thread->metrics->metadata_points += l->query.limit;
 		exchange_json(ex, 200, root);
 	}
 	exchange_unref(ex);
@@ -236,6 +237,7 @@ static void list_end(struct fragment_list *l)
 static void list_cut(struct fragment_list *l, int why)
 {
 	l->ended = true;
+	exchange_call(l->ex)->fragments_tried++;
 	l->ex->handler = NULL;
 	exchange_cut(l->ex, why);
 }
@@ -319,6 +321,8 @@ static bool list_step(struct fragment_list *l)
 		return false;
 	l->sending = false;
 	if (e == 1) {
+		exchange_count_fragment(l->ex);
+		l->ex->thread->metrics->media_points++;
 		l->next++;
 		return true;
 	}

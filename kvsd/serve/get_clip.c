@@ -229,6 +229,8 @@ static void start_answer(struct clip_job *j)
 		return;
 	}
 	j->ranges = clip_ranges(j->clip, &j->range_count);
+	j->ex->thread->metrics->media_points += j->count;
+	j->ex->thread->metrics->metadata_points += j->count;
 	j->answered = true;
 	if (exchange_begin(j->ex, "video/mp4", file_bytes, &handler, j) == 0)
 		send_more(j);

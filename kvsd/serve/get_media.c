@@ -57,7 +57,7 @@ struct reader {
 	uint64_t resume; /* media sent before the store took
 			  * over; 0 = none */
 	bool pumping;
-	bool again;
+	bool draining; /* the service stops: no fragment after this one */
 };
 
 static void pump(struct reader *r);
@@ -71,6 +71,8 @@ static void free_if_quiet(struct reader *r)
 		return;
 	if (r->out.busy || r->listing || r->pumping)
 		return;
+	if (!list_empty(&r->events.link))
+		r->ex->thread->metrics->readers--;
 	live_reader_remove(r->live, &r->events);
 	live_fragment_put(r->fragment);
 	live_stream_put(r->live);
@@ -87,9 +89,16 @@ static void end(struct reader *r)
 	exchange_end_and_close(r->ex);
 }
 
+static void end_after_error(struct reader *r)
+{
+	exchange_call(r->ex)->fragments_tried++;
+	end(r);
+}
+
 /* The client must not take what it has for a whole fragment. */
 static void cut(struct reader *r, int why)
 {
+	exchange_call(r->ex)->fragments_tried++;
 	r->state = READER_ENDING;
 	r->ex->handler = NULL; /* closed() finds nothing left to end */
 	exchange_cut(r->ex, why);
@@ -108,7 +117,7 @@ static void fail(struct reader *r, const struct fragment_number *number)
 	    exchange_write(r->ex, buf_head(&out), buf_len(&out)) < 0)
 		cut(r, -EIO);
 	else
-		end(r);
+		end_after_error(r);
 }
 
 /* --- numbers
@@ -310,6 +319,9 @@ static int send_live_tail(struct reader *r)
 
 	set_cursor(r, &f->view.number);
 	leave_live(r);
+	exchange_count_fragment(r->ex);
+	metric_time_add(&r->ex->thread->metrics->behind_now,
+			now_ms > at_ms ? (now_ms - at_ms) * NS_PER_MS : 0);
 	return e ? e : exchange_write(r->ex, buf_head(&out), buf_len(&out));
 }
 
@@ -379,6 +391,11 @@ static int pump_stored(struct reader *r)
 		return 0;
 	if (e == 1 || (e == -ENOENT && !r->out.sent)) {
 		/* Expired between the list and the read: not there any more. */
+		if (e == 1) {
+			exchange_count_fragment(r->ex);
+			metric_time_add(&r->ex->thread->metrics->behind_now,
+					stored_out_behind_ns(&r->out));
+		}
 		set_cursor(r, &r->out.row.number);
 		r->state = READER_LOOKING;
 		return 1;
@@ -398,7 +415,9 @@ static int step(struct reader *r)
 
 	switch (r->state) {
 	case READER_LOOKING:
-		return look(r);
+		if (r->draining)
+			end(r);
+		return !r->draining && look(r);
 	case READER_STORED:
 		return pump_stored(r);
 	case READER_LIVE:
@@ -458,16 +477,22 @@ static void on_closed(struct exchange *ex)
 	free_if_quiet(ex->state_of_op);
 }
 
-/* Between fragments the body may end; in the middle of one it is cut. */
+/*
+ * Between fragments the body may end. One that has begun may end first, as
+ * long as the service waits; then it is cut.
+ */
 static void on_stop(struct exchange *ex)
 {
 	struct reader *r = ex->state_of_op;
+	bool inside = (r->state == READER_STORED && r->out.sent) ||
+		      (r->state == READER_LIVE && r->head_sent);
 
-	if ((r->state == READER_STORED && r->out.sent) ||
-	    (r->state == READER_LIVE && r->head_sent))
+	if (!inside)
+		end(r);
+	else if (ex->thread->finishing)
 		cut(r, -ECANCELED);
 	else
-		end(r);
+		r->draining = true;
 	free_if_quiet(r);
 }
 
@@ -665,13 +690,14 @@ void get_media_run(struct exchange *ex)
 		exchange_no_stream(ex);
 		return;
 	}
-	if (r->live->reader_count >= GET_MEDIA_READERS_MAX) {
+	if (r->live->reader_count >= ex->thread->limits.readers) {
 		discard(r);
 		exchange_error(ex, 400, "ConnectionLimitExceededException",
 			       "Too many readers of this stream.");
 		return;
 	}
 	live_reader_add(r->live, &r->events);
+	ex->thread->metrics->readers++;
 	r->start = s.type;
 	if (s.type == START_AFTER)
 		set_cursor(r, &s.after);

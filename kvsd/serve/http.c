@@ -122,7 +122,7 @@ void exchange_next(struct exchange *ex)
 		exchange_close(ex);
 		return;
 	}
-	conn_deadline(ex->conn, in_ns(ex, KEEP_ALIVE_NS_MAX));
+	conn_deadline(ex->conn, in_ns(ex, ex->thread->limits.keep_alive_ns));
 	conn_resume(ex->conn);
 }
 
@@ -630,8 +630,8 @@ void exchange_accept(struct server_thread *t, int fd)
 	buf_init(&ex->head_bytes, 0);
 	buf_init(&ex->body, 0);
 	join_thread(ex, t);
-	if (conn_new_server(t->loop, t->server->sys, t->server->tls, fd,
-			    &conn_events, ex, &ex->conn) < 0) {
+	if (conn_new_server(t->loop, t->server->sys, t->tls, fd, &conn_events,
+			    ex, &ex->conn) < 0) {
 		leave_thread(ex);
 		exchange_unref(ex);
 		return;

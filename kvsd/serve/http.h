@@ -27,6 +27,7 @@
 #include "core/catalog.h"
 #include "proto/http.h"
 #include "proto/sigv4.h"
+#include "serve/metrics.h"
 
 struct conn;
 struct exchange;
@@ -70,6 +71,8 @@ enum operation_place {
 
 struct operation {
 	const char *path;
+	const char *name; /* "PutMedia" */
+	enum metric_api api;
 	enum operation_place place;
 	bool upload; /* PutMedia: no JSON, signed without its body */
 	void (*run)(struct exchange *ex);
@@ -159,6 +162,10 @@ void exchange_internal(struct exchange *ex, int error);
 int exchange_begin(struct exchange *ex, const char *content_type,
 		   uint64_t length, const struct exchange_handler *handler,
 		   void *state_of_op) MUST_CHECK;
+/* The counts of the operation that the request is for; on its thread. */
+struct metric_call *exchange_call(const struct exchange *ex);
+/* A fragment was sent whole. */
+void exchange_count_fragment(const struct exchange *ex);
 /* Body bytes: one HTTP chunk when chunked. Return: as conn_write(). */
 int exchange_write(struct exchange *ex, const void *bytes,
 		   size_t len) MUST_CHECK;

@@ -10,17 +10,17 @@
 #include "serve/server.h"
 
 static const struct operation operations[] = {
-	{"/createStream", PLACE_ANY, false, control_create_stream},
-	{"/describeStream", PLACE_ANY, false, control_describe_stream},
-	{"/listStreams", PLACE_ANY, false, control_list_streams},
-	{"/deleteStream", PLACE_OWNER, false, control_delete_stream},
-	{"/getDataEndpoint", PLACE_ANY, false, control_get_data_endpoint},
-	{"/putMedia", PLACE_STREAM, true, put_media_run},
-	{"/getMedia", PLACE_STREAM, false, get_media_run},
-	{"/getMediaForFragmentList", PLACE_STREAM, false,
+	{"/createStream", "CreateStream", API_CREATE_STREAM, PLACE_ANY, false, control_create_stream},
+	{"/describeStream", "DescribeStream", API_DESCRIBE_STREAM, PLACE_ANY, false, control_describe_stream},
+	{"/listStreams", "ListStreams", API_LIST_STREAMS, PLACE_ANY, false, control_list_streams},
+	{"/deleteStream", "DeleteStream", API_DELETE_STREAM, PLACE_OWNER, false, control_delete_stream},
+	{"/getDataEndpoint", "GetDataEndpoint", API_GET_DATA_ENDPOINT, PLACE_ANY, false, control_get_data_endpoint},
+	{"/putMedia", "PutMedia", API_PUT_MEDIA, PLACE_STREAM, true, put_media_run},
+	{"/getMedia", "GetMedia", API_GET_MEDIA, PLACE_STREAM, false, get_media_run},
+	{"/getMediaForFragmentList", "GetMediaForFragmentList", API_GET_MEDIA_FOR_FRAGMENT_LIST, PLACE_STREAM, false,
 	 get_media_for_fragment_list_run},
-	{"/listFragments", PLACE_STREAM, false, list_fragments_run},
-	{"/getClip", PLACE_STREAM, false, get_clip_run},
+	{"/listFragments", "ListFragments", API_LIST_FRAGMENTS, PLACE_STREAM, false, list_fragments_run},
+	{"/getClip", "GetClip", API_GET_CLIP, PLACE_STREAM, false, get_clip_run},
 };
 
 const struct operation *operation_find(struct slice path)

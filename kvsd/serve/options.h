@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `kvsd serve` was told, by command line or file. */
+/*
+ * What `kvsd serve` was told, by file and command line. One table has every
+ * key: its section, its option, what it takes, whether a reload may change it.
+ * The command line is laid over the file; nothing else decides between them.
+ */
 #ifndef SERVE_OPTIONS_H
 #define SERVE_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/macros.h"
@@ -13,6 +18,20 @@
 #define SERVE_PATH_BYTES 4096u
 #define SERVE_TEXT_BYTES 257u
 #define SERVE_PORT_DEFAULT 8443u
+#define SERVE_ERROR_CHARS 512u
+
+/* [limits]: a reload changes them. */
+struct serve_limits {
+	uint32_t connections; /* per thread */
+	uint32_t readers;     /* GetMedia, per stream */
+	uint64_t keep_alive_ns;
+};
+
+struct serve_address {
+	/* Without brackets; "" = not given. No padding: compared as a whole. */
+	char host[SERVE_TEXT_BYTES + 1];
+	uint16_t port; /* 0 = any */
+};
 
 struct serve_options {
 	bool check; /* --check: stop before listening */
@@ -24,13 +43,18 @@ struct serve_options {
 	char key[SERVE_PATH_BYTES];
 	char master_key[SERVE_PATH_BYTES];  /* "" = DATA_DIR/master.key */
 	char credentials[SERVE_PATH_BYTES]; /* "" = none */
-	char address[SERVE_TEXT_BYTES];	    /* numeric, without brackets */
-	uint16_t port;			    /* 0 = any */
-	char public_url[SERVE_TEXT_BYTES];  /* "" = https://<Host> */
+	struct serve_address listen;
+	struct serve_address metrics_listen; /* host "": off */
+	char public_url[SERVE_TEXT_BYTES];   /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
 	uint64_t storage_max; /* bytes of media kept; 0 = what the disk has */
-	unsigned int threads; /* 0 = one per processor */
+	uint32_t threads;     /* 0 = one per processor */
+	struct serve_limits limits;
+	uint64_t drain_ns;
+	uint64_t alive_within_ns;
+	uint64_t disk_free_min; /* bytes */
+	uint32_t log_level;	/* enum log_level */
 };
 
 extern const char serve_usage[];
@@ -39,16 +63,32 @@ extern const char serve_usage[];
 void serve_options_init(struct serve_options *o);
 
 /**
- * serve_options_parse() - command line, then the file it names
+ * serve_options_parse() - the file that the command line names, then the
+ * command line over it, then checks across keys
+ * @o: serve_options_init() has run; undefined on failure
+ * @ret_error: SERVE_ERROR_CHARS; words on failure: file, line, section and
+ *	key, or the option
  *
- * What the command line says wins. Errors are written to stderr.
  * Return: 0, -EINVAL, or the errno of reading the file.
  */
 int serve_options_parse(struct serve_options *o, const struct sys_ops *sys,
-			int argc, char **argv) MUST_CHECK;
+			int argc, char **argv, char *ret_error) MUST_CHECK;
 
-/* One "key = value" of the file; for tests. Return: 0, -EINVAL, -ENOENT. */
+/**
+ * serve_options_set() - one "key = value"
+ * @why: words on failure
+ *
+ * Return: 0, -EINVAL, -ENOENT (no such key).
+ */
 int serve_options_set(struct serve_options *o, const char *key,
-		      const char *value) MUST_CHECK;
+		      const char *value, char *why, size_t why_size) MUST_CHECK;
+
+/*
+ * Keys that differ and that a reload cannot change, as "listen, threads".
+ * Return: how many there are.
+ */
+size_t serve_options_fixed(const struct serve_options *now,
+			   const struct serve_options *next, char *out,
+			   size_t size);
 
 #endif

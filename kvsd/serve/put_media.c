@@ -26,9 +26,18 @@ struct put_media {
 	struct live_fragment *fragments[INGEST_FRAGMENTS_MAX];
 	struct loop_timer timer;
 	uint64_t begin_ns;
-	uint64_t leave_ns; /* a successor is there: end by then */
-	bool no_memory;	   /* a fragment could not be shown to readers */
-	bool in_call;	   /* inside the ingest: no end from within */
+	uint64_t leave_ns;    /* a successor is there: end by then */
+	bool no_memory;	      /* a fragment could not be shown to readers */
+	bool in_call;	      /* inside the ingest: no end from within */
+	bool draining;	      /* the service stops: the open fragment may end */
+	uint64_t frames_told; /* of those counted */
+	/* Of each fragment, CLOCK_MONOTONIC: its first byte, its last one, when
+	 * it was whole. */
+	struct {
+		uint64_t first_ns;
+		uint64_t last_ns;
+		uint64_t whole_ns;
+	} times[INGEST_FRAGMENTS_MAX];
 };
 
 static void settle(struct put_media *pm);
@@ -43,15 +52,24 @@ static void on_ack(void *ctx, const struct ack *ack)
 	struct buf line = {
 		.data = text, .size = sizeof(text), .max = sizeof(text)};
 
-	if (ack->event == ACK_ERROR)
-		log_warn("serve", "upload to %s: %s%s%s", pm->ex->stream.name,
+	if (ack->event == ACK_ERROR) {
+		pm->thread->metrics->error_acks++;
+		log_warn("serve", "upload id=%s stream=%s ack=%s%s%s",
+			 pm->ex->request_id, pm->ex->stream.name,
 			 ack_error_name(ack->error_id),
-			 ack->fragment_number[0] ? ", fragment " : "",
+			 ack->fragment_number[0] ? " fragment=" : "",
 			 ack->fragment_number);
+	}
 	if (ack_format(&line, ack) < 0)
 		return;
 	/* A failed write ends the connection; closed() tells. */
 	(void)!exchange_write(pm->ex, buf_head(&line), buf_len(&line));
+}
+
+/* Finer than a turn of the loop: for once per fragment, not per read. */
+static uint64_t now_ns(const struct put_media *pm)
+{
+	return sys_now_ns(pm->thread->server->sys, CLOCK_MONOTONIC);
 }
 
 static void on_begin(void *ctx, unsigned int fragment,
@@ -59,6 +77,7 @@ static void on_begin(void *ctx, unsigned int fragment,
 {
 	struct put_media *pm = ctx;
 
+	pm->times[fragment].first_ns = now_ns(pm);
 	pm->fragments[fragment] = live_begin(pm->live, view);
 	if (!pm->fragments[fragment])
 		pm->no_memory = true;
@@ -69,6 +88,9 @@ static void on_timed(void *ctx, unsigned int fragment,
 {
 	struct put_media *pm = ctx;
 
+	/* BUFFERING goes out when this returns. */
+	metric_time_add(&pm->thread->metrics->buffering_ack,
+			now_ns(pm) - pm->times[fragment].first_ns);
 	if (pm->fragments[fragment])
 		live_timed(pm->fragments[fragment], view);
 }
@@ -78,6 +100,7 @@ static void on_bytes(void *ctx, unsigned int fragment, const uint8_t *bytes,
 {
 	struct put_media *pm = ctx;
 
+	pm->times[fragment].last_ns = loop_now_ns(pm->thread->loop);
 	if (pm->fragments[fragment])
 		live_bytes(pm->fragments[fragment], bytes, len);
 }
@@ -90,11 +113,47 @@ static void on_boundary(void *ctx, unsigned int fragment, uint64_t media)
 		live_boundary(pm->fragments[fragment], media);
 }
 
+static uint64_t since(uint64_t then_ns, uint64_t now)
+{
+	return now > then_ns ? now - then_ns : 0;
+}
+
+static void count_end(struct put_media *pm, unsigned int fragment,
+		      enum ingest_end how)
+{
+	struct metrics *m = pm->thread->metrics;
+	uint64_t now = now_ns(pm);
+	uint64_t last_ns = pm->times[fragment].last_ns;
+
+	switch (how) {
+	case INGEST_WHOLE: /* RECEIVED follows */
+		pm->times[fragment].whole_ns = now;
+		m->in_fragments++;
+		metric_time_add(&m->ingestion,
+				since(pm->times[fragment].first_ns, last_ns));
+		metric_time_add(&m->received_ack, since(last_ns, now));
+		break;
+	case INGEST_COMMITTED: /* PERSISTED follows */
+		m->stored++;
+		m->stored_tried++;
+		metric_time_add(&m->persist,
+				since(pm->times[fragment].whole_ns, now));
+		metric_time_add(&m->persisted_ack, since(last_ns, now));
+		break;
+	case INGEST_LOST:
+		m->stored_tried++;
+		break;
+	case INGEST_DROPPED:
+		break;
+	}
+}
+
 static void on_end(void *ctx, unsigned int fragment, enum ingest_end how)
 {
 	struct put_media *pm = ctx;
 	struct live_fragment *f = pm->fragments[fragment];
 
+	count_end(pm, fragment, how);
 	if (!f)
 		return;
 	if (how != INGEST_WHOLE || !pm->live->stored)
@@ -143,6 +202,7 @@ static const struct ingest_ops ingest_ops = {
 static void put_media_free(struct put_media *pm)
 {
 	loop_timer_cancel(pm->thread->loop, &pm->timer);
+	pm->thread->metrics->uploads--;
 	ingest_free(pm->ingest);
 	list_del(&pm->upload.link);
 	live_stream_put(pm->live);
@@ -156,9 +216,9 @@ static void end_answer(struct put_media *pm)
 	struct ingest_counts n = ingest_counts(pm->ingest);
 
 	log_info("serve",
-		 "upload to %s: %llu bytes, %llu fragments, "
-		 "%llu persisted",
-		 ex->stream.name, (unsigned long long)n.bytes,
+		 "upload id=%s stream=%s bytes=%llu fragments=%llu "
+		 "persisted=%llu",
+		 ex->request_id, ex->stream.name, (unsigned long long)n.bytes,
 		 (unsigned long long)n.fragments,
 		 (unsigned long long)n.persisted);
 	if (!exchange_alive(ex))
@@ -170,6 +230,17 @@ static void end_answer(struct put_media *pm)
 }
 
 static void timer_fired(struct loop_timer *t);
+
+/* A stop does not wait for a device that sends nothing. */
+static uint64_t drain_end_ns(const struct put_media *pm)
+{
+	if (!pm->draining || ingest_ended(pm->ingest))
+		return UINT64_MAX;
+	/* Bytes may wait here for the store: that is not its silence. */
+	return UPLOAD_SILENT_NS + (ingest_blocked(pm->ingest)
+					   ? loop_now_ns(pm->thread->loop)
+					   : ingest_last_byte_ns(pm->ingest));
+}
 
 /* After anything: tell the readers, re-arm the timer, end when it is over. */
 static void settle(struct put_media *pm)
@@ -185,6 +256,7 @@ static void settle(struct put_media *pm)
 		return;
 	}
 	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
+	at = MIN(at, drain_end_ns(pm));
 	if (at == UINT64_MAX)
 		loop_timer_cancel(pm->thread->loop, &pm->timer);
 	else if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) <
@@ -201,9 +273,20 @@ static void timer_fired(struct loop_timer *t)
 		pm->leave_ns = UINT64_MAX;
 		ingest_fail(pm->ingest, ACK_MAX_CONNECTION_DURATION_REACHED);
 	}
+	if (loop_now_ns(pm->thread->loop) >= drain_end_ns(pm))
+		ingest_stop(pm->ingest, server_time(pm->thread));
 	ingest_tick(pm->ingest, server_time(pm->thread));
 	pm->in_call = false;
 	settle(pm);
+}
+
+static void count_input(struct put_media *pm, size_t bytes)
+{
+	uint64_t frames = ingest_counts(pm->ingest).frames;
+
+	pm->thread->metrics->in_bytes += bytes;
+	pm->thread->metrics->in_frames += frames - pm->frames_told;
+	pm->frames_told = frames;
 }
 
 static size_t on_data(struct exchange *ex, const uint8_t *bytes, size_t len)
@@ -213,6 +296,7 @@ static size_t on_data(struct exchange *ex, const uint8_t *bytes, size_t len)
 
 	pm->in_call = true;
 	used = ingest_feed(pm->ingest, server_time(pm->thread), bytes, len);
+	count_input(pm, used);
 	if (pm->no_memory)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
 	pm->in_call = false;
@@ -247,7 +331,11 @@ static void on_stop(struct exchange *ex)
 	struct put_media *pm = ex->state_of_op;
 
 	pm->in_call = true;
-	ingest_stop(pm->ingest, server_time(pm->thread));
+	pm->draining = !ex->thread->finishing;
+	if (pm->draining)
+		ingest_drain(pm->ingest, server_time(pm->thread));
+	else
+		ingest_stop(pm->ingest, server_time(pm->thread));
 	pm->in_call = false;
 	settle(pm);
 }
@@ -274,8 +362,9 @@ static void on_deleted(struct live_upload *u)
 
 static void displace(struct put_media *old)
 {
-	log_info("serve", "upload to %s: silent, a newer one takes its place",
-		 old->ex->stream.name);
+	log_info("serve",
+		 "upload id=%s stream=%s silent: a newer one takes its place",
+		 old->ex->request_id, old->ex->stream.name);
 	exchange_cut(old->ex, -ECANCELED);
 	old->in_call = true;
 	ingest_drop(old->ingest);
@@ -365,6 +454,7 @@ static int put_media_new(struct exchange *ex, struct ingest_config *config,
 		return r;
 	}
 	list_add_tail(&live->uploads, &pm->upload.link);
+	pm->thread->metrics->uploads++;
 	exchange_ref(ex);
 	*ret_pm = pm;
 	return 0;

@@ -79,12 +79,12 @@ static size_t list_names(const struct serve_options *o, char *host,
 	if (gethostname(host, host_size - 1) == 0 && host[0] &&
 	    strcmp(host, "localhost") != 0)
 		names[n++] = host;
-	if (strcmp(o->address, "0.0.0.0") != 0 &&
-	    strcmp(o->address, "::") != 0 &&
-	    strcmp(o->address, "127.0.0.1") != 0 &&
-	    strcmp(o->address, "::1") != 0 &&
-	    strcmp(o->address, "localhost") != 0)
-		names[n++] = o->address;
+	if (strcmp(o->listen.host, "0.0.0.0") != 0 &&
+	    strcmp(o->listen.host, "::") != 0 &&
+	    strcmp(o->listen.host, "127.0.0.1") != 0 &&
+	    strcmp(o->listen.host, "::1") != 0 &&
+	    strcmp(o->listen.host, "localhost") != 0)
+		names[n++] = o->listen.host;
 	return n;
 }
 
@@ -210,7 +210,7 @@ static int point_at(const char *dir, const char *name, char *out)
 	return n < 0 || (size_t)n >= SERVE_PATH_BYTES ? -ENAMETOOLONG : 0;
 }
 
-static int set_paths(struct serve_options *o)
+int quickstart_paths(struct serve_options *o)
 {
 	const char *d = o->quickstart;
 
@@ -269,7 +269,7 @@ static int prepare(const struct sys_ops *sys, struct serve_options *o, int dir)
 int quickstart_prepare(const struct sys_ops *sys, struct serve_options *o)
 {
 	int dir;
-	int r = set_paths(o);
+	int r = quickstart_paths(o);
 
 	if (r < 0)
 		return r;

@@ -17,6 +17,9 @@
 #include "base/sys.h"
 #include "serve/options.h"
 
+/* Points @o at what is in its directory. Return: 0, -ENAMETOOLONG (logged). */
+int quickstart_paths(struct serve_options *o) MUST_CHECK;
+
 /**
  * quickstart_prepare() - make what is missing and point @o at it
  *

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -18,19 +19,30 @@
 #include "io/store_local.h"
 #include "io/tls.h"
 #include "serve/credentials.h"
+#include "serve/listen.h"
+#include "serve/notify.h"
+#include "serve/ops.h"
 #include "serve/options.h"
 #include "serve/quickstart.h"
 #include "serve/server.h"
 
 struct service {
 	const struct sys_ops *sys;
-	struct serve_options options;
+	int argc;
+	char **argv;
+	struct serve_options options; /* that hold now */
+	struct serve_options next;    /* of a reload */
+	sigset_t signals;
+	struct notify notify;
+	struct listen_inherited inherited;
 	struct data_dir dir;
 	bool dir_open;
 	struct catalog *catalog;
 	struct store_local *store;
 	struct tls_ctx *tls;
 	struct server server;
+	struct ops *ops;
+	uint16_t metrics_port; /* 0: no listener of our own */
 };
 
 /* --- parts
@@ -87,8 +99,10 @@ static int check_storage(const struct serve_options *o)
 
 	if (!o->storage_max || o->storage_max >= least)
 		return 0;
-	log_error("serve", "storage_max: at least %" PRIu64 " MiB with %u "
-			   "threads", least >> 20, thread_count(o));
+	log_error("serve",
+		  "storage_max: at least %" PRIu64 " MiB with %u "
+		  "threads",
+		  least >> 20, thread_count(o));
 	return -EINVAL;
 }
 
@@ -112,16 +126,28 @@ static int open_store(struct service *s)
 	return r;
 }
 
-static int open_tls(struct service *s)
+/* @ret_error: SERVE_ERROR_CHARS; words on failure */
+static int load_tls(const struct serve_options *o, struct tls_ctx **ret_tls,
+		    char *ret_error)
 {
-	const struct serve_options *o = &s->options;
-	int r = tls_ctx_new_server(o->cert, o->key, &s->tls);
+	int r = tls_ctx_new_server(o->cert, o->key, ret_tls);
 
 	if (r < 0)
-		log_error("serve", "certificate %s with key %s: %s", o->cert,
-			  o->key,
-			  r == -EBADMSG ? "not a pair of PEM files"
-					: strerror(-r));
+		(void)snprintf(ret_error, SERVE_ERROR_CHARS,
+			       "certificate %.200s with key %.200s: %s",
+			       o->cert, o->key,
+			       r == -EBADMSG ? "not a pair of PEM files"
+					     : strerror(-r));
+	return r;
+}
+
+static int open_tls(struct service *s)
+{
+	char error[SERVE_ERROR_CHARS];
+	int r = load_tls(&s->options, &s->tls, error);
+
+	if (r < 0)
+		log_error("serve", "%s", error);
 	return r;
 }
 
@@ -154,7 +180,7 @@ static int open_all(struct service *s)
 	return r < 0 ? r : open_store(s);
 }
 
-/* --- the process
+/* --- start
  * ---------------------------------------------------------------------- */
 
 /* As many descriptors as we may have: each connection is one. */
@@ -174,7 +200,7 @@ static int tell_ready(const struct service *s)
 	const struct serve_options *o = &s->options;
 	char url[SERVE_TEXT_BYTES + 32];
 	char ca[SERVE_PATH_BYTES + 8] = "";
-	const char *host = o->address;
+	const char *host = o->listen.host;
 	json_t *line;
 	int r;
 
@@ -196,6 +222,9 @@ static int tell_ready(const struct service *s)
 		json_object_set_new(line, "credentials",
 				    json_stringn(o->credentials,
 						 strlen(o->credentials)));
+	if (line && s->metrics_port)
+		json_object_set_new(line, "metrics_port",
+				    json_integer(s->metrics_port));
 	r = line ? json_dumpf(line, stdout, JSON_COMPACT) : -1;
 	json_decref(line);
 	if (r < 0 || fputc('\n', stdout) == EOF || fflush(stdout) == EOF)
@@ -203,29 +232,217 @@ static int tell_ready(const struct service *s)
 	return 0;
 }
 
-static int run(struct service *s, const sigset_t *signals)
+/* What a reload may change, where the operations thread sees it. */
+static void publish(struct service *s)
+{
+	const struct serve_options *o = &s->options;
+
+	atomic_store(&s->server.alive_within_ns, o->alive_within_ns);
+	atomic_store(&s->server.disk_free_min, o->disk_free_min);
+	atomic_store(&s->server.cert_expires_s, tls_ctx_expires_s(s->tls));
+	log_set_level((enum log_level)o->log_level);
+}
+
+/* --- reload
+ * -------------------------------------------------------------------------- */
+
+/* Into s->next. @error: words on failure. */
+static int read_again(struct service *s, struct tls_ctx **ret_tls, char *error)
 {
 	int r;
-	int sig;
 
+	serve_options_init(&s->next);
+	r = serve_options_parse(&s->next, s->sys, s->argc, s->argv, error);
+	if (r == 0 && s->next.quickstart[0]) {
+		r = quickstart_paths(&s->next);
+		(void)snprintf(error, SERVE_ERROR_CHARS, "%s",
+			       "the directory's name is too long");
+	}
+	return r < 0 ? r : load_tls(&s->next, ret_tls, error);
+}
+
+static void take_over(struct service *s, struct tls_ctx *tls)
+{
+	struct serve_options *o = &s->options;
+	const struct serve_options *next = &s->next;
+
+	(void)tls_ctx_free(s->tls);
+	s->tls = tls;
+	memcpy(o->cert, next->cert, sizeof(o->cert));
+	memcpy(o->key, next->key, sizeof(o->key));
+	o->limits = next->limits;
+	o->drain_ns = next->drain_ns;
+	o->alive_within_ns = next->alive_within_ns;
+	o->disk_free_min = next->disk_free_min;
+	o->log_level = next->log_level;
+	publish(s);
+}
+
+static void reload(struct service *s)
+{
+	struct tls_ctx *tls = NULL;
+	char error[SERVE_ERROR_CHARS] = "";
+	char fixed[SERVE_TEXT_BYTES];
+	size_t count;
+	int r = read_again(s, &tls, error);
+
+	if (r == 0) {
+		r = server_reload(&s->server, tls, &s->next.limits);
+		(void)snprintf(error, sizeof(error), "%s",
+			       "a thread does not take it over");
+	}
+	if (r < 0) {
+		(void)tls_ctx_free(tls);
+		atomic_fetch_add(&s->server.reload_failures, 1);
+		log_error("serve", "reload: %s; nothing has changed", error);
+		return;
+	}
+	take_over(s, tls);
+	atomic_fetch_add(&s->server.reloads, 1);
+	count = serve_options_fixed(&s->options, &s->next, fixed,
+				    sizeof(fixed));
+	log_info("serve", "reloaded %s%s%s%s",
+		 s->options.config[0] ? s->options.config : "the certificate",
+		 count ? "; " : "", fixed,
+		 count ? ": from the next start on" : "");
+}
+
+static void reload_notified(struct service *s)
+{
+	uint64_t now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+
+	notify_send(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		    now_ns / 1000);
+	reload(s);
+	notify_send(&s->notify, "READY=1");
+}
+
+/* --- signals and the watchdog
+ * -------------------------------------------------------- */
+
+/* Feeds the watchdog as long as every ring thread turns. */
+static void tick(struct service *s)
+{
+	uint64_t now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+	uint64_t within = s->options.alive_within_ns;
+	unsigned int index;
+
+	server_ping(&s->server);
+	if (!s->notify.watchdog_ns)
+		return;
+	within = MIN(within, s->notify.watchdog_ns);
+	if (server_silent_ns(&s->server, now_ns, &index) <= within)
+		notify_send(&s->notify, "WATCHDOG=1");
+}
+
+static struct timespec tick_period(const struct service *s)
+{
+	uint64_t ns = SERVE_PING_NS;
+
+	if (s->notify.watchdog_ns)
+		ns = MIN(ns, s->notify.watchdog_ns / 4 + 1);
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S),
+				 .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+/* Return: the signal to end by. */
+static int wait_signal(struct service *s)
+{
+	const struct timespec period = tick_period(s);
+
+	for (;;) {
+		int sig = sigtimedwait(&s->signals, NULL, &period);
+
+		tick(s);
+		if (sig == SIGHUP)
+			reload_notified(s);
+		else if (sig > 0)
+			return sig;
+	}
+}
+
+/* Asked to stop once more: no more waiting. */
+static bool while_stopping(void *ctx)
+{
+	static const struct timespec now = {0};
+	struct service *s = ctx;
+	int sig = sigtimedwait(&s->signals, NULL, &now);
+
+	tick(s);
+	return sig == SIGTERM || sig == SIGINT;
+}
+
+static int stop(struct service *s)
+{
+	uint64_t most_ns = s->options.drain_ns + SERVE_FINISH_NS_MAX +
+			   2 * SERVE_STOP_NS_MAX;
+	int r;
+
+	log_info("serve", "stopping");
+	notify_send(&s->notify,
+		    "STOPPING=1\nSTATUS=waiting for fragments to end\n"
+		    "EXTEND_TIMEOUT_USEC=%" PRIu64,
+		    most_ns / 1000);
+	atomic_store(&s->server.draining, true);
+	r = server_stop(&s->server, s->options.drain_ns);
+	s->ops = ops_stop(s->ops);
+	server_free(&s->server);
+	return r < 0 ? -EIO : 0;
+}
+
+/* --- the process
+ * ---------------------------------------------------------------------- */
+
+static int start_ops(struct service *s)
+{
+	const struct serve_address *a = &s->options.metrics_listen;
+	int fd = take_fd(&s->inherited.metrics);
+	int r = 0;
+
+	if (fd < 0 && a->host[0])
+		r = listen_open(s->sys, a, "metrics_listen", 1, &fd,
+				&s->metrics_port);
+	return r < 0 ? r : ops_start(&s->server, fd, &s->ops);
+}
+
+static void set_up(struct service *s)
+{
 	s->server.sys = s->sys;
 	s->server.options = &s->options;
 	s->server.tls = s->tls;
+	s->server.inherited = &s->inherited;
+	s->server.dir = &s->dir;
 	s->server.catalog = s->catalog;
 	s->server.store = s->store;
 	s->server.thread_count = thread_count(&s->options);
+	s->server.while_stopping = while_stopping;
+	s->server.while_stopping_ctx = s;
+	publish(s);
+}
+
+static int run(struct service *s)
+{
+	int r;
+	int e;
+
+	set_up(s);
 	r = server_start(&s->server);
 	if (r < 0)
 		return r;
-	log_info("serve", "ready on %s port %u with %u threads",
-		 s->options.address, s->server.port, s->server.thread_count);
-	r = tell_ready(s);
+	r = start_ops(s);
+	if (r == 0) {
+		log_info("serve", "ready on %s port %u with %u threads",
+			 s->inherited.count ? "systemd's socket,"
+					    : s->options.listen.host,
+			 s->server.port, s->server.thread_count);
+		r = tell_ready(s);
+		notify_send(&s->notify, "READY=1\nSTATUS=port %u",
+			    s->server.port);
+	}
 	if (r == 0)
-		(void)sigwait(signals, &sig);
-	log_info("serve", "stopping");
-	if (server_stop(&s->server) < 0)
-		r = -EIO;
-	return r;
+		(void)wait_signal(s);
+	e = stop(s);
+	return r < 0 ? r : e;
 }
 
 static void block_signals(sigset_t *ret_signals)
@@ -233,32 +450,97 @@ static void block_signals(sigset_t *ret_signals)
 	sigemptyset(ret_signals);
 	sigaddset(ret_signals, SIGTERM);
 	sigaddset(ret_signals, SIGINT);
+	sigaddset(ret_signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* --- --check
+ * --------------------------------------------------------------------------- */
+
+static int check_failed(const char *what, const char *path, int error)
+{
+	(void)fprintf(stderr, "kvsd serve: %s %s: %s\n", what, path,
+		      strerror(-error));
+	return error;
+}
+
+/* The files that the options name; none is written, no lock is taken. */
+static int check_files(struct service *s)
+{
+	struct serve_options *o = &s->options;
+	char error[SERVE_ERROR_CHARS];
+	struct catalog_credential c;
+	struct stat st;
+	int r = load_tls(o, &s->tls, error);
+
+	if (r < 0) {
+		(void)fprintf(stderr, "kvsd serve: %s\n", error);
+		return r;
+	}
+	if (o->credentials[0]) {
+		r = credentials_read(s->sys, o->credentials, &c);
+		crypto_wipe(&c, sizeof(c));
+		if (r < 0)
+			return check_failed("credentials", o->credentials, r);
+	}
+	if (o->master_key[0] && access(o->master_key, R_OK) < 0)
+		return check_failed("master_key", o->master_key, -errno);
+	if (stat(o->data_dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		return check_failed("data_dir", o->data_dir, -ENOTDIR);
+	return check_storage(o);
+}
+
+/* A directory that --quickstart is to make has nothing to look at yet. */
+static int check(struct service *s)
+{
+	struct serve_options *o = &s->options;
+	int r = 0;
+
+	if (!o->quickstart[0])
+		r = check_files(s);
+	(void)tls_ctx_free(s->tls);
+	if (r < 0)
+		return 1;
+	(void)printf("%s: good\n", o->config[0] ? o->config : "options");
+	return 0;
+}
+
+static int serve(struct service *s)
+{
+	int r;
+
+	block_signals(&s->signals);
+	raise_limits();
+	notify_init(&s->notify, s->sys);
+	listen_inherited_init(&s->inherited);
+	r = listen_inherit(s->sys, &s->inherited);
+	if (r == 0)
+		r = open_all(s);
+	if (r == 0)
+		r = run(s);
+	close_all(s);
+	listen_inherited_fini(s->sys, &s->inherited);
+	notify_fini(&s->notify);
+	return r < 0 ? 1 : 0;
 }
 
 int serve_main(int argc, char **argv, const struct sys_ops *sys)
 {
 	static struct service s;
-	sigset_t signals;
-	int r;
+	char error[SERVE_ERROR_CHARS];
 
+	s.sys = sys;
+	s.argc = argc;
+	s.argv = argv;
 	serve_options_init(&s.options);
-	r = serve_options_parse(&s.options, sys, argc, argv);
-	if (r < 0)
+	if (serve_options_parse(&s.options, sys, argc, argv, error) < 0) {
+		(void)fprintf(stderr, "kvsd serve: %s\n", error);
 		return 2;
+	}
 	if (s.options.help) {
 		(void)fputs(serve_usage, stdout);
 		return 0;
 	}
-	s.sys = sys;
-	block_signals(&signals);
-	raise_limits();
-	r = open_all(&s);
-	if (r == 0 && !s.options.check)
-		r = run(&s, &signals);
-	close_all(&s);
-	if (r == 0 && s.options.check)
-		(void)puts("ok");
-	return r < 0 ? 1 : 0;
+	return s.options.check ? check(&s) : serve(&s);
 }

@@ -2,13 +2,10 @@
 #include "serve/server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,12 +13,10 @@
 #include "io/crypto.h"
 #include "io/loop_uring.h"
 #include "io/store_local.h"
+#include "io/tls.h"
 #include "proto/sigv4.h"
 #include "serve/expiry.h"
 #include "serve/http.h"
-
-#define LISTEN_BACKLOG 1024
-#define PORT_RETRY_MS 20
 
 /* --- small things
  * ------------------------------------------------------------------ */
@@ -80,9 +75,9 @@ static void accepted(struct loop_op *op, int res);
 
 static void accept_more(struct server_thread *t)
 {
-	if (t->stopping || loop_op_busy(&t->accept_op) ||
+	if (t->stopping || t->gone || loop_op_busy(&t->accept_op) ||
 	    loop_timer_armed(&t->accept_timer) ||
-	    t->connection_count >= CONNECTIONS_MAX)
+	    t->connection_count >= t->limits.connections)
 		return;
 	loop_accept(t->loop, &t->accept_op, t->listen_fd, accepted);
 }
@@ -139,6 +134,18 @@ static void stop_run(struct loop_task *task)
 		exchange_stop(list_entry(n, struct exchange, link));
 }
 
+static void finish_run(struct loop_task *task)
+{
+	struct server_thread *t =
+		container_of(task, struct server_thread, finish_task);
+	struct list_node *n;
+	struct list_node *tmp;
+
+	t->finishing = true;
+	list_for_each_safe(n, tmp, &t->connections)
+		exchange_stop(list_entry(n, struct exchange, link));
+}
+
 static void abort_run(struct loop_task *task)
 {
 	struct server_thread *t =
@@ -153,6 +160,50 @@ static void abort_run(struct loop_task *task)
 static void end_run(struct loop_task *task)
 {
 	loop_stop(container_of(task, struct server_thread, end_task)->loop);
+}
+
+static void ping_run(struct loop_task *task)
+{
+	struct server_thread *t =
+		container_of(task, struct server_thread, ping_task);
+
+	atomic_store_explicit(&t->beat_ns,
+			      sys_now_ns(t->server->sys, CLOCK_MONOTONIC),
+			      memory_order_relaxed);
+	/* After it the task may be posted again. */
+	atomic_store_explicit(&t->pinged, false, memory_order_release);
+}
+
+static void reload_run(struct loop_task *task)
+{
+	struct server_thread *t =
+		container_of(task, struct server_thread, reload_task);
+	struct server *s = t->server;
+	struct tls_ctx *old = t->tls;
+
+	t->tls = tls_ctx_ref(s->next_tls);
+	t->limits = s->next_limits;
+	(void)tls_ctx_free(old);
+	pthread_mutex_lock(&s->mutex);
+	s->reload_left--;
+	pthread_cond_signal(&s->changed);
+	pthread_mutex_unlock(&s->mutex);
+	accept_more(t);
+}
+
+struct metrics *server_metrics(struct server_thread *t)
+{
+	t->metrics->connections = t->connection_count;
+	return t->metrics;
+}
+
+static void snapshot_run(struct loop_task *task)
+{
+	struct server_thread *t =
+		container_of(task, struct server_thread, snapshot_task);
+
+	*t->snapshot = *server_metrics(t);
+	loop_post(t->snapshot_to, &t->snapshot_done);
 }
 
 static int thread_open(struct server_thread *t)
@@ -200,7 +251,11 @@ static void tell_ready(struct server_thread *t, int result)
 static void *thread_main(void *arg)
 {
 	struct server_thread *t = arg;
+	char name[16]; /* the kernel's bound */
 	int r = thread_open(t);
+
+	(void)snprintf(name, sizeof(name), "kvsd-ring-%u", t->index);
+	(void)pthread_setname_np(pthread_self(), name);
 
 	/* Accepting keeps the server busy: it ends in stop_run(). */
 	if (r == 0)
@@ -226,126 +281,34 @@ static void *thread_main(void *arg)
 /* --- the port
  * --------------------------------------------------------------------------- */
 
-static int bind_one(struct server *s, const struct addrinfo *a, bool shared,
-		    int *ret_fd)
-{
-	const int on = 1;
-	int fd = s->sys->socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	r = s->sys->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (r == 0 && shared)
-		r = s->sys->setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on,
-				       sizeof(on));
-	if (r == 0)
-		r = s->sys->bind(fd, a->ai_addr, a->ai_addrlen);
-	if (r < 0) {
-		sys_close(s->sys, &fd);
-		return r;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-static int port_of(int fd, uint16_t *ret_port)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-
-	memset(&ss, 0, sizeof(ss));
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
-		return -errno;
-	*ret_port = ntohs(ss.ss_family == AF_INET6
-				  ? ((struct sockaddr_in6 *)&ss)->sin6_port
-				  : ((struct sockaddr_in *)&ss)->sin_port);
-	return 0;
-}
-
-static void set_port(struct sockaddr *addr, uint16_t port)
-{
-	if (addr->sa_family == AF_INET6)
-		((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
-	else
-		((struct sockaddr_in *)addr)->sin_port = htons(port);
-}
-
-/*
- * With SO_REUSEPORT a second process of the same user could take the port
- * too and get half of the connections; so it is tried without first. A
- * service that was killed holds its port a little longer than its process
- * lives: the accepts under way keep the socket until a kernel worker has
- * taken the ring apart (io_uring/io_uring.c, io_ring_exit_work()).
- */
-static int bind_alone(struct server *s, const struct addrinfo *a, int *ret_fd)
-{
-	uint64_t end = sys_now_ns(s->sys, CLOCK_MONOTONIC) + SERVE_PORT_WAIT_NS;
-	int r = bind_one(s, a, false, ret_fd);
-
-	while (r == -EADDRINUSE && sys_now_ns(s->sys, CLOCK_MONOTONIC) < end) {
-		(void)s->sys->poll(NULL, 0, PORT_RETRY_MS);
-		r = bind_one(s, a, false, ret_fd);
-	}
-	return r;
-}
-
-static int listen_all(struct server *s, struct addrinfo *a)
-{
-	unsigned int i;
-	int probe;
-	int r = bind_alone(s, a, &probe);
-
-	if (r < 0)
-		return r;
-	r = s->sys->listen(probe, 1);
-	if (r == 0)
-		r = port_of(probe, &s->port);
-	sys_close(s->sys, &probe);
-	set_port(a->ai_addr, s->port);
-	for (i = 0; r == 0 && i < s->thread_count; i++) {
-		r = bind_one(s, a, true, &s->threads[i].listen_fd);
-		if (r == 0)
-			r = s->sys->listen(s->threads[i].listen_fd,
-					   LISTEN_BACKLOG);
-	}
-	return r;
-}
-
 static int open_port(struct server *s)
 {
-	const struct serve_options *o = s->options;
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-				 .ai_socktype = SOCK_STREAM};
-	struct addrinfo *list;
-	char port[8];
+	int fds[SERVE_THREADS_MAX];
+	unsigned int i;
 	int r;
 
-	(void)snprintf(port, sizeof(port), "%u", o->port);
-	r = getaddrinfo(o->address, port, &hints, &list);
-	if (r) {
-		log_error("serve", "--listen %s: %s", o->address,
-			  gai_strerror(r));
-		return -EINVAL;
+	for (i = 0; i < s->thread_count; i++)
+		fds[i] = -EBADF;
+	if (s->inherited->count) {
+		r = listen_share(s->sys, s->inherited, s->thread_count, fds);
+		s->port = s->inherited->port;
+	} else {
+		r = listen_open(s->sys, &s->options->listen, "listen",
+				s->thread_count, fds, &s->port);
 	}
-	r = listen_all(s, list);
-	freeaddrinfo(list);
-	if (r == -EADDRINUSE)
-		log_error("serve",
-			  "port %s of %s is in use by another "
-			  "process",
-			  port, o->address);
-	else if (r < 0)
-		log_error("serve", "listening on %s port %s: %s", o->address,
-			  port, strerror(-r));
+	for (i = 0; i < s->thread_count; i++)
+		s->threads[i].listen_fd = fds[i];
 	return r;
 }
 
 /* --- start and stop
  * ------------------------------------------------------------------------ */
 
-static void threads_init(struct server *s)
+/* Return: 0, -ENOMEM. */
+static int threads_init(struct server *s)
 {
+	uint64_t now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+	bool whole = true;
 	unsigned int i;
 
 	for (i = 0; i < s->thread_count; i++) {
@@ -354,22 +317,41 @@ static void threads_init(struct server *s)
 		t->server = s;
 		t->index = i;
 		t->listen_fd = -EBADF;
+		t->tls = tls_ctx_ref(s->tls);
+		t->limits = s->options->limits;
 		t->stop_task.run = stop_run;
+		t->finish_task.run = finish_run;
 		t->abort_task.run = abort_run;
 		t->end_task.run = end_run;
+		t->reload_task.run = reload_run;
+		t->ping_task.run = ping_run;
+		t->snapshot_task.run = snapshot_run;
+		atomic_init(&t->pinged, false);
+		atomic_init(&t->beat_ns, now_ns);
 		list_init(&t->connections);
 		buf_init(&t->work, SIGV4_CANONICAL_BYTES_MAX);
+		t->metrics = calloc(1, sizeof(*t->metrics));
+		t->snapshot = calloc(1, sizeof(*t->snapshot));
+		whole &= t->metrics && t->snapshot;
 	}
+	return whole ? 0 : -ENOMEM;
 }
 
-static void server_free(struct server *s)
+void server_free(struct server *s)
 {
 	unsigned int i;
 
 	for (i = 0; i < s->thread_count; i++) {
-		sys_close(s->sys, &s->threads[i].listen_fd);
-		buf_fini(&s->threads[i].work);
+		struct server_thread *t = &s->threads[i];
+
+		sys_close(s->sys, &t->listen_fd);
+		(void)tls_ctx_free(t->tls);
+		buf_fini(&t->work);
+		free(t->metrics);
+		free(t->snapshot);
 	}
+	(void)tls_ctx_free(s->next_tls);
+	s->next_tls = NULL;
 	free(s->threads);
 	s->threads = NULL;
 	pthread_mutex_destroy(&s->mutex);
@@ -397,39 +379,145 @@ static int start_threads(struct server *s)
 	return r;
 }
 
-/* To every thread whose loop still runs. */
-static void post_all(struct server *s, size_t task_offset)
+bool server_post(struct server_thread *t, struct loop_task *task)
+{
+	bool there;
+
+	pthread_mutex_lock(&t->server->mutex);
+	there = t->started && !t->gone;
+	if (there)
+		loop_post(t->loop, task);
+	pthread_mutex_unlock(&t->server->mutex);
+	return there;
+}
+
+/* To every thread whose loop still runs. Return: how many. */
+static unsigned int post_all(struct server *s, size_t task_offset)
+{
+	unsigned int count = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->thread_count; i++) {
+		struct server_thread *t = &s->threads[i];
+		char *task = (char *)t + task_offset;
+
+		count += server_post(t, (struct loop_task *)(void *)task);
+	}
+	return count;
+}
+
+void server_ping(struct server *s)
 {
 	unsigned int i;
 
-	pthread_mutex_lock(&s->mutex);
 	for (i = 0; i < s->thread_count; i++) {
 		struct server_thread *t = &s->threads[i];
 
-		if (t->started && !t->gone)
-			loop_post(t->loop,
-				  (struct loop_task *)(void *)((char *)t +
-							       task_offset));
+		if (!atomic_exchange_explicit(&t->pinged, true,
+					      memory_order_acquire) &&
+		    !server_post(t, &t->ping_task))
+			atomic_store_explicit(&t->pinged, false,
+					      memory_order_relaxed);
+	}
+}
+
+uint64_t server_silent_ns(const struct server *s, uint64_t now_ns,
+			  unsigned int *ret_index)
+{
+	uint64_t longest = 0;
+	unsigned int i;
+
+	*ret_index = 0;
+	for (i = 0; i < s->thread_count; i++) {
+		uint64_t beat = atomic_load_explicit(&s->threads[i].beat_ns,
+						     memory_order_relaxed);
+
+		if (now_ns > beat && now_ns - beat > longest) {
+			longest = now_ns - beat;
+			*ret_index = i;
+		}
+	}
+	return longest;
+}
+
+/* Until @left is 0. Return: it is. Called and left with the mutex held. */
+static bool wait_reload(struct server *s, uint64_t until_ns)
+{
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / NS_PER_S),
+		.tv_nsec = (long)(until_ns % NS_PER_S),
+	};
+	int r = 0;
+
+	while (s->reload_left && r == 0)
+		r = pthread_cond_timedwait(&s->changed, &s->mutex, &until);
+	return !s->reload_left;
+}
+
+int server_reload(struct server *s, struct tls_ctx *tls,
+		  const struct serve_limits *limits)
+{
+	uint64_t until_ns =
+		sys_now_ns(s->sys, CLOCK_MONOTONIC) + SERVE_RELOAD_NS_MAX;
+	unsigned int i;
+	bool taken;
+
+	pthread_mutex_lock(&s->mutex);
+	taken = s->reload_left == 0;
+	if (taken) {
+		(void)tls_ctx_free(s->next_tls);
+		s->next_tls = tls_ctx_ref(tls);
+		s->next_limits = *limits;
+		for (i = 0; i < s->thread_count; i++) {
+			if (!s->threads[i].started || s->threads[i].gone)
+				continue;
+			s->reload_left++;
+			loop_post(s->threads[i].loop,
+				  &s->threads[i].reload_task);
+		}
 	}
 	pthread_mutex_unlock(&s->mutex);
+	if (!taken)
+		return -EBUSY;
+	pthread_mutex_lock(&s->mutex);
+	taken = wait_reload(s, until_ns);
+	pthread_mutex_unlock(&s->mutex);
+	return taken ? 0 : -ETIMEDOUT;
 }
 
 /* Return: nothing is left that callbacks could come for. */
-static bool wait_quiet(struct server *s, uint64_t ns)
+static bool wait_slice(struct server *s, uint64_t until_ns)
 {
-	struct timespec until;
-	uint64_t at = sys_now_ns(s->sys, CLOCK_MONOTONIC) + ns;
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / NS_PER_S),
+		.tv_nsec = (long)(until_ns % NS_PER_S),
+	};
 	int r = 0;
 	bool quiet;
 
-	until.tv_sec = (time_t)(at / NS_PER_S);
-	until.tv_nsec = (long)(at % NS_PER_S);
 	pthread_mutex_lock(&s->mutex);
 	while (s->busy && r == 0)
 		r = pthread_cond_timedwait(&s->changed, &s->mutex, &until);
 	quiet = !s->busy;
 	pthread_mutex_unlock(&s->mutex);
 	return quiet;
+}
+
+static bool wait_quiet(struct server *s, uint64_t ns)
+{
+	uint64_t now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+	uint64_t until_ns = now_ns + ns;
+
+	for (;;) {
+		if (wait_slice(s, MIN(until_ns, now_ns + SERVE_PING_NS)))
+			return true;
+		now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+		if (now_ns >= until_ns)
+			return false;
+		if (s->while_stopping &&
+		    s->while_stopping(s->while_stopping_ctx))
+			return false;
+	}
 }
 
 static int join_all(struct server *s)
@@ -446,45 +534,48 @@ static int join_all(struct server *s)
 	return result;
 }
 
-int server_start(struct server *s)
+static void sync_init(struct server *s)
 {
 	pthread_condattr_t attr;
-	int r;
 
-	s->threads = calloc(s->thread_count, sizeof(*s->threads));
-	if (!s->threads)
-		return -ENOMEM;
-	threads_init(s);
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->changed, &attr);
 	pthread_condattr_destroy(&attr);
-	r = open_port(s);
+}
+
+int server_start(struct server *s)
+{
+	int r;
+
+	s->threads = calloc(s->thread_count, sizeof(*s->threads));
+	if (!s->threads)
+		return -ENOMEM;
+	sync_init(s);
+	r = threads_init(s);
+	if (r == 0)
+		r = open_port(s);
 	if (r == 0)
 		r = start_threads(s);
 	if (r == 0)
 		return 0;
-	post_all(s, offsetof(struct server_thread, stop_task));
-	(void)wait_quiet(s, SERVE_STOP_NS_MAX);
-	post_all(s, offsetof(struct server_thread, end_task));
-	(void)join_all(s); /* the first error is the one to tell */
+	(void)server_stop(s, 0); /* the first error is the one to tell */
 	server_free(s);
 	return r;
 }
 
-int server_stop(struct server *s)
+int server_stop(struct server *s, uint64_t drain_ns)
 {
-	int r;
-
-	post_all(s, offsetof(struct server_thread, stop_task));
-	if (!wait_quiet(s, SERVE_STOP_NS_MAX)) {
-		post_all(s, offsetof(struct server_thread, abort_task));
+	(void)post_all(s, offsetof(struct server_thread, stop_task));
+	if (!wait_quiet(s, drain_ns)) {
+		(void)post_all(s, offsetof(struct server_thread, finish_task));
+		if (!wait_quiet(s, SERVE_FINISH_NS_MAX))
+			(void)post_all(s, offsetof(struct server_thread,
+						   abort_task));
 		if (!wait_quiet(s, SERVE_STOP_NS_MAX))
 			log_error("serve", "not everything has finished");
 	}
-	post_all(s, offsetof(struct server_thread, end_task));
-	r = join_all(s);
-	server_free(s);
-	return r;
+	(void)post_all(s, offsetof(struct server_thread, end_task));
+	return join_all(s);
 }

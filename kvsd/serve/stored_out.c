@@ -64,21 +64,27 @@ static void read_more(struct stored_out *so)
 		   so->buffer, len, &so->op);
 }
 
+uint64_t stored_out_behind_ns(const struct stored_out *so)
+{
+	uint64_t now_ms = server_wall_ms(so->ex->thread);
+	uint64_t at_ms = so->row.server_ms;
+
+	return now_ms > at_ms ? (now_ms - at_ms) * NS_PER_MS : 0;
+}
+
 static int write_tags(struct stored_out *so, bool before)
 {
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
 	struct buf out = {
 		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
-	uint64_t now_ms = server_wall_ms(so->ex->thread);
-	uint64_t at_ms = so->row.server_ms;
 	int r;
 
 	if (before)
-		r = media_out_before(&out, &so->row.number, at_ms,
+		r = media_out_before(&out, &so->row.number, so->row.server_ms,
 				     so->row.producer_ms);
 	else
 		r = media_out_after(&out, &so->row.number,
-				    now_ms > at_ms ? now_ms - at_ms : 0);
+				    stored_out_behind_ns(so) / NS_PER_MS);
 	if (r < 0)
 		return r;
 	return exchange_write(so->ex, buf_head(&out), buf_len(&out));

@@ -39,6 +39,9 @@ void stored_out_fini(struct stored_out *so);
 void stored_out_begin(struct stored_out *so, const struct store_fragment *row,
 		      uint64_t media);
 
+/* Between the fragment's server time and now. */
+uint64_t stored_out_behind_ns(const struct stored_out *so);
+
 /*
  * Return: 1 the fragment is out, 0 waiting (for wake(), or for drained output),
  * or the error of the store or connection.

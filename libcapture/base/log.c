@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,11 @@
 
 #define LOG_BYTES_MAX 1024
 
-static enum log_level threshold = LOG_INFO;
+static atomic_int threshold = LOG_INFO;
 
 void log_set_level(enum log_level level)
 {
-	threshold = level;
+	atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
 void log_line(enum log_level level, const char *component, const char *fmt,
@@ -29,7 +30,7 @@ void log_line(enum log_level level, const char *component, const char *fmt,
 	int used;
 	int n;
 
-	if (level > threshold)
+	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
 		return;
 	if (getenv("JOURNAL_STREAM"))
 		used = snprintf(line, sizeof(line), "%s%s: ", journal[level],
