@@ -412,10 +412,14 @@ int catalog_db_wipe(struct catalog_db *db)
 {
 	int r;
 
-	r = db_exec(db->db,
-		    "UPDATE streams SET wrapped_key="
-		    "zeroblob(length(wrapped_key));"
-		    "UPDATE credentials SET wrapped_secret="
-		    "zeroblob(length(wrapped_secret));");
+	/* Revision 0: whatever happens next, it is not taken for the other. */
+	r = db_exec(db->db, "BEGIN IMMEDIATE;"
+			    "UPDATE meta SET revision=0;"
+			    "UPDATE streams SET wrapped_key="
+			    "zeroblob(length(wrapped_key));"
+			    "UPDATE credentials SET wrapped_secret="
+			    "zeroblob(length(wrapped_secret));"
+			    "COMMIT");
+	db_rollback(db->db);
 	return r < 0 ? r : db_checkpoint(db->db);
 }

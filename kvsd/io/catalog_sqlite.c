@@ -35,9 +35,11 @@ struct catalog_sqlite {
 	struct catalog_cache cache;
 	struct worker *worker;
 
-	/* Worker only. */
+	/* Worker only. The first is what leads, whichever file it is. */
 	struct catalog_db *first;
 	struct catalog_db *copy;	/* NULL: to be made again */
+	const char *first_name;
+	const char *copy_name;
 	bool scrub_wanted;		/* removed keys are still in a log */
 };
 
@@ -205,7 +207,36 @@ static int open_one(struct catalog_sqlite *cs, const char *name,
 	}
 	if (r == -EMEDIUMTYPE)
 		log_error("catalog", "%s: belongs to another directory", name);
+	else if (r < 0 && r != -ENOENT)
+		log_error("catalog", "%s: %s", name, strerror(-r));
 	return r == -ENOENT ? 0 : r;
+}
+
+static void swap(struct catalog_sqlite *cs)
+{
+	struct catalog_db *db = cs->first;
+	const char *name = cs->first_name;
+
+	cs->first = cs->copy;
+	cs->first_name = cs->copy_name;
+	cs->copy = db;
+	cs->copy_name = name;
+}
+
+/* What is there is enough to serve from, on a full disk, say. */
+static int renew_copy(struct catalog_sqlite *cs, bool fresh)
+{
+	int r;
+
+	if (!fresh)
+		log_warn("catalog", "%s is made again from %s", cs->copy_name,
+			 cs->first_name);
+	r = make_again(cs, cs->first, cs->copy_name, &cs->copy);
+	if (r == 0 || fresh)
+		return r;
+	log_error("catalog", "%s: %s; no changes until it can be made",
+		  cs->copy_name, strerror(-r));
+	return 0;
 }
 
 /* Takes the better of the two as first; both are opened and may be NULL. */
@@ -232,13 +263,9 @@ static int choose(struct catalog_sqlite *cs, bool fresh)
 		log_error("catalog", "the master key is not this catalog's");
 	if (r < 0)
 		return r;
-	if (!fresh)
-		log_warn("catalog", "%s is made again from %s",
-			 copy_leads ? FIRST_NAME : COPY_NAME,
-			 copy_leads ? COPY_NAME : FIRST_NAME);
 	if (copy_leads)
-		return make_again(cs, b, FIRST_NAME, &cs->first);
-	return make_again(cs, a, COPY_NAME, &cs->copy);
+		swap(cs);
+	return renew_copy(cs, fresh);
 }
 
 static int open_both(struct catalog_sqlite *cs)
@@ -247,10 +274,14 @@ static int open_both(struct catalog_sqlite *cs)
 	bool fresh = false;
 	int r;
 
+	cs->first_name = FIRST_NAME;
+	cs->copy_name = COPY_NAME;
 	r = open_one(cs, FIRST_NAME, &cs->first, &damaged);
-	if (r == 0)
-		r = open_one(cs, COPY_NAME, &cs->copy, &damaged);
 	if (r < 0)
+		return r;
+	r = open_one(cs, COPY_NAME, &cs->copy, &damaged);
+	/* The first has all that was ever acknowledged; the copy may not. */
+	if (r < 0 && (!cs->first || r == -EMEDIUMTYPE || r == -ENOMEM))
 		return r;
 	if (!cs->first && !cs->copy) {
 		if (damaged)
@@ -287,11 +318,11 @@ static int repair_copy(struct catalog_sqlite *cs)
 
 	if (cs->copy)
 		return 0;
-	r = make_again(cs, cs->first, COPY_NAME, &cs->copy);
+	r = make_again(cs, cs->first, cs->copy_name, &cs->copy);
 	if (r < 0)
-		log_error("catalog", COPY_NAME ": %s", strerror(-r));
+		log_error("catalog", "%s: %s", cs->copy_name, strerror(-r));
 	else
-		log_info("catalog", COPY_NAME " is made again");
+		log_info("catalog", "%s is made again", cs->copy_name);
 	return r;
 }
 
@@ -299,7 +330,7 @@ typedef int change_fn(struct catalog_db *db, const void *change);
 
 static void drop_copy(struct catalog_sqlite *cs)
 {
-	log_error("catalog", COPY_NAME ": cannot be written");
+	log_error("catalog", "%s: cannot be written", cs->copy_name);
 	cs->copy = catalog_db_close(cs->copy);
 }
 

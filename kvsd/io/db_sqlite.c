@@ -105,8 +105,10 @@ int db_open(const char *path, enum db_kind kind, bool create,
 		return -ENOMEM;
 	rc = sqlite3_open_v2(path, &db->lite, flags, NULL);
 	r = to_errno(db->lite, rc);
-	if ((rc & 0xff) == SQLITE_CANTOPEN && !create)
-		r = -ENOENT;
+	/* Missing is one thing; another is what must not be replaced. */
+	if ((rc & 0xff) == SQLITE_CANTOPEN && db->lite &&
+	    sqlite3_system_errno(db->lite))
+		r = -sqlite3_system_errno(db->lite);
 	if (r == 0) {
 		(void)sqlite3_busy_timeout(db->lite, 5000);
 		r = set_pragmas(db, kind);

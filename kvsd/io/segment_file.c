@@ -16,6 +16,7 @@
 #define NAME_DIGITS_MIN 8u
 #define TAIL ".seg"
 #define TAIL_NEW ".tmp"
+#define TAIL_BAD ".bad"
 
 static void file_name(char out[NAME_BYTES], uint32_t number, const char *tail)
 {
@@ -256,10 +257,23 @@ int segment_file_mend(const struct data_dir *d, uint32_t number)
 	return r < 0 ? r : 0;
 }
 
+int segment_file_set_aside(const struct data_dir *d, uint32_t number)
+{
+	char name[NAME_BYTES];
+	char bad[NAME_BYTES];
+	int r;
+
+	file_name(name, number, TAIL);
+	file_name(bad, number, TAIL_BAD);
+	r = d->sys->renameat(d->segments_fd, name, d->segments_fd, bad);
+	return r < 0 ? r : d->sys->fsync(d->segments_fd);
+}
+
 /* --- listing --- */
 
 struct listing {
 	const struct data_dir *dir;
+	const char *tail;
 	uint32_t *numbers;
 	size_t count;
 	size_t size;
@@ -288,19 +302,12 @@ static int list_name(void *ctx, const char *name)
 	size_t digits = strspn(name, "0123456789");
 	char again[NAME_BYTES];
 	uint64_t number;
-	bool fresh = !strcmp(name + digits, TAIL_NEW);
 
-	if ((!fresh && strcmp(name + digits, TAIL)) ||
-	    digits < NAME_DIGITS_MIN ||
+	if (strcmp(name + digits, l->tail) || digits < NAME_DIGITS_MIN ||
 	    parse_u64(name, digits, UINT32_MAX, &number) < 0)
 		return 0; /* not ours: left alone */
-	file_name(again, (uint32_t)number, fresh ? TAIL_NEW : TAIL);
-	if (strcmp(again, name))
-		return 0;
-	if (!fresh)
-		return listing_add(l, (uint32_t)number);
-	log_info("store", "removing the unfinished %s", name);
-	return l->dir->sys->unlinkat(l->dir->segments_fd, name, 0);
+	file_name(again, (uint32_t)number, l->tail);
+	return strcmp(again, name) ? 0 : listing_add(l, (uint32_t)number);
 }
 
 static int by_number(const void *a, const void *b)
@@ -311,10 +318,10 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
-		      size_t *ret_count)
+static int list_files(const struct data_dir *d, const char *tail,
+		      uint32_t **ret_numbers, size_t *ret_count)
 {
-	struct listing l = { .dir = d };
+	struct listing l = {.dir = d, .tail = tail};
 	int r;
 
 	r = data_dir_list(d->sys, d->segments_fd, list_name, &l);
@@ -327,4 +334,39 @@ int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
 	*ret_numbers = l.numbers;
 	*ret_count = l.count;
 	return 0;
+}
+
+int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
+		      size_t *ret_count)
+{
+	return list_files(d, TAIL, ret_numbers, ret_count);
+}
+
+int segment_file_list_bad(const struct data_dir *d, uint32_t **ret_numbers,
+			  size_t *ret_count)
+{
+	return list_files(d, TAIL_BAD, ret_numbers, ret_count);
+}
+
+void segment_file_tidy(const struct data_dir *d)
+{
+	char name[NAME_BYTES];
+	uint32_t *numbers;
+	size_t count;
+	size_t i;
+	int r;
+
+	r = list_files(d, TAIL_NEW, &numbers, &count);
+	if (r < 0)
+		return;
+	for (i = 0; i < count; i++) {
+		file_name(name, numbers[i], TAIL_NEW);
+		r = d->sys->unlinkat(d->segments_fd, name, 0);
+		if (r < 0)
+			log_warn("store", "the unfinished %s stays: %s", name,
+				 strerror(-r));
+		else
+			log_info("store", "removed the unfinished %s", name);
+	}
+	free(numbers);
 }

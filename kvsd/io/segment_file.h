@@ -60,11 +60,18 @@ int segment_file_mend(const struct data_dir *d, uint32_t number) MUST_CHECK;
  * segment_file_list() - the numbers of all segments, ascending
  * @ret_numbers: heap, the caller frees it
  *
- * Removes what an interrupted creation left behind.
  * Return: 0, -ENOMEM, -EOVERFLOW (more than SEGMENTS_MAX), or an errno.
  */
 int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
 		      size_t *ret_count) MUST_CHECK;
+/* As above: those that were set aside. */
+int segment_file_list_bad(const struct data_dir *d, uint32_t **ret_numbers,
+			  size_t *ret_count) MUST_CHECK;
+/* Removes what interrupted creations left behind; what stays is logged. */
+void segment_file_tidy(const struct data_dir *d);
+/* Renames a segment to NNNNNNNN.bad: kept, but not looked at any more. */
+int segment_file_set_aside(const struct data_dir *d,
+			   uint32_t number) MUST_CHECK;
 
 /* Reads all of @len bytes, fewer only at the file's end. */
 int segment_file_read(const struct data_dir *d, int fd, uint8_t *bytes,

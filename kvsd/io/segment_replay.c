@@ -148,12 +148,18 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 		err = check_fragment(r, rec, &c, key, &first);
 	if (err == 0 && first > segment)
 		err = -EBADMSG;
+	if (err == -EIO && r->salvage) {
+		r->unread = true;
+		return 0;
+	}
 	if (err == -EINVAL || err == -ENOENT || err == -EBADMSG) {
-		if (err != -ENOENT)
+		if (err != -ENOENT) {
 			log_warn("store",
 				 "segment %u, block %u: a commit "
 				 "record without its pages",
 				 segment, rec->block);
+			r->damaged = true;
+		}
 		r->dropped++;
 		return 0;
 	}
@@ -167,6 +173,7 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 	f.header_bytes = c.header_bytes;
 	f.media_bytes = c.media_bytes;
 	f.frames_bytes = c.frames_bytes;
+	r->found_count++;
 	return r->found(r->ctx, &f, first, mark);
 }
 
@@ -224,8 +231,10 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 
 			err = r->salvage ? skip_damage(r, fd, generation, block)
 					 : 0;
-			if (err > 0)
+			if (err > 0) {
+				r->damaged = true;
 				continue;
+			}
 			*block = end;
 			return err;
 		}
@@ -244,12 +253,24 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 	}
 }
 
-/* Headers of the segment after its end: they are not used, only seen. */
+static bool is_record(const struct segment_replay *r, const uint8_t *block,
+		      const uint8_t *generation)
+{
+	static const uint8_t zero[SEGMENT_HEADER_BYTES];
+	struct segment_record rec;
+
+	/* A write that is there in part has lost no more than its end. */
+	if (r->salvage && memcmp(block, zero, sizeof(zero)))
+		return true;
+	return segment_header_parse(block, &rec) == 0 &&
+	       !memcmp(rec.generation, generation, SEGMENT_ID_BYTES);
+}
+
+/* Records of the segment after its end: they are not used, only seen. */
 static int look_behind(struct segment_replay *r, int fd,
 		       const uint8_t *generation, uint32_t block,
 		       bool *ret_torn)
 {
-	struct segment_record rec;
 	size_t len = 0;
 	size_t at;
 	int err;
@@ -263,9 +284,7 @@ static int look_behind(struct segment_replay *r, int fd,
 			return err;
 		for (at = 0; at + SEGMENT_HEADER_BYTES <= len;
 		     at += SEGMENT_BLOCK_BYTES) {
-			if (segment_header_parse(r->record + at, &rec) < 0 ||
-			    memcmp(rec.generation, generation,
-				   SEGMENT_ID_BYTES))
+			if (!is_record(r, r->record + at, generation))
 				continue;
 			*ret_torn = true;
 			return 0;
@@ -282,6 +301,9 @@ int segment_replay_run(struct segment_replay *r, uint32_t number, uint32_t mark,
 	int fd;
 	int err;
 
+	r->found_count = 0;
+	r->damaged = false;
+	r->unread = false;
 	err = r->generation(r->ctx, number, generation);
 	if (err < 0)
 		return err;

@@ -39,6 +39,13 @@ struct segment_replay {
 	void *ctx;
 	bool salvage;	/* go on behind what is damaged */
 	uint64_t dropped;	/* commit records that did not count */
+	/*
+	 * Of the last run: fragments found; something did not verify; with
+	 * salvage, pages of a fragment cannot be read.
+	 */
+	uint64_t found_count;
+	bool damaged;
+	bool unread;
 	/* The rest belongs to the replay. */
 	uint8_t *record;
 	uint8_t *page;
@@ -56,7 +63,8 @@ void segment_replay_fini(struct segment_replay *r);
  * @mark: the block to begin at
  * @ret_end: the block after the last record that belongs to the segment
  * @ret_torn: whether records of the segment follow after a gap, from writes
- *	that a power cut left behind in part, or because something is damaged
+ *	that a power cut left behind in part, or because something is damaged;
+ *	with salvage, whether anything at all does
  *
  * Return: 0; an error of a callback or a system call (then nothing is known
  * about the rest of the segment).

@@ -314,6 +314,7 @@ static int make_index(const struct fsck_config *config)
 	struct store_local_config store = {
 		.sys = config->dir->sys,
 		.dir = config->dir,
+		.strict = true,
 		.find_key = config->find_key,
 		.find_key_ctx = config->find_key_ctx,
 	};

@@ -120,6 +120,24 @@ static int open_and_recover(struct store_local *sl)
 	return r < 0 ? r : store_recover(sl);
 }
 
+/*
+ * Damage that its opening did not see. Return: as above.
+ */
+static int recover_without_index(struct store_local *sl)
+{
+	char path[DATA_DIR_PATH_BYTES];
+	int r;
+
+	r = data_dir_path(sl->dir, "index.db", path);
+	if (r < 0)
+		return r;
+	log_warn("index", "%s: damaged; it is made again from the segments",
+		 path);
+	sl->index = index_close(sl->index);
+	r = index_remove(path);
+	return r < 0 ? r : open_and_recover(sl);
+}
+
 static void store_init(struct store_local *sl,
 		       const struct store_local_config *config)
 {
@@ -152,6 +170,9 @@ int store_local_open(const struct store_local_config *config,
 	r = open_and_recover(sl);
 	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
 		r = open_and_recover(sl);
+	/* -EEXIST: a row that contradicts another one. */
+	if (r == -EUCLEAN || r == -EEXIST)
+		r = recover_without_index(sl);
 	if (r < 0)
 		return r;
 	/* Makes the reserve, too, before segments take the room. */

@@ -39,6 +39,7 @@ struct store_local_config {
 	 * least four segments per store attached, or the bound is not kept.
 	 */
 	uint64_t bytes_max;
+	bool strict;	/* a segment that cannot be read fails the opening */
 	bool buffered;	/* through the page cache even where O_DIRECT works */
 	bool no_thread;	/* the worker's jobs run inside the calls that
 			 * cause them: for simulations */
@@ -57,7 +58,9 @@ struct store_local_config {
  *
  * Blocks: opens the index (or makes it again when it is lost, foreign or
  * damaged), replays what the index does not have, drops what belongs to no
- * stream. Refusals are logged with their reason; the caller logs the error.
+ * stream. What is damaged or cannot be read is logged, and keeps nothing else
+ * from being used. Refusals are logged with their reason; the caller logs the
+ * error.
  *
  * Return: 0; -EMEDIUMTYPE (segments of another directory); -EINVAL (segment
  * size out of SEGMENT_BYTES_MIN..MAX or not whole blocks); -ENOSPC, -EIO,

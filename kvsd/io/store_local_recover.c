@@ -6,11 +6,14 @@
  *  1. segment files that the index does not know get a row with mark 1;
  *     rows without file and without fragments are dropped
  *  2. segments that were open are replayed from their mark and closed
- *  3. fragments of streams that do not exist any more are dropped
- *  4. the index is synced
+ *  3. with a new index: a segment of which nothing could be used although
+ *     there is something in it is set aside (NNNNNNNN.bad)
+ *  4. fragments of streams that do not exist any more are dropped
+ *  5. the index is synced
  *
  * A crash anywhere in it is repaired by the next start, which does the same
- * again: an index that is lost is the case that it knows no segment.
+ * again: an index that is lost is the case that it knows no segment. Where a
+ * segment cannot be read, the others are used and the next start tries again.
  */
 #include "io/store_local_int.h"
 
@@ -43,8 +46,13 @@ struct recovery {
 	uint8_t (*dead_ids)[STREAM_ID_BYTES];
 	size_t dead_count;
 	size_t dead_size;
+	uint32_t *useless; /* segments: set aside when no row needs them */
+	size_t useless_count;
+	size_t useless_size;
 	unsigned int row_count;	/* since the last commit */
 	uint32_t number_max;
+	int index_err; /* of a row that was found */
+	bool unread;   /* a segment is left to the next start */
 };
 
 /* Room for one more element of @bytes in a growing array. */
@@ -74,34 +82,89 @@ static int add_todo(struct recovery *r, const struct index_segment *s)
 	return err;
 }
 
+static int add_useless(struct recovery *r, uint32_t number)
+{
+	int err = grow(&r->useless, r->useless_count, &r->useless_size,
+		       sizeof(*r->useless));
+
+	if (err == 0)
+		r->useless[r->useless_count++] = number;
+	return err;
+}
+
+/*
+ * One segment that cannot be read must not keep the others from being used.
+ * Return: 0, or @err where it is not that.
+ */
+static int leave_segment(struct recovery *r, uint32_t number, int err)
+{
+	if (r->sl->config.strict || err == -ENOMEM || err == -EMFILE ||
+	    err == -ENFILE)
+		return err;
+	log_error("store", "segment %u: %s; the next start tries it again",
+		  number, strerror(-err));
+	r->unread = true;
+	return 0;
+}
+
+static int set_aside(struct recovery *r, uint32_t number)
+{
+	int err = segment_file_set_aside(r->sl->dir, number);
+
+	if (err < 0)
+		return leave_segment(r, number, err);
+	log_error("store",
+		  "segment %u: nothing in it verifies; it is kept as "
+		  "segments/%08u.bad",
+		  number, number);
+	return 0;
+}
+
+/* Return: 0, -EBADMSG, -EMEDIUMTYPE, or why it cannot be read. */
+static int check_file(struct recovery *r, uint32_t number,
+		      uint8_t ret_generation[SEGMENT_ID_BYTES])
+{
+	struct store_local *sl = r->sl;
+	int fd;
+	int err;
+
+	err = segment_file_open(sl->dir, number, &fd);
+	if (err < 0)
+		return err;
+	err = segment_file_check(sl->dir, number, fd, ret_generation);
+	sys_close(sl->sys, &fd);
+	return err;
+}
+
 /* A file that the index has no row of. */
 static int add_file(struct recovery *r, uint32_t number)
 {
-	struct store_local *sl = r->sl;
 	struct index_segment s = {
 		.number = number,
 		.mark = SEGMENT_FIRST_BLOCK,
 	};
-	int fd;
 	int err;
 
 	r->number_max = MAX(r->number_max, number);
-	err = segment_file_open(sl->dir, number, &fd);
-	if (err < 0)
-		return err;
-	err = segment_file_check(sl->dir, number, fd, s.generation);
-	sys_close(sl->sys, &fd);
+	err = check_file(r, number, s.generation);
 	if (err == -EBADMSG) {
-		log_error("store", "segment %u: damaged at its start; its "
-				   "fragments are not found", number);
-		return 0;
+		err = segment_file_mend(r->sl->dir, number);
+		if (err == -ENODATA)
+			return set_aside(r, number);
+		if (err == 0) {
+			log_warn("store",
+				 "segment %u: its start was damaged "
+				 "and is written again",
+				 number);
+			err = check_file(r, number, s.generation);
+		}
 	}
-	if (err == -EMEDIUMTYPE)
+	if (err == -EMEDIUMTYPE) {
 		log_error("store", "segment %u: belongs to another directory",
 			  number);
-	if (err == 0)
-		err = add_todo(r, &s);
-	return err;
+		return err;
+	}
+	return err < 0 ? leave_segment(r, number, err) : add_todo(r, &s);
 }
 
 static int add_files_before(struct recovery *r, uint64_t number)
@@ -171,9 +234,17 @@ static int generation(void *ctx, uint32_t number,
 		      uint8_t ret_generation[SEGMENT_ID_BYTES])
 {
 	struct recovery *r = ctx;
+	int err;
+	size_t i;
 
-	return segment_table_generation(&r->sl->table, number,
-					ret_generation);
+	err = segment_table_generation(&r->sl->table, number, ret_generation);
+	if (err != -ENOENT || !r->unread)
+		return err;
+	/* One that could not be read: then what needs it cannot, either. */
+	for (i = 0; i < r->file_count; i++)
+		if (r->files[i] == number)
+			return -EIO;
+	return err;
 }
 
 static int found(void *ctx, const struct store_fragment *f,
@@ -183,13 +254,14 @@ static int found(void *ctx, const struct store_fragment *f,
 	int err;
 
 	err = index_insert(r->sl->index, f, first_segment, mark);
-	if (err < 0)
-		return err;
-	r->sl->recovered++;
-	if (++r->row_count < INDEX_ROWS_PER_COMMIT_MAX)
-		return 0;
-	r->row_count = 0;
-	return index_commit(r->sl->index);
+	if (err == 0 && ++r->row_count >= INDEX_ROWS_PER_COMMIT_MAX) {
+		r->row_count = 0;
+		err = index_commit(r->sl->index);
+	}
+	if (err == 0)
+		r->sl->recovered++;
+	r->index_err = err;
+	return err;
 }
 
 static int replay_one(struct recovery *r, struct segment_replay *replay,
@@ -199,9 +271,22 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 	bool torn = false;
 	int err;
 
-	err = segment_replay_run(replay, s->number, s->mark, &end, &torn);
-	if (err < 0)
+	/* With a new index marks say nothing of what comes before them. */
+	err = segment_replay_run(
+		replay, s->number,
+		replay->salvage ? SEGMENT_FIRST_BLOCK : s->mark, &end, &torn);
+	if (err < 0 && r->index_err)
 		return err;
+	if (err == 0 && replay->unread)
+		err = -EIO;
+	if (err < 0)
+		return leave_segment(r, s->number, err);
+	if (replay->salvage && !replay->found_count &&
+	    (torn || replay->damaged)) {
+		err = add_useless(r, s->number);
+		if (err < 0)
+			return err;
+	}
 	/*
 	 * Or each crash would cost what was reserved. A torn end is kept: if
 	 * it is damage and no power cut, what follows is of use to repair.
@@ -247,6 +332,44 @@ static int replay_all(struct recovery *r)
 	return err < 0 ? err : index_commit(sl->index);
 }
 
+/* --- segments of which nothing can be used --- */
+
+/* Closed and without rows; a fragment that ends in the next may need it. */
+static int see_dead(void *ctx, const struct index_segment *s)
+{
+	struct recovery *r = ctx;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < r->useless_count && err == 0; i++) {
+		if (r->useless[i] != s->number)
+			continue;
+		err = grow(&r->gone, r->gone_count, &r->gone_size,
+			   sizeof(*r->gone));
+		if (err == 0)
+			r->gone[r->gone_count++] = s->number;
+	}
+	return err;
+}
+
+/* A crash after the file's new name leaves a row without file: see above. */
+static int set_useless_aside(struct recovery *r)
+{
+	size_t i;
+	int err;
+
+	r->gone_count = 0;
+	err = index_segments_dead(r->sl->index, see_dead, r);
+	for (i = 0; i < r->gone_count && err == 0; i++) {
+		err = set_aside(r, r->gone[i]);
+		if (err == 0)
+			err = index_segment_drop(r->sl->index, r->gone[i]);
+		if (err == 0)
+			segment_table_remove(&r->sl->table, r->gone[i]);
+	}
+	return err;
+}
+
 /* --- streams that are gone --- */
 
 static int check_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
@@ -287,12 +410,31 @@ static int drop_dead_streams(struct recovery *r)
 	return err < 0 ? err : 0;
 }
 
+/* Their numbers are not used again: another of that name would replace them. */
+static int see_bad_files(struct recovery *r)
+{
+	uint32_t *numbers;
+	size_t count;
+	int err;
+
+	err = segment_file_list_bad(r->sl->dir, &numbers, &count);
+	if (err < 0)
+		return err;
+	if (count)
+		r->number_max = numbers[count - 1];
+	free(numbers);
+	return 0;
+}
+
 static int recover(struct recovery *r)
 {
 	struct store_local *sl = r->sl;
 	int err;
 
+	segment_file_tidy(sl->dir);
 	err = segment_file_list(sl->dir, &r->files, &r->file_count);
+	if (err == 0)
+		err = see_bad_files(r);
 	if (err == 0)
 		err = index_segments(sl->index, add_row, r);
 	if (err == 0)
@@ -302,8 +444,10 @@ static int recover(struct recovery *r)
 	if (err == 0)
 		err = replay_all(r);
 	if (err == 0)
-		err = drop_dead_streams(r);
+		err = set_useless_aside(r);
 	if (err == 0)
+		err = drop_dead_streams(r);
+	if (err == 0 && !r->unread)
 		err = index_rebuilt(sl->index);
 	if (err == 0)
 		err = index_sync(sl->index);
@@ -367,13 +511,14 @@ static int sequence_recover(struct store_local *sl)
 	if (err < 0)
 		return err;
 	err = sequence_read(sl, &start);
-	if (err == -ENOENT || err == -EINVAL) {
-		if (row_max || err == -EINVAL)
+	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+		return err;
+	if (err < 0) {
+		if (row_max || err != -ENOENT)
 			log_warn("store", "%s/sequence: lost; numbers go on "
 					  "above the index", sl->dir->path);
-		start = row_max ? row_max + SEQUENCE_RESERVE : 0;
-	} else if (err < 0) {
-		return err;
+		start = row_max || err != -ENOENT ? row_max + SEQUENCE_RESERVE
+						  : 0;
 	}
 	start = MAX(start, row_max) + 1;
 	if (start > FRAGMENT_SEQ_MAX - 2 * SEQUENCE_RESERVE)
@@ -391,6 +536,7 @@ int store_recover(struct store_local *sl)
 	free(r.files);
 	free(r.todo);
 	free(r.gone);
+	free(r.useless);
 	free(r.dead_ids);
 	return err < 0 ? err : sequence_recover(sl);
 }

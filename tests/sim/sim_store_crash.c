@@ -45,6 +45,7 @@
 #define NAMES 4u
 #define SLOTS_MAX 128u
 #define FRAGMENTS_MAX 4096u
+#define SECTOR 512u
 
 enum slot_state { CREATING, LIVE, REMOVING, GONE };
 
@@ -661,6 +662,17 @@ static unsigned int flip_record(const char *path, unsigned int nth)
 	return count;
 }
 
+static void spoil_start(const char *path)
+{
+	uint8_t junk[SECTOR];
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	memset(junk, (int)parent_pick(256), sizeof(junk));
+	if (fd < 0 || pwrite(fd, junk, sizeof(junk), 0) != sizeof(junk))
+		abort();
+	(void)close(fd);
+}
+
 static void damage_record(const char *dir)
 {
 	char path[160];
@@ -671,6 +683,9 @@ static void damage_record(const char *dir)
 	count = flip_record(path, UINT_MAX);
 	if (count)
 		(void)flip_record(path, (unsigned int)parent_pick(count));
+	/* It is mended from what is behind it. */
+	if (count > 1 && !parent_pick(4))
+		spoil_start(path);
 }
 
 static bool exists(const char *dir, const char *name)

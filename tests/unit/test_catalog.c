@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "io/catalog_db.h"
 #include "io/catalog_sqlite.h"
 #include "proto/names.h"
 #include "support/loop_fake.h"
@@ -556,6 +557,87 @@ static void catalog_says_enospc_and_stays_whole(void **state)
 	assert_int_equal(list(NULL, NULL, rows, 1000), made);
 }
 
+/* A full disk must not keep a service down that has all it needs to read. */
+static void catalog_opens_from_one(const char *lost)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	struct rlimit old;
+	struct rlimit small;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(create("one", &s), 0);
+	close_it();
+	assert_int_equal(unlink(in_dir(lost)), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 4096;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("one", NULL, &t), 0);
+	same_stream(&s, &t);
+	assert_true(create("two", &t) < 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(create("two", &t), 0);
+	close_it();
+	/* Both are whole again. */
+	damage(lost);
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("one", NULL, &t), 0);
+	assert_int_equal(find("two", NULL, &t), 0);
+	close_it();
+	damage(strcmp(lost, "catalog.db") ? "catalog.db" : "catalog-copy.db");
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("two", NULL, &t), 0);
+}
+
+static void catalog_opens_on_a_full_disk_without_the_copy(void **state)
+{
+	(void)state;
+	catalog_opens_from_one("catalog-copy.db");
+}
+
+static void catalog_opens_on_a_full_disk_without_the_first(void **state)
+{
+	(void)state;
+	catalog_opens_from_one("catalog.db");
+}
+
+/* Killed between the wiping of a database and its replacement. */
+static void catalog_does_not_trust_a_database_that_was_wiped(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	struct catalog_db *db;
+
+	(void)state;
+	assert_int_equal(create("one", &s), 0);
+	close_it();
+	assert_int_equal(data_dir_open(sys_posix(), rig.path, false, &rig.dir),
+			 0);
+	assert_int_equal(catalog_db_open(&rig.dir, "catalog-copy.db", &db), 0);
+	assert_int_equal(catalog_db_wipe(db), 0);
+	(void)catalog_db_close(db);
+	data_dir_close(&rig.dir);
+	assert_int_equal(open_it(), 0);
+	close_it();
+	assert_int_equal(unlink(in_dir("catalog.db")), 0);
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(find("one", NULL, &t), 0);
+	same_stream(&s, &t);
+}
+
+/* Or a new one would take the place of what just cannot be opened. */
+static void catalog_that_cannot_be_opened_is_not_missing(void **state)
+{
+	struct catalog_db *db;
+
+	(void)state;
+	assert_int_equal(mkdir(in_dir("x.db"), 0700), 0);
+	assert_int_equal(catalog_db_open(&rig.dir, "x.db", &db), -EISDIR);
+	assert_int_equal(catalog_db_open(&rig.dir, "y.db", &db), -ENOENT);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define THREADED(f) \
 	{ #f " (threaded)", f, setup_threaded, teardown, NULL }
@@ -582,6 +664,10 @@ int main(void)
 		CASE(catalog_of_another_directory_is_refused),
 		CASE(directory_refuses_foreign_content_and_lost_segments),
 		CASE(catalog_says_enospc_and_stays_whole),
+		CASE(catalog_opens_on_a_full_disk_without_the_copy),
+		CASE(catalog_opens_on_a_full_disk_without_the_first),
+		CASE(catalog_does_not_trust_a_database_that_was_wiped),
+		CASE(catalog_that_cannot_be_opened_is_not_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/limits.h"
+#include "io/db_sqlite.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
 
@@ -552,6 +553,163 @@ static void store_finds_it_when_the_first_start_fails(void **state)
 	sys_fault_reset();
 }
 
+static int every_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			uint8_t ret_key[DATA_KEY_BYTES])
+{
+	struct store_stream s = rig_stream(0);
+
+	(void)ctx;
+	(void)id;
+	memcpy(ret_key, s.key, sizeof(s.key));
+	return 0;
+}
+
+/* Opening an index does not see all that may be wrong with it. */
+static void store_makes_an_index_again_that_proves_damaged(void **state)
+{
+	static const char *const wrongs[] = {
+		"UPDATE segments SET generation=x'00'",
+		"UPDATE streams SET id=x'01'",
+	};
+	struct store_rig *rig = *state;
+	struct store_fragment rows[10];
+	char path[128];
+	struct db *db;
+	size_t i;
+
+	put_ten(rig);
+	for (i = 0; i < ARRAY_SIZE(wrongs); i++) {
+		rig_close(rig);
+		(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+		assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+		assert_int_equal(db_exec(db, wrongs[i]), 0);
+		(void)db_close(db);
+		rig->config.find_key = every_stream;
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+	}
+}
+
+static void junk(const struct store_rig *rig, uint32_t segment, off_t from,
+		 off_t to)
+{
+	static uint8_t bytes[4096];
+	char path[128];
+	int fd;
+
+	memset(bytes, 0xa5, sizeof(bytes));
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       segment);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (; from < to; from += (off_t)sizeof(bytes))
+		assert_int_equal(pwrite(fd, bytes, sizeof(bytes), from),
+				 sizeof(bytes));
+	close(fd);
+}
+
+static void
+store_mends_the_start_of_a_segment_when_the_index_is_lost(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[10];
+
+	put_ten(rig);
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+	rig_close(rig);
+	junk(rig, rows[0].segment, 0, 4096);
+	rig_unlink(rig, "index.db");
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+}
+
+/* Nothing in a segment verifies, with its START record or without. */
+static void keeps_as_bad(struct store_rig *rig, off_t from)
+{
+	struct store_fragment rows[32];
+	char path[128];
+	uint32_t bad;
+	uint64_t i;
+	int n;
+
+	for (i = 0; i < 32; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 100000, 16384, i), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), 32);
+	bad = rows[31].segment;
+	assert_true(bad > rows[0].segment + 1);
+	rig_close(rig);
+	junk(rig, bad, from, 1 << 20);
+	rig_unlink(rig, "index.db");
+	assert_int_equal(rig_open(rig), 0);
+	n = rig_list_all(rig, 0, rows, 32);
+	assert_in_range(n, 15, 31);
+	for (i = 0; i < (uint64_t)n; i++)
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.bad", rig->path,
+		       bad);
+	assert_int_equal(access(path, F_OK), 0);
+	/* Its number is not used again: it would be lost the next time. */
+	assert_int_equal(rig_put(rig, 0, 100, 1000, 1000, 1), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), n + 1);
+	assert_true(rows[n].segment > bad);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), n + 1);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void store_keeps_a_segment_of_which_nothing_verifies(void **state)
+{
+	keeps_as_bad(*state, 0);
+}
+
+static void store_keeps_a_segment_with_nothing_behind_its_start(void **state)
+{
+	keeps_as_bad(*state, 4096);
+}
+
+/* One call fails: the service comes up, the next start has all of it. */
+static void opens_although(struct store_rig *rig, const char *call)
+{
+	struct store_fragment rows[32];
+	unsigned long n;
+	bool fired = true;
+
+	for (n = 1; fired; n++) {
+		rig_close(rig);
+		rig_unlink(rig, "index.db");
+		sys_fault_only(call);
+		sys_fault_arm(n, -EIO);
+		assert_int_equal(rig_open(rig), 0);
+		fired = sys_fault_fired();
+		sys_fault_arm(0, 0);
+		sys_fault_only(NULL);
+		assert_true(rig_list_all(rig, 0, rows, 32) >= 20);
+		rig_close(rig);
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(rig_list_all(rig, 0, rows, 32), 32);
+	}
+	assert_true(n > 3);
+}
+
+static void store_opens_although_a_segment_cannot_be_read(void **state)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = 1};
+	struct store_rig rig;
+	uint64_t i;
+
+	(void)state;
+	sys_fault_reset();
+	rig_init(&rig, &loop);
+	assert_int_equal(rig_open(&rig), 0);
+	for (i = 0; i < 32; i++)
+		assert_int_equal(rig_put(&rig, 0, i + 1, 100000, 16384, i), 0);
+	opens_although(&rig, "pread");
+	opens_although(&rig, "fdatasync");
+	rig_fini(&rig);
+	sys_fault_reset();
+}
+
 static void copy_index(const struct store_rig *rig, const char *from,
 		       const char *to)
 {
@@ -842,6 +1000,11 @@ int main(void)
 		CASE(store_finds_what_is_behind_damage_when_the_index_is_lost),
 		cmocka_unit_test(store_finds_it_when_the_first_start_fails),
 		CASE(store_stops_at_a_torn_page_after_a_crash),
+		CASE(store_makes_an_index_again_that_proves_damaged),
+		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
+		CASE(store_keeps_a_segment_of_which_nothing_verifies),
+		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
+		cmocka_unit_test(store_opens_although_a_segment_cannot_be_read),
 		CASE(store_replays_nothing_after_a_clean_end),
 		CASE(store_drops_streams_that_the_catalog_does_not_have),
 		CASE(store_refuses_segments_of_another_directory),
