@@ -50,6 +50,7 @@ struct queue {
 	bool sync;		/* CPU caches must be told about DMA */
 	bool cache_hints;	/* of MMAP: NON_COHERENT may be asked for */
 	bool non_coherent;	/* of MMAP: cached, QBUF and DQBUF sync it */
+	bool import_only;	/* set by its user: no CPU reads the memory */
 	uint32_t count;
 	uint32_t queued;	/* buffers in QUEUE_QUEUED */
 	uint32_t out;		/* buffers in QUEUE_OUT */

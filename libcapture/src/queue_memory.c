@@ -312,6 +312,17 @@ static int map_all(struct queue *q, const struct capture_format *format,
 	return r < 0 ? r : measure(q, ret_cached);
 }
 
+/* Whether the memory will do as it is, since devices alone read it. */
+static bool is_for_devices(struct queue *q)
+{
+	if (!q->import_only)
+		return false;
+	if (export_buffers(q) == 0)
+		return true;
+	unexport_buffers(q); /* the CPU must copy it after all */
+	return false;
+}
+
 static int alloc_mmap(struct queue *q, const struct capture_format *format,
 		      uint32_t count, enum capture_rung rung)
 {
@@ -319,6 +330,10 @@ static int alloc_mmap(struct queue *q, const struct capture_format *format,
 	int r;
 
 	r = map_all(q, format, count, &cached);
+	if (r == 0 && !cached && rung != CAPTURE_RUNG_S5 && is_for_devices(q)) {
+		q->rung = CAPTURE_RUNG_S3;
+		return 0;
+	}
 	if (r == 0 && !cached && q->cache_hints && rung != CAPTURE_RUNG_S5) {
 		/*
 		 * Slow to read, as it is kept coherent. The driver has cached

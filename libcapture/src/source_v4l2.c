@@ -257,6 +257,7 @@ static int stream_setup(struct source_v4l2 *s,
 	if (node.output_type)
 		return -ENODEV; /* an M2M device is no camera */
 	queue_init(&s->queue, s->base.sys, s->fd, node.capture_type);
+	s->queue.import_only = config->import_only;
 	r = configure(s, config);
 	if (r == 0)
 		r = queue_alloc(&s->queue, &s->base.format, count,

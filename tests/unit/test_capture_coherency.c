@@ -176,6 +176,49 @@ static void cached_memory_that_is_slow_is_not_kept(void **state)
 	check_s5(1);
 }
 
+static struct capture_source *open_for_devices(enum capture_rung rung)
+{
+	struct capture_source_config config = source_rig_config();
+
+	config.width = 128;
+	config.height = 96;
+	config.rung = rung;
+	config.import_only = 1;
+	return source_rig_open(&config);
+}
+
+static void what_devices_import_need_not_be_cached(void **state)
+{
+	struct capture_source *s = open_for_devices(CAPTURE_RUNG_AUTO);
+	struct capture_frame *f;
+
+	(void)state;
+	assert_int_equal(source_rig_stats(s).rung, CAPTURE_RUNG_S3);
+	assert_int_equal(source_rig_stats(s).non_coherent, 0);
+	assert_int_equal(board.asked, 0);
+	assert_int_equal(capture_source_start(s), 0);
+	f = source_rig_next(s);
+	assert_true(f->planes[0].dmabuf_fd >= 0);
+	(void)capture_frame_unref(f);
+	(void)capture_source_close(s);
+	s = open_for_devices(CAPTURE_RUNG_S5);
+	assert_int_equal(source_rig_stats(s).rung, CAPTURE_RUNG_S5);
+	(void)capture_source_close(s);
+}
+
+/* Then the CPU must copy: cached memory is looked for as without it. */
+static void what_cannot_be_exported_is_for_the_cpu(void **state)
+{
+	struct capture_source *s;
+
+	(void)state;
+	source_rig_camera->no_export = true;
+	s = open_for_devices(CAPTURE_RUNG_AUTO);
+	assert_int_equal(source_rig_stats(s).rung, CAPTURE_RUNG_S5);
+	assert_int_equal(board.asked, 1);
+	(void)capture_source_close(s);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, source_rig_teardown)
@@ -186,6 +229,8 @@ int main(void)
 		TEST(without_hints_it_is_not_asked_for),
 		TEST(flag_that_is_cleared_is_no_cached_memory),
 		TEST(cached_memory_that_is_slow_is_not_kept),
+		TEST(what_devices_import_need_not_be_cached),
+		TEST(what_cannot_be_exported_is_for_the_cpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

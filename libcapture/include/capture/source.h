@@ -96,6 +96,14 @@ struct capture_source_config {
 	/* CAPTURE_RUNG_AUTO, or the only one that will do (tests, benches). */
 	enum capture_rung rung;
 	uint32_t track_id;	/* given to each frame */
+	/*
+	 * bool; of V4L2. No CPU reads the frames: devices import their
+	 * dma-bufs. Driver's memory that reads slowly is then as good as any
+	 * (S3), and cached memory, which the driver would sync for each frame,
+	 * is not asked for. All can be read all the same, slowly: copies
+	 * beyond borrow_max are made so.
+	 */
+	uint32_t import_only;
 };
 
 #define CAPTURE_SOURCE_BUFFERS 4
