@@ -576,6 +576,130 @@ static void counts_are_raw_while_they_fit(void **state)
 	assert_false(capture_thermal_is_counts(CAPTURE_FORMAT_YU12));
 }
 
+static struct capture_thermal_reading read_view(void)
+{
+	struct capture_thermal_reading r;
+
+	assert_int_equal(capture_thermal_view_read(view, &r), 0);
+	return r;
+}
+
+static void temperatures_have_their_places(void **state)
+{
+	struct capture_thermal_reading r;
+	struct capture_frame *f;
+
+	(void)state;
+	config.scale_uk = 10000; /* a count is 0.01 K */
+	config.telemetry_rows = 2;
+	config.telemetry_on_top = true;
+	new_view();
+	assert_int_equal(capture_thermal_view_read(view, &r), -EAGAIN);
+	f = new_frame();
+	fill(f, 29315, 0); /* 20 degrees Celsius */
+	put(f, 3, 1, 1);   /* telemetry is no picture */
+	put(f, 7, 2, 27315);
+	put(f, 30, 11, 31015);
+	put(f, 31, 11, 31015); /* of many the first */
+	/* The centre of 40 x 18 is 20, 9; of nine pixels one is 9 K more. */
+	put(f, 20, 2 + 9, 29315 + 900);
+	f->stamp_ns = 77;
+	f->epoch = 3;
+	f->clock = CAPTURE_CLOCK_MONOTONIC;
+	apply_one(f);
+	r = read_view();
+	assert_int_equal(r.radiometric, 1);
+	assert_int_equal(r.stamp_ns, 77);
+	assert_int_equal(r.epoch, 3);
+	assert_int_equal(r.clock, CAPTURE_CLOCK_MONOTONIC);
+	assert_int_equal(r.coldest.x, 7);
+	assert_int_equal(r.coldest.y, 0);
+	assert_int_equal(r.coldest.temperature_mk, 273150);
+	assert_int_equal(r.hottest.x, 30);
+	assert_int_equal(r.hottest.y, 9);
+	assert_int_equal(r.hottest.temperature_mk, 310150);
+	assert_int_equal(r.spot.x, 20);
+	assert_int_equal(r.spot.y, 9);
+	assert_int_equal(r.spot.count, 29415);
+	assert_int_equal(r.spot.temperature_mk, 294150);
+}
+
+static void spots_end_with_the_picture(void **state)
+{
+	struct capture_thermal_reading r;
+	struct capture_frame *f;
+
+	(void)state;
+	config.scale_uk = 15625; /* 1/64 K */
+	config.offset_uk = -273150000;
+	config.spot_x = WIDTH - 1;
+	config.spot_y = HEIGHT - 1;
+	config.spot_radius = CAPTURE_THERMAL_SPOT_RADIUS_MAX;
+	new_view();
+	f = new_frame();
+	fill(f, 64 * 100, 0);
+	apply_one(f);
+	r = read_view();
+	assert_int_equal(r.spot.count, 6400);
+	assert_int_equal(r.spot.temperature_mk, 100000 - 273150);
+	/* All of it at the sensor's end: nothing overflows. */
+	config.scale_uk = 1000000000;
+	config.offset_uk = INT64_C(1000000000000);
+	new_view();
+	f = new_frame();
+	fill(f, UINT16_MAX, 0);
+	apply_one(f);
+	r = read_view();
+	assert_int_equal(r.spot.temperature_mk, INT64_C(66535000000));
+	assert_int_equal(r.hottest.temperature_mk, INT64_C(66535000000));
+	/* What was made up has no temperature. */
+	f = new_frame();
+	fill(f, 5, 0);
+	f->flags |= CAPTURE_FRAME_BLANK;
+	apply_one(f);
+	assert_int_equal(capture_thermal_view_read(view, &r), -EAGAIN);
+}
+
+static void counts_without_a_scale_are_no_temperatures(void **state)
+{
+	struct capture_thermal_reading r;
+	struct capture_frame *f;
+
+	(void)state;
+	new_view();
+	f = new_frame();
+	fill(f, 100, 1);
+	apply_one(f);
+	r = read_view();
+	assert_int_equal(r.radiometric, 0);
+	assert_int_equal(r.hottest.count, 100 + WIDTH - 1);
+	assert_int_equal(r.hottest.temperature_mk, 0);
+	assert_int_equal(r.spot.count, 100 + WIDTH / 2);
+}
+
+static void spots_that_cannot_be_are_refused(void **state)
+{
+	struct capture_thermal_config ok = config;
+
+	(void)state;
+#define REFUSED(change)                                                     \
+	do {                                                                \
+		config = ok;                                                \
+		change;                                                     \
+		assert_int_equal(capture_thermal_view_new(sys_fault(),      \
+							  &source, &config, \
+							  &view),           \
+				 -EINVAL);                                  \
+	} while (0)
+	REFUSED(config.spot_x = WIDTH);
+	REFUSED(config.spot_y = HEIGHT);
+	REFUSED((config.telemetry_rows = 1, config.spot_y = HEIGHT - 1));
+	REFUSED(config.spot_radius = CAPTURE_THERMAL_SPOT_RADIUS_MAX + 1);
+	REFUSED(config.scale_uk = 1000000001);
+	REFUSED(config.offset_uk = INT64_MIN);
+#undef REFUSED
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -597,6 +721,10 @@ int main(void)
 		CASE(view_refuses_frames_of_another_format),
 		CASE(view_survives_any_failed_call),
 		CASE(counts_are_raw_while_they_fit),
+		CASE(temperatures_have_their_places),
+		CASE(spots_end_with_the_picture),
+		CASE(counts_without_a_scale_are_no_temperatures),
+		CASE(spots_that_cannot_be_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

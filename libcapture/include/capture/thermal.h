@@ -9,8 +9,9 @@
  *    any encoder of pictures.
  *
  * Counts are as the sensor gave them; what they are in kelvin only its maker
- * knows. Formats: Y16, Y16_BE, Y14, Y12, Y10 (the padding above their bits is
- * cleared) and GREY (8 bits).
+ * knows: who tells it (scale_uk) gets temperatures of single places, too.
+ * Formats: Y16, Y16_BE, Y14, Y12, Y10 (the padding above their bits is cleared)
+ * and GREY (8 bits).
  */
 #ifndef CAPTURE_THERMAL_H
 #define CAPTURE_THERMAL_H
@@ -64,11 +65,33 @@ struct capture_thermal_config {
 	bool telemetry_on_top;	/* else below the picture */
 	/* View frames; 0: CAPTURE_THERMAL_BUFFERS. */
 	uint32_t buffer_count;
+	/*
+	 * Radiometric sensors: microkelvin of one count, at most 10^9, and of
+	 * the count 0, at most 10^12 either way. scale_uk 0: counts are no
+	 * temperatures. FLIR's TLinear has 10000 (high gain) or 100000 (low
+	 * gain), cores of 1/64 K have 15625; both begin at 0 K.
+	 */
+	uint32_t scale_uk;
+	int64_t offset_uk;
+	/*
+	 * What capture_thermal_view_read() measures: the mean of the pixels
+	 * within @spot_radius (at most CAPTURE_THERMAL_SPOT_RADIUS_MAX) of a
+	 * pixel of the picture without its telemetry, in both directions.
+	 * CAPTURE_THERMAL_CENTRE: half of that side.
+	 */
+	uint32_t spot_x;
+	uint32_t spot_y;
+	uint32_t spot_radius;
 };
 
 #define CAPTURE_THERMAL_BUFFERS 4
+#define CAPTURE_THERMAL_CENTRE UINT32_MAX
+#define CAPTURE_THERMAL_SPOT_RADIUS_MAX 64
 
-/* White-hot, AUTO, 50, 5 and 64, no telemetry. */
+/*
+ * White-hot, AUTO, 50, 5 and 64, no telemetry; counts that are no
+ * temperatures; a spot of 3 x 3 pixels in the middle.
+ */
 CAPTURE_API void
 capture_thermal_config_init(struct capture_thermal_config *config);
 
@@ -140,6 +163,40 @@ capture_thermal_view_apply(struct capture_thermal_view *view,
 CAPTURE_API void
 capture_thermal_view_stats(const struct capture_thermal_view *view,
 			   struct capture_thermal_stats *ret_stats);
+
+/* A place of the picture, without its telemetry, and what is measured there. */
+struct capture_thermal_point {
+	uint32_t x;
+	uint32_t y;
+	uint32_t count; /* of the spot: the mean, rounded */
+	/* Millikelvin; 0 unless capture_thermal_reading.radiometric. */
+	int64_t temperature_mk;
+};
+
+struct capture_thermal_reading {
+	/* Of the frame that was read, as its own. */
+	uint32_t sequence;
+	uint32_t epoch;
+	uint64_t stamp_ns;
+	enum capture_clock clock;
+	uint32_t radiometric; /* bool: the config has a scale_uk */
+	/* One pixel each, dead ones too; of many the first, from the top. */
+	struct capture_thermal_point coldest;
+	struct capture_thermal_point hottest;
+	struct capture_thermal_point spot;
+};
+
+/**
+ * capture_thermal_view_read() - measure the frame that was coloured last
+ *
+ * Costs one look at each pixel; nothing, if it is not called.
+ *
+ * Context: the source's thread. No system call.
+ * Return: 0, or -EAGAIN: there was none yet, or it was made up or damaged.
+ */
+CAPTURE_API int capture_thermal_view_read(
+	const struct capture_thermal_view *view,
+	struct capture_thermal_reading *ret_reading) CAPTURE_MUST_CHECK;
 
 /* Whether frames of this fourcc are pictures of counts. */
 CAPTURE_API bool capture_thermal_is_counts(uint32_t fourcc);
