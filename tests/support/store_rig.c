@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,23 @@ void rig_unlink(const struct store_rig *rig, const char *name)
 	(void)snprintf(path, sizeof(path), "%s/%s", rig->path, name);
 	if (unlink(path) < 0)
 		abort();
+}
+
+void rig_flip(const struct store_rig *rig, uint32_t segment, off_t offset)
+{
+	char path[128];
+	uint8_t b;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       segment);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &b, 1, offset) != 1)
+		abort();
+	b ^= 1;
+	if (pwrite(fd, &b, 1, offset) != 1)
+		abort();
+	(void)close(fd);
 }
 
 void rig_fini(struct store_rig *rig)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/store.h"
 #include "io/store_local.h"
@@ -38,6 +39,9 @@ void rig_fini(struct store_rig *rig);
 void rig_remove(const char *path);
 /* As rig_remove() for rig->path/NAME, a file. */
 void rig_unlink(const struct store_rig *rig, const char *name);
+
+/* Inverts the lowest bit of the byte at @offset of a segment's file. */
+void rig_flip(const struct store_rig *rig, uint32_t segment, off_t offset);
 
 /* Stream @n: id and key follow from it. */
 struct store_stream rig_stream(unsigned int n);

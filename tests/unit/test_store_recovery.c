@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts of the store after a crash, with a lost index, with damage. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io/db_sqlite.h"
+#include "support/store_rig.h"
+#include "support/sys_fault.h"
+
+static int setup(void **state)
+{
+	struct loop_fake_config loop = {.seed = 1, .delay_ns_max = 1000000};
+	struct store_rig *rig = malloc(sizeof(*rig));
+
+	rig_init(rig, &loop);
+	*state = rig;
+	return rig_open(rig);
+}
+
+static int teardown(void **state)
+{
+	rig_fini(*state);
+	free(*state);
+	return 0;
+}
+
+/* Ten fragments of two pages in one segment; in the second a bit is wrong. */
+#define DAMAGED 2u
+
+static void put_ten(struct store_rig *rig)
+{
+	uint64_t seq;
+
+	for (seq = 1; seq <= 10; seq++)
+		assert_int_equal(rig_put(rig, 0, seq, 70000, 16384, 1000 + seq),
+				 0);
+}
+
+static void damage_second(struct store_rig *rig)
+{
+	struct store_fragment rows[10];
+
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+	assert_int_equal(rows[0].segment, rows[9].segment);
+	rig_close(rig);
+	rig_flip(rig, rows[0].segment, (off_t)(rows[0].page + 1) * 4096 + 500);
+}
+
+static void expect_without_second(struct store_rig *rig)
+{
+	struct store_fragment rows[10];
+	int i;
+
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 9);
+	for (i = 0; i < 9; i++) {
+		assert_int_not_equal(rows[i].number.seq, DAMAGED);
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	}
+}
+
+static void
+store_finds_what_is_behind_damage_when_the_index_is_lost(void **state)
+{
+	struct store_rig *rig = *state;
+
+	put_ten(rig);
+	damage_second(rig);
+	rig_unlink(rig, "index.db");
+	assert_int_equal(rig_open(rig), 0);
+	expect_without_second(rig);
+	/* And the segment stays. */
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	expect_without_second(rig);
+}
+
+/* A start that fails anywhere leaves it to the next one to look behind. */
+static void store_finds_it_when_the_first_start_fails(void **state)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = 1};
+	struct store_rig rig_here;
+	struct store_rig *rig = &rig_here;
+	unsigned long n;
+	bool fired = true;
+
+	(void)state;
+	sys_fault_reset();
+	rig_init(rig, &loop);
+	assert_int_equal(rig_open(rig), 0);
+	put_ten(rig);
+	damage_second(rig);
+	for (n = 1; fired && n < 500; n++) {
+		rig_unlink(rig, "index.db");
+		sys_fault_arm(n, -EIO);
+		(void)rig_open(rig);
+		fired = sys_fault_fired();
+		sys_fault_arm(0, 0);
+		rig_close(rig);
+		assert_int_equal(rig_open(rig), 0);
+		expect_without_second(rig);
+		rig_close(rig);
+	}
+	assert_true(n > 10 && n < 500);
+	rig_fini(rig);
+	sys_fault_reset();
+}
+
+static int every_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			uint8_t ret_key[DATA_KEY_BYTES])
+{
+	struct store_stream s = rig_stream(0);
+
+	(void)ctx;
+	(void)id;
+	memcpy(ret_key, s.key, sizeof(s.key));
+	return 0;
+}
+
+/* Opening an index does not see all that may be wrong with it. */
+static void store_makes_an_index_again_that_proves_damaged(void **state)
+{
+	static const char *const wrongs[] = {
+		"UPDATE segments SET generation=x'00'",
+		"UPDATE streams SET id=x'01'",
+	};
+	struct store_rig *rig = *state;
+	struct store_fragment rows[10];
+	char path[128];
+	struct db *db;
+	size_t i;
+
+	put_ten(rig);
+	for (i = 0; i < ARRAY_SIZE(wrongs); i++) {
+		rig_close(rig);
+		(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+		assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+		assert_int_equal(db_exec(db, wrongs[i]), 0);
+		(void)db_close(db);
+		rig->config.find_key = every_stream;
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+	}
+}
+
+static void junk(const struct store_rig *rig, uint32_t segment, off_t from,
+		 off_t to)
+{
+	static uint8_t bytes[4096];
+	char path[128];
+	int fd;
+
+	memset(bytes, 0xa5, sizeof(bytes));
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       segment);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (; from < to; from += (off_t)sizeof(bytes))
+		assert_int_equal(pwrite(fd, bytes, sizeof(bytes), from),
+				 sizeof(bytes));
+	close(fd);
+}
+
+static void
+store_mends_the_start_of_a_segment_when_the_index_is_lost(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[10];
+
+	put_ten(rig);
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+	rig_close(rig);
+	junk(rig, rows[0].segment, 0, 4096);
+	rig_unlink(rig, "index.db");
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+}
+
+/* Nothing in a segment verifies, with its START record or without. */
+static void keeps_as_bad(struct store_rig *rig, off_t from)
+{
+	struct store_fragment rows[32];
+	char path[128];
+	uint32_t bad;
+	uint64_t i;
+	int n;
+
+	for (i = 0; i < 32; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 100000, 16384, i), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), 32);
+	bad = rows[31].segment;
+	assert_true(bad > rows[0].segment + 1);
+	rig_close(rig);
+	junk(rig, bad, from, 1 << 20);
+	rig_unlink(rig, "index.db");
+	assert_int_equal(rig_open(rig), 0);
+	n = rig_list_all(rig, 0, rows, 32);
+	assert_in_range(n, 15, 31);
+	for (i = 0; i < (uint64_t)n; i++)
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.bad", rig->path,
+		       bad);
+	assert_int_equal(access(path, F_OK), 0);
+	/* Its number is not used again: it would be lost the next time. */
+	assert_int_equal(rig_put(rig, 0, 100, 1000, 1000, 1), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), n + 1);
+	assert_true(rows[n].segment > bad);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), n + 1);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void store_keeps_a_segment_of_which_nothing_verifies(void **state)
+{
+	keeps_as_bad(*state, 0);
+}
+
+static void store_keeps_a_segment_with_nothing_behind_its_start(void **state)
+{
+	keeps_as_bad(*state, 4096);
+}
+
+/* One call fails: the service comes up, the next start has all of it. */
+static void opens_although(struct store_rig *rig, const char *call)
+{
+	struct store_fragment rows[32];
+	unsigned long n;
+	bool fired = true;
+
+	for (n = 1; fired; n++) {
+		rig_close(rig);
+		rig_unlink(rig, "index.db");
+		sys_fault_only(call);
+		sys_fault_arm(n, -EIO);
+		assert_int_equal(rig_open(rig), 0);
+		fired = sys_fault_fired();
+		sys_fault_arm(0, 0);
+		sys_fault_only(NULL);
+		assert_true(rig_list_all(rig, 0, rows, 32) >= 20);
+		rig_close(rig);
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(rig_list_all(rig, 0, rows, 32), 32);
+	}
+	assert_true(n > 3);
+}
+
+static void store_opens_although_a_segment_cannot_be_read(void **state)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = 1};
+	struct store_rig rig;
+	uint64_t i;
+
+	(void)state;
+	sys_fault_reset();
+	rig_init(&rig, &loop);
+	assert_int_equal(rig_open(&rig), 0);
+	for (i = 0; i < 32; i++)
+		assert_int_equal(rig_put(&rig, 0, i + 1, 100000, 16384, i), 0);
+	opens_although(&rig, "pread");
+	opens_although(&rig, "fdatasync");
+	rig_fini(&rig);
+	sys_fault_reset();
+}
+
+static void copy_index(const struct store_rig *rig, const char *from,
+		       const char *to)
+{
+	static const char *const tails[] = {"", "-wal"};
+	static uint8_t bytes[4 << 20];
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		ssize_t n = 0;
+		int fd;
+
+		(void)snprintf(path, sizeof(path), "%s/%s%s", rig->path, from,
+			       tails[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			n = read(fd, bytes, sizeof(bytes));
+			assert_in_range(n, 0, sizeof(bytes) - 1);
+			close(fd);
+		}
+		(void)snprintf(path, sizeof(path), "%s/%s%s", rig->path, to,
+			       tails[i]);
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		assert_true(fd >= 0);
+		assert_int_equal(write(fd, bytes, (size_t)n), n);
+		close(fd);
+	}
+}
+
+/*
+ * After a crash the index is there, only behind: what follows a torn page was
+ * never acknowledged, since a sync covers all before it.
+ */
+static void store_stops_at_a_torn_page_after_a_crash(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[3];
+
+	assert_int_equal(rig_put(rig, 0, 100, 70000, 16384, 1000), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 3), 1);
+	copy_index(rig, "index.db", "index-then.db");
+	assert_int_equal(rig_put(rig, 0, 101, 70000, 16384, 1001), 0);
+	assert_int_equal(rig_put(rig, 0, 102, 70000, 16384, 1002), 0);
+	rig_close(rig);
+	copy_index(rig, "index-then.db", "index.db");
+	rig_flip(rig, rows[0].segment, (off_t)(rows[0].page + 1) * 4096 + 500);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 3), 1);
+	assert_int_equal(rows[0].number.seq, 100);
+	rig_close(rig);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CASE(store_finds_what_is_behind_damage_when_the_index_is_lost),
+		cmocka_unit_test(store_finds_it_when_the_first_start_fails),
+		CASE(store_makes_an_index_again_that_proves_damaged),
+		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
+		CASE(store_keeps_a_segment_of_which_nothing_verifies),
+		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
+		cmocka_unit_test(store_opens_although_a_segment_cannot_be_read),
+		CASE(store_stops_at_a_torn_page_after_a_crash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
