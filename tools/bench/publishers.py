@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many cameras at 600 kbit/s: CPU per stream-second, time to PERSISTED, memory per session."""
+
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+
+from common import CLIENT_CPU, Clock, Missing, figure, pinned, touch_memory
+from servers import Kvsd, Nginx, Sink, kvs_client
+
+COUNTS = (150, 1000)
+SECONDS = int(os.environ.get("BENCH_SECONDS", "60"))
+NGINX_RATIO_MAX = 2 / 3
+SINK_RATIO_MAX = 2.0
+P50_MS_MAX, P99_MS_MAX = 5, 20
+SESSION_KIB_MAX = 48
+LATE_MS_MAX = 250		# the load's own lateness; beyond, its figures are not of this load
+FRAGMENT_S = 2
+TOUCH_BYTES = 512 << 20
+
+
+def rss_kib(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().split("\n"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise Missing(f"process {pid} is gone")
+
+
+class Load:
+    """bench_publishers on one server: one run of `count` sessions."""
+
+    def __init__(self, program, directory):
+        self.program = program
+        self.heads = directory / "heads"
+
+    def size(self):
+        return int(subprocess.run([self.program, "size", str(SECONDS)], check=True,
+                                  capture_output=True).stdout)
+
+    def run(self, server, heads, count, mode):
+        """What the load says, with cpu: server's seconds per stream-second, and kib: what
+        its memory grew by, per session, while all sent."""
+        self.heads.write_bytes(b"".join(h.encode("latin-1") + b"\0" for h in heads))
+        start_ms = int(time.time() * 1000)
+        touch_memory(TOUCH_BYTES)
+        before = rss_kib(server.pid)
+        process = subprocess.Popen(
+            pinned(CLIENT_CPU, [self.program, server.port, server.ca, self.heads, count, SECONDS,
+                                start_ms, mode]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            if not process.stdout.readline():
+                raise Missing(f"{count} sessions with {type(server).__name__}: not connected")
+            clock = Clock(server.pid)
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            time.sleep(SECONDS * 0.75)
+            grown = rss_kib(server.pid) - before
+            line = process.stdout.readline()
+            total, user, system = clock.spent()
+        finally:
+            process.stdin.close()
+            code = process.wait(120)
+            process.stdout.close()
+        if code or not line:
+            raise Missing(f"the load on {type(server).__name__} failed")
+        result = json.loads(line)
+        if result["late_ms"] > LATE_MS_MAX:
+            raise Missing(f"{count} sessions: the load itself was {result['late_ms']} ms late")
+        result.update(cpu=total / (count * SECONDS), kib=grown / count, user=user, system=system)
+        return result
+
+
+def with_kvsd(load, directory, build, count):
+    server = Kvsd(directory / f"kvsd-{count}", build / "kvsd")
+    try:
+        names = [f"camera-{i}" for i in range(count)]
+        for name in names:
+            server.create(name)
+        result = load.run(server, [server.put_head(n) for n in names], count, "chunked")
+    finally:
+        server.stop()
+    wanted = count * SECONDS // FRAGMENT_S
+    if result["persisted"] != wanted or result["errors"]:
+        raise Missing(f"kvsd persisted {result['persisted']} of {wanted} fragments, "
+                      f"{result['errors']} errors")
+    return result
+
+
+def with_nginx(load, directory, count):
+    server = Nginx(directory / f"nginx-{count}")
+    size = load.size()
+    try:
+        result = load.run(server, [server.put_head(f"{i}.mkv", size) for i in range(count)],
+                          count, "length")
+        short = [i for i in range(count) if server.stored(f"{i}.mkv") != size]
+    finally:
+        server.stop()
+    if short:
+        raise Missing(f"nginx stored {count - len(short)} of {count} files")
+    return result
+
+
+def with_sink(load, directory, build, count):
+    server = Sink(directory / f"sink-{count}", build / "bench" / "bench_sink")
+    try:
+        return load.run(server, [], count, "sink")
+    finally:
+        server.stop()
+
+
+def bench(build, work):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="publishers-", dir=work))
+    load = Load(build / "bench" / "bench_publishers", directory)
+    try:
+        for count in COUNTS:
+            report(count, with_kvsd(load, directory, build, count),
+                   with_nginx(load, directory, count), with_sink(load, directory, build, count))
+    except kvs_client.Failure as error:
+        raise Missing(str(error)) from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def report(count, ours, nginx, sink):
+    def us(result):
+        return 1e6 * result["cpu"]
+    name = f"publishers.{count}"
+    figure(f"{name}.cpu_vs_nginx", us(ours), "us per stream-second", limit=NGINX_RATIO_MAX,
+           peer=us(nginx), publishers_per_core=1 / ours["cpu"], seconds=SECONDS,
+           user=ours["user"], system=ours["system"], load_late_ms=ours["late_ms"],
+           what="kvsd: TLS, sealed, durable; nginx: TLS PUT of the same paced bytes to a file")
+    figure(f"{name}.cpu_vs_sink", us(ours), "us per stream-second", limit=SINK_RATIO_MAX,
+           peer=us(sink), what="sink: TLS decrypted and thrown away")
+    gate = count == max(COUNTS)
+    figure(f"{name}.persisted_p50", ours["p50_ms"], "ms", limit=P50_MS_MAX if gate else None)
+    figure(f"{name}.persisted_p99", ours["p99_ms"], "ms", limit=P99_MS_MAX if gate else None,
+           max_ms=ours["max_ms"])
+    figure(f"{name}.memory_per_session", ours["kib"] - sink["kib"], "KiB",
+           limit=SESSION_KIB_MAX, with_tls=ours["kib"], tls=sink["kib"], nginx=nginx["kib"])
