@@ -116,6 +116,7 @@ static int open_and_recover(struct store_local *sl)
 	segment_table_fini(&sl->table);
 	segment_table_init(&sl->table);
 	sl->recovered = 0;
+	sl->unread = 0;
 	r = open_index(sl);
 	return r < 0 ? r : store_recover(sl);
 }
@@ -276,6 +277,7 @@ void store_local_stats(struct store_local *sl,
 		.rows_pending = counted(&c->rows_pending),
 		.dropped = counted(&c->dropped),
 		.recovered = sl->recovered,
+		.unread = sl->unread,
 		.segments = segment_table_count(&sl->table),
 		.segment_bytes = sl->segment_bytes,
 	};

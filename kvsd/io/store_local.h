@@ -117,6 +117,7 @@ struct store_local_stats {
 	uint64_t rows_pending;	/* committed, not in the index yet */
 	uint64_t recovered;	/* fragments found by replay when opened */
 	uint64_t dropped;	/* fragments, for bytes_max */
+	uint64_t unread;	/* segments that the opening could not read */
 	uint64_t segments;	/* files */
 	uint64_t segment_bytes;	/* reserved for each */
 };

@@ -52,7 +52,6 @@ struct recovery {
 	unsigned int row_count;	/* since the last commit */
 	uint32_t number_max;
 	int index_err; /* of a row that was found */
-	bool unread;   /* a segment is left to the next start */
 };
 
 /* Room for one more element of @bytes in a growing array. */
@@ -103,7 +102,7 @@ static int leave_segment(struct recovery *r, uint32_t number, int err)
 		return err;
 	log_error("store", "segment %u: %s; the next start tries it again",
 		  number, strerror(-err));
-	r->unread = true;
+	r->sl->unread++;
 	return 0;
 }
 
@@ -238,7 +237,7 @@ static int generation(void *ctx, uint32_t number,
 	size_t i;
 
 	err = segment_table_generation(&r->sl->table, number, ret_generation);
-	if (err != -ENOENT || !r->unread)
+	if (err != -ENOENT || !r->sl->unread)
 		return err;
 	/* One that could not be read: then what needs it cannot, either. */
 	for (i = 0; i < r->file_count; i++)
@@ -447,7 +446,7 @@ static int recover(struct recovery *r)
 		err = set_useless_aside(r);
 	if (err == 0)
 		err = drop_dead_streams(r);
-	if (err == 0 && !r->unread)
+	if (err == 0 && !r->sl->unread)
 		err = index_rebuilt(sl->index);
 	if (err == 0)
 		err = index_sync(sl->index);
