@@ -197,7 +197,8 @@ int catalog_db_open(const struct data_dir *d, const char *name,
 		return -ENOMEM;
 	r = data_dir_path(d, name, path);
 	if (r == 0)
-		r = db_open(path, DB_CATALOG, false, &db->db);
+		r = d->readonly ? db_open_readonly(path, &db->db)
+				: db_open(path, DB_CATALOG, false, &db->db);
 	if (r == 0)
 		r = db_expect(db->db, "PRAGMA integrity_check(1)", "ok");
 	if (r == 0)

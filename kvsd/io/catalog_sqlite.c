@@ -265,7 +265,7 @@ static int choose(struct catalog_sqlite *cs, bool fresh)
 		return r;
 	if (copy_leads)
 		swap(cs);
-	return renew_copy(cs, fresh);
+	return cs->dir->readonly ? 0 : renew_copy(cs, fresh);
 }
 
 static int open_both(struct catalog_sqlite *cs)
@@ -284,8 +284,8 @@ static int open_both(struct catalog_sqlite *cs)
 	if (r < 0 && (!cs->first || r == -EMEDIUMTYPE || r == -ENOMEM))
 		return r;
 	if (!cs->first && !cs->copy) {
-		if (damaged)
-			return -EUCLEAN;
+		if (damaged || cs->dir->readonly)
+			return damaged ? -EUCLEAN : -ENOENT;
 		fresh = true;
 		r = check_unused(cs);
 		if (r == 0)
@@ -749,8 +749,8 @@ static int open_kms(struct catalog_sqlite *cs, const char *path)
 	if (path)
 		return kms_local_open(d->sys, AT_FDCWD, path, false,
 				      &cs->kms);
-	return kms_local_open(d->sys, d->fd, "master.key", !has_catalog(d),
-			      &cs->kms);
+	return kms_local_open(d->sys, d->fd, "master.key",
+			      !d->readonly && !has_catalog(d), &cs->kms);
 }
 
 int catalog_sqlite_open(const struct catalog_sqlite_config *config,

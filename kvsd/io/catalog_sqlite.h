@@ -36,7 +36,9 @@ struct catalog_sqlite_config {
  * catalog_sqlite_open() - open the catalog of a directory
  *
  * Blocks. Makes both databases in a directory that has none and no segments
- * either. Refusals are logged with their reason; the caller logs the error.
+ * either; of a directory that is open for reading, the better one is read and
+ * nothing is made. Refusals are logged with their reason; the caller logs the
+ * error.
  *
  * Return: 0; -ENOENT, -EPERM, -EINVAL (master key; see kms_local_open());
  * -EMEDIUMTYPE (another directory's catalog); -EUCLEAN (both

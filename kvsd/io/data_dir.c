@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -199,7 +200,7 @@ static int dir_open_segments(struct data_dir *d)
 	int fd;
 	int r;
 
-	r = d->sys->mkdirat(d->fd, "segments", 0700);
+	r = d->readonly ? 0 : d->sys->mkdirat(d->fd, "segments", 0700);
 	if (r < 0 && r != -EEXIST)
 		return r;
 	fd = d->sys->openat(d->fd, "segments",
@@ -208,6 +209,10 @@ static int dir_open_segments(struct data_dir *d)
 		return fd;
 	d->segments_fd = fd;
 	r = identity_read(d->sys, fd, id);
+	if (r == -ENOENT && d->readonly) {
+		r = dir_segments_are_lost(d);
+		return r < 0 ? r : -ENOENT;
+	}
 	if (r == -ENOENT) {
 		r = dir_segments_are_lost(d);
 		if (r == 0)
@@ -226,8 +231,12 @@ static int dir_lock(struct data_dir *d)
 {
 	int r;
 
-	d->lock_fd = d->sys->openat(d->fd, "lock",
-				    O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	d->lock_fd = d->sys->openat(
+		d->fd, "lock", O_RDWR | O_CLOEXEC | (d->readonly ? 0 : O_CREAT),
+		0600);
+	/* Who has it open made one. */
+	if (d->lock_fd == -ENOENT && d->readonly)
+		return 0;
 	if (d->lock_fd < 0)
 		return d->lock_fd;
 	r = d->sys->flock(d->lock_fd, LOCK_EX | LOCK_NB);
@@ -262,14 +271,15 @@ static int dir_open(struct data_dir *d, bool create)
 	return r < 0 ? r : dir_open_segments(d);
 }
 
-int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
-		  struct data_dir *ret_dir)
+static int open_path(const struct sys_ops *sys, const char *path, bool create,
+		     bool readonly, struct data_dir *ret_dir)
 {
 	struct data_dir d = {
 		.sys = sys,
 		.fd = -EBADF,
 		.segments_fd = -EBADF,
 		.lock_fd = -EBADF,
+		.readonly = readonly,
 	};
 	int r;
 
@@ -283,6 +293,54 @@ int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
 	}
 	*ret_dir = d;
 	return 0;
+}
+
+int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
+		  struct data_dir *ret_dir)
+{
+	return open_path(sys, path, create, false, ret_dir);
+}
+
+int data_dir_open_readonly(const struct sys_ops *sys, const char *path,
+			   struct data_dir *ret_dir)
+{
+	return open_path(sys, path, false, true, ret_dir);
+}
+
+struct gift {
+	int fd;
+	struct stat owner;
+	int err;
+};
+
+static int give(void *ctx, const char *name)
+{
+	struct gift *g = ctx;
+	struct stat st;
+
+	if (fstatat(g->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid ||
+	    (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return 0;
+	if (fchownat(g->fd, name, g->owner.st_uid, g->owner.st_gid,
+		     AT_SYMLINK_NOFOLLOW) < 0 &&
+	    !g->err)
+		g->err = -errno;
+	return 0;
+}
+
+int data_dir_give_to_owner(const struct data_dir *d)
+{
+	struct gift g = {.fd = d->fd};
+	int r;
+
+	r = d->sys->fstat(d->fd, &g.owner);
+	if (r < 0 || geteuid() || !g.owner.st_uid)
+		return r;
+	r = data_dir_list(d->sys, d->fd, give, &g);
+	g.fd = d->segments_fd;
+	if (r == 0)
+		r = data_dir_list(d->sys, d->segments_fd, give, &g);
+	return r < 0 ? r : g.err;
 }
 
 void data_dir_close(struct data_dir *d)

@@ -28,6 +28,7 @@ struct data_dir {
 	int fd;
 	int segments_fd;
 	int lock_fd;
+	bool readonly;	/* nothing in it is changed, the catalog neither */
 	bool created;	/* by this call of data_dir_open() */
 };
 
@@ -44,6 +45,17 @@ struct data_dir {
  */
 int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
 		  struct data_dir *ret_dir) MUST_CHECK;
+/*
+ * As above for one that is there: nothing is made or changed, now and by
+ * whom it is given to. Its lock is taken if it has one.
+ */
+int data_dir_open_readonly(const struct sys_ops *sys, const char *path,
+			   struct data_dir *ret_dir) MUST_CHECK;
+/*
+ * What root made in it, and in its segments, gets the directory's owner: who
+ * that is could not use it otherwise. Return: 0, or the first errno.
+ */
+int data_dir_give_to_owner(const struct data_dir *d) MUST_CHECK;
 /* Gives the lock back. */
 void data_dir_close(struct data_dir *d);
 

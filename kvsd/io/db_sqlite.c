@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/db_sqlite.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <sqlite3.h>
 
 #include "base/log.h"
+
+#define URI_BYTES 16384 /* three characters for one of a path */
 
 struct db {
 	sqlite3 *lite;
@@ -91,28 +96,110 @@ static int set_pragmas(struct db *db, enum db_kind kind)
 	return r;
 }
 
-int db_open(const char *path, enum db_kind kind, bool create,
-	    struct db **ret_db)
+/* Return: 0; @path may be a URI. */
+static int open_file(const char *path, int flags, const char *vfs,
+		     struct db **ret_db)
 {
-	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-		    SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE |
-		    (create ? SQLITE_OPEN_CREATE : 0);
 	struct db *db = calloc(1, sizeof(*db));
 	int rc;
 	int r;
 
 	if (!db)
 		return -ENOMEM;
-	rc = sqlite3_open_v2(path, &db->lite, flags, NULL);
+	rc = sqlite3_open_v2(path, &db->lite,
+			     flags | SQLITE_OPEN_NOMUTEX |
+				     SQLITE_OPEN_PRIVATECACHE |
+				     SQLITE_OPEN_EXRESCODE,
+			     vfs);
 	r = to_errno(db->lite, rc);
 	/* Missing is one thing; another is what must not be replaced. */
 	if ((rc & 0xff) == SQLITE_CANTOPEN && db->lite &&
 	    sqlite3_system_errno(db->lite))
 		r = -sqlite3_system_errno(db->lite);
+	*ret_db = db;
+	return r;
+}
+
+int db_open(const char *path, enum db_kind kind, bool create,
+	    struct db **ret_db)
+{
+	struct db *db = NULL;
+	int r;
+
+	r = open_file(path,
+		      SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0),
+		      NULL, &db);
 	if (r == 0) {
 		(void)sqlite3_busy_timeout(db->lite, 5000);
 		r = set_pragmas(db, kind);
 	}
+	if (r < 0) {
+		(void)db_close(db);
+		return r;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+/* Return: 0, -ENAMETOOLONG. */
+static int uri_of(const char *path, const char *query, char *out, size_t size)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char *p = out;
+	char *end = out + size - strlen(query) - 4;
+
+	p = stpcpy(p, "file:");
+	for (; *path && p < end; path++) {
+		unsigned char c = (unsigned char)*path;
+
+		if (isalnum(c) || strchr("/._-", c)) {
+			*p++ = (char)c;
+			continue;
+		}
+		*p++ = '%';
+		*p++ = digits[c >> 4];
+		*p++ = digits[c & 15];
+	}
+	if (*path || p >= end)
+		return -ENAMETOOLONG;
+	(void)stpcpy(p, query);
+	return 0;
+}
+
+/*
+ * A log is read where there is one; SQLite would make one where there is
+ * none, save for a database that it is told cannot change.
+ */
+int db_open_readonly(const char *path, struct db **ret_db)
+{
+	char uri[URI_BYTES];
+	struct db *db = NULL;
+	struct stat st;
+	int n;
+	int r;
+
+	n = snprintf(uri, sizeof(uri), "%s-wal", path);
+	if (n < 0 || n >= (int)sizeof(uri))
+		return -ENAMETOOLONG;
+	r = uri_of(path,
+		   stat(uri, &st) == 0 && st.st_size ? "?mode=ro"
+						     : "?mode=ro&immutable=1",
+		   uri, sizeof(uri));
+	if (r < 0)
+		return r;
+	/* Without locks: they would need a descriptor for writing. */
+	r = open_file(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, "unix-none",
+		      &db);
+	if (r == 0 &&
+	    sqlite3_db_config(db->lite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+			      NULL) != SQLITE_OK)
+		r = -EIO;
+	if (r == 0)
+		r = db_exec(db, "PRAGMA locking_mode=EXCLUSIVE;"
+				"PRAGMA temp_store=MEMORY;"
+				"PRAGMA mmap_size=0;"
+				"PRAGMA trusted_schema=OFF;"
+				"PRAGMA cell_size_check=ON;");
 	if (r < 0) {
 		(void)db_close(db);
 		return r;

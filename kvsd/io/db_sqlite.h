@@ -34,10 +34,16 @@ enum db_kind {
  * db_open() - open a database file for this process alone
  * @create: make it when it is not there
  *
- * Return: 0, -ENOENT (not there and not @create), or as above.
+ * Return: 0, -ENOENT (not there and not @create), another errno of opening
+ * the file, or as above.
  */
 int db_open(const char *path, enum db_kind kind, bool create,
 	    struct db **ret_db) MUST_CHECK;
+/*
+ * For reading only: nothing is written, not even what is in its log into the
+ * database, and nothing is locked. Nobody else may have it open.
+ */
+int db_open_readonly(const char *path, struct db **ret_db) MUST_CHECK;
 /* Statements must have been freed. Accepts NULL, returns NULL. */
 struct db *db_close(struct db *db);
 DEFINE_AUTO(db_close, struct db *)

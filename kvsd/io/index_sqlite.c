@@ -157,11 +157,13 @@ static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
 }
 
 /* Version 1 had no blocks: its rows are a tail that is packed by and by. */
-static int check_version(struct db *db)
+static int check_version(struct db *db, bool readonly)
 {
 	int r;
 
 	if (db_expect(db, "PRAGMA user_version", "1") == 0) {
+		if (readonly)
+			return -EROFS;
 		r = db_exec(db, "BEGIN IMMEDIATE;" SCHEMA_BLOCKS "COMMIT");
 		db_rollback(db);
 		return r;
@@ -194,16 +196,17 @@ static int prepare_all(struct index_db *ix)
 }
 
 static int open_existing(struct index_db *ix, const char *path,
-			 const uint8_t id[INDEX_ID_BYTES])
+			 const uint8_t id[INDEX_ID_BYTES], bool readonly)
 {
 	int r;
 
-	r = db_open(path, DB_INDEX, false, &ix->db);
+	r = readonly ? db_open_readonly(path, &ix->db)
+		     : db_open(path, DB_INDEX, false, &ix->db);
 	if (r < 0)
 		return r;
 	r = check_id(ix->db, id);
 	if (r == 0)
-		r = check_version(ix->db);
+		r = check_version(ix->db, readonly);
 	if (r == 0)
 		r = check_content(ix->db, path);
 	return r < 0 ? r : prepare_all(ix);
@@ -270,7 +273,7 @@ static int make_new(struct index_db *ix, const char *path,
 	return r < 0 ? r : prepare_all(ix);
 }
 
-int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
+int index_open_readonly(const char *path, const uint8_t id[INDEX_ID_BYTES],
 			struct index_db **ret_index)
 {
 	AUTO(index_close) struct index_db *ix = calloc(1, sizeof(*ix));
@@ -280,7 +283,7 @@ int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
 		return -ENOMEM;
 	if (strlen(path) > PATH_BYTES - 16)
 		return -ENAMETOOLONG;
-	r = open_existing(ix, path, id);
+	r = open_existing(ix, path, id, true);
 	if (r < 0)
 		return r;
 	*ret_index = TAKE_PTR(ix);
@@ -298,7 +301,7 @@ int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 		return -ENOMEM;
 	if (strlen(path) > PATH_BYTES - 16)
 		return -ENAMETOOLONG;
-	r = open_existing(ix, path, id);
+	r = open_existing(ix, path, id, false);
 	/*
 	 * A statement that does not prepare is a schema that is not ours; a
 	 * disk that is full or failing is not, and what is there is kept.

@@ -34,9 +34,12 @@ struct index_db;
  */
 int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	       struct index_db **ret_index, bool *ret_made) MUST_CHECK;
-/* As index_open(), but what is not usable stays: -ENOENT, -EUCLEAN,
- * -EMEDIUMTYPE. */
-int index_open_existing(const char *path, const uint8_t id[INDEX_ID_BYTES],
+/*
+ * As index_open(), for reading: nothing is written, and what is not usable
+ * stays: -ENOENT, -EUCLEAN, -EMEDIUMTYPE, -EROFS (of a version before: opened
+ * for writing it is converted).
+ */
+int index_open_readonly(const char *path, const uint8_t id[INDEX_ID_BYTES],
 			struct index_db **ret_index) MUST_CHECK;
 /* Removes the database and its log; nobody has it open. */
 int index_remove(const char *path) MUST_CHECK;

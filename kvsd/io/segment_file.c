@@ -269,6 +269,29 @@ int segment_file_set_aside(const struct data_dir *d, uint32_t number)
 	return r < 0 ? r : d->sys->fsync(d->segments_fd);
 }
 
+uint64_t segment_file_bytes_of(const struct data_dir *d, int fd, uint64_t size)
+{
+	struct stat st;
+
+	/* Blocks of 512 bytes, whatever the filesystem's are. */
+	return d->sys->fstat(fd, &st) < 0 ? size : (uint64_t)st.st_blocks * 512;
+}
+
+int segment_file_bytes(const struct data_dir *d, uint32_t number, bool bad,
+		       uint64_t *ret_bytes)
+{
+	char name[NAME_BYTES];
+	int fd;
+
+	file_name(name, number, bad ? TAIL_BAD : TAIL);
+	fd = d->sys->openat(d->segments_fd, name, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	*ret_bytes = segment_file_bytes_of(d, fd, 0);
+	sys_close(d->sys, &fd);
+	return 0;
+}
+
 /* --- listing --- */
 
 struct listing {

@@ -67,6 +67,11 @@ int segment_file_list(const struct data_dir *d, uint32_t **ret_numbers,
 /* As above: those that were set aside. */
 int segment_file_list_bad(const struct data_dir *d, uint32_t **ret_numbers,
 			  size_t *ret_count) MUST_CHECK;
+/* What a segment, or one that was set aside, takes on disk. */
+int segment_file_bytes(const struct data_dir *d, uint32_t number, bool bad,
+		       uint64_t *ret_bytes) MUST_CHECK;
+/* As above, of one that is open; its size where that cannot be had. */
+uint64_t segment_file_bytes_of(const struct data_dir *d, int fd, uint64_t size);
 /* Removes what interrupted creations left behind; what stays is logged. */
 void segment_file_tidy(const struct data_dir *d);
 /* Renames a segment to NNNNNNNN.bad: kept, but not looked at any more. */

@@ -20,21 +20,28 @@ void segment_table_fini(struct segment_table *t)
 	(void)pthread_mutex_destroy(&t->lock);
 }
 
-/* First place whose number is not under @number. */
-static size_t place_of(const struct segment_table *t, uint32_t number)
+size_t segment_place_of(const void *elements, size_t size, size_t count,
+			uint32_t number)
 {
 	size_t low = 0;
-	size_t high = t->count;
+	size_t high = count;
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
+		uint32_t at;
 
-		if (t->infos[mid].number < number)
+		memcpy(&at, (const uint8_t *)elements + mid * size, sizeof(at));
+		if (at < number)
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	return low;
+}
+
+static size_t place_of(const struct segment_table *t, uint32_t number)
+{
+	return segment_place_of(t->infos, sizeof(*t->infos), t->count, number);
 }
 
 static struct segment_info *find(struct segment_table *t, uint32_t number)
@@ -71,6 +78,7 @@ static int add_locked(struct segment_table *t, uint32_t number,
 	info = &t->infos[i];
 	info->number = number;
 	info->pins = 0;
+	info->bytes = 0;
 	info->open = open;
 	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
 	return 0;
@@ -156,6 +164,7 @@ void segment_table_remove(struct segment_table *t, uint32_t number)
 	i = place_of(t, number);
 	if (i < t->count && t->infos[i].number == number) {
 		assert(!t->infos[i].open && !t->infos[i].pins);
+		t->bytes -= t->infos[i].bytes;
 		t->count--;
 		memmove(&t->infos[i], &t->infos[i + 1],
 			(t->count - i) * sizeof(*t->infos));
@@ -171,4 +180,28 @@ size_t segment_table_count(struct segment_table *t)
 	count = t->count;
 	(void)pthread_mutex_unlock(&t->lock);
 	return count;
+}
+
+void segment_table_set_bytes(struct segment_table *t, uint32_t number,
+			     uint64_t bytes)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info) {
+		t->bytes += bytes - info->bytes;
+		info->bytes = bytes;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+uint64_t segment_table_bytes(struct segment_table *t)
+{
+	uint64_t bytes;
+
+	(void)pthread_mutex_lock(&t->lock);
+	bytes = t->bytes;
+	(void)pthread_mutex_unlock(&t->lock);
+	return bytes;
 }

@@ -18,8 +18,9 @@
 #include "proto/segment.h"
 
 struct segment_info {
-	uint32_t number;
+	uint32_t number; /* first: segment_place_of() */
 	uint32_t pins;
+	uint64_t bytes; /* on disk, or reserved */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
 };
@@ -29,7 +30,15 @@ struct segment_table {
 	struct segment_info *infos; /* by number */
 	size_t count;
 	size_t size;
+	uint64_t bytes; /* of all of them */
 };
+
+/*
+ * First place in an ascending array whose number is not under @number. An
+ * element of @size bytes begins with its number, a uint32_t.
+ */
+size_t segment_place_of(const void *elements, size_t size, size_t count,
+			uint32_t number);
 
 void segment_table_init(struct segment_table *t);
 void segment_table_fini(struct segment_table *t);
@@ -46,5 +55,9 @@ void segment_table_close(struct segment_table *t, uint32_t number);
 bool segment_table_idle(struct segment_table *t, uint32_t number);
 void segment_table_remove(struct segment_table *t, uint32_t number);
 size_t segment_table_count(struct segment_table *t);
+/* What a segment takes, as far as it is known: 0 until it is said. */
+void segment_table_set_bytes(struct segment_table *t, uint32_t number,
+			     uint64_t bytes);
+uint64_t segment_table_bytes(struct segment_table *t);
 
 #endif

@@ -12,12 +12,13 @@
 #include "io/index_sqlite.h"
 #include "io/segment_file.h"
 #include "io/segment_replay.h"
+#include "io/segment_table.h"
 #include "io/store_local.h"
 
 #define LINE_CHARS 256
 
 struct checked_segment {
-	uint32_t number;
+	uint32_t number; /* first: segment_place_of() */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	int state; /* of its START record: 0 or -errno */
 	bool has_row;
@@ -46,21 +47,10 @@ static void PRINTF(2, 3) problem(struct fsck *k, const char *fmt, ...)
 	k->config->tell(k->config->tell_ctx, line);
 }
 
-/* First place whose number is not under @number. */
 static size_t place_of(const struct fsck *k, uint32_t number)
 {
-	size_t low = 0;
-	size_t high = k->count;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (k->segments[mid].number < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return segment_place_of(k->segments, sizeof(*k->segments), k->count,
+				number);
 }
 
 static struct checked_segment *find_segment(struct fsck *k, uint32_t number)
@@ -116,6 +106,35 @@ static int check_segments(struct fsck *k)
 	return r;
 }
 
+static int check_bad_files(struct fsck *k)
+{
+	char line[LINE_CHARS];
+	uint32_t *numbers;
+	uint64_t bytes;
+	size_t count;
+	size_t i;
+	int r;
+
+	r = segment_file_list_bad(k->config->dir, &numbers, &count);
+	if (r < 0)
+		return r;
+	for (i = 0; i < count && r == 0; i++) {
+		r = segment_file_bytes(k->config->dir, numbers[i], true,
+				       &bytes);
+		if (r < 0)
+			break;
+		(void)snprintf(line, sizeof(line),
+			       "segments/%08" PRIu32 ".bad: set aside, %" PRIu64
+			       " bytes on disk",
+			       numbers[i], bytes);
+		k->config->tell(k->config->tell_ctx, line);
+		k->result.set_aside++;
+		k->result.set_aside_bytes += bytes;
+	}
+	free(numbers);
+	return r;
+}
+
 /* --- the index --- */
 
 static int open_index(struct fsck *k)
@@ -125,13 +144,16 @@ static int open_index(struct fsck *k)
 
 	r = data_dir_path(k->config->dir, "index.db", path);
 	if (r == 0)
-		r = index_open_existing(path, k->config->dir->id, &k->index);
+		r = index_open_readonly(path, k->config->dir->id, &k->index);
 	if (r == -ENOENT)
 		problem(k, "index.db: missing");
 	else if (r == -EUCLEAN || r == -EEXIST || r == -EIO)
 		problem(k, "index.db: damaged");
 	else if (r == -EMEDIUMTYPE)
 		problem(k, "index.db: of another directory");
+	else if (r == -EROFS)
+		problem(k, "index.db: of a version before: the next start "
+			   "converts it");
 	else
 		return r;
 	return 0;
@@ -273,6 +295,8 @@ int store_fsck(const struct fsck_config *config, struct fsck_result *ret_result)
 
 	r = check_segments(&k);
 	if (r == 0)
+		r = check_bad_files(&k);
+	if (r == 0)
 		r = check_index(&k);
 	k.index = index_close(k.index);
 	free(k.segments);
@@ -282,32 +306,6 @@ int store_fsck(const struct fsck_config *config, struct fsck_result *ret_result)
 }
 
 /* --- repair --- */
-
-static void tell_nothing(void *ctx, const char *text)
-{
-	(void)ctx;
-	(void)text;
-}
-
-static int mend_segments(const struct fsck_config *config)
-{
-	struct fsck_config quiet = *config;
-	struct fsck k = {.config = &quiet};
-	size_t i;
-	int r;
-
-	quiet.tell = tell_nothing; /* it was told by the check */
-	r = check_segments(&k);
-	for (i = 0; i < k.count && r == 0; i++) {
-		if (k.segments[i].state != -EBADMSG)
-			continue;
-		r = segment_file_mend(config->dir, k.segments[i].number);
-		if (r == -ENODATA)
-			r = 0; /* nothing in it verifies */
-	}
-	free(k.segments);
-	return r;
-}
 
 static int make_index(const struct fsck_config *config)
 {
@@ -333,9 +331,7 @@ int store_fsck_repair(const struct fsck_config *config)
 	char old[DATA_DIR_PATH_BYTES];
 	int r;
 
-	r = mend_segments(config);
-	if (r == 0)
-		r = data_dir_path(config->dir, "index.db", path);
+	r = data_dir_path(config->dir, "index.db", path);
 	if (r == 0)
 		r = data_dir_path(config->dir, "index-old.db", old);
 	if (r == 0)

@@ -36,15 +36,15 @@ struct fsck_result {
 	uint64_t fragments;	 /* rows checked */
 	uint64_t bytes;		 /* of media in them */
 	uint64_t problems;	 /* told */
+	uint64_t set_aside;	 /* .bad files: told, no problem any more */
+	uint64_t set_aside_bytes;
 	uint64_t new_segments;	 /* files without a row: the next start's */
 	uint64_t dead_fragments; /* of streams that are gone: likewise */
 };
 
 /**
- * store_fsck() - check; changes nothing that is in use
+ * store_fsck() - check; changes nothing
  *
- * Leftovers of interrupted creations are removed, and what is in the logs of
- * databases gets into them, as each start does.
  * Return: 0 (also with problems: they are counted), or why it could not be
  * checked: -EIO, -ENOMEM and the like.
  */
@@ -54,10 +54,11 @@ int store_fsck(const struct fsck_config *config,
 /**
  * store_fsck_repair() - make the index again from the segments
  *
- * START records that are damaged are written again. Fragments that do not
- * verify get no row; what expired, but is still on disk, gets one until the
- * next expiry. Return: 0, or as store_local_open() and -EIO where a segment
- * cannot be read: then the index is what it was.
+ * As a start without an index does it: START records that are damaged are
+ * written again, a segment of which nothing verifies is set aside. Fragments
+ * that do not verify get no row; what expired, but is still on disk, gets one
+ * until the next expiry. Return: 0, or as store_local_open() and -EIO where a
+ * segment cannot be read: then the index is what it was.
  */
 int store_fsck_repair(const struct fsck_config *config) MUST_CHECK;
 

@@ -280,5 +280,6 @@ void store_local_stats(struct store_local *sl,
 		.unread = sl->unread,
 		.segments = segment_table_count(&sl->table),
 		.segment_bytes = sl->segment_bytes,
+		.disk_bytes = segment_table_bytes(&sl->table) + sl->bad_bytes,
 	};
 }

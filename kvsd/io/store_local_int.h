@@ -82,6 +82,7 @@ struct store_local {
 	/* Worker only. */
 	struct index_db *index;
 	struct disk_reserve reserve;
+	uint64_t bad_bytes;		/* of segments that were set aside */
 	uint32_t next_number;		/* of a segment */
 	struct list_node changes;	/* applied, not committed */
 	unsigned int change_count;

@@ -425,6 +425,31 @@ static int see_bad_files(struct recovery *r)
 	return 0;
 }
 
+/* What all files take: after the unused rest of each was given back. */
+static int measure(struct recovery *r)
+{
+	struct store_local *sl = r->sl;
+	uint64_t bytes = 0;
+	uint32_t *bad;
+	size_t count;
+	size_t i;
+	int err;
+
+	for (i = 0; i < r->file_count; i++)
+		if (segment_file_bytes(sl->dir, r->files[i], false, &bytes) ==
+		    0)
+			segment_table_set_bytes(&sl->table, r->files[i], bytes);
+	err = segment_file_list_bad(sl->dir, &bad, &count);
+	if (err < 0)
+		return err;
+	sl->bad_bytes = 0;
+	for (i = 0; i < count; i++)
+		if (segment_file_bytes(sl->dir, bad[i], true, &bytes) == 0)
+			sl->bad_bytes += bytes;
+	free(bad);
+	return 0;
+}
+
 static int recover(struct recovery *r)
 {
 	struct store_local *sl = r->sl;
@@ -450,6 +475,9 @@ static int recover(struct recovery *r)
 		err = index_rebuilt(sl->index);
 	if (err == 0)
 		err = index_sync(sl->index);
+	if (err < 0)
+		return err;
+	err = measure(r);
 	if (err < 0)
 		return err;
 	if (r->number_max == UINT32_MAX)

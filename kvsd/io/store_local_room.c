@@ -62,11 +62,14 @@ static int drop_before(struct store_local *sl, const struct stream_list *l,
 	return r;
 }
 
+/* No room for another segment. Closed ones take what is in them. */
 static bool is_full(struct store_local *sl)
 {
-	uint64_t most = sl->config.bytes_max / sl->segment_bytes;
+	/* What was set aside must not push everything else out. */
+	uint64_t bad = MIN(sl->bad_bytes, sl->config.bytes_max / 2);
 
-	return segment_table_count(&sl->table) >= most;
+	return segment_table_bytes(&sl->table) + bad + sl->segment_bytes >
+	       sl->config.bytes_max;
 }
 
 /* Return: 1 there is room, 0 the oldest went, or an error. */

@@ -105,6 +105,7 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 		free(add);
 		return r;
 	}
+	segment_table_set_bytes(&sl->table, seg->number, bytes);
 	memcpy(add->generation, seg->generation, SEGMENT_ID_BYTES);
 	add->change.apply = apply_add;
 	seg->change->change.apply = apply_close;
@@ -168,6 +169,9 @@ static void retire_run(struct worker_job *job)
 	sc->mark = seg->synced_block;
 	if (sc->mark == SEGMENT_FIRST_BLOCK)
 		sl->sweep_wanted = true;
+	segment_table_set_bytes(&sl->table, seg->number,
+				segment_file_bytes_of(sl->dir, seg->fd,
+						      sl->segment_bytes));
 	segment_table_close(&sl->table, seg->number);
 	change_submit(sl, &sc->change);
 	(void)segment_free(seg);

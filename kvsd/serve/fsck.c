@@ -28,7 +28,7 @@ static const char usage[] =
 	"\n"
 	"Checks the directory of a service that is not running: a data_dir, "
 	"or\n"
-	"what --quickstart was given.\n"
+	"what --quickstart was given. Without --repair nothing is written.\n"
 	"\n"
 	"  --level structure   identities, catalogs, index and commit records\n"
 	"  --level checksums   and the CRC of each page (default)\n"
@@ -202,11 +202,10 @@ static int check_catalog(struct run *k)
 			     ", catalog.db has %" PRIu64 "\n",
 			     copy, first);
 	}
-	/* Opening it repairs it. */
-	if (k->problems && !k->o->repair)
-		return 0;
+	/* Opening it repairs it, where that is wanted. */
 	r = open_catalog(k);
-	if (r == -ENOKEY && k->o->level != FSCK_MEDIA && !k->problems)
+	if (r == -ENOKEY && k->o->level != FSCK_MEDIA &&
+	    !(k->problems && k->o->repair))
 		return 0;
 	if (r == -ENOKEY)
 		log_error("fsck", "no master key: give --master-key");
@@ -224,6 +223,10 @@ static int report(struct run *k, const struct fsck_result *f)
 	if (f->new_segments)
 		(void)printf("%" PRIu64 " segments are not in the index yet\n",
 			     f->new_segments);
+	if (f->set_aside)
+		(void)printf("%" PRIu64 " segments are set aside, %" PRIu64
+			     " bytes on disk\n",
+			     f->set_aside, f->set_aside_bytes);
 	if (f->dead_fragments)
 		(void)printf("%" PRIu64 " fragments are of deleted streams\n",
 			     f->dead_fragments);
@@ -265,6 +268,14 @@ static int check_store(struct run *k)
 	return report(k, &result) == EXIT_CLEAN ? EXIT_REPAIRED : EXIT_LEFT;
 }
 
+static int open_dir(struct run *k, const struct sys_ops *sys)
+{
+	const struct options *o = k->o;
+
+	return o->repair ? data_dir_open(sys, o->dir, false, &k->dir)
+			 : data_dir_open_readonly(sys, o->dir, &k->dir);
+}
+
 int fsck_main(int argc, char **argv, const struct sys_ops *sys)
 {
 	struct options o;
@@ -279,13 +290,16 @@ int fsck_main(int argc, char **argv, const struct sys_ops *sys)
 		(void)fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	if (find_data(&o, sys) < 0 ||
-	    data_dir_open(sys, o.dir, false, &k.dir) < 0)
+	if (find_data(&o, sys) < 0 || open_dir(&k, sys) < 0)
 		return EXIT_FAILED; /* it was logged */
 	status = check_catalog(&k);
 	if (status == 0)
 		status = check_store(&k);
 	k.catalog = catalog_sqlite_close(k.catalog);
+	if (o.repair && data_dir_give_to_owner(&k.dir) < 0) {
+		log_error("fsck", "%s: some files stay root's", k.dir.path);
+		status = EXIT_FAILED;
+	}
 	data_dir_close(&k.dir);
 	return status;
 }

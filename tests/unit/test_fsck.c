@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "io/catalog_sqlite.h"
 #include "io/segment_file.h"
 #include "io/store_fsck.h"
 #include "proto/segment.h"
+#include "serve/fsck.h"
 #include "support/store_rig.h"
 
 #define FRAGMENTS 40
@@ -36,16 +42,37 @@ static int find_key(void *ctx, const uint8_t id[STREAM_ID_BYTES],
 	return -ENOENT;
 }
 
+static struct catalog *open_catalog(struct data_dir *dir)
+{
+	const struct catalog_sqlite_config config = {
+		.dir = dir,
+		.region = "us-west-2",
+		.account = "123456789012",
+		.no_thread = true,
+	};
+	struct catalog *catalog = NULL;
+
+	return catalog_sqlite_open(&config, &catalog) < 0 ? NULL : catalog;
+}
+
 /* Two streams' fragments in some segments, minutes of them; closed. */
 static int setup(void **state)
 {
 	struct store_rig *rig = calloc(1, sizeof(*rig));
 	struct loop_fake_config config = {.seed = 1};
+	struct catalog *catalog;
 	int i;
 
 	if (!rig)
 		return -1;
 	rig_init(rig, &config);
+	if (data_dir_open(sys_posix(), rig->path, true, &rig->dir) < 0)
+		return -1;
+	catalog = open_catalog(&rig->dir);
+	if (!catalog)
+		return -1;
+	(void)catalog_sqlite_close(catalog);
+	data_dir_close(&rig->dir);
 	if (rig_open(rig) < 0)
 		return -1;
 	for (i = 0; i < FRAGMENTS; i++)
@@ -87,8 +114,13 @@ static struct fsck_result check(struct store_rig *rig, enum fsck_level level,
 	};
 
 	told[0] = '\0';
-	assert_int_equal(data_dir_open(rig->config.sys, rig->path, false, &dir),
-			 0);
+	if (repair)
+		assert_int_equal(
+			data_dir_open(sys_posix(), rig->path, false, &dir), 0);
+	else
+		assert_int_equal(data_dir_open_readonly(sys_posix(), rig->path,
+							&dir),
+				 0);
 	if (repair)
 		assert_int_equal(store_fsck_repair(&config), 0);
 	else
@@ -252,6 +284,183 @@ static void fsck_finds_a_segment_that_is_gone(void **state)
 	expect_fragments(*state, (int)r.fragments, 0);
 }
 
+/* Nothing in a segment verifies: somebody else may still know what to do. */
+static void fsck_sets_aside_what_it_cannot_use(void **state)
+{
+	static uint8_t junk[1 << 16];
+	struct store_rig *rig = *state;
+	struct fsck_result r;
+	char path[256];
+	struct stat st;
+	int fd = open_segment_file(rig, 3);
+	off_t at;
+
+	memset(junk, 0x5a, sizeof(junk));
+	for (at = 0; at < 1 << 20; at += (off_t)sizeof(junk))
+		assert_int_equal(pwrite(fd, junk, sizeof(junk), at),
+				 sizeof(junk));
+	close(fd);
+	assert_true(check(rig, FSCK_CHECKSUMS, false).problems > 1);
+	(void)check(rig, FSCK_CHECKSUMS, true);
+	r = check(rig, FSCK_MEDIA, false);
+	assert_int_equal(r.problems, 0);
+	assert_int_equal(r.set_aside, 1);
+	assert_in_range(r.set_aside_bytes, 1 << 20, 2 << 20);
+	assert_non_null(strstr(told, "segments/00000003.bad"));
+	(void)snprintf(path, sizeof(path), "%s/segments/00000003.bad",
+		       rig->path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 1 << 20);
+	expect_fragments(rig, (int)r.fragments, 0);
+}
+
+/* --- the command --- */
+
+static int run_fsck(const struct store_rig *rig, const char *option)
+{
+	char command[] = "fsck";
+	char *argv[] = {command, (char *)(uintptr_t)rig->path,
+			(char *)(uintptr_t)option, NULL};
+
+	return fsck_main(option ? 3 : 2, argv, sys_posix());
+}
+
+/* A process that uses all of it, and is killed. */
+static void be_killed(struct store_rig *rig)
+{
+	struct catalog_credential c = {"AK", "secret", true};
+	struct catalog *catalog;
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (rig_open(rig) < 0)
+			_exit(1);
+		catalog = open_catalog(&rig->dir);
+		if (!catalog || catalog_sqlite_put_credential(catalog, &c) ||
+		    rig_put(rig, 0, 100, BYTES, 30000, 1))
+			_exit(2);
+		(void)kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+struct snapshot {
+	unsigned int files;
+	uint64_t sum;
+};
+
+/* Names, owners, sizes, times and content. */
+static void add_file(struct snapshot *s, const char *path, const char *name)
+{
+	static uint8_t bytes[1 << 16];
+	struct stat st;
+	uint64_t sum = 14695981039346656037ull;
+	ssize_t n;
+	ssize_t i;
+	int fd;
+
+	assert_int_equal(stat(path, &st), 0);
+	for (; *name; name++)
+		sum = (sum ^ (uint8_t)*name) * 1099511628211ull;
+	sum = (sum ^ (uint64_t)st.st_size) * 1099511628211ull;
+	sum = (sum ^ (uint64_t)st.st_mtim.tv_nsec) * 1099511628211ull;
+	sum = (sum ^ (uint64_t)st.st_mtim.tv_sec) * 1099511628211ull;
+	sum = (sum ^ st.st_ino) * 1099511628211ull;
+	fd = S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	while (fd >= 0 && (n = read(fd, bytes, sizeof(bytes))) > 0)
+		for (i = 0; i < n; i++)
+			sum = (sum ^ bytes[i]) * 1099511628211ull;
+	if (fd >= 0)
+		close(fd);
+	s->files++;
+	s->sum += sum; /* in no order */
+}
+
+static void snapshot(struct snapshot *s, const char *dir)
+{
+	char path[512];
+	struct dirent *e;
+	DIR *d = opendir(dir);
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		if (!strcmp(e->d_name, ".."))
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		add_file(s, path, e->d_name);
+		if (!strcmp(e->d_name, "segments"))
+			snapshot(s, path);
+	}
+	(void)closedir(d);
+}
+
+static void fsck_writes_nothing_that_it_was_not_asked_for(void **state)
+{
+	struct snapshot before = {0};
+	struct snapshot after = {0};
+	struct store_rig *rig = *state;
+
+	be_killed(rig);
+	rig_unlink(rig, "catalog-copy.db");
+	rig_unlink(rig, "lock");
+	snapshot(&before, rig->path);
+	assert_int_equal(run_fsck(rig, NULL), 4);
+	snapshot(&after, rig->path);
+	assert_int_equal(before.files, after.files);
+	assert_true(before.sum == after.sum);
+	assert_int_equal(run_fsck(rig, "--repair"), 1);
+	/* It is another one now, so the above can tell. */
+	after = (struct snapshot){0};
+	snapshot(&after, rig->path);
+	assert_true(before.sum != after.sum);
+	assert_int_equal(run_fsck(rig, NULL), 0);
+}
+
+/* What a killed service had in its logs is seen. */
+static void fsck_reads_what_is_in_the_logs(void **state)
+{
+	struct store_rig *rig = *state;
+	struct fsck_result r;
+
+	be_killed(rig);
+	r = check(rig, FSCK_CHECKSUMS, false);
+	assert_int_equal(r.problems, 0);
+	assert_int_equal(r.fragments, FRAGMENTS + 1);
+}
+
+static void fsck_as_root_leaves_nothing_of_roots(void **state)
+{
+	struct store_rig *rig = *state;
+	char path[512];
+	struct dirent *e;
+	struct stat st;
+	unsigned int files = 0;
+	DIR *d;
+
+	if (geteuid())
+		skip();
+	be_killed(rig);
+	rig_unlink(rig, "catalog.db");
+	assert_int_equal(chown(rig->path, 4711, 4712), 0);
+	assert_int_equal(run_fsck(rig, "--repair"), 1);
+	d = opendir(rig->path);
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", rig->path,
+			       e->d_name);
+		assert_int_equal(lstat(path, &st), 0);
+		assert_int_equal(st.st_uid, 4711);
+		assert_int_equal(st.st_gid, 4712);
+		files++;
+	}
+	(void)closedir(d);
+	assert_true(files > 5);
+}
+
 static void fsck_refuses_a_directory_in_use(void **state)
 {
 	struct store_rig *rig = *state;
@@ -259,6 +468,9 @@ static void fsck_refuses_a_directory_in_use(void **state)
 
 	assert_int_equal(rig_open(rig), 0);
 	assert_int_equal(data_dir_open(rig->config.sys, rig->path, false, &dir),
+			 -EBUSY);
+	assert_int_equal(data_dir_open_readonly(rig->config.sys, rig->path,
+						&dir),
 			 -EBUSY);
 	rig_close(rig);
 }
@@ -274,6 +486,10 @@ int main(void)
 		CASE(fsck_mends_the_start_of_a_segment),
 		CASE(fsck_makes_the_index_again),
 		CASE(fsck_finds_a_segment_that_is_gone),
+		CASE(fsck_sets_aside_what_it_cannot_use),
+		CASE(fsck_writes_nothing_that_it_was_not_asked_for),
+		CASE(fsck_reads_what_is_in_the_logs),
+		CASE(fsck_as_root_leaves_nothing_of_roots),
 		CASE(fsck_refuses_a_directory_in_use),
 	};
 

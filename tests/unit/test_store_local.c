@@ -616,6 +616,28 @@ static void store_drops_the_oldest_for_its_bound(void **state)
 	assert_int_equal(rig_list_all(rig, 0, rows, 200), count[0] + 30);
 }
 
+/* Segments that end early count for what is in them, not for what they were. */
+static void store_counts_bytes_for_its_bound(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_local_stats stats;
+	struct store_fragment rows[40];
+	uint64_t i;
+
+	rig->config.bytes_max = 12ull << 20;
+	for (i = 0; i < 30; i++) {
+		rig_close(rig);
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(
+			rig_put(rig, 0, i + 1, 100000, 50000, i * 200000), 0);
+	}
+	assert_int_equal(rig_list_all(rig, 0, rows, 40), 30);
+	store_local_stats(rig->local, &stats);
+	assert_int_equal(stats.dropped, 0);
+	assert_true(stats.segments >= 30);
+	assert_in_range(stats.disk_bytes, 30 * 100000, 12 << 20);
+}
+
 static void store_removes_a_stream_and_no_other(void **state)
 {
 	static struct store_fragment rows[1200];
@@ -696,6 +718,7 @@ int main(void)
 		CASE(store_never_gives_a_number_twice),
 		CASE(store_expires_fragments_and_then_segments),
 		CASE(store_drops_the_oldest_for_its_bound),
+		CASE(store_counts_bytes_for_its_bound),
 		CASE(store_removes_a_stream_and_no_other),
 		CASE(store_keeps_a_segment_that_a_writer_needs),
 		CASE(store_leaves_no_segment_when_nothing_was_stored),
