@@ -13,7 +13,7 @@ kvsctl_lib_src += $(addprefix tools/kvsctl/, doctor_stamps.c tar.c)
 kvsctl_lib_src += $(addprefix tools/kvsctl/, sync_plot.c sync_sensors.c sync_series.c)
 
 # tools/bench: programs that `make bench` measures, or measures with
-bench_programs := bench_framing bench_load bench_capture bench_publishers bench_sink
+bench_programs := bench_framing bench_load bench_capture bench_publishers bench_readers bench_sink
 bench_framing_archives := io core proto base
 bench_load_archives := $(bench_framing_archives)
 bench_capture_archives := kvsproducer capture core io proto base
@@ -21,6 +21,8 @@ bench_framing_src := tools/bench/framing.c tools/bench/mp4_table.c
 bench_load_src := tools/bench/load.c tools/bench/session.c tools/bench/media.c
 bench_publishers_archives := $(bench_framing_archives)
 bench_publishers_src := tools/bench/publishers.c tools/bench/session.c tools/bench/media.c
+bench_readers_archives := $(bench_framing_archives)
+bench_readers_src := tools/bench/readers.c tools/bench/session.c tools/bench/media.c
 bench_sink_archives := $(bench_framing_archives)
 bench_sink_src := tools/bench/sink.c
 bench_capture_src := tools/bench/capture.c tools/bench/v4l2_loop.c

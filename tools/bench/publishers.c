@@ -12,14 +12,11 @@
  * when all are connected, and one at the end.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/macros.h"
@@ -312,22 +309,6 @@ static uint64_t body_bytes(uint32_t frames)
 		       (MKV_CLUSTER_HEAD_BYTES + buf_len(&all.eof));
 }
 
-static char *file_read(const char *path, size_t *ret_bytes)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	char *text;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		session_die(path, -errno);
-	text = calloc(1, (size_t)st.st_size + 1);
-	if (!text || read(fd, text, (size_t)st.st_size) != st.st_size)
-		session_die(path, -EIO);
-	(void)close(fd);
-	*ret_bytes = (size_t)st.st_size;
-	return text;
-}
-
 /* The bench sets what is measured while all are connected and none sends. */
 static void wait_for_go(void)
 {
@@ -364,7 +345,7 @@ int main(int argc, char **argv)
 	all.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!all.publishers || !all.latency_us || all.epoll < 0)
 		session_die("start", -ENOMEM);
-	heads = file_read(argv[3], &heads_bytes);
+	heads = session_file(argv[3], &heads_bytes);
 	connect_all(argv[2], (uint16_t)session_number(argv[1]), heads,
 		    heads_bytes);
 	wait_for_go();

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers under load: the service, nginx, a bare TLS sink."""
 
+import hashlib
+import json
 import os
 import pathlib
 import resource
@@ -90,6 +92,10 @@ class Nginx:
         return (f"PUT /{name} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
                 f"Content-Length: {size}\r\n\r\n")
 
+    @staticmethod
+    def get_head(name):
+        return f"GET /{name} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+
     def stored(self, name):
         return (self.dir / "www" / name).stat().st_size
 
@@ -147,6 +153,15 @@ class Kvsd:
         fields["Connection"] = "close"
         lines = "".join(f"{k}: {v}\r\n" for k, v in fields.items())
         return f"POST /putMedia HTTP/1.1\r\n{lines}\r\n"
+
+    def get_head(self, name):
+        """Signed, of a GetMedia of @name from now on."""
+        body = json.dumps({"StreamName": name, "StartSelector": {"StartSelectorType": "NOW"}})
+        fields = self.client.signed("POST", "/getMedia", {"Content-Type": "application/json"},
+                                    hashlib.sha256(body.encode()).hexdigest())
+        fields["Content-Length"] = str(len(body))
+        lines = "".join(f"{k}: {v}\r\n" for k, v in fields.items())
+        return f"POST /getMedia HTTP/1.1\r\n{lines}\r\n{body}"
 
     def forget(self, name):
         info = self.client.call("describeStream", StreamName=name)["StreamInfo"]

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +42,22 @@ uint64_t session_number(const char *s)
 	if (parse_u64(s, strlen(s), UINT64_MAX, &n) < 0)
 		session_die(s, -EINVAL);
 	return n;
+}
+
+char *session_file(const char *path, size_t *ret_bytes)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *text;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		session_die(path, -errno);
+	text = calloc(1, (size_t)st.st_size + 1);
+	if (!text || read(fd, text, (size_t)st.st_size) != st.st_size)
+		session_die(path, -EIO);
+	(void)close(fd);
+	*ret_bytes = (size_t)st.st_size;
+	return text;
 }
 
 static void tcp_open(struct session *s, uint16_t port)

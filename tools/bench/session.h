@@ -47,4 +47,7 @@ uint64_t session_now_ns(void);
 /* A decimal number from the command line. */
 uint64_t session_number(const char *s);
 
+/* A whole file, with a NUL behind it; never freed. */
+char *session_file(const char *path, size_t *ret_bytes);
+
 #endif
