@@ -11,7 +11,7 @@ support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/fake_source.c tests/support/fake_sync.c
-support_src += tests/support/store_mem.c
+support_src += tests/support/seeds.c tests/support/store_mem.c
 support_src += tests/support/fault_rig.c tests/support/loop_fault.c tests/support/serve_child.c \
 	tests/support/sqlite_fault.c tests/support/upload_raw.c
 

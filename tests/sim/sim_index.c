@@ -14,9 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/parse.h"
 #include "core/limits.h"
 #include "io/index_sqlite.h"
+#include "support/seeds.h"
 
 #define SEEDS_DEFAULT 60u
 #define STREAMS 2u
@@ -48,11 +48,7 @@ static void broken(const struct sim *s, const char *what)
 
 static uint64_t next_random(struct sim *s)
 {
-	uint64_t z = s->state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
+	return seeds_random(&s->state, 0);
 }
 
 static uint64_t below(struct sim *s, uint64_t n)
@@ -346,27 +342,13 @@ static void run_seed(uint64_t seed)
 	free(s);
 }
 
-static uint64_t number_from(const char *text, uint64_t otherwise)
-{
-	uint64_t n;
-
-	return text && parse_u64(text, strlen(text), UINT64_MAX, &n) == 0
-		       ? n
-		       : otherwise;
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t seeds = number_from(argc > 1 ? argv[1] : getenv("SEEDS"),
-				     SEEDS_DEFAULT);
+	struct seeds seeds = seeds_from(argc, argv, SEEDS_DEFAULT);
 	uint64_t i;
 
-	if (getenv("SEED")) {
-		run_seed(number_from(getenv("SEED"), 1));
-		return 0;
-	}
-	for (i = 1; i <= seeds; i++)
-		run_seed(i);
-	printf("sim_index: %" PRIu64 " seeds\n", seeds);
+	for (i = 0; i < seeds.count; i++)
+		run_seed(seeds.first + i);
+	printf("sim_index: %" PRIu64 " seeds\n", seeds.count);
 	return 0;
 }

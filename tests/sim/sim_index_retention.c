@@ -15,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/parse.h"
 #include "core/limits.h"
 #include "io/index_sqlite.h"
+#include "support/seeds.h"
 
 #define FRAGMENT_MS 2000u
 #define MINUTE_MS 60000u
@@ -60,11 +60,7 @@ static void must(int r, const char *what)
 
 static uint64_t below(struct sim *s, uint64_t n)
 {
-	uint64_t z = s->state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (z ^ (z >> 31)) % n;
+	return seeds_random(&s->state, n);
 }
 
 static void stream_id(uint64_t stream, uint8_t id[STREAM_ID_BYTES])
@@ -298,28 +294,18 @@ static void close_index(struct sim *s)
 	(void)rmdir(s->dir);
 }
 
-static uint64_t number_from(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-	uint64_t n;
-
-	return text && parse_u64(text, strlen(text), 100000, &n) == 0 && n
-		       ? n
-		       : otherwise;
-}
-
 int main(void)
 {
-	bool all = number_from("SEEDS", 1) >= 1000;
+	bool all = seeds_number("SEEDS", 1) >= 1000;
 	struct sim *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		abort();
-	s->streams = number_from("STREAMS", all ? 1000 : 10);
-	s->hours = number_from("HOURS", all ? 24 : 6);
-	s->keep_hours = number_from("KEEP", all ? 6 : 2);
-	s->state = number_from("SEED", 1);
+	s->streams = seeds_number("STREAMS", all ? 1000 : 10);
+	s->hours = seeds_number("HOURS", all ? 24 : 6);
+	s->keep_hours = seeds_number("KEEP", all ? 6 : 2);
+	s->state = seeds_number("SEED", 1);
 	s->now_ms = START_MS;
 	s->seq = 1;
 	open_index(s);

@@ -29,12 +29,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/parse.h"
 #include "core/limits.h"
 #include "io/catalog_sqlite.h"
 #include "io/store_local.h"
 #include "proto/segment.h"
 #include "support/loop_fake.h"
+#include "support/seeds.h"
 #include "support/store_rig.h"
 #include "support/sys_crash.h"
 
@@ -588,11 +588,7 @@ static uint64_t parent_random;
 
 static uint64_t parent_pick(uint64_t below)
 {
-	uint64_t z = (parent_random += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (z ^ (z >> 31)) % below;
+	return seeds_random(&parent_random, below);
 }
 
 static void remove_db(const char *dir, const char *name)
@@ -783,35 +779,23 @@ static bool run_seed(uint64_t seed, bool verbose)
 	return good;
 }
 
-static uint64_t number_of(const char *text, uint64_t otherwise)
-{
-	uint64_t n = otherwise;
-
-	if (text && parse_u64(text, strlen(text), UINT64_MAX / 1000, &n) < 0)
-		n = otherwise;
-	return n;
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t seeds = number_of(argc > 1 ? argv[1] : getenv("SEEDS"),
-				   SEEDS_DEFAULT);
-	const char *one = getenv("SEED");
+	struct seeds seeds = seeds_from(argc, argv, SEEDS_DEFAULT);
 	uint64_t fragments = 0;
-	uint64_t seed;
+	uint64_t i;
 
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sh == MAP_FAILED)
 		return 1;
-	if (one)
-		return run_seed(number_of(one, 1), true) ? 0 : 1;
-	for (seed = 1; seed <= seeds; seed++) {
-		if (!run_seed(seed, false))
+	for (i = 0; i < seeds.count; i++) {
+		if (!run_seed(seeds.first + i, seeds.one))
 			return 1;
 		fragments += sh->fragment_count;
 	}
 	(void)printf("%llu seeds, %llu fragments\n",
-		     (unsigned long long)seeds, (unsigned long long)fragments);
+		     (unsigned long long)seeds.count,
+		     (unsigned long long)fragments);
 	return 0;
 }

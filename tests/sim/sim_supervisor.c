@@ -23,6 +23,7 @@
 #include "base/macros.h"
 #include "src/supervisor.h"
 #include "support/fake_source.h"
+#include "support/seeds.h"
 #include "support/sys_fault.h"
 
 #define MS UINT64_C(1000000)
@@ -64,11 +65,7 @@ static struct {
 
 static uint64_t random_below(uint64_t n)
 {
-	uint64_t z = (sim.random += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ (z >> 31)) % n;
+	return seeds_random(&sim.random, n);
 }
 
 static unsigned long long now_ms(void)
@@ -375,20 +372,17 @@ static void run(uint64_t seed, bool traced)
 	sim.opens += sim.device->opens;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	const char *one = getenv("SEED");
-	const char *many = getenv("SEEDS");
-	uint64_t count = many ? strtoull(many, NULL, 10) : 200;
-	uint64_t seed;
+	struct seeds seeds = seeds_from(argc, argv, 200);
+	uint64_t count = seeds.count;
+	uint64_t n;
 	size_t i;
 
-	if (one) {
-		run(strtoull(one, NULL, 10), true);
+	for (n = 0; n < count; n++)
+		run(seeds.first + n, seeds.one);
+	if (seeds.one)
 		return 0;
-	}
-	for (seed = 1; seed <= count; seed++)
-		run(seed, false);
 	(void)printf("%llu seeds: %llu frames, %llu blank, %llu opens",
 		     (unsigned long long)count, (unsigned long long)sim.frames,
 		     (unsigned long long)sim.blanks,

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "tsalign_core.h"
+#include "support/seeds.h"
 
 #define S 1000000000.0L
 #define MS 1000000.0L
@@ -68,11 +69,7 @@ static struct {
 
 static long double random_unit(void)
 {
-	uint64_t z = (sim.random += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return ((long double)((z ^ (z >> 31)) >> 11) + 0.5L) /
+	return ((long double)(seeds_random(&sim.random, 0) >> 11) + 0.5L) /
 	       9007199254740992.0L;
 }
 
@@ -436,25 +433,20 @@ static void month(unsigned int rate)
 	free(sigmas.v);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	const char *one = getenv("SEED");
-	const char *many = getenv("SEEDS");
-	uint64_t count = many ? strtoull(many, NULL, 10) : 200;
-	uint64_t seed;
+	struct seeds seeds = seeds_from(argc, argv, 200);
 
-	sim.trace = one != NULL;
-	if (one)
-		count = 1;
-	for (seed = 1; seed <= count; seed++) {
-		sim.random = one ? strtoull(one, NULL, 10) : seed;
+	sim.trace = seeds.one;
+	for (uint64_t i = 0; i < seeds.count; i++) {
+		sim.random = seeds.first + i;
 		for (unsigned int r = 0; r < RATES; r++)
 			run_sensor(r);
 	}
 	report();
-	judge(count);
+	judge(seeds.count);
 	sim.random = 1;
 	if (!sim.trace)
-		month(getenv("FULL") ? 30 : 1);
+		month(seeds.full ? 30 : 1);
 	return 0;
 }

@@ -30,6 +30,7 @@
 #include "core/retain_ram.h"
 #include "core/upload.h"
 #include "proto/mkv_writer.h"
+#include "support/seeds.h"
 
 #define TICK_NS (10 * NS_PER_MS)
 #define FRAME_NS (40 * NS_PER_MS)
@@ -155,12 +156,9 @@ static void trace(const struct world *w, const char *fmt, ...)
 
 static uint64_t rnd(struct world *w, uint64_t below)
 {
-	uint64_t z = (w->random += UINT64_C(0x9e3779b97f4a7c15));
+	uint64_t n = seeds_random(&w->random, below);
 
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	z ^= z >> 31;
-	return below ? z % below : 0;
+	return below ? n : 0;
 }
 
 static bool chance(struct world *w, unsigned int permyriad)
@@ -812,11 +810,10 @@ static void run(struct world *w, uint64_t seed, bool trace_it)
  */
 static const uint64_t kept_seeds[] = { 2403 };
 
-int main(void)
+int main(int argc, char **argv)
 {
-	const char *one = getenv("SEED");
-	const char *many = getenv("SEEDS");
-	uint64_t count = many ? strtoull(many, NULL, 10) : 40;
+	struct seeds seeds = seeds_from(argc, argv, 40);
+	uint64_t count = seeds.count;
 	struct world *w = calloc(1, sizeof(*w));
 	uint64_t fragments = 0;
 	uint64_t sessions = 0;
@@ -826,8 +823,8 @@ int main(void)
 	w->memory = aligned_alloc(4096,
 				  retain_ram_memory_bytes((size_t)41 << 20));
 	assert(w->memory);
-	if (one) {
-		run(w, strtoull(one, NULL, 10), true);
+	if (seeds.one) {
+		run(w, seeds.first, true);
 	} else {
 		for (uint64_t i = 0; i < ARRAY_SIZE(kept_seeds) + count; i++) {
 			run(w, i < count ? i + 1 : kept_seeds[i - count],
