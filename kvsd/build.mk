@@ -55,5 +55,5 @@ serve_src := $(addprefix kvsd/serve/, \
 	answer.c archived.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
 	get_clip.c get_media.c health.c http.c listen.c live.c metrics.c notify.c \
-	operations.c ops.c options.c put_media.c \
+	operations.c ops.c options.c put_media.c retention.c \
 	quickstart.c serve.c server.c stored_out.c token.c)

@@ -68,6 +68,10 @@ struct catalog_ops {
 	void (*remove)(struct catalog *c, struct loop *l, const char *arn,
 		       const char *version, struct catalog_stream *ret_gone,
 		       struct catalog_op *op);
+	void (*retain)(struct catalog *c, struct loop *l, const char *name,
+		       const char *arn, const char *version, int32_t hours,
+		       struct catalog_stream *ret_stream,
+		       struct catalog_op *op);
 	void (*list)(struct catalog *c, struct loop *l, const char *prefix,
 		     const char *after, struct catalog_stream *ret_rows,
 		     size_t limit, struct catalog_op *op);
@@ -123,6 +127,25 @@ static inline void catalog_remove(struct catalog *c, struct loop *l,
 				  struct catalog_op *op)
 {
 	c->ops->remove(c, l, arn, version, ret_gone, op);
+}
+
+/**
+ * catalog_retain() - change a stream's retention by some hours
+ * @name, @arn: as catalog_find()
+ * @version: the version it must have; it gets another one
+ * @hours: to be added; negative to keep less
+ * @ret_stream: as it is now
+ *
+ * done(res): 0, -ENOENT, -ESTALE (another version), -ERANGE (the result would
+ * not be 0..RETENTION_HOURS_MAX), -ENOSPC, -EIO.
+ */
+static inline void catalog_retain(struct catalog *c, struct loop *l,
+				  const char *name, const char *arn,
+				  const char *version, int32_t hours,
+				  struct catalog_stream *ret_stream,
+				  struct catalog_op *op)
+{
+	c->ops->retain(c, l, name, arn, version, hours, ret_stream, op);
 }
 
 /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/catalog_cache.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,6 +257,30 @@ void catalog_cache_publish(struct catalog_cache *c, struct cached_stream *s)
 void catalog_cache_discard(struct cached_stream *s)
 {
 	stream_free(s);
+}
+
+int catalog_cache_prepare_change(const struct catalog_stream *s,
+				 struct cached_stream **ret_stream)
+{
+	struct cached_stream *p = pack(s);
+
+	if (!p)
+		return -ENOMEM;
+	*ret_stream = p;
+	return 0;
+}
+
+void catalog_cache_replace(struct catalog_cache *c, struct cached_stream *s)
+{
+	struct cached_stream *old;
+
+	(void)pthread_mutex_lock(&c->lock);
+	old = find_id(c, s->store.id);
+	assert(old && !strcmp(old->name, s->name));
+	c->streams[place_of(c, s->name)] = s;
+	list_add_head(bucket_of(c, s->store.id), &s->by_id);
+	stream_free(old);
+	(void)pthread_mutex_unlock(&c->lock);
 }
 
 int catalog_cache_add(struct catalog_cache *c, const struct catalog_stream *s)

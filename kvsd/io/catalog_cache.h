@@ -49,6 +49,13 @@ int catalog_cache_prepare(struct catalog_cache *c,
 			  struct cached_stream **ret_stream) MUST_CHECK;
 void catalog_cache_publish(struct catalog_cache *c, struct cached_stream *s);
 void catalog_cache_discard(struct cached_stream *s);
+/*
+ * The same for a stream that is there: another retention and version. The id
+ * says which. Return: 0, -ENOMEM.
+ */
+int catalog_cache_prepare_change(const struct catalog_stream *s,
+				 struct cached_stream **ret_stream) MUST_CHECK;
+void catalog_cache_replace(struct catalog_cache *c, struct cached_stream *s);
 /* Both at once. */
 int catalog_cache_add(struct catalog_cache *c,
 		      const struct catalog_stream *s) MUST_CHECK;

@@ -358,6 +358,25 @@ int catalog_db_add(struct catalog_db *db, const struct catalog_row *row)
 	return r;
 }
 
+int catalog_db_retain(struct catalog_db *db, const struct catalog_row *row)
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(db->db,
+		       "UPDATE streams SET retention_hours=?2, version=?3"
+		       " WHERE id=?1",
+		       &s);
+	if (r < 0)
+		return r;
+	db_bind_blob(s, 1, row->id, sizeof(row->id));
+	db_bind_int(s, 2, row->retention_hours);
+	db_bind_text(s, 3, row->version);
+	r = db_run(s);
+	(void)db_stmt_free(s);
+	return r;
+}
+
 static int run_with_id(struct catalog_db *db, const char *sql,
 		       const uint8_t *id)
 {

@@ -404,6 +404,8 @@ struct catalog_job {
 	char arn[CATALOG_ARN_BYTES];
 	char version[CATALOG_VERSION_BYTES];
 	bool any_version;
+	char name[CATALOG_NAME_BYTES]; /* "": by ARN */
+	int32_t hours;
 };
 
 static void deliver(struct loop_task *task)
@@ -601,6 +603,95 @@ static void sqlite_remove(struct catalog *c, struct loop *l, const char *arn,
 	worker_submit(j->cs->worker, &j->job);
 }
 
+static int change_retention(struct catalog_db *db, const void *change)
+{
+	return catalog_db_retain(db, change);
+}
+
+/* @s as the catalog has it becomes as it is to be. */
+static int retain_stream(struct catalog_sqlite *cs, struct catalog_stream *s,
+			 int32_t hours)
+{
+	struct catalog_row row = {.version = s->version};
+	struct cached_stream *cached;
+	uint8_t random[16];
+	int64_t sum = (int64_t)s->retention_hours + hours;
+	int r;
+
+	if (sum < 0 || sum > (int64_t)RETENTION_HOURS_MAX)
+		return -ERANGE;
+	r = crypto_random(random, sizeof(random));
+	if (r < 0)
+		return r;
+	version_format(random, s->version);
+	s->retention_hours = (uint32_t)sum;
+	memcpy(row.id, s->store.id, sizeof(row.id));
+	row.retention_hours = s->retention_hours;
+	/* Seen by nobody before it is durable. */
+	r = catalog_cache_prepare_change(s, &cached);
+	if (r < 0)
+		return r;
+	r = change_both(cs, change_retention, &row, false);
+	if (r < 0)
+		catalog_cache_discard(cached);
+	else
+		catalog_cache_replace(&cs->cache, cached);
+	return r;
+}
+
+static void retain_run(struct worker_job *job)
+{
+	struct catalog_job *j = container_of(job, struct catalog_job, job);
+	struct catalog_stream *s = malloc(sizeof(*s));
+	int r = -ENOMEM;
+
+	if (s) {
+		r = catalog_cache_find(&j->cs->cache,
+				       j->name[0] ? j->name : NULL,
+				       j->name[0] ? NULL : j->arn, NULL, s);
+		if (r == 0 && strcmp(s->version, j->version) != 0)
+			r = -ESTALE;
+		if (r == 0) {
+			r = retain_stream(j->cs, s, j->hours);
+			if (r < 0 && r != -ERANGE)
+				r = public_error(r);
+		}
+		if (r == 0)
+			*j->stream = *s;
+		crypto_wipe(s, sizeof(*s));
+		free(s);
+	}
+	job_done(j, r);
+}
+
+static void sqlite_retain(struct catalog *c, struct loop *l, const char *name,
+			  const char *arn, const char *version, int32_t hours,
+			  struct catalog_stream *ret_stream,
+			  struct catalog_op *op)
+{
+	struct catalog_job *j;
+
+	if (strlen(name ? name : arn) >=
+	    (name ? CATALOG_NAME_BYTES : CATALOG_ARN_BYTES)) {
+		complete(l, op, -ENOENT);
+		return;
+	}
+	if (strlen(version) >= CATALOG_VERSION_BYTES) {
+		complete(l, op, -ESTALE);
+		return;
+	}
+	j = job_new(c, l, op);
+	if (!j)
+		return;
+	j->stream = ret_stream;
+	j->hours = hours;
+	(void)snprintf(j->name, sizeof(j->name), "%s", name ? name : "");
+	(void)snprintf(j->arn, sizeof(j->arn), "%s", name ? "" : arn);
+	(void)snprintf(j->version, sizeof(j->version), "%s", version);
+	j->job.run = retain_run;
+	worker_submit(j->cs->worker, &j->job);
+}
+
 static void sqlite_find(struct catalog *c, struct loop *l, const char *name,
 			const char *arn, struct catalog_stream *ret_stream,
 			struct catalog_op *op)
@@ -633,6 +724,7 @@ static const struct catalog_ops sqlite_ops = {
 	.create = sqlite_create,
 	.find = sqlite_find,
 	.remove = sqlite_remove,
+	.retain = sqlite_retain,
 	.list = sqlite_list,
 	.credential = sqlite_credential,
 };

@@ -88,8 +88,9 @@ static void next_stream(struct expiry *e)
 		const struct catalog_stream *s = &e->rows[e->next++];
 		uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
 
+		/* One with retention 0 may have had more, and rows of then. */
 		if (server_thread_of(e->thread->server, s->name) != e->thread ||
-		    !keep_ms || keep_ms > now_ms)
+		    keep_ms > now_ms)
 			continue;
 		e->store_op.done = expired;
 		store_local_expire(e->thread->store, s->store.id,

@@ -98,6 +98,7 @@ static const struct entry entries[] = {
 	SIMPLE("DescribeStream", API_DESCRIBE_STREAM),
 	SIMPLE("ListStreams", API_LIST_STREAMS),
 	SIMPLE("DeleteStream", API_DELETE_STREAM),
+	SIMPLE("UpdateDataRetention", API_UPDATE_DATA_RETENTION),
 	SIMPLE("GetDataEndpoint", API_GET_DATA_ENDPOINT),
 };
 

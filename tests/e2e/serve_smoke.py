@@ -141,6 +141,55 @@ def main():
         assert [d.cluster for d in live] == clusters
         assert all(d.complete for d in live)
 
+    with bench.case("retention changes by hours, at once, both ways"):
+        def stream():
+            return client.call("describeStream", StreamName="cam")["StreamInfo"]
+
+        def change(operation, hours, **what):
+            what = what or {"StreamName": "cam"}
+            what.setdefault("CurrentVersion", stream()["Version"])
+            client.call("updateDataRetention", Operation=operation,
+                        DataRetentionChangeInHours=hours, **what)
+
+        def count():
+            return len(client.call("listFragments", StreamName="cam",
+                                   FragmentSelector={
+                                       "FragmentSelectorType":
+                                       "SERVER_TIMESTAMP",
+                                       "TimestampRange": {
+                                           "StartTimestamp": start - 10,
+                                           "EndTimestamp": start + 600}},
+                                   )["Fragments"])
+
+        more, less = "INCREASE_DATA_RETENTION", "DECREASE_DATA_RETENTION"
+        for call, kind, status in (
+                (lambda: change(more, 1, StreamName="cam",
+                                CurrentVersion="nope"),
+                 "VersionMismatchException", 400),
+                (lambda: change(less, 2), "InvalidArgumentException", 400),
+                (lambda: change(more, 87600), "InvalidArgumentException", 400),
+                (lambda: change(more, 0), "InvalidArgumentException", 400),
+                (lambda: change("KEEP", 1), "InvalidArgumentException", 400),
+                (lambda: client.call("updateDataRetention", StreamName="cam",
+                                     Operation=more,
+                                     DataRetentionChangeInHours=1),
+                 "InvalidArgumentException", 400),
+                (lambda: change(more, 1, StreamName="none"),
+                 "ResourceNotFoundException", 404)):
+            refused(call, kind, status)
+        had = count()
+        was = stream()
+        assert had == 2 * len(clusters)
+        change(more, 2, StreamARN=arn)
+        now = stream()
+        assert now["DataRetentionInHours"] == 3 and count() == had
+        assert now["Version"] != was["Version"]
+        change(less, 3)
+        assert stream()["DataRetentionInHours"] == 0
+        # What went does not come back.
+        change(more, 1)
+        assert stream()["DataRetentionInHours"] == 1 and count() == 0
+
     with bench.case("one upload per stream, three readers"):
         put = client.put_media("cam", absolute=False, start=time.time())
         put.write(header + clusters[0][:8000])

@@ -219,6 +219,38 @@ static void fake_remove(struct catalog *c, struct loop *l, const char *arn,
 		(f->stream_count - place) * sizeof(*f->streams));
 }
 
+static void fake_retain(struct catalog *c, struct loop *l, const char *name,
+			const char *arn, const char *version, int32_t hours,
+			struct catalog_stream *ret_stream,
+			struct catalog_op *op)
+{
+	struct fake *f = fake_of(c);
+	struct catalog_stream *s;
+	size_t place;
+	int64_t sum;
+
+	if (fails(f)) {
+		(void)complete_later(f, l, op, -EIO);
+		return;
+	}
+	if (find(f, name, arn, &place) < 0) {
+		(void)complete_later(f, l, op, -ENOENT);
+		return;
+	}
+	s = f->streams[place];
+	sum = (int64_t)s->retention_hours + hours;
+	if (strcmp(version, s->version) != 0) {
+		(void)complete_later(f, l, op, -ESTALE);
+	} else if (sum < 0 || sum > (int64_t)RETENTION_HOURS_MAX) {
+		(void)complete_later(f, l, op, -ERANGE);
+	} else {
+		s->retention_hours = (uint32_t)sum;
+		(void)snprintf(s->version, sizeof(s->version), "V%019llu",
+			       (unsigned long long)++f->last_ms);
+		complete_with(f, l, op, s, ret_stream);
+	}
+}
+
 static void fake_list(struct catalog *c, struct loop *l, const char *prefix,
 		      const char *after, struct catalog_stream *ret_rows,
 		      size_t limit, struct catalog_op *op)
@@ -276,6 +308,7 @@ static const struct catalog_ops fake_ops = {
 	.create = fake_create,
 	.find = fake_find,
 	.remove = fake_remove,
+	.retain = fake_retain,
 	.list = fake_list,
 	.credential = fake_credential,
 };

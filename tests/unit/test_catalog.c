@@ -557,6 +557,51 @@ static void catalog_says_enospc_and_stays_whole(void **state)
 	assert_int_equal(list(NULL, NULL, rows, 1000), made);
 }
 
+static int retain(const char *name, const char *arn, const char *version,
+		  int32_t hours, struct catalog_stream *s)
+{
+	struct waiting w = {.op.done = op_done};
+
+	catalog_retain(rig.catalog, rig.loop, name, arn, version, hours, s,
+		       &w.op);
+	return wait_for(&w);
+}
+
+static void catalog_changes_a_retention(void **state)
+{
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	static struct catalog_stream u;
+	int round;
+
+	(void)state;
+	assert_int_equal(create("one", &s), 0);
+	assert_int_equal(create("two", &u), 0);
+	assert_int_equal(retain("none", NULL, s.version, 1, &t), -ENOENT);
+	assert_int_equal(retain("one", NULL, u.version, 1, &t), -ESTALE);
+	assert_int_equal(retain("one", NULL, s.version, -25, &t), -ERANGE);
+	assert_int_equal(retain("one", NULL, s.version, 87600 - 23, &t),
+			 -ERANGE);
+	assert_int_equal(retain("one", NULL, s.version, 87600 - 24, &t), 0);
+	assert_int_equal(t.retention_hours, 87600);
+	assert_string_not_equal(t.version, s.version);
+	assert_memory_equal(t.store.key, s.store.key, DATA_KEY_BYTES);
+	/* The version was used up. */
+	assert_int_equal(retain(NULL, s.arn, s.version, -1, &u), -ESTALE);
+	assert_int_equal(retain(NULL, s.arn, t.version, -87600, &t), 0);
+	assert_int_equal(t.retention_hours, 0);
+	/* In both databases. */
+	for (round = 0; round < 2; round++) {
+		close_it();
+		damage(round ? "catalog.db" : "catalog-copy.db");
+		assert_int_equal(open_it(), 0);
+		assert_int_equal(find("one", NULL, &u), 0);
+		same_stream(&u, &t);
+		assert_int_equal(find("two", NULL, &u), 0);
+		assert_int_equal(u.retention_hours, 24);
+	}
+}
+
 /* A full disk must not keep a service down that has all it needs to read. */
 static void catalog_opens_from_one(const char *lost)
 {
@@ -664,6 +709,8 @@ int main(void)
 		CASE(catalog_of_another_directory_is_refused),
 		CASE(directory_refuses_foreign_content_and_lost_segments),
 		CASE(catalog_says_enospc_and_stays_whole),
+		CASE(catalog_changes_a_retention),
+		THREADED(catalog_changes_a_retention),
 		CASE(catalog_opens_on_a_full_disk_without_the_copy),
 		CASE(catalog_opens_on_a_full_disk_without_the_first),
 		CASE(catalog_does_not_trust_a_database_that_was_wiped),
