@@ -211,7 +211,7 @@ static void add_tracks(struct agent *a, unsigned int rank)
 			if (track_rank(f->config, &o->info) != rank)
 				continue;
 			o->track = (uint32_t)s->track_count++;
-			s->threaded |= o->info.threaded;
+			s->late_ms = MAX(s->late_ms, o->info.late_ms);
 			track_describe(f->config, j == 1, &o->info,
 				       &s->tracks[o->track]);
 		}

@@ -17,6 +17,7 @@
 
 #define REOPEN_NS_MIN NS_PER_S
 #define REOPEN_NS_MAX (30 * NS_PER_S)
+#define LATE_FRAME_NS_MAX (10 * NS_PER_S) /* keeps sums small */
 #define BITRATE_VIDEO 4000000
 #define BITRATE_AUDIO 64000
 
@@ -155,6 +156,33 @@ static void fill_info(struct output *o)
 	i->encoder = s.name;
 	i->rung = s.rung;
 	i->source_imported = s.source_imported;
+}
+
+/* How long a frame of the source lasts; 0: it does not say. */
+static uint64_t frame_ns(const struct capture_format *f)
+{
+	if (f->rate_num && f->rate_den)
+		return NS_PER_S * f->rate_den / f->rate_num;
+	if (f->sample_rate && f->sample_bytes)
+		return f->size[0] / f->sample_bytes * NS_PER_S /
+		       f->sample_rate;
+	return 0;
+}
+
+/*
+ * At most as many frames wait as there is memory for, each of them for those
+ * in front of it. Whoever works in threads has them to wait for as well.
+ */
+static uint64_t late_ms(const struct output *o,
+			const struct output_config *config)
+{
+	uint64_t frames = config->frames_all + (o->view ? o->depth : 0);
+	uint64_t ms = MIN(frame_ns(config->format), LATE_FRAME_NS_MAX) *
+		      frames / NS_PER_MS;
+
+	if (o->info.threaded || o->source->kind == AGENT_LIBCAMERA)
+		ms = MAX(ms, LATE_THREADED_MS);
+	return MIN(ms, INTERLEAVE_MS_MAX);
 }
 
 /* The others take microseconds, which a thread would cost as well. */
@@ -308,6 +336,7 @@ int output_open(const struct sys_ops *sys, const struct output_config *config,
 		r = start_thread(o);
 	if (r < 0)
 		return r;
+	o->info.late_ms = late_ms(o, config);
 	*ret_output = TAKE_PTR(o);
 	return 0;
 }

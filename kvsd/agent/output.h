@@ -49,6 +49,7 @@ struct output_config {
 	bool view;		/* the colour-mapped picture of thermal frames */
 	bool source_dmabuf;	/* @format's frames can be imported */
 	uint32_t frames_held;	/* of the source, that may be out at once */
+	uint32_t frames_all;	/* of the source, wherever they are */
 	uint64_t fragment_ms;	/* of the stream: a key frame each */
 	const struct output_calls *calls; /* must outlive the output */
 	void *ctx;
@@ -61,6 +62,7 @@ struct output_info {
 	const char *encoder;		/* "m2m", "openh264", ...; "none" */
 	bool source_imported;		/* reads the source's memory */
 	bool threaded;			/* encoded on a thread of its own */
+	uint64_t late_ms;		/* what a burst may keep a frame back */
 	enum capture_rung rung;
 	/* What a decoder needs first; borrowed from the output. */
 	const uint8_t *private;

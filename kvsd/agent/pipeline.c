@@ -360,6 +360,7 @@ static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
 			/* On S5 nothing is exported. */
 			.source_dmabuf = s.rung != CAPTURE_RUNG_S5,
 			.frames_held = frames_held(&s),
+			.frames_all = s.buffer_count,
 			.fragment_ms = fragment_ms,
 			.calls = &output_calls,
 			.ctx = &p->tapped[i],
@@ -465,6 +466,7 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 	*ret = (struct pipeline_stats){
 		.frames = s.frames,
 		.frames_lost = s.frames_lost,
+		.frames_starved = s.frames_starved,
 		.frames_dropped = s.frames_dropped,
 		.frames_error = s.frames_error + s.frames_short,
 		.overruns = s.overruns,

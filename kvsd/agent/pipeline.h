@@ -50,6 +50,7 @@ struct pipeline_info {
 struct pipeline_stats {
 	uint64_t frames;	/* of the source */
 	uint64_t frames_lost;	/* gaps in the driver's sequence */
+	uint64_t frames_starved; /* of these: the driver had no buffer */
 	uint64_t frames_dropped; /* all buffers and copies were with us */
 	uint64_t frames_error;	/* damaged, left out */
 	uint64_t overruns;	/* audio, IIO: read too late */

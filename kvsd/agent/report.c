@@ -110,6 +110,7 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_text(b, "memory_rung", capture_rung_name(f->info.rung));
 	add_count(b, "frames_captured", s->frames);
 	add_count(b, "frames_lost", s->frames_lost);
+	add_count(b, "frames_starved", s->frames_starved);
 	add_count(b, "frames_dropped", s->frames_dropped);
 	add_count(b, "frames_error", s->frames_error);
 	add_count(b, "overruns", s->overruns);

@@ -96,7 +96,7 @@ int stream_start(struct stream *s, const struct agent_config *c)
 		.tracks = tracks,
 		.track_count = s->track_count,
 		.fragment_ms = s->config->fragment_ms,
-		.interleave_ms = s->threaded ? ENCODE_INTERLEAVE_MS : 0,
+		.interleave_ms = MAX(s->late_ms, INTERLEAVE_MS_DEFAULT),
 		.store_bytes = (size_t)s->config->store_bytes,
 		.when_full = KVS_FULL_DROP_OLDEST,
 		.event = on_event,

@@ -25,7 +25,7 @@ struct stream {
 	struct kvs_producer *producer;
 	struct track tracks[KVS_TRACKS_MAX];
 	size_t track_count;
-	bool threaded;	/* a track is encoded on a thread, which may be late */
+	uint64_t late_ms; /* the others wait so long for a track's frames */
 	int left;			/* after stream_finish() */
 	struct kvs_producer_stats stats; /* after stream_finish() */
 

@@ -122,7 +122,7 @@
 /* --- agent: a software encoder's thread --- */
 #define ENCODE_FRAMES_MAX 16u	/* put and not given back: the source's */
 #define ENCODE_PACKETS_MAX 32u	/* CAPTURE_BUFFERS_MAX: no encoder has more */
-#define ENCODE_INTERLEAVE_MS 1000u /* the other tracks wait for its frames */
+#define LATE_THREADED_MS 1000u	/* what threads may add, at least */
 #define ENCODE_DRAIN_NS_MAX (2 * NS_PER_S) /* at the end, all told */
 
 /* --- ingest: one upload --- */

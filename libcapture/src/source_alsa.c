@@ -38,9 +38,10 @@
 #define RATE_DEFAULT 48000u
 /* Frames a second when no length is asked for: 20 ms each. */
 #define FRAMES_PER_S 50u
-/* The card's own buffer, in time and in frames: what a busy user may miss. */
+/* The card's own buffer: frames, but at least a second. What a user who gets
+ * no CPU may miss; it delays nothing. */
 #define BUFFER_FRAMES_MIN 4u
-#define BUFFERS_PER_S 5u
+#define BUFFERS_PER_S 1u
 #define FDS_MAX 8
 
 enum alsa_state { ALSA_OFF = 0, ALSA_ON, ALSA_FAILED };

@@ -19,6 +19,7 @@ struct stream_frame {
 	struct frame_holder holder;
 	struct source_v4l2 *stream;
 	uint32_t index;
+	uint64_t given_ns;	/* CLOCK_MONOTONIC: the driver has it since */
 };
 
 /* What one start has seen; begins anew with each. */
@@ -30,6 +31,7 @@ struct stream_course {
 	uint32_t sequence_driver; /* of the last buffer seen */
 	uint32_t sequence;	/* the same as frames tell it */
 	uint64_t stamp_last_ns;	/* given to a user; 0: none yet */
+	uint64_t stamp_seen_ns;	/* the driver's of the last buffer; 0: none */
 };
 
 struct source_v4l2 {

@@ -17,6 +17,13 @@
 
 /* --- buffers ------------------------------------------------------------ */
 
+static int give(struct source_v4l2 *s, uint32_t index)
+{
+	/* Before: the driver may fill it at once. */
+	s->frames[index].given_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
+	return queue_give(&s->queue, index, NULL);
+}
+
 int source_v4l2_give_free(struct source_v4l2 *s)
 {
 	uint32_t i;
@@ -24,7 +31,7 @@ int source_v4l2_give_free(struct source_v4l2 *s)
 
 	for (i = 0; i < s->queue.count && r == 0; i++) {
 		if (s->queue.buffers[i].place == QUEUE_FREE)
-			r = queue_give(&s->queue, i, NULL);
+			r = give(s, i);
 	}
 	return r;
 }
@@ -35,7 +42,7 @@ static void give_back(struct source_v4l2 *s, uint32_t index)
 	if (s->state != STREAM_ON)
 		return; /* start() queues it */
 	/* A refused one is tried again by the next dequeue. */
-	if (queue_give(&s->queue, index, NULL) < 0)
+	if (give(s, index) < 0)
 		s->stats.requeue_errors++;
 }
 
@@ -82,9 +89,43 @@ void source_v4l2_init_frames(struct source_v4l2 *s, uint32_t track_id)
 
 /* --- sequence and time -------------------------------------------------- */
 
-static void count_on(struct source_v4l2 *s, uint32_t driver)
+static enum capture_clock clock_of(uint32_t flags)
+{
+	switch (flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) {
+	case V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC:
+		return CAPTURE_CLOCK_MONOTONIC;
+	case V4L2_BUF_FLAG_TIMESTAMP_COPY:
+		return CAPTURE_CLOCK_COPY;
+	default:
+		return CAPTURE_CLOCK_UNKNOWN;
+	}
+}
+
+/*
+ * How many of @lost frames, evenly spread between the last buffer and this
+ * one, were over before the driver was given this buffer: it had none then.
+ * The rest it lost by itself.
+ */
+static uint32_t starved(const struct source_v4l2 *s,
+			const struct queue_done *done, uint32_t lost)
+{
+	uint64_t last_ns = s->course.stamp_seen_ns;
+	uint64_t given_ns = s->frames[done->index].given_ns;
+	uint64_t frame_ns;
+
+	if (clock_of(done->flags) != CAPTURE_CLOCK_MONOTONIC || !last_ns ||
+	    done->stamp_ns <= last_ns || given_ns <= last_ns)
+		return 0;
+	frame_ns = (done->stamp_ns - last_ns) / ((uint64_t)lost + 1);
+	if (given_ns >= done->stamp_ns || !frame_ns)
+		return lost;
+	return (uint32_t)MIN((given_ns - last_ns) / frame_ns, lost);
+}
+
+static void count_on(struct source_v4l2 *s, const struct queue_done *done)
 {
 	struct stream_course *c = &s->course;
+	uint32_t driver = done->sequence;
 	/* Unsigned, so that a wrap is a step of one. */
 	uint32_t step = driver - c->sequence_driver;
 
@@ -97,22 +138,12 @@ static void count_on(struct source_v4l2 *s, uint32_t driver)
 		c->sequence++;
 	} else {
 		s->stats.frames_lost += step - 1;
+		s->stats.frames_starved += starved(s, done, step - 1);
 		c->sequence += step;
 	}
 	c->sequence_driver = driver;
+	c->stamp_seen_ns = done->stamp_ns;
 	s->base.sequence_shift = c->sequence - driver;
-}
-
-static enum capture_clock clock_of(uint32_t flags)
-{
-	switch (flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) {
-	case V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC:
-		return CAPTURE_CLOCK_MONOTONIC;
-	case V4L2_BUF_FLAG_TIMESTAMP_COPY:
-		return CAPTURE_CLOCK_COPY;
-	default:
-		return CAPTURE_CLOCK_UNKNOWN;
-	}
 }
 
 static bool is_before_start(const struct source_v4l2 *s,
@@ -265,7 +296,7 @@ static bool is_useless(struct source_v4l2 *s, const struct queue_done *done)
 		s->stats.frames_stale++;
 		return true;
 	}
-	count_on(s, done->sequence);
+	count_on(s, done);
 	if (done->damaged) {
 		s->stats.frames_error++;
 		return true;

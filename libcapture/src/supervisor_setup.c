@@ -188,6 +188,7 @@ void supervisor_add_stats(struct capture_source_stats *sum,
 	sum->frames_error += from->frames_error;
 	sum->frames_short += from->frames_short;
 	sum->frames_lost += from->frames_lost;
+	sum->frames_starved += from->frames_starved;
 	sum->frames_skipped += from->frames_skipped;
 	sum->frames_stale += from->frames_stale;
 	sum->frames_dropped += from->frames_dropped;

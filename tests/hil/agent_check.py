@@ -197,41 +197,51 @@ def check_m2m(directory):
 
 
 def run_of(directory):
-    """What one of two agents that ran at the same time did, in figures that compare."""
     report = read_report(directory)
     stamps = [p[1] / 1e9 for p in tap(directory)[1]] or [0.0]
-    span = stamps[-1] - stamps[0]
-    seen = report["frames_captured"] + report["frames_lost"]
-    return {"report": report, "put": len(stamps), "span": span, "last": stamps[-1],
-            "share": report["frames_captured"] / seen if seen else 0.0,
-            "rate": len(stamps) / span if span else 0.0,
-            "gap": max([b - a for a, b in zip(stamps, stamps[1:])], default=float("inf"))}
+    # What the camera lost although it had buffers is the guest's affair, not the agent's.
+    offered = report["frames_captured"] + report["frames_starved"]
+    return {"report": report, "stamps": stamps, "share": report["frames_captured"] / offered if offered else 0.0}
+
+
+def compare_window(runs):
+    """Both clocks are the guest's: what each did while both ran. When an agent opened its camera is the host's affair."""
+    first = max(run["stamps"][0] for run in runs)
+    last = min(run["stamps"][-1] for run in runs)
+    for run in runs:
+        inside = [s for s in run["stamps"] if first <= s <= last]
+        run["span"] = last - first
+        run["rate"] = len(inside) / (last - first) if last > first else 0.0
+        run["gap"] = max([b - a for a, b in zip(inside, inside[1:])], default=float("inf"))
 
 
 def check_slow_acks(directory):
-    prompt, slow = (run_of(os.path.join(directory, run)) for run in ("prompt", "slow"))
+    prompt, slow = runs = [run_of(os.path.join(directory, run)) for run in ("prompt", "slow")]
+    compare_window(runs)
     for name, run in (("prompt", prompt), ("slow", slow)):
         report = run["report"]
-        print(f"   {name} acks: {run['put']} frames put in {run['span']:.1f} s, {100 * run['share']:.0f} % of the "
-              f"camera's, {run['rate']:.1f} per s, largest gap {run['gap']:.2f} s")
+        print(f"   {name} acks: {len(run['stamps'])} frames put, {report['frames_lost']} lost, "
+              f"{report['frames_starved']} of them for want of a buffer; while both ran, {run['span']:.1f} s, "
+              f"{run['rate']:.1f} per s, largest gap {run['gap']:.2f} s")
         check(f"{name} acks: every captured frame was put",
               report["frames_skipped"] == 0 and report["frames_dropped"] == 0 and
-              report["frames_put"] == report["frames_captured"] == run["put"] > 1, report)
+              report["frames_put"] == report["frames_captured"] == len(run["stamps"]) > 1, report)
         check(f"{name} acks: the camera was never reopened", report["reopened"] == 0, report)
         check(f"{name} acks: everything was sent once, and acknowledged",
               report["fragments_left"] == 0 and report["fragments_dropped"] == 0 and
               report["fragments_persisted"] == report["fragments_sent"] == report["fragments_sealed"] > 1, report)
-    p50 = [run["report"]["persisted_latency_ms_p50"] for run in (prompt, slow)]
     delay_ms = 1000 * float(os.environ["ACK_DELAY"])
-    check("the acks were what was asked for", p50[0] < 0.8 * delay_ms < p50[1], p50)
-    # Against the agent beside it: a busy host takes frames from both, waiting for acks nearly all from one.
+    p50 = [run["report"]["persisted_latency_ms_p50"] for run in runs]
+    check("the acks were what was asked for", p50[0] < 5 / 6 * delay_ms < p50[1], p50)
+    check("slow acks: both ran together for most of the time", prompt["span"] >= 0.5 * max(
+        run["stamps"][-1] - run["stamps"][0] for run in runs), [(r["stamps"][0], r["stamps"][-1]) for r in runs])
+    # Against the agent beside it: a busy host takes frames from both, waiting for acks from one.
     for key, what in (("share", "the camera gave up as few frames"), ("rate", "as many frames per second")):
-        check(f"slow acks: {what}", slow[key] >= 0.5 * prompt[key] > 0, (slow[key], prompt[key]))
-    gap_max = max(delay_ms / 3000, 3 * prompt["gap"])
-    check("slow acks: no gap between frames as of acks", slow["gap"] <= gap_max, (slow["gap"], gap_max))
-    # Both clocks are the guest's. When each agent opened its camera is the host's affair.
-    check("slow acks: frames came to the end", prompt["last"] - slow["last"] <= gap_max and
-          slow["span"] >= 0.5 * prompt["span"], (slow["last"], prompt["last"], slow["span"], prompt["span"]))
+        check(f"slow acks: {what}", slow[key] >= 0.8 * prompt[key] > 0, (slow[key], prompt[key]))
+    gap_max = max(2.0, 3 * prompt["gap"])
+    check("slow acks: no gap between frames", slow["gap"] <= gap_max, (slow["gap"], gap_max))
+    check("slow acks: frames came to the end", prompt["stamps"][-1] - slow["stamps"][-1] <= gap_max,
+          (slow["stamps"][-1], prompt["stamps"][-1]))
 
 
 def check_refusals(directory):

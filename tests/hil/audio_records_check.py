@@ -89,6 +89,17 @@ def listen(channels, count, *options, played=3 * RATE, samples=FRAME):
     return lines, read_s16("raw.s16")
 
 
+def check_ring():
+    """What the card holds for a user who gets no CPU: a second, where it can."""
+    p, lines = start("alsa", CAPTURE, f"rate={RATE}", "channels=1", "samples=480", "count=2", "raw=raw.s16")
+    text = open("/proc/asound/card0/pcm1c/sub0/hw_params").read()
+    player = subprocess.run([PROBE, "play", PLAYBACK, str(RATE), "1", str(RATE)], stdout=subprocess.PIPE, text=True)
+    finish(p, lines)
+    got = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    need(f"the card wakes for each frame ({got.get('period_size')}) and holds a second ({got.get('buffer_size')})",
+         got.get("period_size") == "480" and int(got.get("buffer_size", 0)) >= RATE and player.returncode == 0)
+
+
 def sine(phase):
     """src/pattern.c's, in its own integers: what was played is known to the bit."""
     quarter, x = phase >> 30, phase & 0x3FFFFFFF
@@ -423,6 +434,7 @@ os.chdir("/tmp")
 laws()
 loop(1)
 loop(2)
+check_ring()
 other_formats()
 codecs()
 overrun()

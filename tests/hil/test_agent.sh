@@ -5,7 +5,7 @@
 set -eu
 
 cases=${CASES:-refusals slow-acks openh264 m2m}
-ack_delay=${ACK_DELAY:-12}
+ack_delay=${ACK_DELAY:-60}
 if [ "${1:-}" = inside ]; then
 	# In the guest: runs things and leaves files in /out/CASE; the host judges.
 	work=$(mktemp -d)
@@ -72,9 +72,18 @@ if [ "${1:-}" = inside ]; then
 			ln -s /dev/null "$work/$run/cam/raw"
 		done
 		for run in prompt slow; do
-			kvsd agent --config "$work/$run.conf" --duration 8s --report "/out/slow-acks/$run/report.json" \
+			kvsd agent --config "$work/$run.conf" --duration 20s --report "/out/slow-acks/$run/report.json" \
 				--tap "$work/$run" &
 			eval "$run=\$!"
+		done
+	}
+	# Until both have captured what they will: they close their cameras before they wait for acks.
+	slow_acks_captured() {
+		sleep 20
+		for pid in $prompt $slow; do
+			while readlink /proc/"$pid"/fd/* 2>/dev/null | grep -q '^/dev/video'; do
+				sleep 0.2
+			done
 		done
 	}
 	# While it waits for its acks, the cases after it have the CPU.
@@ -116,8 +125,7 @@ if [ "${1:-}" = inside ]; then
 		slow-acks)
 			slow_acks
 			late=yes
-			# Both have captured what they will.
-			[ "$cases" = slow-acks ] || sleep 9
+			slow_acks_captured
 			;;
 		*) whole_path "$case" ;;
 		esac

@@ -5,7 +5,7 @@
 # SECONDS_RUN: how long. LIBCAMERA=no: without that one. O=build: where the programs are.
 set -eu
 
-seconds=${SECONDS_RUN:-8}
+seconds=${SECONDS_RUN:-20}
 if [ "${1:-}" = inside ]; then
 	# In the guest: runs things and leaves files in /out; the host judges.
 	work=$(mktemp -d)
@@ -146,7 +146,7 @@ tests/hil/guest run --engine uml --mem 768M --timeout $((seconds * 3 + 120)) --o
 	--env "PATH=$O/tests:$O:$PATH" --env "SECONDS_RUN=$seconds" --env "LIBCAMERA=$LIBCAMERA" -- \
 	sh tests/hil/test_agent_sources.sh inside >"$out/log" 2>&1 || code=$?
 if [ $code = 0 ]; then
-	python3 tests/hil/agent_sources_check.py "$out"
+	python3 tests/hil/agent_sources_check.py "$out" "$seconds"
 	exit
 fi
 echo "not ok - the guest session failed (exit $code)"

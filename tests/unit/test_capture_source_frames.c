@@ -301,6 +301,58 @@ static void sequences_that_step_back_or_stand_are_counted_on(void **state)
 	(void)capture_source_close(s);
 }
 
+/* Time passes for all devices. */
+static void pass(uint64_t frames)
+{
+	(void)fake_v4l2_ops()->poll(
+		NULL, 0, (int)(frames * FAKE_V4L2_FRAME_NS / 1000000));
+}
+
+static void frames_lost_without_a_buffer_are_told_apart(void **state)
+{
+	struct capture_source_config config = source_rig_config();
+	struct capture_source *s;
+	struct capture_frame *f[4];
+	int i;
+
+	(void)state;
+	config.borrow_max = 32;
+	s = source_rig_open_on(&config);
+	for (i = 0; i < 4; i++)
+		f[i] = source_rig_next(s);
+	/* All buffers are out for three frames, then one comes back. */
+	pass(3);
+	(void)capture_frame_unref(f[0]);
+	source_rig_camera->lost_frames = 3;
+	f[0] = source_rig_next(s);
+	assert_int_equal(source_rig_stats(s).frames_lost, 3);
+	assert_int_equal(source_rig_stats(s).frames_starved, 3);
+	/* Two of five are over when it comes back. */
+	pass(2);
+	(void)capture_frame_unref(f[0]);
+	pass(3);
+	source_rig_camera->lost_frames = 5;
+	f[0] = source_rig_next(s);
+	assert_int_equal(source_rig_stats(s).frames_lost, 8);
+	assert_int_equal(source_rig_stats(s).frames_starved, 5);
+	for (i = 0; i < 4; i++)
+		(void)capture_frame_unref(f[i]);
+	(void)capture_frame_unref(source_rig_next(s));
+	/* It has buffers: what it loses now is its own affair. */
+	pass(3);
+	source_rig_camera->lost_frames = 3;
+	(void)capture_frame_unref(source_rig_next(s));
+	assert_int_equal(source_rig_stats(s).frames_lost, 11);
+	assert_int_equal(source_rig_stats(s).frames_starved, 5);
+	/* A stamp that says nothing tells nothing. */
+	source_rig_camera->zero_stamps = 1;
+	source_rig_camera->lost_frames = 2;
+	(void)capture_frame_unref(source_rig_next(s));
+	assert_int_equal(source_rig_stats(s).frames_lost, 13);
+	assert_int_equal(source_rig_stats(s).frames_starved, 5);
+	(void)capture_source_close(s);
+}
+
 static void epoch_rises_with_each_start(void **state)
 {
 	struct capture_source_config config = source_rig_config();
@@ -488,6 +540,7 @@ int main(void)
 		SOURCE_RIG_CASE(stamps_that_step_back_are_replaced_and_counted),
 		SOURCE_RIG_CASE(
 			sequences_that_step_back_or_stand_are_counted_on),
+		SOURCE_RIG_CASE(frames_lost_without_a_buffer_are_told_apart),
 		SOURCE_RIG_CASE(epoch_rises_with_each_start),
 		SOURCE_RIG_CASE(a_payload_outside_its_plane_is_damage),
 		SOURCE_RIG_CASE(

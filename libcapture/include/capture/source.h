@@ -144,6 +144,11 @@ struct capture_source_stats {
 	 * they had to be made that, bytes_touched counts it.
 	 */
 	uint32_t device_bits;
+	/*
+	 * V4L2 with monotonic stamps: of frames_lost, those that came while
+	 * the driver had no buffer. The others it lost by itself.
+	 */
+	uint64_t frames_starved;
 };
 
 /**
