@@ -302,6 +302,29 @@ static int write_report(struct agent *a, const struct report *r)
 	return e;
 }
 
+/* One turn of all encoders' ends. Return: whether there is one more. */
+static bool drain_turn(struct agent *a, uint64_t deadline_ns)
+{
+	struct pollfd fds[FDS_MAX];
+	uint64_t now_ns = sys_now_ns(a->sys, CLOCK_MONOTONIC);
+	uint64_t at_ns = deadline_ns;
+	size_t count = 0;
+	int r;
+
+	for (size_t i = 0; i < a->config.source_count; i++) {
+		struct pipeline *p = a->feeds[i].pipeline;
+
+		count += pipeline_drain(p, fds + count);
+		at_ns = MIN(at_ns, pipeline_deadline_ns(p));
+	}
+	if (!count || now_ns >= deadline_ns)
+		return false;
+	r = a->sys->poll(fds, (unsigned int)count, at_ns <= now_ns ? 0 :
+			 (int)((at_ns - now_ns) / NS_PER_MS + 1));
+	/* A second SIGTERM ends nothing sooner. */
+	return r >= 0 || r == -EINTR;
+}
+
 /* All sources stop at once, and what they gave is put. */
 static void close_feeds(struct agent *a)
 {
@@ -310,10 +333,12 @@ static void close_feeds(struct agent *a)
 
 	for (size_t i = 0; i < a->config.source_count; i++)
 		pipeline_stop(a->feeds[i].pipeline);
-	for (size_t i = 0; i < a->config.source_count; i++)
-		pipeline_drain(a->feeds[i].pipeline, deadline_ns);
-	for (size_t i = 0; i < a->config.source_count; i++)
+	while (drain_turn(a, deadline_ns))
+		;
+	for (size_t i = 0; i < a->config.source_count; i++) {
+		pipeline_end(a->feeds[i].pipeline);
 		feed_close(&a->feeds[i]);
+	}
 }
 
 /* @why: 0, or the error that ends it untimely. Return: an exit code. */

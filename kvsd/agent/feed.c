@@ -17,7 +17,7 @@ static bool to_monotonic(const struct feed_clock *c,
 	int64_t offset_ns = 0;
 
 	if (f->clock == CAPTURE_CLOCK_REALTIME)
-		offset_ns = c->map.wall_offset_ns;
+		offset_ns = clock_map_wall_offset_ns(&c->map, f->stamp_ns);
 	else if (f->clock == CAPTURE_CLOCK_BOOTTIME)
 		offset_ns = c->boot_offset_ns;
 	else if (f->clock != CAPTURE_CLOCK_MONOTONIC)
@@ -100,13 +100,13 @@ static void stamp(const struct feed *f, const struct output_frame *from,
 	to->raw_stamp_ns = known ? from->stamp_ns : ns;
 	to->raw_clock = known ? clock_id(from->clock) : CLOCK_MONOTONIC;
 	to->meaning = known ? meaning_of(from->point) : KVS_STAMP_UNKNOWN;
-	to->sigma_ns = known ? clock_map_sigma_ns(map) : 0;
+	to->sigma_ns = known ? clock_map_sigma_ns(map, ns) : 0;
 	to->aligned_by = aligned_by(aligned->by);
 	if (aligned->by != CAPTURE_ALIGNED_NOT &&
 	    (boot_ns <= 0 || aligned->ns >= (uint64_t)boot_ns)) {
 		ns = aligned->ns - (uint64_t)boot_ns;
 		to->boot_ns = aligned->ns;
-		to->sigma_ns = sigma_sum(clock_map_sigma_ns(map),
+		to->sigma_ns = sigma_sum(clock_map_sigma_ns(map, ns),
 					 aligned->sigma_ns);
 		if (to->sigma_ns)
 			to->sigma_ns = sigma_sum(to->sigma_ns,
@@ -117,7 +117,7 @@ static void stamp(const struct feed *f, const struct output_frame *from,
 	if (known && from->decode_ns > from->stamp_ns)
 		to->decode_ns = to->time_ns + from->decode_ns - from->stamp_ns;
 	/* Each grows by itself, so their sum changes when one of them does. */
-	to->epoch = map->epoch + from->epoch + aligned->epoch;
+	to->epoch = clock_map_epoch(map, ns) + from->epoch + aligned->epoch;
 }
 
 /*

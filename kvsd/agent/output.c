@@ -38,6 +38,7 @@ struct output {
 	struct output_info info;
 	uint8_t *private;		/* of the first encoder */
 	struct backoff backoff;
+	bool over;			/* at its end: nothing will come */
 	uint64_t reopen_ns;		/* when the encoder is away */
 	uint64_t frames_skipped;
 	uint64_t frames_queue_full;
@@ -451,6 +452,8 @@ size_t output_fds(const struct output *o, struct pollfd *fds)
 {
 	int fd = o->encoder ? capture_encoder_fd(o->encoder) : -1;
 
+	if (o->over)
+		return 0;
 	if (o->thread) {
 		*fds = (struct pollfd){ .fd = encode_thread_fd(o->thread),
 					.events = POLLIN };
@@ -465,7 +468,7 @@ size_t output_fds(const struct output *o, struct pollfd *fds)
 
 uint64_t output_deadline_ns(const struct output *o)
 {
-	if (o->thread)
+	if (o->thread || o->over)
 		return UINT64_MAX;
 	if (o->encoder)
 		return capture_encoder_deadline_ns(o->encoder);
@@ -501,12 +504,11 @@ static void hand_over(struct output *o, const struct capture_packet *packet)
 }
 
 /* Return: -EAGAIN nothing more yet, -EPIPE drained, or what went wrong. */
-static int receive(struct output *o, uint64_t deadline_ns)
+static int receive(struct output *o)
 {
 	for (;;) {
 		struct capture_packet *packet;
-		int r = capture_encoder_receive(o->encoder, deadline_ns,
-						&packet);
+		int r = capture_encoder_receive(o->encoder, 0, &packet);
 
 		if (r < 0)
 			return r;
@@ -553,7 +555,7 @@ void output_run(struct output *o, uint64_t now_ns)
 			reopen(o, now_ns);
 		return;
 	}
-	r = o->thread ? collect(o) : receive(o, 0);
+	r = o->thread ? collect(o) : receive(o);
 	if (r != -EAGAIN)
 		encoder_failed(o, r, now_ns);
 }
@@ -652,38 +654,32 @@ void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 	(void)capture_frame_unref(view);
 }
 
-/* Until it has drained, failed, or @deadline_ns. */
-static void drain_thread(struct output *o, uint64_t deadline_ns)
+void output_end(struct output *o)
 {
-	encode_thread_drain(o->thread);
-	while (collect(o) == -EAGAIN) {
-		struct pollfd fd = { .fd = encode_thread_fd(o->thread),
-				     .events = POLLIN };
-		uint64_t now_ns = sys_now_ns(o->sys, CLOCK_MONOTONIC);
-		int r;
-
-		if (now_ns >= deadline_ns)
-			break;
-		r = o->sys->poll(&fd, 1, (int)((deadline_ns - now_ns) /
-					       NS_PER_MS + 1));
-		/* A second SIGTERM ends nothing sooner. */
-		if (r < 0 && r != -EINTR)
-			break;
-	}
-	encode_thread_stop(o->thread);
-	(void)collect(o);
+	if (o->thread)
+		encode_thread_drain(o->thread);
+	else if (o->encoder && capture_encoder_drain(o->encoder) < 0)
+		o->over = true; /* nothing more is to be had */
 }
 
-void output_drain(struct output *o, uint64_t deadline_ns)
+bool output_drain(struct output *o)
 {
-	if (o->thread) {
-		drain_thread(o, deadline_ns);
+	int r = -EPIPE;
+
+	if (o->thread)
+		r = collect(o);
+	else if (o->encoder && !o->over)
+		r = receive(o);
+	o->over = r != -EAGAIN;
+	return o->over;
+}
+
+void output_stop(struct output *o)
+{
+	if (!o->thread)
 		return;
-	}
-	if (!o->encoder || capture_encoder_drain(o->encoder) < 0)
-		return;
-	/* Whatever ends it: nothing more is to be had. */
-	(void)receive(o, deadline_ns);
+	encode_thread_stop(o->thread);
+	(void)collect(o);
 }
 
 void output_force_key(struct output *o)

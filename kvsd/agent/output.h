@@ -112,8 +112,15 @@ void output_put(struct output *o, struct capture_frame *frame,
 		uint64_t now_ns);
 /* What came out meanwhile; opens the encoder again when that is due. */
 void output_run(struct output *o, uint64_t now_ns);
-/* No frame will come: what is inside comes out, until @deadline_ns. */
-void output_drain(struct output *o, uint64_t deadline_ns);
+/* No frame will come: the encoder is asked for what it keeps back. */
+void output_end(struct output *o);
+/*
+ * After output_end(): takes what came out, without waiting; poll output_fds()
+ * for more. True: nothing more will come.
+ */
+bool output_drain(struct output *o);
+/* What has not come out by now is lost, and counted. */
+void output_stop(struct output *o);
 
 /* Asks for a key frame, if the encoder can. */
 void output_force_key(struct output *o);

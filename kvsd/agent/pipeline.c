@@ -558,12 +558,24 @@ void pipeline_run(struct pipeline *p, uint64_t now_ns)
 void pipeline_stop(struct pipeline *p)
 {
 	(void)capture_source_stop(p->source);
+	for (size_t i = 0; i < p->output_count; i++)
+		output_end(p->outputs[i]);
 }
 
-void pipeline_drain(struct pipeline *p, uint64_t deadline_ns)
+size_t pipeline_drain(struct pipeline *p, struct pollfd *fds)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < p->output_count; i++)
+		if (!output_drain(p->outputs[i]))
+			count += output_fds(p->outputs[i], fds + count);
+	return count;
+}
+
+void pipeline_end(struct pipeline *p)
 {
 	for (size_t i = 0; i < p->output_count; i++)
-		output_drain(p->outputs[i], deadline_ns);
+		output_stop(p->outputs[i]);
 }
 
 void pipeline_force_key(struct pipeline *p)

@@ -101,10 +101,16 @@ uint64_t pipeline_deadline_ns(const struct pipeline *p);
  */
 void pipeline_run(struct pipeline *p, uint64_t now_ns);
 
-/* No frame comes any more. */
+/* No frame comes any more; encoders are asked for what they keep back. */
 void pipeline_stop(struct pipeline *p);
-/* After it: what is inside encoders comes out, by @deadline_ns. */
-void pipeline_drain(struct pipeline *p, uint64_t deadline_ns);
+/*
+ * After it: what has come out of the encoders meanwhile. Fills in @fds, at
+ * most PIPELINE_FDS_MAX, to poll for more.
+ * Return: how many; 0: nothing more will come.
+ */
+size_t pipeline_drain(struct pipeline *p, struct pollfd *fds);
+/* What is still inside is lost, and counted. */
+void pipeline_end(struct pipeline *p);
 
 /* Asks for key frames, where encoders can. */
 void pipeline_force_key(struct pipeline *p);

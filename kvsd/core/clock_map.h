@@ -25,6 +25,14 @@ struct clock_map {
 	uint64_t sigma_ns;	/* of the offset */
 	int64_t wall_offset_ns;	/* what the wall clock says; see held */
 	bool held;		/* it was stepped back: offset_ns is older */
+	/* Of the newest sample that told something. */
+	uint64_t sampled_ns;	/* CLOCK_MONOTONIC */
+	/* Before the last step forward: up to there these hold. 0: none. */
+	uint64_t before_until_ns;
+	int64_t before_offset_ns;
+	int64_t before_wall_offset_ns;
+	uint64_t before_sigma_ns;
+	uint32_t before_epoch;
 };
 
 /**
@@ -36,10 +44,19 @@ struct clock_map {
 bool clock_map_sample(struct clock_map *m, uint64_t before_ns,
 		      uint64_t wall_ns, uint64_t after_ns);
 
-/* Unix epoch; valid once known. */
+/*
+ * Unix epoch; valid once known. What is older than the last step, because it
+ * was on its way meanwhile, has the time that it had before.
+ */
 uint64_t clock_map_ns(const struct clock_map *m, uint64_t monotonic_ns);
 
-/* For a frame's record: UINT32_MAX when it does not fit. */
-uint32_t clock_map_sigma_ns(const struct clock_map *m);
+/* Of the same; UINT32_MAX when it does not fit a frame's record. */
+uint32_t clock_map_sigma_ns(const struct clock_map *m, uint64_t monotonic_ns);
+
+/* What the wall clock was ahead of CLOCK_MONOTONIC when it said this. */
+int64_t clock_map_wall_offset_ns(const struct clock_map *m, uint64_t wall_ns);
+
+/* Which epoch that time is of. */
+uint32_t clock_map_epoch(const struct clock_map *m, uint64_t monotonic_ns);
 
 #endif

@@ -26,13 +26,15 @@ from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, aligned_fields, re
 
 O = os.environ.get("O", "build")
 DURATION_S = int(os.environ.get("DURATION_S", "8"))
-CONF = """\
+HEAD = """\
 [service]
 endpoint = {endpoint}
 ca_bundle = {ca}
 credentials = {credentials}
 [agent]
 stop_timeout = 30s
+"""
+CONF = HEAD + """\
 [stream front]
 [stream gate]
 [stream field]
@@ -85,13 +87,7 @@ device = udp:127.0.0.1:{port}
 stream = wire
 """
 # More frames than any encoder takes, beside a source that must not notice.
-SLOW = """\
-[service]
-endpoint = {endpoint}
-ca_bundle = {ca}
-credentials = {credentials}
-[agent]
-stop_timeout = 30s
+SLOW = HEAD + """\
 [stream slow]
 [source storm]
 kind = synthetic

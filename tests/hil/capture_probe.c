@@ -47,6 +47,7 @@
 #define WAIT_NS UINT64_C(5000000000)
 #define CONTROLS_MAX 16
 #define HOLD_MAX 32
+#define SEQUENCES_MAX 8u
 
 struct options {
 	const char *device;
@@ -258,7 +259,7 @@ struct seen {
 	uint64_t first_ns;
 	uint64_t last_ns;
 	uint64_t stamp_ns;
-	uint32_t sequence_first;
+	uint32_t sequences[SEQUENCES_MAX]; /* of the first frames */
 	uint32_t flags;		/* of all frames */
 	const char *clock;
 	const char *point;
@@ -275,10 +276,11 @@ static void see(const struct options *o, struct seen *seen, uint32_t i,
 	seen->last_ns = now_ns();
 	if (!i) {
 		seen->first_ns = seen->last_ns;
-		seen->sequence_first = frame->sequence;
 	} else if (frame->stamp_ns <= seen->stamp_ns) {
 		seen->rising = false;
 	}
+	if (i < SEQUENCES_MAX)
+		seen->sequences[i] = frame->sequence;
 	seen->stamp_ns = frame->stamp_ns;
 	seen->flags |= frame->flags;
 	seen->clock = clock_text(frame->clock);
@@ -300,6 +302,7 @@ static void report_capture(const struct options *o, enum capture_rung rung,
 	const struct capture_format *f = capture_source_format(s);
 	struct capture_source_stats stats;
 	uint64_t stamps;
+	uint32_t i;
 	char text[FOURCC_TEXT_BYTES];
 
 	capture_source_stats(s, &stats);
@@ -307,14 +310,18 @@ static void report_capture(const struct options *o, enum capture_rung rung,
 	printf("{\"asked\": \"%s\", \"rung\": \"%s\", \"fourcc\": \"%s\", "
 	       "\"width\": %u, \"height\": %u, \"planes\": %u, "
 	       "\"bytes\": %u, \"media\": %d, \"sample_rate\": %u, "
-	       "\"sample_bytes\": %u, \"sequence\": %u, \"flags\": %u, "
+	       "\"sample_bytes\": %u, \"flags\": %u, "
 	       "\"rising\": %s, \"signal\": \"%s\", ",
 	       capture_rung_name(rung), capture_rung_name(stats.rung),
 	       fourcc_text(f->fourcc, text), f->width, f->height,
 	       f->plane_count, f->size[0], (int)f->media, f->sample_rate,
-	       f->sample_bytes, seen->sequence_first, seen->flags,
+	       f->sample_bytes, seen->flags,
 	       seen->rising ? "true" : "false",
 	       capture_signal_name(capture_source_signal(s)));
+	for (i = 0; i < SEQUENCES_MAX && i < stats.frames; i++)
+		printf("%s%u", i ? ", " : "\"sequences\": [",
+		       seen->sequences[i]);
+	printf("%s", i ? "], " : "");
 	printf("\"frames\": %llu, \"fps\": %.2f, \"dmabuf\": %s, "
 	       "\"clock\": \"%s\", \"meaning\": \"%s\", \"lost\": %llu, "
 	       "\"errors\": %llu, \"short\": %llu, \"stale\": %llu, "

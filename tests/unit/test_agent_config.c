@@ -579,7 +579,32 @@ static void clock_map_opens_an_epoch_when_the_clock_steps_forward(void **state)
 	assert_int_equal(m.epoch, 2);
 	assert_in_range(clock_map_ns(&m, 2000), WALL + NS_PER_S,
 			WALL + NS_PER_S + 4000);
-	assert_true(clock_map_sigma_ns(&m) < 1000);
+	assert_true(clock_map_sigma_ns(&m, 2000) < 1000);
+}
+
+/* Frames that an encoder has while the clock steps. */
+static void clock_map_leaves_what_is_older_than_a_step(void **state)
+{
+	struct clock_map m = { 0 };
+
+	(void)state;
+	(void)clock_map_sample(&m, 1000, WALL + 1050, 1100);
+	assert_int_equal(clock_map_epoch(&m, 1), 1);
+	(void)clock_map_sample(&m, 9000, WALL + 9050, 9100);
+	assert_true(clock_map_sample(&m, 20000, WALL + 20050 + NS_PER_S,
+				     20100));
+	assert_int_equal(clock_map_ns(&m, 9000), WALL + 9000);
+	assert_int_equal(clock_map_epoch(&m, 9000), 1);
+	assert_int_equal(clock_map_ns(&m, 9001), WALL + 9001 + NS_PER_S);
+	assert_int_equal(clock_map_epoch(&m, 9001), 2);
+	assert_int_equal(clock_map_wall_offset_ns(&m, WALL + 9000), WALL);
+	assert_int_equal(clock_map_wall_offset_ns(&m, WALL + 30000 + NS_PER_S),
+			 WALL + NS_PER_S);
+	/* A step back holds on: all that was before it stays where it is. */
+	assert_true(clock_map_sample(&m, 40000, WALL + 40050, 40100));
+	assert_int_equal(clock_map_ns(&m, 9000), WALL + 9000);
+	assert_int_equal(clock_map_ns(&m, 30000), WALL + 30000 + NS_PER_S);
+	assert_int_equal(clock_map_epoch(&m, 41000), 3);
 }
 
 static void clock_map_never_goes_back(void **state)
@@ -620,7 +645,7 @@ static void clock_map_says_how_far_off_it_is_after_a_step_back(void **state)
 	assert_true(m.held);
 	assert_int_equal(m.epoch, 2);
 	assert_true(clock_map_ns(&m, 2000) > WALL);
-	assert_in_range(clock_map_sigma_ns(&m), NS_PER_S - 1000,
+	assert_in_range(clock_map_sigma_ns(&m, 2000), NS_PER_S - 1000,
 			NS_PER_S + 1000);
 	/* It stays so without a new epoch, until the clock has caught up. */
 	assert_false(clock_map_sample(&m, 9000, WALL + 9000 - NS_PER_S, 9100));
@@ -629,7 +654,7 @@ static void clock_map_says_how_far_off_it_is_after_a_step_back(void **state)
 	assert_false(m.held);
 	assert_int_equal(m.epoch, 3);
 	(void)clock_map_sample(&m, 20000, WALL - 100 * NS_PER_S, 20100);
-	assert_int_equal(clock_map_sigma_ns(&m), UINT32_MAX);
+	assert_int_equal(clock_map_sigma_ns(&m, 20000), UINT32_MAX);
 }
 
 static void histogram_is_close_to_the_true_percentile(void **state)
@@ -671,6 +696,7 @@ int main(void)
 		cmocka_unit_test(clock_map_is_one_offset_per_epoch),
 		cmocka_unit_test(
 			clock_map_opens_an_epoch_when_the_clock_steps_forward),
+		cmocka_unit_test(clock_map_leaves_what_is_older_than_a_step),
 		cmocka_unit_test(clock_map_never_goes_back),
 		cmocka_unit_test(
 			clock_map_says_how_far_off_it_is_after_a_step_back),

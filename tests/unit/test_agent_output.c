@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which encoder an output takes for counts, and how it refuses to. */
+/* Which encoder an output takes for counts, and how it refuses to; how late its frames may be; its end. */
 #include "agent/output.h"
 
 #include <errno.h>
@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
+#include <capture/source.h>
 #include <capture/thermal.h>
 
+#include "core/limits.h"
 #include "support/fake_v4l2.h"
 #include "support/sys_fault.h"
 
@@ -80,13 +82,23 @@ static void make_large(void)
 	format.rate_num = 60;
 }
 
+static size_t frames_out;
+
+static void count_frame(void *ctx, const struct output_frame *frame)
+{
+	(void)ctx;
+	assert_true(frame->bytes > 0);
+	frames_out++;
+}
+
 static int open_output(void)
 {
-	static const struct output_calls calls;
+	static const struct output_calls calls = { .frame = count_frame };
 	const struct output_config config = {
 		.source = &source,
 		.format = &format,
-		.frames_held = 1,
+		.frames_held = ENCODE_FRAMES_MAX,
+		.frames_all = 16,
 		.fragment_ms = 2000,
 		.calls = &calls,
 	};
@@ -142,6 +154,107 @@ static void counts_that_are_many_take_ffv1_where_it_is(void **state)
 #endif
 }
 
+/* Sixteen buffers of a slow sensor are more than a second. */
+static void frames_are_as_late_as_there_are_buffers(void **state)
+{
+	(void)state;
+	source.encoder = HAVE_AVCODEC ? AGENT_ENCODER_FFV1 :
+					AGENT_ENCODER_RAW;
+	assert_int_equal(open_output(), 0);
+	assert_int_equal(output_info(output)->late_ms, 16 * 1000 / 9);
+	output = output_close(output);
+	format.rate_num = 1;
+	assert_int_equal(open_output(), 0);
+	assert_int_equal(output_info(output)->late_ms, INTERLEAVE_MS_MAX);
+	output = output_close(output);
+	/* Little of it is the sensor's; an encoder's thread takes time. */
+	format.rate_num = 1000;
+	assert_int_equal(open_output(), 0);
+	assert_int_equal(output_info(output)->late_ms,
+			 HAVE_AVCODEC ? LATE_THREADED_MS : 16);
+	output = output_close(output);
+	source.encoder = AGENT_ENCODER_RAW;
+	assert_int_equal(open_output(), 0);
+	assert_int_equal(output_info(output)->late_ms, 16);
+}
+
+#if HAVE_AVCODEC
+#define SOUND_FRAMES 12
+#define HANG_MS 60000
+
+/* Twelve frames of a tone into an output that is then at its end. */
+static void put_sound(void)
+{
+	const struct capture_source_config config = {
+		.kind = CAPTURE_SOURCE_SYNTHETIC,
+		.path = "tone",
+		.sample_rate = 48000,
+		.channels = 1,
+		.buffer_count = 16,
+	};
+	struct capture_source *tone;
+
+	assert_int_equal(capture_source_open(NULL, &config, &tone), 0);
+	source.kind = AGENT_AUDIO;
+	source.encoder = AGENT_ENCODER_AAC;
+	format = *capture_source_format(tone);
+	frames_out = 0;
+	need_encoder("aac");
+	assert_int_equal(capture_source_start(tone), 0);
+	for (int i = 0; i < SOUND_FRAMES; i++) {
+		struct capture_frame *frame;
+
+		assert_int_equal(capture_source_dequeue(tone, UINT64_MAX,
+							&frame), 0);
+		output_put(output, frame, 1);
+		(void)capture_frame_unref(frame);
+	}
+	output_end(output);
+	(void)capture_source_close(tone);
+}
+
+/* One turn: never waits. */
+static bool drained(struct output *o)
+{
+	struct pollfd fd;
+
+	if (output_drain(o))
+		return true;
+	assert_int_equal(output_fds(o, &fd), 1);
+	assert_int_equal(poll(&fd, 1, HANG_MS), 1);
+	return false;
+}
+
+/* Two at once, as neither is waited for: then nothing is left of both. */
+static void outputs_end_together(void **state)
+{
+	struct output *first;
+	struct output_stats stats;
+	size_t counted;
+	bool ended[2] = { false, false };
+
+	(void)state;
+	sys_fault_reset(); /* the real clock: there are threads */
+	put_sound();
+	first = output;
+	counted = frames_out;
+	put_sound();
+	frames_out += counted;
+	while (!ended[0] || !ended[1]) {
+		ended[0] = ended[0] || drained(first);
+		ended[1] = ended[1] || drained(output);
+	}
+	/* 12 frames of 960 samples are 12 packets of 1024, or one less. */
+	assert_in_range(frames_out, 2 * 11, 2 * 13);
+	output_stop(first);
+	output_stats(first, &stats);
+	assert_int_equal(stats.frames_skipped, 0);
+	(void)output_close(first);
+	output_stats(output, &stats);
+	assert_int_equal(stats.frames_skipped, 0);
+}
+#endif
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -151,6 +264,10 @@ int main(void)
 		CASE(counts_that_are_many_are_not_kept_raw_by_themselves),
 		CASE(counts_that_are_many_are_kept_raw_when_told),
 		CASE(counts_that_are_many_take_ffv1_where_it_is),
+		CASE(frames_are_as_late_as_there_are_buffers),
+#if HAVE_AVCODEC
+		CASE(outputs_end_together),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
