@@ -57,7 +57,32 @@ inside() {
 	ok "/dev/tsalign is the group's" is /dev/tsalign "kvsd 660"
 	ok "and systemd's" tagged /dev/tsalign
 	ok "a PPS clock is the group's to read" is /dev/pps0 "kvsd 640"
+	two_cameras
+	heaps
 	return $failed
+}
+
+# One driver's two cameras have one place: what is suggested for each leads to it alone.
+two_cameras() {
+	rm /etc/udev/hwdb.d/71-kvsd.hwdb
+	systemd-hwdb update
+	modprobe -r vivid
+	modprobe vivid n_devs=2 node_types=0x1,0x1
+	udevadm trigger --action=add && udevadm settle --timeout=60
+	for i in 0 1; do
+		node=/dev/$(basename "$(dirname "$(grep -l "vivid-00$i-vid-cap" /sys/class/video4linux/*/name)")")
+		kvsctl doctor --json --seconds 1 "$node" >"/tmp/doctor$i" 2>/dev/null
+		device=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["suggested"])' <"/tmp/doctor$i" | sed -n 's/^device = //p')
+		ok "camera $i of one driver is suggested by a name of its own" [ "${device%-vivid-00$i-vid-cap}" != "$device" ]
+		ok "which leads to it" leads_to "$device" "$node"
+	done
+}
+
+# What memory heaps a machine has is its own affair: the rules are asked for those that libcapture takes.
+heaps() {
+	for heap in $(sed -n 's|.*"/dev/dma_heap/\([^"]*\)".*|\1|p' libcapture/src/queue_heap.c); do
+		ok "heap $heap is the group's" grep -Eq "^SUBSYSTEM==\"dma_heap\", KERNEL==\"([^\"]*\|)?$heap(\|[^\"]*)?\", GROUP=\"kvsd\"" udev/70-kvsd.rules
+	done
 }
 
 # tree COMPATIBLE SENSOR...: whose kvsd,capture is phandle 7

@@ -2,6 +2,7 @@
 /* Nodes, who may open them, sound cards, sensors, the kernel. */
 #include "kvsctl/doctor.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
@@ -285,8 +286,67 @@ void doctor_system(struct doctor *d)
 /* --- links
  * -------------------------------------------------------------------- */
 
+#define SYS_VIDEO "/sys/class/video4linux"
+
+/* What names a node: its device, and its place there. */
+static bool read_place(const char *node, char device[PATH_MAX],
+		       char index[PATH_CHARS])
+{
+	char path[PATH_CHARS];
+
+	(void)snprintf(path, sizeof(path), SYS_VIDEO "/%.64s/index", node);
+	doctor_read_line(path, index, PATH_CHARS);
+	(void)snprintf(path, sizeof(path), SYS_VIDEO "/%.64s/device", node);
+	return index[0] && realpath(path, device);
+}
+
+/* A driver of several cameras may give two of them one place: udev's links by
+ * place then lead to either. */
+static bool place_is_shared(const char *node)
+{
+	char device[2][PATH_MAX];
+	char index[2][PATH_CHARS];
+	const struct dirent *e;
+	bool shared = false;
+	DIR *dir;
+
+	if (!read_place(node, device[0], index[0]))
+		return false;
+	dir = opendir(SYS_VIDEO);
+	while (dir && !shared && (e = readdir(dir)))
+		shared = !strncmp(e->d_name, "video", 5) &&
+			 strcmp(e->d_name, node) != 0 &&
+			 read_place(e->d_name, device[1], index[1]) &&
+			 !strcmp(device[0], device[1]) &&
+			 !strcmp(index[0], index[1]);
+	if (dir)
+		(void)closedir(dir);
+	return shared;
+}
+
+/* Whether @link ends with the node's name, as udev writes it. */
+static bool link_has_name(const char *link, const char *node)
+{
+	char path[PATH_CHARS];
+	char name[PATH_CHARS];
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), SYS_VIDEO "/%.64s/name", node);
+	doctor_read_line(path, name, sizeof(name));
+	len = strlen(name);
+	for (size_t i = 0; i < len; i++) {
+		if (!isalnum((unsigned char)name[i]) &&
+		    !strchr("#+-.:=@_", name[i]))
+			name[i] = '_';
+	}
+	return len && strlen(link) > len &&
+	       !strcmp(link + strlen(link) - len, name);
+}
+
 void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 {
+	const char *node = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	bool shared = place_is_shared(node);
 	static const char *const folders[] = {
 		"/dev/kvsd/by-id", "/dev/kvsd/by-path", "/dev/kvsd/m2m",
 		"/dev/v4l/by-id",  "/dev/v4l/by-path",
@@ -307,7 +367,8 @@ void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 			(void)snprintf(link, sizeof(link), "%s/%.255s",
 				       folders[i], e->d_name);
 			if (!realpath(link, real) || strcmp(real, path) != 0 ||
-			    strlen(link) >= DOCTOR_LINK_CHARS)
+			    strlen(link) >= DOCTOR_LINK_CHARS ||
+			    (shared && !link_has_name(link, node)))
 				continue;
 			memcpy(out, link, strlen(link) + 1);
 			(void)closedir(dir);
