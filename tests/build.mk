@@ -131,7 +131,7 @@ mkvremux_src := tests/e2e/mkvremux.c
 unit_tests += test_agent_output
 $(O)/tests/test_agent_output: ours_ld += -Wl,--wrap=capture_thermal_codec
 unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
-	test_json_find test_retain_ram test_upload
+	test_json_find test_retain_ram test_upload test_upload_retention
 fuzz_targets += fuzz_json_find
 sim_tests += sim_upload sim_ingest
 test_programs += producer_put

@@ -107,6 +107,7 @@
 #define UPLOAD_CONNECT_NS_MAX (15 * NS_PER_S)
 #define UPLOAD_OPEN_NS_MAX (15 * NS_PER_S)    /* head sent, no status yet */
 #define UPLOAD_ACK_NS_MAX (120 * NS_PER_S)    /* sent, nothing acknowledged */
+#define UPLOAD_PERSIST_NS_MAX (30 * NS_PER_S) /* RECEIVED, not PERSISTED */
 #define UPLOAD_SEND_NS_MAX (30 * NS_PER_S)    /* backlog does not shrink */
 #define UPLOAD_IDLE_NS_MAX (10 * NS_PER_S)    /* nothing to send: end it */
 #define UPLOAD_SESSION_NS_MAX (40 * 60 * NS_PER_S) /* under the 45 min */

@@ -434,11 +434,24 @@ static struct retain_fragment *find(struct upload *u, uint64_t timecode_ms)
 	return f;
 }
 
+/* The oldest was received, and is kept here until it is kept there. */
+static bool is_unpersisted(const struct upload *u)
+{
+	const struct retain_fragment *f = retain_from(u->config.retain, 0);
+
+	return u->retention_hours && f && f->received;
+}
+
 static void acknowledged(struct upload *u, const struct ack *ack,
 			 struct retain_fragment *f, uint64_t now_ns)
 {
 	bool persisted = ack->event == ACK_PERSISTED;
 
+	if (persisted) {
+		/* How long it keeps it is of no concern here. */
+		u->retention_hours = MAX(u->retention_hours, 1u);
+		u->persist_ns = now_ns;
+	}
 	if (!f || f->sent != RETAIN_WHOLLY) {
 		u->counts.void_acks++;
 		return;
@@ -614,6 +627,10 @@ static void check_stalls(struct upload *u, uint64_t now_ns)
 		give_up_session(u, "no acknowledgement for 120 s");
 		return;
 	}
+	if (!is_unpersisted(u))
+		u->persist_ns = now_ns;
+	else if (now_ns - u->persist_ns >= UPLOAD_PERSIST_NS_MAX)
+		u->renew = true;
 	if (u->state == UPLOAD_STREAMING && !u->cursor.seq && !next_unsent(u) &&
 	    now_ns - u->media_ns >= UPLOAD_IDLE_NS_MAX) {
 		drain(u, now_ns, "nothing to send");
@@ -736,6 +753,7 @@ static int step_opening(struct upload *u, const struct upload_event *ev,
 		u->clock_corrected = false;
 		u->counts.connects++;
 		u->opened_ns = now_ns;
+		u->persist_ns = now_ns;
 		u->media_ns = now_ns;
 		u->moved_ns = now_ns;
 		u->ack_ns = now_ns;
@@ -786,9 +804,12 @@ static int step_draining(struct upload *u, const struct upload_event *ev,
 		on_ack(u, ev->ack, now_ns);
 	else if (ev->kind == UPLOAD_TIMER)
 		check_stalls(u, now_ns);
-	else if (ev->kind == UPLOAD_ENDED)
+	else if (ev->kind == UPLOAD_ENDED) {
+		/* It keeps nothing any more? */
+		if (is_unpersisted(u))
+			u->located = false;
 		close_session(u, "drained");
-	else if (ev->kind == UPLOAD_CLOSED) {
+	} else if (ev->kind == UPLOAD_CLOSED) {
 		/* Without the end of the body something went wrong. */
 		plan_retry(u, words(ev, "closed while draining"));
 		enter_waiting(u, now_ns, "closed");

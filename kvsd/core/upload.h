@@ -30,8 +30,11 @@
  *   the stream	   4008 4500..4507: at once, and a long wait.
  *
  * A fragment leaves the store on PERSISTED, or on RECEIVED when the stream
- * keeps nothing. An acknowledgement of a fragment that was not sent whole in
- * this session is void: a connection cut short may have left half of it.
+ * keeps nothing. That may change meanwhile: a PERSISTED says that it keeps
+ * something now; a RECEIVED without one for too long, that it may not: the
+ * session is ended at the next fragment's start, and the service is asked.
+ * An acknowledgement of a fragment that was not sent whole in this session is
+ * void: a connection cut short may have left half of it.
  *
  * Invariants (DESIGN.md): 3 and 4. One lock around everything: the caller's.
  */
@@ -198,6 +201,7 @@ struct upload {
 	uint32_t setup;
 	uint64_t end_ms;	/* latest timecode sent */
 	uint64_t opened_ns;
+	uint64_t persist_ns;	/* nothing waits for its PERSISTED since before */
 	uint64_t media_ns;	/* when media was last sent */
 	uint64_t ack_ns;	/* when acknowledgements last moved */
 	uint64_t moved_ns;	/* when the backlog last shrank */

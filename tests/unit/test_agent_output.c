@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which encoder an output takes for counts, and how it refuses to; how late its frames may be; its end. */
+/*
+ * Which encoder an output takes for counts, and how it refuses to; how late
+ * its frames may be; how it ends.
+ */
 #include "agent/output.h"
 
 #include <errno.h>
