@@ -396,6 +396,7 @@ void output_stats(const struct output *o, struct output_stats *ret)
 }
 
 static int collect(struct output *o);
+static int receive(struct output *o);
 
 /* --- an encoder that failed ---------------------------------------------------------- */
 
@@ -414,6 +415,8 @@ static void encoder_failed(struct output *o, int why, uint64_t now_ns)
 	if (o->thread) { /* frames that waited are lost, and counted */
 		encode_thread_stop(o->thread);
 		(void)collect(o);
+	} else { /* what was done is good; why it failed is known */
+		(void)receive(o);
 	}
 	add_stats(o, &o->closed);
 	o->encoder = close_encoder(o);

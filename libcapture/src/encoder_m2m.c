@@ -48,6 +48,7 @@ static int fail(struct m2m *m, int r)
 {
 	if (m->state != M2M_FAILED)
 		set_state(m, M2M_FAILED);
+	m->failure = -EIO;
 	return r;
 }
 
@@ -660,6 +661,18 @@ static int turn(struct m2m *m, uint64_t deadline_ns,
 	return wait_packet(m, MIN(deadline_ns, overdue_ns));
 }
 
+/* What was done before it failed; then why it did. */
+static int take_rest(struct m2m *m, struct capture_packet **ret_packet)
+{
+	int r = take_packet(m, ret_packet);
+
+	if (r == 0)
+		return 0;
+	r = m->failure;
+	m->failure = -EIO; /* the cause is told once */
+	return r;
+}
+
 static int m2m_receive(struct capture_encoder *encoder, uint64_t deadline_ns,
 		       struct capture_packet **ret_packet)
 {
@@ -668,16 +681,19 @@ static int m2m_receive(struct capture_encoder *encoder, uint64_t deadline_ns,
 	int r;
 
 	if (m->state == M2M_FAILED)
-		return -EIO;
+		return take_rest(m, ret_packet);
 	if (m->state == M2M_DRAINED)
 		return -EPIPE;
 	do {
 		r = turn(m, deadline_ns, &packet);
 	} while (r == 0 && !packet);
-	if (r == 0)
+	if (r == 0) {
 		*ret_packet = packet;
-	else if (r != -EAGAIN && r != -EPIPE && r != -ENOBUFS)
-		return fail(m, r);
+	} else if (r != -EAGAIN && r != -EPIPE && r != -ENOBUFS) {
+		m->failure = r;
+		set_state(m, M2M_FAILED);
+		return take_rest(m, ret_packet);
+	}
 	return r;
 }
 

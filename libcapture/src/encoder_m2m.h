@@ -39,6 +39,7 @@ struct m2m {
 	struct capture_encoder base;
 	int fd;
 	enum m2m_state state;
+	int failure;	 /* what receive() says in M2M_FAILED */
 	bool can_stop;	 /* has ENCODER_CMD; else a drain is a count */
 	bool no_copies;	 /* memory to copy into was refused, under way */
 	bool has_events; /* may change its format by itself */

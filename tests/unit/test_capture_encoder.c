@@ -495,7 +495,7 @@ static void m2m_refuses_a_buffer_that_it_never_queued(void **state)
 
 	(void)state;
 	open_m2m();
-	rig.device->bad_index = 1;
+	rig.device->bad_index = 2; /* of frames, and of packets */
 	encoder_rig_submit(NULL);
 	assert_int_equal(capture_encoder_receive(rig.encoder, 0, &p), -EPROTO);
 }
@@ -573,6 +573,34 @@ static void failed_encoder_gives_first_what_was_done(void **state)
 	assert_int_equal(fake_v4l2_queued(rig.camera), 4);
 	encoder_rig_submit(NULL);
 	(void)capture_packet_unref(encoder_rig_receive());
+}
+
+/* Whatever it failed of, and whoever noticed. */
+static void failed_encoder_gives_first_what_was_done_whatever_failed(void **state)
+{
+	struct capture_frame *frame;
+	int i;
+
+	(void)state;
+	open_m2m();
+	for (i = 0; i < 3; i++)
+		encoder_rig_submit(NULL);
+	rig.device->bad_index = 1;
+	for (i = 0; i < 3; i++)
+		(void)capture_packet_unref(encoder_rig_receive());
+	assert_int_equal(encoder_rig_receive_fails(), -EPROTO);
+	assert_int_equal(encoder_rig_receive_fails(), -EIO);
+	rig.encoder = capture_encoder_close(rig.encoder);
+	encoder_rig_open(CAPTURE_BACKEND_M2M, 0);
+	for (i = 0; i < 2; i++)
+		encoder_rig_submit(NULL);
+	rig.device->bad_index = 1;
+	frame = encoder_rig_frame();
+	assert_int_equal(capture_encoder_submit(rig.encoder, frame), -EPROTO);
+	(void)capture_frame_unref(frame);
+	for (i = 0; i < 2; i++)
+		(void)capture_packet_unref(encoder_rig_receive());
+	assert_int_equal(encoder_rig_receive_fails(), -EIO);
 }
 
 static void encoder_that_is_gone_stays_closed(void **state)
@@ -723,6 +751,7 @@ int main(void)
 		CASE(m2m_says_when_it_is_unplugged),
 		CASE(reopen_after_a_drain_loses_nothing),
 		CASE(failed_encoder_gives_first_what_was_done),
+		CASE(failed_encoder_gives_first_what_was_done_whatever_failed),
 		CASE(encoder_that_is_gone_stays_closed),
 #if HAVE_OPENH264
 		CASE(software_encodes_planar_frames_as_they_lie),
