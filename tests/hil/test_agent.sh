@@ -106,7 +106,7 @@ if [ "${1:-}" = inside ]; then
 		AWS_SHARED_CREDENTIALS_FILE=$work/$1-service/credentials
 		export AWS_ENDPOINT_URL AWS_CA_BUNDLE AWS_SHARED_CREDENTIALS_FILE
 		config "$work/agent.conf" "$1" 640x480 "$AWS_ENDPOINT_URL" "$AWS_CA_BUNDLE" "$AWS_SHARED_CREDENTIALS_FILE" /dev/video2
-		kvsd agent --config "$work/agent.conf" --duration 5s --report "/out/$1/report.json" --tap "/out/$1/tap"
+		kvsd agent --config "$work/agent.conf" --duration 6s --report "/out/$1/report.json" --tap "/out/$1/tap"
 		kvsctl get cam --start EARLIEST --no-follow --raw -o "/out/$1/media.mkv" 2>"/out/$1/get.log"
 		kvsctl clip cam -o "/out/$1/clip.mp4" 2>"/out/$1/clip.log" || echo $? >"/out/$1/clip.exit"
 		if [ "$1" = m2m ]; then

@@ -247,6 +247,6 @@ kill $service
 
 config "size = 320x180" "rate = 30"
 sed -i 's/stop_timeout = 10s/stop_timeout = 1s/' "$work/agent.conf"
-check "no service at all: exit 3" agent 3 --duration 2s
+check "no service at all: exit 3" agent 3 --duration 4s
 check "and it says how much is lost" said "fragments were not acknowledged"
 exit $failed
