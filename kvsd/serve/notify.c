@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -15,6 +16,7 @@
 
 #define TEXT_BYTES_MAX 512u
 #define NS_PER_US 1000u
+#define SEND_S_MAX 1
 
 /* "/run/x", or "@x" for the abstract namespace. */
 static int set_address(struct notify *n, const char *path)
@@ -53,9 +55,29 @@ static void read_watchdog(struct notify *n)
 	n->watchdog_ns = us * NS_PER_US;
 }
 
+/* A manager that is busy is waited for, but not for ever. */
+static int open_socket(struct notify *n)
+{
+	static const struct timeval most = {.tv_sec = SEND_S_MAX};
+	int fd = n->sys->socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = n->sys->setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most,
+			       sizeof(most));
+	if (r < 0) {
+		sys_close(n->sys, &fd);
+		return r;
+	}
+	n->fd = fd;
+	return 0;
+}
+
 void notify_init(struct notify *n, const struct sys_ops *sys)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
+	int r;
 
 	*n = (struct notify){.sys = sys, .fd = -EBADF};
 	if (!path || !path[0])
@@ -65,11 +87,9 @@ void notify_init(struct notify *n, const struct sys_ops *sys)
 			 path);
 		return;
 	}
-	n->fd = sys->socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			    0);
-	if (n->fd < 0) {
-		log_warn("serve", "NOTIFY_SOCKET: %s", strerror(-n->fd));
-		n->fd = -EBADF;
+	r = open_socket(n);
+	if (r < 0) {
+		log_warn("serve", "NOTIFY_SOCKET: %s", strerror(-r));
 		return;
 	}
 	read_watchdog(n);

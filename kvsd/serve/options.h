@@ -25,6 +25,7 @@ struct serve_limits {
 	uint32_t connections; /* per thread */
 	uint32_t readers;     /* GetMedia, per stream */
 	uint64_t keep_alive_ns;
+	uint64_t drain_ns; /* a stop waits for ends of fragments */
 };
 
 struct serve_address {
@@ -51,7 +52,6 @@ struct serve_options {
 	uint64_t storage_max; /* bytes of media kept; 0 = what the disk has */
 	uint32_t threads;     /* 0 = one per processor */
 	struct serve_limits limits;
-	uint64_t drain_ns;
 	uint64_t alive_within_ns;
 	uint64_t disk_free_min; /* bytes */
 	uint32_t log_level;	/* enum log_level */

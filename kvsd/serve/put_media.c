@@ -17,6 +17,9 @@
 #include "serve/operations.h"
 #include "serve/server.h"
 
+/* Who is silent for that part of the drain is not waited for. */
+#define DRAIN_SILENT_PART 4
+
 struct put_media {
 	struct exchange *ex;
 	struct server_thread *thread;
@@ -237,8 +240,8 @@ static uint64_t drain_end_ns(const struct put_media *pm)
 	if (!pm->draining || ingest_ended(pm->ingest))
 		return UINT64_MAX;
 	/* Bytes may wait here for the store: that is not its silence. */
-	return UPLOAD_SILENT_NS + (ingest_blocked(pm->ingest)
-					   ? loop_now_ns(pm->thread->loop)
+	return pm->thread->limits.drain_ns / DRAIN_SILENT_PART +
+	       (ingest_blocked(pm->ingest) ? loop_now_ns(pm->thread->loop)
 					   : ingest_last_byte_ns(pm->ingest));
 }
 

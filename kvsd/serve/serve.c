@@ -271,7 +271,6 @@ static void take_over(struct service *s, struct tls_ctx *tls)
 	memcpy(o->cert, next->cert, sizeof(o->cert));
 	memcpy(o->key, next->key, sizeof(o->key));
 	o->limits = next->limits;
-	o->drain_ns = next->drain_ns;
 	o->alive_within_ns = next->alive_within_ns;
 	o->disk_free_min = next->disk_free_min;
 	o->log_level = next->log_level;
@@ -374,7 +373,7 @@ static bool while_stopping(void *ctx)
 
 static int stop(struct service *s)
 {
-	uint64_t most_ns = s->options.drain_ns + SERVE_FINISH_NS_MAX +
+	uint64_t most_ns = s->options.limits.drain_ns + SERVE_FINISH_NS_MAX +
 			   2 * SERVE_STOP_NS_MAX;
 	int r;
 
@@ -384,7 +383,7 @@ static int stop(struct service *s)
 		    "EXTEND_TIMEOUT_USEC=%" PRIu64,
 		    most_ns / 1000);
 	atomic_store(&s->server.draining, true);
-	r = server_stop(&s->server, s->options.drain_ns);
+	r = server_stop(&s->server, s->options.limits.drain_ns);
 	s->ops = ops_stop(s->ops);
 	server_free(&s->server);
 	return r < 0 ? -EIO : 0;

@@ -87,6 +87,17 @@ static void accept_again(struct loop_timer *timer)
 	accept_more(container_of(timer, struct server_thread, accept_timer));
 }
 
+/*
+ * Who connects now is refused, and does not wait for an end that may be long;
+ * a socket of systemd's stays with it, and who connects waits for the next
+ * start.
+ */
+static void accept_over(struct server_thread *t)
+{
+	sys_close(t->server->sys, &t->listen_fd);
+	server_busy_end(t->server);
+}
+
 static void accepted(struct loop_op *op, int res)
 {
 	struct server_thread *t =
@@ -104,7 +115,7 @@ static void accepted(struct loop_op *op, int res)
 			log_error("serve", "accepting: no memory");
 	}
 	if (t->stopping)
-		server_busy_end(t->server);
+		accept_over(t);
 	accept_more(t);
 }
 
@@ -127,7 +138,7 @@ static void stop_run(struct loop_task *task)
 	if (loop_op_busy(&t->accept_op))
 		loop_cancel(t->loop, &t->accept_op);
 	else
-		server_busy_end(t->server);
+		accept_over(t);
 	loop_timer_cancel(t->loop, &t->accept_timer);
 	expiry_stop(t->expiry);
 	list_for_each_safe(n, tmp, &t->connections)

@@ -75,7 +75,7 @@ struct server_thread {
 
 /*
  * Ending, in this order: every thread closes what is idle; uploads and readers
- * go on to the end of their fragment (stop), for options->drain_ns; then they
+ * go on to the end of their fragment (stop), for limits.drain_ns; then they
  * keep what is whole (finish), for SERVE_FINISH_NS_MAX; then connections are
  * cut (abort); when nothing is left that a callback could come for, the loops
  * end.

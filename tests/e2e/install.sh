@@ -14,7 +14,9 @@ check() {
 for f in usr/bin/kvsd usr/bin/kvsctl usr/include/kvs/producer.h usr/include/capture/source.h \
 	usr/lib/pkgconfig/libkvsproducer.pc usr/lib/pkgconfig/libcapture.pc usr/lib/libcapture.so \
 	usr/lib/libkvsproducer.so lib/udev/rules.d/70-kvsd.rules \
-	lib/udev/rules.d/71-kvsd-sensors.rules lib/udev/kvsd-sensor-name usr/lib/sysusers.d/kvsd.conf usr/share/doc/kvsd/agent.conf.example; do
+	lib/udev/rules.d/71-kvsd-sensors.rules lib/udev/kvsd-sensor-name usr/lib/sysusers.d/kvsd.conf usr/share/doc/kvsd/agent.conf.example \
+	usr/share/doc/kvsd/serve.conf.example lib/systemd/system/kvsd-serve.service \
+	lib/systemd/system/kvsd-serve.socket usr/share/man/man8/kvsd-serve.8; do
 	check "$f"
 done
 [ ! -e "$o/libcapture-libcamera.so" ] || check usr/lib/libcapture/libcapture-libcamera.so
@@ -55,7 +57,7 @@ for lib in capture kvsproducer; do
 	done
 done
 [ $without = 0 ] && echo "ok - every public function has a man page" || { echo "not ok - man pages"; exit 1; }
-warnings=$(cd "$d/usr/share/man" && for f in man3/*.3; do groff -man -Tutf8 -ww "$f" 2>&1 >/dev/null; done)
+warnings=$(cd "$d/usr/share/man" && for f in man3/*.3 man8/*.8; do groff -man -Tutf8 -ww "$f" 2>&1 >/dev/null; done)
 if [ -z "$warnings" ]; then echo "ok - groff has nothing to say about them"; else echo "not ok - $warnings"; exit 1; fi
 for lib in capture kvsproducer; do
 	prefix=$([ $lib = capture ] && echo capture_ || echo kvs_)

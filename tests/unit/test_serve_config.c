@@ -252,7 +252,7 @@ static void the_example_has_every_key(void **state)
 	assert_true(o.limits.keep_alive_ns == KEEP_ALIVE_NS_MAX);
 	assert_int_equal(o.limits.connections, CONNECTIONS_MAX);
 	assert_int_equal(o.limits.readers, GET_MEDIA_READERS_MAX);
-	assert_true(o.drain_ns == SERVE_STOP_NS_MAX);
+	assert_true(o.limits.drain_ns == SERVE_STOP_NS_MAX);
 	assert_true(o.alive_within_ns == SERVE_ALIVE_NS);
 	assert_true(o.disk_free_min == SEGMENT_BYTES_DEFAULT);
 	assert_int_equal(o.log_level, LOG_INFO);
