@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,11 +86,15 @@ static int load_credentials(struct service *s)
 	return r;
 }
 
+/* One per processor that this process may use (taskset, cpuset). */
 static unsigned int thread_count(const struct serve_options *o)
 {
-	long n = o->threads ? (long)o->threads : sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+	unsigned int n = o->threads;
 
-	return n < 1 ? 1 : (unsigned int)MIN(n, (long)SERVE_THREADS_MAX);
+	if (!n && sched_getaffinity(0, sizeof(set), &set) == 0)
+		n = (unsigned int)CPU_COUNT(&set);
+	return MAX(1u, MIN(n, SERVE_THREADS_MAX));
 }
 
 /* A thread writes to one segment, has the next ready, and fills them again. */
