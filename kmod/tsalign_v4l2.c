@@ -53,6 +53,7 @@ struct tsa_queue {
 
 static DEFINE_RAW_SPINLOCK(tsa_v4l2_lock);
 static struct tsa_queue *queues;	/* TSA_QUEUES_MAX */
+static u32 queues_used;			/* none beyond it was ever claimed */
 static struct tsa_stream *spares[TSA_SPARES];
 static struct {
 	u64 seen, unarmed, refused, beyond;
@@ -89,10 +90,22 @@ static struct tsa_queue *queue_find(const void *q)
 {
 	u32 i;
 
-	for (i = 0; i < TSA_QUEUES_MAX; i++)
+	for (i = 0; i < READ_ONCE(queues_used); i++)
 		if (READ_ONCE(queues[i].q) == q)
 			return &queues[i];
 	return NULL;
+}
+
+/* With tsa_v4l2_lock held. */
+static struct tsa_queue *queue_free(void)
+{
+	struct tsa_queue *e = queue_find(NULL);
+
+	if (!e && queues_used < TSA_QUEUES_MAX) {
+		e = &queues[queues_used];
+		WRITE_ONCE(queues_used, queues_used + 1);
+	}
+	return e;
 }
 
 /* With tsa_v4l2_lock held, as for all below until the probes. */
@@ -145,7 +158,7 @@ static struct tsa_stream *spare_take(void)
 
 static struct tsa_queue *queue_claim(const struct vb2_queue *q, u64 now)
 {
-	struct tsa_queue *e = queue_find(NULL);
+	struct tsa_queue *e = queue_free();
 	u32 i;
 
 	if (!e) {
@@ -202,7 +215,7 @@ static bool queue_name(struct tsa_queue *e)
 		snprintf(info.name, sizeof(info.name),
 			 TSA_V4L2_PREFIX "queue%u", (u32)(e - queues));
 	/* The same minor's former queue has died: replugged, or opened anew. */
-	for (i = 0; i < TSA_QUEUES_MAX && e->minor >= 0; i++)
+	for (i = 0; i < queues_used && e->minor >= 0; i++)
 		if (&queues[i] != e && queues[i].q &&
 		    queues[i].minor == e->minor)
 			queue_drop(&queues[i]);
@@ -346,7 +359,7 @@ static void probe_v4l2_buffer(void *data, int minor, struct v4l2_buffer *buf)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (e = queues; e < queues + TSA_QUEUES_MAX; e++) {
+	for (e = queues; e < queues + queues_used; e++) {
 		if (!e->q || e->task != current)
 			continue;
 		/* Older calls failed since, or were read()'s: nobody's word. */
@@ -447,7 +460,7 @@ static void queues_drop(const struct module *mod, const struct device *dev)
 	u32 i;
 
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (i = 0; i < TSA_QUEUES_MAX; i++) {
+	for (i = 0; i < queues_used; i++) {
 		struct tsa_queue *e = &queues[i];
 
 		if (!e->q)
@@ -513,8 +526,9 @@ static void disconnect(void)
 			probe_disconnect(probes[i].tp);
 	tracepoint_synchronize_unregister();
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (e = queues; e < queues + TSA_QUEUES_MAX; e++)
+	for (e = queues; e < queues + queues_used; e++)
 		queue_drop(e);
+	queues_used = 0;
 	for (i = 0; i < TSA_SPARES; i++) {
 		tsa_stream_put(spares[i]);
 		spares[i] = NULL;
@@ -574,7 +588,7 @@ void tsa_v4l2_show(struct seq_file *m)
 	seq_printf(m, "buffers %llu unarmed %llu refused %llu beyond %llu\n",
 		   READ_ONCE(counts.seen), READ_ONCE(counts.unarmed),
 		   READ_ONCE(counts.refused), READ_ONCE(counts.beyond));
-	for (e = queues; e < queues + TSA_QUEUES_MAX; e++) {
+	for (e = queues; e < queues + READ_ONCE(queues_used); e++) {
 		raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
 		id = e->q && e->stream ? e->stream->info.id : TSA_NO_ID;
 		minor = e->minor;

@@ -109,12 +109,7 @@ thermal_probe_src := tests/hil/thermal_probe.c
 test_programs += libcamera_probe
 libcamera_probe_src := tests/hil/libcamera_probe.c
 
-# What tsalign's maps cost, and that none is torn; in a guest
-test_programs += tsalign_bench
-tsalign_bench_src := tests/hil/tsalign_bench.c
-$(O)/obj/tests/hil/tsalign_bench.o: ours_cpp += -isystem kmod/include/uapi
-
-# Its pages and its ring between threads; in a guest
+# tsalign's pages and its ring between threads; in a guest
 test_programs += tsalign_race
 tsalign_race_src := tests/hil/tsalign_race.c
 $(O)/obj/tests/hil/tsalign_race.o: ours_cpp += -isystem kmod/include/uapi

@@ -14,6 +14,7 @@ kvsctl_lib_src += $(addprefix tools/kvsctl/, sync_plot.c sync_sensors.c sync_ser
 
 # tools/bench: programs that `make bench` measures, or measures with
 bench_programs := bench_framing bench_load bench_capture bench_publishers bench_readers bench_sink
+bench_programs += bench_tsalign
 bench_framing_archives := io core proto base
 bench_load_archives := $(bench_framing_archives)
 bench_capture_archives := kvsproducer capture core io proto base
@@ -25,6 +26,9 @@ bench_readers_archives := $(bench_framing_archives)
 bench_readers_src := tools/bench/readers.c tools/bench/session.c tools/bench/media.c
 bench_sink_archives := $(bench_framing_archives)
 bench_sink_src := tools/bench/sink.c
+# What tsalign's maps cost, and that none is torn; in a guest
+bench_tsalign_src := tests/hil/tsalign_bench.c
+$(O)/obj/tests/hil/tsalign_bench.o: ours_cpp += -isystem kmod/include/uapi
 bench_capture_src := tools/bench/capture.c tools/bench/v4l2_loop.c
 # Tools include their own files as "kvsctl/x.h".
 $(O)/obj/tools/%.o: ours_cpp += -Itools

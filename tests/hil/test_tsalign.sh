@@ -58,7 +58,7 @@ if [ "${1:-}" = inside ]; then
 			"$O/tests/tsalign_race" || r=1
 		elif [ "$case" = bench ]; then
 			insmod "$KO/tsalign_cost.ko"
-			"$O/tests/tsalign_bench" || r=1
+			"$O/bench/bench_tsalign" || r=1
 		else
 			python3 check.py "$@" || r=1
 		fi
@@ -121,7 +121,7 @@ done
 if [ -n "$guest" ]; then
 	# shellcheck disable=SC2086
 	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-300}" \
-		--modules "vivid n_devs=1 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-20}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
+		--modules "vivid n_devs=2 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-20}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
 		-- sh tests/hil/test_tsalign.sh inside $guest || failed=1
 fi
 exit $failed
