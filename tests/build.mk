@@ -114,6 +114,10 @@ test_programs += tsalign_race
 tsalign_race_src := tests/hil/tsalign_race.c
 $(O)/obj/tests/hil/tsalign_race.o: ours_cpp += -isystem kmod/include/uapi
 
+# When frames were taken, and by whose word; in a guest
+test_programs += align_probe
+align_probe_src := tests/hil/align_probe.c
+
 test_programs += http_probe sigv4_probe
 http_probe_src := tests/conformance/http_probe.c
 sigv4_probe_src := tests/e2e/sigv4_probe.c

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference vivid replug fuzz lines board race life smp lint bench", default all but
+# CASES: of "kunit truth live reference vivid capture replug sensors fuzz lines board race life smp lint bench", default all but
 # bench, and with DEBUG all but replug, smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
@@ -50,6 +50,7 @@ if [ "${1:-}" = inside ]; then
 			rmmod tsalign_kunit
 			continue ;;
 		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
+		sensors) insmod "$KO/tsalign.ko"; set -- sensors "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
 		lines) insmod "$KO/tsalign.ko"; insmod "$KO/tsalign_truth.ko" gpio=tsalign-sim; set -- lines ;;
 		*) insmod "$KO/tsalign.ko" inject=1; insmod "$KO/tsalign_truth.ko"; set -- "$case" ;;
@@ -63,7 +64,7 @@ if [ "${1:-}" = inside ]; then
 			python3 check.py "$@" || r=1
 		fi
 		rmmod tsalign_cost 2>/dev/null || true
-		rmmod tsalign_truth 2>/dev/null || true
+		rmmod tsalign_truth tsalign_shutter 2>/dev/null || true
 		rmmod tsalign 2>/dev/null || true
 	done
 	exit $r
@@ -73,9 +74,9 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference vivid fuzz lines board race life"
+default="kunit truth live reference vivid capture fuzz lines board race life"
 # The debug kernel's sizes are not the module's, and vivid, loaded again, meets the guards of its first time (see flags=).
-[ -n "${DEBUG:-}" ] || default="$default replug smp lint"
+[ -n "${DEBUG:-}" ] || default="$default replug sensors smp lint"
 cases=${CASES:-$default}
 tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
 kdir=$(tests/hil/guest kdir uml ${DEBUG:+--debug})
@@ -98,7 +99,7 @@ build() {
 }
 build M="$KO/tsalign"
 build M="$KO/truth" TSALIGN="$KO/tsalign" KBUILD_EXTRA_SYMBOLS="$KO/tsalign/Module.symvers"
-cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/"
+cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/truth/tsalign_shutter.ko" "$KO/"
 case " $cases " in *" kunit "*)
 	build M="$KO/kunit" TSALIGN_KUNIT=1
 	cp "$KO/kunit/tsalign_kunit.ko" "$KO/" ;;

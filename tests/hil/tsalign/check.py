@@ -4,6 +4,7 @@
 
 import errno
 import glob
+import json
 import mmap
 import os
 import random
@@ -132,7 +133,7 @@ def nodes(pattern):
 
 def dequeue(node, count):
     """(sequence, stamp in us) as v4l2-ctl, which knows nothing of us, sees them."""
-    r = subprocess.run(["v4l2-ctl", "-d", node, "--verbose", "--stream-mmap=4", f"--stream-count={count}"],
+    r = subprocess.run(["v4l2-ctl", "-d", node, "-p", "30", "--verbose", "--stream-mmap=4", f"--stream-count={count}"],
                        capture_output=True, text=True, timeout=60, check=True)
     seen = re.findall(r"cap dqbuf: \d+ seq:\s*(\d+) .*?ts: (\d+)\.(\d+)", r.stdout + r.stderr)
     return [(int(s), int(a) * 1_000_000 + int(b)) for s, a, b in seen]
@@ -167,6 +168,73 @@ def case_vivid(*cards):
         device.close()
 
 
+# --- libcapture and kvsctl ---------------------------------------------------------------------
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def case_capture():
+    """A camera and a thermal camera through libcapture: each frame by the module's word; kvsctl sync sees the same."""
+    camera, thermal = nodes("vivid.*vid-cap")[:2]
+    device = ts.Device(os.O_RDONLY)
+    probe = os.environ["O"] + "/tests/align_probe"
+    watch = subprocess.Popen(["kvsctl", "sync", "--json", "--seconds", "5"], stdout=subprocess.PIPE, text=True)
+    taken = subprocess.run([probe, "150", camera + ":YUYV", thermal + ":Y16 "], capture_output=True, text=True,
+                           timeout=60, check=False)
+    lines = json_lines(taken.stdout)
+    errors = [line for line in lines if "error" in line]
+    check("both capture at once", taken.returncode == 0 and not errors, errors or taken.stderr[-300:])
+    report = json.loads(watch.communicate(timeout=60)[0])
+    events = device.events()
+    for node in (camera, thermal):
+        minor = os.minor(os.stat(node).st_rdev)
+        stream = device.find(f"v4l2-{minor}")
+        frames = [f for f in lines if f["device"] == node and "sequence" in f]
+        state = [f for f in lines if f["device"] == node and "state" in f][-1]
+        frame_checks(node, frames, [e for e in events if e.stream == stream and e.type == ts.SAMPLE])
+        check(f"{node}: its alignment is the module's stream", state["by"] == "kernel" and state["minor"] == minor and
+              state["id"] == stream and state["name"] == f"v4l2-{minor}" and state["state"] in ("coarse", "locked"),
+              state)
+        sync_checks(report, f"v4l2-{minor}", minor)
+    check("kvsctl sync: from the module's pages", report["from"] == "kernel" and report["tsalign"]["present"] and
+          report["tsalign"]["sees_v4l2"] and report["tsalign"]["injects"])
+    own = subprocess.run(["kvsctl", "sync", "--json", "--seconds", "5", camera, thermal], capture_output=True,
+                         text=True, timeout=60, check=False)
+    sensors = json.loads(own.stdout)["sensors"] if own.returncode == 0 else []
+    check("kvsctl sync DEVICE...: it captures, and its frames are by the module's word",
+          [s["name"] for s in sensors] == [camera, thermal] and
+          all(s["by"] == "kernel" and s["frames"] and s["sigma_ns"] for s in sensors), sensors or own.stderr)
+    device.close()
+
+
+def frame_checks(node, frames, events):
+    """A busy host stops vivid for a while, which may be a step: an epoch, and the estimate until the map holds."""
+    mine = [f for f in frames if f["by"] == "kernel"]
+    check(f"{node}: frames are by the module's word once its map holds",
+          len(mine) > 20 and frames[0]["by"] != "kernel", f"{len(mine)} of {len(frames)}")
+    bounds = [f["sigma_ns"] for f in mine if f["sigma_ns"] < 2**64 - 1]
+    check(f"{node}: with an error bound, but for the first few", len(bounds) > 20 and min(bounds) > 0,
+          f"{len(bounds)} of {len(mine)}")
+    pairs = list(zip(frames, frames[1:]))
+    check(f"{node}: who else's word it is opens an epoch; within one, time goes on",
+          all(b["epoch"] > a["epoch"] or (b["epoch"] == a["epoch"] and b["by"] == a["by"] and b["ns"] > a["ns"])
+              for a, b in pairs), sorted({(f["epoch"], f["by"]) for f in frames}))
+    told = {e.counter: e for e in events if e.aligned_ns}
+    apart = [abs(f["ns"] - told[f["sequence"]].aligned_ns) - told[f["sequence"]].sigma_ns for f in mine
+             if f["sequence"] in told]
+    check(f"{node}: the time of a frame is what the module says of its buffer, within its bound",
+          len(apart) == len(mine) and max(apart) <= 0, f"{len(apart)} of {len(mine)}, {max(apart, default=None)} ns")
+
+
+def sync_checks(report, name, minor):
+    found = [s for s in report["sensors"] if s["name"] == name]
+    good = (len(found) == 1 and found[0]["minor"] == minor and found[0]["by"] == "kernel" and
+            found[0]["state"] in ("coarse", "locked", "holdover") and found[0]["sigma_ns"] is not None and
+            found[0]["samples"] > 20 and found[0]["frames"] > 20 and found[0]["offset_ns"] is not None)
+    check(f"kvsctl sync: {name} with the module's figures", good, found)
+
+
 def case_replug():
     """vivid goes and comes back: gone, then the same stream in its next epoch."""
     device = ts.Device(os.O_RDONLY)
@@ -178,7 +246,7 @@ def case_replug():
     epoch = page.read().epoch
     subprocess.run(["rmmod", "vivid"], check=True)
     check("a driver that is unloaded takes its streams along", page.read().state == ts.GONE, page.read().state)
-    subprocess.run(["modprobe", "vivid", "n_devs=1", "node_types=0x1"], check=True)
+    subprocess.run(["modprobe", "vivid", "n_devs=2", "node_types=0x1"], check=True)
     dequeue(nodes("vivid.*vid-cap")[0], 5)
     now = page.read()
     check("replugged: the same page, the next epoch", now.epoch > epoch and now.state != ts.GONE,
@@ -204,6 +272,11 @@ def pulses(line, count, period=0.02):
         time.sleep(period / 2)
 
 
+def interrupt(name):
+    with open("/proc/interrupts", encoding="ascii") as f:
+        return re.search(rf"^ *(\d+):.* {name}$", f.read(), re.M).group(1)
+
+
 def case_lines():
     device = ts.Device()
     strobe, pps = device.find("strobe"), device.find("pps")
@@ -215,8 +288,7 @@ def case_lines():
     check("each strobe edge arrives once, in order", [e.counter for e in edges] == list(range(40)), len(edges))
     check("edges are stamped when they are", all(before < e.host_ns < boottime() for e in edges))
     check("pps edges arrive", sum(e.stream == pps for e in mine) == 3)
-    with open("/proc/interrupts", encoding="ascii") as f:
-        irq = re.search(r"^ *(\d+):.* strobe$", f.read(), re.M).group(1)
+    irq = interrupt("strobe")
     for _ in range(3):
         write(TRUTH + "storm", irq)
         time.sleep(0.3)
@@ -261,16 +333,95 @@ def case_board(module, label):
     wrong = {1: "gpios", 2: "kvsd,pulse-ns", 3: "kvsd,point", 4: "kvsd,role", 5: "label", 6: "kvsd,period-ns",
              7: "kvsd,period-ns", 8: "kvsd,pulse-ns", 9: "kvsd,exposure-ns", 10: "label"}
     for bad, name in wrong.items():
-        mark = f"board {bad}"
-        write("/dev/kmsg", mark + "\n")
-        subprocess.run(["insmod", module, f"gpio={label}", f"bad={bad}"], check=True)
-        log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
-        log = log[log.rindex(mark):]
-        bound = os.path.exists("/sys/bus/platform/drivers/tsalign/tsalign")
-        check(f"a board with a wrong {name} is refused by name",
-              not bound and re.search(rf"tsalign tsalign: .*{re.escape(name)}", log) is not None,
-              log.splitlines()[1:3] if bound else "")
-        subprocess.run(["rmmod", "tsalign_truth"], check=True)
+        refused_board(["insmod", module, f"gpio={label}", f"bad={bad}"], f"board {bad}", name, "tsalign_truth")
+
+
+def refused_board(load, mark, name, module):
+    write("/dev/kmsg", mark + "\n")
+    subprocess.run(load, check=True)
+    log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+    log = log[log.rindex(mark):]
+    bound = os.path.exists("/sys/bus/platform/drivers/tsalign/tsalign")
+    check(f"{mark}: a wrong {name} is refused by name",
+          not bound and re.search(rf"tsalign tsalign: .*{re.escape(name)}", log) is not None,
+          log.splitlines()[1:3] if bound else "")
+    subprocess.run(["rmmod", module], check=True)
+
+
+# --- sensors and their strobes -----------------------------------------------------------------
+
+SHUTTER = "/sys/kernel/debug/tsalign_shutter/"
+EDGE = struct.Struct("=4Q")
+
+
+def edges_told():
+    """{sequence: (the edge raised before that buffer, ns before, ns after)}; none where it was left out."""
+    with open(SHUTTER + "truth", "rb") as f:
+        return {sequence: (first, last) for sequence, raised, first, last in EDGE.iter_unpack(f.read()) if raised}
+
+
+def case_sensors(module, label):
+    """A sensor node with a strobe: vivid's buffers, each of which an edge goes before, and counts that slip."""
+    load = ["insmod", module, f"gpio={label}"]
+    subprocess.run(load + ["strobe=1"], check=True)
+    device = ts.Device()
+    node = nodes("vivid.*vid-cap")[0]
+    minor = os.minor(os.stat(node).st_rdev)
+    strobe = device.find("shutter")
+    write(SHUTTER + "irq", interrupt("shutter"))
+    slips = 0
+    for what, fault in (("no fault", None), ("an edge that is left out", "skip"), ("an edge that comes twice", "twice")):
+        write(SHUTTER + "fault_at", 40 if fault else 0)
+        write(SHUTTER + "fault", fault or "skip")
+        dequeue(node, 100)
+        stream = device.find(f"v4l2-{minor}")
+        page = ts.Page(device.fd, stream).read()
+        events = [e for e in device.events() if e.stream == stream and e.type == ts.SAMPLE]
+        told = edges_told()
+        paired = [e for e in events if e.flags & ts.STROBE]
+        # What vivid was late with is no sample, though it is paired.
+        taken = [e.counter for e in paired if not e.flags & ts.OUTLIER]
+        last = told.get(taken[-1], (0, 0)) if taken else (0, 0)
+        slips += fault is not None
+        check(f"{what}: buffers are paired with edges", len(paired) > 50, f"{len(taken)} and {len(paired) - len(taken)} late ones of {len(events)}")
+        check(f"{what}: the newest sample is the edge before its own buffer",
+              last[0] <= page.updated_ns <= last[1], f"{page.updated_ns - last[0]} ns after it was raised")
+        check(f"{what}: slips are counted", page.mispaired == slips, page.mispaired)
+    rule = device.rule(stream)
+    check("the sensor node's rule is the stream's, as is its strobe",
+          rule[2] == 4 and rule[7] == strobe and page.point == 4 and device.stream(stream).strobe == strobe, rule)
+    device.close()
+    subprocess.run(["rmmod", "tsalign_shutter"], check=True)
+    rule_of_node(load, node, minor)
+    contradictions(load)
+
+
+def rule_of_node(load, node, minor):
+    subprocess.run(load, check=True)
+    # A queue keeps the rule that it was found with: it goes, and is found anew.
+    subprocess.run(["rmmod", "tsalign_shutter", "vivid"], check=True)
+    subprocess.run(["modprobe", "vivid", "n_devs=2", "node_types=0x1"], check=True)
+    subprocess.run(load, check=True)
+    dequeue(node, 20)
+    device = ts.Device()
+    stream = device.find(f"v4l2-{minor}")
+    rule = device.rule(stream)
+    page = ts.Page(device.fd, stream)
+    now = page.read()
+    check("a sensor node without a strobe: its rule", rule[1:3] == [3, 2] and rule[4:6] == [2_000_000, 10_000_000] and
+          rule[7] == ts.NO_ID and now.point == 2 and now.delay_ns == 2_000_000, rule)
+    before = page.apply(10)
+    device.set_rule([stream, 1, 1, 0, 0, 0, 0, ts.NO_ID, *[0] * 7])
+    check("the map was moved by delay and readout", abs(page.apply(10) - before - 12_000_000) < 1000,
+          page.apply(10) - before)
+    device.close()
+    subprocess.run(["rmmod", "tsalign_shutter"], check=True)
+
+
+def contradictions(load):
+    wrong = {1: "kvsd,capture", 2: "kvsd,strobe", 3: "kvsd,point", 4: "kvsd,point", 5: "kvsd,readout-ns"}
+    for bad, name in wrong.items():
+        refused_board(load + [f"bad={bad}"], f"sensor {bad}", name, "tsalign_shutter")
 
 
 # --- references --------------------------------------------------------------------------------
