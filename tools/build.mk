@@ -32,3 +32,11 @@ $(O)/obj/tests/hil/tsalign_bench.o: ours_cpp += -isystem kmod/include/uapi
 bench_capture_src := tools/bench/capture.c tools/bench/v4l2_loop.c
 # Tools include their own files as "kvsctl/x.h".
 $(O)/obj/tools/%.o: ours_cpp += -Itools
+# Loaded before a program's own libraries: tools/bench/replay.c.
+ifeq ($(OPENH264),1)
+bench-build: $(O)/bench/replay.so
+endif
+$(O)/bench/replay.so: tools/bench/replay.c $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	@$(CC) $(ours_cpp) -D_GNU_SOURCE $(ours_c) $(CPPFLAGS) $(CFLAGS) -Wno-pedantic -fvisibility=default -shared -o $@ $< -ldl

@@ -2,10 +2,11 @@
 /*
  * What `make bench` measures of capture and M2M encoding, and measures with:
  *
- *	bench_capture library|record|loop CAMERA ENCODER WIDTHxHEIGHT
+ *	bench_capture library|record|software|loop CAMERA ENCODER WIDTHxHEIGHT
  *
  * library: libcapture, as the agent uses it, to FWHT. record: the same to
- * H.264, and its packets as Matroska to /dev/null. loop: the buffers of
+ * H.264, and its packets as Matroska to /dev/null. software: that by openh264,
+ * whatever ENCODER is. loop: the buffers of
  * library moved by bare V4L2 calls, which is what the kernel's own work costs.
  * All run until SIGTERM or SIGINT, then print one JSON object: frames, calls
  * and allocations, all counted from the 30th frame on.
@@ -45,6 +46,9 @@ static struct {
 	uint64_t frames;
 	uint64_t ioctls;
 	uint64_t waits;
+	/* Until the last whole frame. */
+	uint64_t frame_ioctls;
+	uint64_t frame_waits;
 	uint64_t allocations;
 	bool over;
 } counts;
@@ -91,6 +95,8 @@ static int count_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
 
 static void one_frame(void)
 {
+	counts.frame_ioctls = counts.ioctls;
+	counts.frame_waits = counts.waits;
 	if (counts.frames++ != WARM_FRAMES)
 		return;
 	counts.ioctls = 0;
@@ -118,8 +124,8 @@ static int print_counts(const char *how, uint64_t copies)
 	printf("{\"how\": \"%s\", \"frames\": %llu, \"ioctls\": %llu, "
 	       "\"waits\": %llu, \"allocations\": %llu, \"copies\": %llu}\n",
 	       how, (unsigned long long)frames,
-	       (unsigned long long)counts.ioctls,
-	       (unsigned long long)counts.waits,
+	       (unsigned long long)counts.frame_ioctls,
+	       (unsigned long long)counts.frame_waits,
 	       (unsigned long long)counts.allocations,
 	       (unsigned long long)copies);
 	return 0;
@@ -134,10 +140,19 @@ static int failed(const char *what, int r)
 /* --- the library
  * --------------------------------------------------------------------- */
 
+enum what { LIBRARY, RECORD, SOFTWARE };
+
+static const char *const whats[] = {
+	[LIBRARY] = "library",
+	[RECORD] = "record",
+	[SOFTWARE] = "software",
+};
+
 struct pair {
 	struct capture_source *source;
 	struct capture_encoder *encoder;
 	struct kvs_recorder *recorder; /* NULL: packets are dropped */
+	bool software;
 	int fd;			       /* it writes to */
 };
 
@@ -162,8 +177,9 @@ static int open_recorder(struct pair *p, uint32_t width, uint32_t height)
 
 static int open_pair(struct pair *p, const struct sys_ops *sys,
 		     const char *const *args, uint32_t width, uint32_t height,
-		     bool record)
+		     enum what what)
 {
+	bool record = what != LIBRARY;
 	const uint32_t yu12 = CAPTURE_FORMAT_YU12;
 	struct capture_source_config source = {
 		.path = args[0],
@@ -181,12 +197,15 @@ static int open_pair(struct pair *p, const struct sys_ops *sys,
 	if (r < 0)
 		return r;
 	capture_encoder_config_init(&encoder);
-	encoder.backend = CAPTURE_BACKEND_M2M;
-	encoder.path = args[1];
+	encoder.backend = what == SOFTWARE ? CAPTURE_BACKEND_SOFTWARE
+					   : CAPTURE_BACKEND_M2M;
+	encoder.path = what == SOFTWARE ? NULL : args[1];
 	encoder.source = capture_source_format(p->source);
 	encoder.source_dmabuf = true;
 	encoder.codec = record ? CAPTURE_FORMAT_H264 : CAPTURE_FORMAT_FWHT;
 	encoder.controls.gop_frames = record ? 30 : 4;
+	if (what == SOFTWARE)
+		encoder.controls.bitrate = 2000000;
 	r = capture_encoder_open(sys, &encoder, &p->encoder);
 	if (r == 0 && record)
 		r = open_recorder(p, width, height);
@@ -254,6 +273,9 @@ static int run_pair(struct pair *p, const struct sys_ops *sys)
 			r = receive_all(p);
 		if (r >= 0 && fds[0].revents)
 			r = capture_one(p);
+		/* In software the packet is there at once. */
+		if (r >= 0 && p->software)
+			r = receive_all(p);
 		if (r < 0)
 			return r;
 	}
@@ -261,16 +283,16 @@ static int run_pair(struct pair *p, const struct sys_ops *sys)
 }
 
 static int library(const char *const *args, uint32_t width, uint32_t height,
-		   bool record)
+		   enum what what)
 {
 	struct sys_ops sys = *sys_posix();
-	struct pair p = {.fd = -1};
+	struct pair p = {.fd = -1, .software = what == SOFTWARE};
 	struct capture_encoder_stats stats = {0};
 	int r;
 
 	sys.ioctl = count_ioctl;
 	sys.poll = count_poll;
-	r = open_pair(&p, &sys, args, width, height, record);
+	r = open_pair(&p, &sys, args, width, height, what);
 	if (r == 0)
 		r = run_pair(&p, &sys);
 	stop_counting();
@@ -283,8 +305,8 @@ static int library(const char *const *args, uint32_t width, uint32_t height,
 	(void)kvs_recorder_free(p.recorder);
 	sys_close(&sys, &p.fd);
 	if (r < 0)
-		return failed(record ? "record" : "library", r);
-	return print_counts(record ? "record" : "library", stats.copies);
+		return failed(whats[what], r);
+	return print_counts(whats[what], stats.copies);
 }
 
 /* --- bare calls
@@ -320,20 +342,22 @@ int main(int argc, char **argv)
 	unsigned int width;
 	unsigned int height;
 	char end;
+	size_t i;
 
 	if (argc != 5 ||
 	    sscanf(argv[4], "%ux%u%c", &width, &height, &end) != 2) {
 		(void)fprintf(stderr,
-			      "usage: bench_capture library|record|loop "
+			      "usage: bench_capture library|record|software|"
+			      "loop "
 			      "CAMERA ENCODER WIDTHxHEIGHT\n");
 		return 2;
 	}
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
-	if (strcmp(argv[1], "library") == 0)
-		return library(args, width, height, false);
-	if (strcmp(argv[1], "record") == 0)
-		return library(args, width, height, true);
+	for (i = 0; i < ARRAY_SIZE(whats); i++) {
+		if (strcmp(argv[1], whats[i]) == 0)
+			return library(args, width, height, (enum what)i);
+	}
 	if (strcmp(argv[1], "loop") == 0)
 		return bare(args, width, height);
 	(void)fprintf(stderr, "bench_capture: %s?\n", argv[1]);

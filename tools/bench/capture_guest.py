@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """In the guest: runs each program in turn and marks the seconds in which it is in full swing.
 
-capture_guest.py BENCH_CAPTURE: JSON lines for the host, which reads the CPU time of
+capture_guest.py BENCH_CAPTURE REPLAY_SO: JSON lines for the host, which reads the CPU time of
 the guest's processes when it sees "begin" and "end". A line has the frames that vb2 gave out of the
 camera until then, so that a busy host that loses frames skews nothing.
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -46,6 +47,14 @@ def ffmpeg(camera):
             "-g", "30", "-f", "h264", "-y", "/dev/null"]
 
 
+def software(camera):
+    """By x264, as Debian's FFmpeg has no openh264; as little of it as there is, and that is taken out again."""
+    return ["ffmpeg", "-hide_banner", "-loglevel", "error", "-f", "v4l2", "-input_format", "yuv420p",
+            "-video_size", f"{SIZE[0]}x{SIZE[1]}", "-framerate", "30", "-i", camera, "-c:v", "libx264", "-preset",
+            "ultrafast", "-tune", "zerolatency", "-threads", "1", "-b:v", "2M", "-g", "30", "-f", "matroska",
+            "-write_crc32", "0", "-y", "/dev/null"]
+
+
 def node(text):
     """The device whose name in sysfs contains @text."""
     for path in sorted(pathlib.Path("/sys/class/video4linux").iterdir(), key=lambda p: int(p.name[5:])):
@@ -58,8 +67,8 @@ def mark(what, name, **more):
     print(json.dumps({"mark": what, "name": name, "events": dequeued(), **more}), flush=True)
 
 
-def measure(name, argv):
-    run = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def measure(name, argv, preload=""):
+    run = subprocess.Popen(argv, env={**os.environ, "LD_PRELOAD": preload}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(WARM_S)
     mark("begin", name)
     time.sleep(MEASURE_S)
@@ -79,7 +88,7 @@ def measure(name, argv):
 
 
 def main():
-    ours = sys.argv[1]
+    ours, replay = sys.argv[1:]
     camera, fwht, h264 = node("vivid"), node("stateful-encoder"), node("vh264enc")
     start_counting()
     size = f"{SIZE[0]}x{SIZE[1]}"
@@ -89,6 +98,8 @@ def main():
         measure("gstreamer", gstreamer(camera))
         measure("record", [ours, "record", camera, h264, size])
         measure("ffmpeg", ffmpeg(camera))
+        measure("software", [ours, "software", camera, "-", size], replay)
+        measure("ffmpeg_software", software(camera), replay)
 
 
 main()
