@@ -117,11 +117,11 @@ def raw_frames(fourcc, width, height, path="/tmp/raw"):
         yield frame
 
 
-def decoded_frames(width, height, path="/tmp/coded"):
+def decoded_frames(width, height, path="/tmp/coded", read=(), pix_fmt="yuv420p"):
     """What FFmpeg makes of what came out."""
     # The raw muxer complains of times that are rounded to the same 1/30 s.
-    subprocess.run(["ffmpeg", "-v", "fatal", "-threads", "1", "-i", path, "-fps_mode", "passthrough",
-                    "-f", "rawvideo", "-pix_fmt", "yuv420p", "-y", "/tmp/decoded"],
+    subprocess.run(["ffmpeg", "-v", "fatal", "-threads", "1", *read, "-i", path, "-fps_mode", "passthrough",
+                    "-f", "rawvideo", "-pix_fmt", pix_fmt, "-y", "/tmp/decoded"],
                    check=True, stdin=subprocess.DEVNULL)
     size = width * height * 3 // 2
     with open("/tmp/decoded", "rb") as f:
@@ -289,6 +289,49 @@ def headers():
 
 
 # --- what fails -----------------------------------------------------------------
+
+def blocks(frame, width, height):
+    """The 64 samples of each 8 x 8 block, plane by plane."""
+    at = 0
+    for w, h in ((width, height), (width // 2, height // 2), (width // 2, height // 2)):
+        for y in range(0, h, 8):
+            for x in range(0, w, 8):
+                yield b"".join(frame[at + (y + i) * w + x:at + (y + i) * w + x + 8] for i in range(8))
+        at += w * h
+
+
+def jpeg():
+    """vh264enc's JPEGs have the mean of each block, and quality decides how coarse a step is."""
+    sizes = {}
+    for fourcc, rung, quality, more in (("YU12", "S1", 100, ()), ("NV12", "S3", 100, ()), ("YU12", "S1", 50, ()),
+                                        ("YU12", "S1", 100, ("--copy",))):
+        packets, t = probe("--codec", "JPEG", "--format", fourcc, "--rung", rung, *more, f"quality={quality}", frames=3,
+                           files=True)
+        what = f"JPEG {fourcc} {rung} {' '.join(more)} quality {quality}"
+        need(f"{what}: all frames come out, each a key frame", t["error"] == "EPIPE" and 0 < len(packets) == t["submitted"]
+             and all(p["key"] for p in packets) and t["copies"] == (t["submitted"] if more else 0)
+             and not t["ignored"], t)
+        got = decoded_frames(640, 480, read=("-f", "mjpeg"), pix_fmt="yuvj420p")
+        raw = list(raw_frames(fourcc, 640, 480))
+        step = 1 + (100 - quality) // 10
+        wrong = [p["frame"] for p, g in zip(packets, got)
+                 for a, b in zip(blocks(g, 640, 480), blocks(raw[p["frame"]], 640, 480))
+                 if a != a[:1] * 64 or abs(a[0] * 64 - sum(b)) > 32 + 64 * (step - 1)]
+        need(f"{what}: each block is the mean of what went in", len(got) == len(packets) and not wrong,
+             (len(got), len(packets), len(wrong)))
+        sizes[quality] = min(p["bytes"] for p in packets) if packets else 0
+    need("less quality takes fewer bytes", 0 < sizes[50] < sizes[100], sizes)
+    _, t = probe("--codec", "JPEG", "gop_frames=5", "bitrate=1000000", frames=2)
+    need("a GOP and a bitrate are nothing that JPEG has, and are told", t["ignored"] == 0x3, t)
+    with Faults(fault_empty=2):
+        packets, t = probe("--codec", "JPEG", frames=4)
+        # The last one's, if the drain began before it, is the end of the drain: then its frame made none.
+        need("empty packets are dropped and counted", t["errors"] + t["skipped"] == t["submitted"] // 2 > 0
+             and t["errors"] > 0 and len(packets) == t["submitted"] - t["submitted"] // 2, t)
+    run = subprocess.run([f"{BUILD}/tests/encoder_probe", "--codec", "H264"], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, text=True, check=False)
+    need("no H.264 of an encoder that has JPEG alone", "EPROTONOSUPPORT" in run.stdout, run.stdout)
+
 
 def hangs():
     def stuck(what, *args, packets_want, frames=12):
@@ -496,6 +539,8 @@ def modules():
     matrix([("NV12", "640x480", "S1", "--copy"), ("YU12", "640x480", "S3", "--copy")])
     load("allocators=1", "memory=dma-contig")
     matrix([("NV12", "640x480", "S3")])
+    load("", "jpeg=1")
+    jpeg()
     sh("/sbin/rmmod", "vh264enc")
     return 1 if bad else 0
 

@@ -8,7 +8,7 @@
  *	--encoder PATH	default: by capability
  *	--format FOURCC	default YU12; --size WxH, default 640x480
  *	--rung, --coded-rung S1|S3|S5|auto
- *	--copy		do not import
+ *	--copy		do not import; --codec FOURCC, default H264
  *	--frames N	default 30; --buffers N, coded ones
  *	--timeout MS	the encoder's, default 20000: a busy host is no hang
  *	--lockstep	wait for each packet before the next frame goes in
@@ -441,6 +441,10 @@ static int parse_option(int c, const char *arg, struct probe *p)
 	case 'f':
 		p->fourcc = CAPTURE_FOURCC(arg[0], arg[1], arg[2], arg[3]);
 		return 0;
+	case 'k':
+		p->config.codec =
+			CAPTURE_FOURCC(arg[0], arg[1], arg[2], arg[3]);
+		return 0;
 	case 's':
 		return parse_pair(arg, 'x', &p->source_config.width,
 				  &p->source_config.height);
@@ -492,7 +496,8 @@ int main(int argc, char **argv)
 		{"copy", 0, NULL, 'C'},	    {"frames", 1, NULL, 'n'},
 		{"buffers", 1, NULL, 'b'},  {"timeout", 1, NULL, 't'},
 		{"lockstep", 0, NULL, 'l'}, {"force", 1, NULL, 'F'},
-		{"rate", 1, NULL, 'R'},	    {"fps", 1, NULL, 'p'},	    {"heal", 1, NULL, 'h'},
+		{"rate", 1, NULL, 'R'},	    {"fps", 1, NULL, 'p'},
+		{"heal", 1, NULL, 'h'},	    {"codec", 1, NULL, 'k'},
 		{"raw", 1, NULL, 'w'},	    {"out", 1, NULL, 'o'},
 		{NULL, 0, NULL, 0},
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the module share: _param what it is and what goes wrong,
- * _ioctl formats and commands, _job the work, _bits the stream, _drv the rest.
+ * _ioctl formats and commands, _job the work, _bits the stream, _jpeg another,
+ * _drv the rest.
  */
 #ifndef VH264ENC_H
 #define VH264ENC_H
@@ -24,6 +25,7 @@ struct enc_traits {
 	bool own_planes;
 	char *memory;
 	bool encoder_cmd;
+	bool jpeg;
 	unsigned int size_align;
 	unsigned int stride_align;
 	bool separate_only;
@@ -82,6 +84,7 @@ struct enc_ctx {
 	struct v4l2_ctrl *bitrate, *bitrate_mode, *rc, *gop, *i_period;
 	struct v4l2_ctrl *header_mode, *repeat, *prepend;
 	struct v4l2_ctrl *profile, *level, *qp_min, *qp_max, *qp_i, *qp_p;
+	struct v4l2_ctrl *quality; /* of JPEG alone */
 	atomic_t force_key;
 
 	/* Of this stream; the worker's. */
@@ -97,6 +100,11 @@ struct enc_ctx {
 static inline struct enc_ctx *enc_ctx_of(struct file *file)
 {
 	return container_of(file->private_data, struct enc_ctx, fh);
+}
+
+static inline u32 enc_coded_fourcc(void)
+{
+	return enc_traits.jpeg ? V4L2_PIX_FMT_JPEG : V4L2_PIX_FMT_H264;
 }
 
 static inline bool enc_is_raw(u32 type)

@@ -105,8 +105,9 @@ static int enc_start(struct vb2_queue *q, unsigned int count)
 	ctx->cap_sequence = 0;
 	ctx->idr_count = 0;
 	ctx->headers_sent = false;
-	ctx->headers_due = ctx->header_mode->cur.val ==
-			   V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE;
+	ctx->headers_due = !enc_traits.jpeg &&
+			   ctx->header_mode->cur.val ==
+				   V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE;
 	return 0;
 }
 
@@ -204,6 +205,16 @@ static struct v4l2_ctrl *menu(struct enc_ctx *ctx, u32 id, u8 most, u64 without,
 				      without, def);
 }
 
+static int init_jpeg_controls(struct enc_ctx *ctx)
+{
+	v4l2_ctrl_handler_init(&ctx->ctrls, 2);
+	ctx->quality =
+		number(ctx, V4L2_CID_JPEG_COMPRESSION_QUALITY, 1, 100, 80);
+	v4l2_ctrl_new_std(&ctx->ctrls, &enc_ctrl_ops,
+			  V4L2_CID_MIN_BUFFERS_FOR_OUTPUT, 1, 32, 1, 1);
+	return ctx->ctrls.error;
+}
+
 static int init_controls(struct enc_ctx *ctx)
 {
 	const u64 odd_profiles = BIT(V4L2_MPEG_VIDEO_H264_PROFILE_EXTENDED);
@@ -262,7 +273,7 @@ static int enc_open(struct file *file)
 	enc_job_init(ctx);
 	enc_set_default(ctx);
 	v4l2_fh_init(&ctx->fh, video_devdata(file));
-	r = init_controls(ctx);
+	r = enc_traits.jpeg ? init_jpeg_controls(ctx) : init_controls(ctx);
 	if (r)
 		goto free;
 	ctx->fh.ctrl_handler = &ctx->ctrls;

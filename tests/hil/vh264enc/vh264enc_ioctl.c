@@ -139,7 +139,7 @@ static int enc_enum_cap(struct file *file, void *fh, struct v4l2_fmtdesc *f)
 {
 	if (f->index)
 		return -EINVAL;
-	f->pixelformat = V4L2_PIX_FMT_H264;
+	f->pixelformat = enc_coded_fourcc();
 	return 0;
 }
 
@@ -155,7 +155,7 @@ static int enc_enum_sizes(struct file *file, void *fh,
 			  struct v4l2_frmsizeenum *s)
 {
 	if (s->index ||
-	    (s->pixel_format != V4L2_PIX_FMT_H264 &&
+	    (s->pixel_format != enc_coded_fourcc() &&
 	     find_format(s->pixel_format)->fourcc != s->pixel_format))
 		return -EINVAL;
 	s->type = V4L2_FRMSIZE_TYPE_STEPWISE;
@@ -173,7 +173,7 @@ static int enc_g_cap(struct file *file, void *fh, struct v4l2_format *f)
 	struct enc_ctx *ctx = enc_ctx_of(file);
 	u32 stride = 0;
 
-	tell(f, V4L2_PIX_FMT_H264, ctx->width, ctx->height, 1, &stride,
+	tell(f, enc_coded_fourcc(), ctx->width, ctx->height, 1, &stride,
 	     &ctx->coded_bytes);
 	tell_colors(ctx, f);
 	return 0;
@@ -202,7 +202,7 @@ static int enc_try_cap(struct file *file, void *fh, struct v4l2_format *f)
 	u32 stride = 0;
 	u32 size = coded_size(ctx->width, ctx->height, wanted_coded(f));
 
-	tell(f, V4L2_PIX_FMT_H264, ctx->width, ctx->height, 1, &stride, &size);
+	tell(f, enc_coded_fourcc(), ctx->width, ctx->height, 1, &stride, &size);
 	tell_colors(ctx, f);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <linux/math64.h>
 
 #include "vh264enc_bits.h"
+#include "vh264enc_jpeg.h"
 
 #define RUNT_BYTES 3 /* less than a start code */
 
@@ -140,6 +141,24 @@ static bool wants_headers(struct enc_ctx *ctx, enum vh264_kind kind)
 	return repeat && ctx->idr_count > 1;
 }
 
+/* Each picture stands alone. */
+static size_t encode_jpeg(struct enc_ctx *ctx, struct vb2_v4l2_buffer *src,
+			  struct vb2_v4l2_buffer *dst)
+{
+	struct vh264_picture pic;
+	struct vh264_out out;
+
+	vh264_out_init(&out, vb2_plane_vaddr(&dst->vb2_buf, 0),
+		       vb2_plane_size(&dst->vb2_buf, 0));
+	fill_picture(ctx, &src->vb2_buf, &pic);
+	vjpeg_put_picture(&out, ctx->crop.width, ctx->crop.height, &pic,
+			  ctx->quality->cur.val);
+	dst->flags &= ~(V4L2_BUF_FLAG_PFRAME | V4L2_BUF_FLAG_BFRAME |
+			V4L2_BUF_FLAG_LAST);
+	dst->flags |= V4L2_BUF_FLAG_KEYFRAME;
+	return out.overflow ? 0 : out.len;
+}
+
 /* The bytes of one frame; 0: they did not fit. */
 static size_t encode(struct enc_ctx *ctx, struct vb2_v4l2_buffer *src,
 		     struct vb2_v4l2_buffer *dst)
@@ -241,7 +260,8 @@ static void one_frame(struct enc_ctx *ctx)
 	bool last;
 
 	if (!drop) {
-		len = encode(ctx, src, dst);
+		len = enc_traits.jpeg ? encode_jpeg(ctx, src, dst)
+				      : encode(ctx, src, dst);
 		state = spoil(ctx, &len);
 	}
 	spin_lock_irqsave(&ctx->lock, flags);
