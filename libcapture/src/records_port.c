@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/spi/spidev.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -59,14 +60,19 @@ static int open_device(const struct sys_ops *sys, const char *path, int flags,
 /* --- tty ---------------------------------------------------------------- */
 
 /* As cfmakeraw(3): eight bits, no echo, no signals, nothing rewritten. */
-static int set_raw(const struct sys_ops *sys, int fd, uint32_t baud)
+static int set_raw(const struct sys_ops *sys, struct records_port *port,
+		   uint32_t baud)
 {
 	struct termios2 t;
 	int r;
 
-	r = sys->ioctl(fd, TCGETS2, &t);
+	r = sys->ioctl(port->fd, TCGETS2, &t);
 	if (r < 0)
 		return r;
+	port->before = malloc(sizeof(t));
+	if (!port->before)
+		return -ENOMEM;
+	*port->before = t;
 	t.c_iflag = IGNBRK;
 	t.c_oflag = 0;
 	t.c_lflag = 0;
@@ -75,7 +81,7 @@ static int set_raw(const struct sys_ops *sys, int fd, uint32_t baud)
 	t.c_ospeed = baud;
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
-	return sys->ioctl(fd, TCSETS2, &t);
+	return sys->ioctl(port->fd, TCSETS2, &t);
 }
 
 static int open_tty(const struct sys_ops *sys, const char *text,
@@ -91,7 +97,7 @@ static int open_tty(const struct sys_ops *sys, const char *text,
 	r = open_device(sys, path, O_RDWR, port);
 	if (r < 0)
 		return r;
-	return set_raw(sys, port->fd, baud);
+	return set_raw(sys, port, baud);
 }
 
 /* --- SPI ---------------------------------------------------------------- */
@@ -236,13 +242,23 @@ int records_port_open(const struct sys_ops *sys, const char *path,
 			continue;
 		r = schemes[i].open(sys, path + len, &port);
 		if (r < 0) {
-			sys_close(sys, &port.fd);
+			records_port_close(sys, &port);
 			return r;
 		}
 		*ret_port = port;
 		return 0;
 	}
 	return -EINVAL;
+}
+
+void records_port_close(const struct sys_ops *sys, struct records_port *port)
+{
+	/* Best effort: whoever hung it up has reset it. */
+	if (port->before)
+		(void)sys->ioctl(port->fd, TCSETS2, port->before);
+	free(port->before);
+	port->before = NULL;
+	sys_close(sys, &port->fd);
 }
 
 void records_port_flush(const struct sys_ops *sys,

@@ -17,9 +17,12 @@ enum records_kind {
 	RECORDS_FILE /* a regular file, named as a pipe: it has an end */
 };
 
+struct termios2;
+
 struct records_port {
 	enum records_kind kind;
 	int fd;
+	struct termios2 *before; /* of a tty that was set: put back */
 };
 
 /**
@@ -33,6 +36,12 @@ struct records_port {
  */
 int records_port_open(const struct sys_ops *sys, const char *path,
 		      struct records_port *ret_port) MUST_CHECK;
+
+/*
+ * Puts a tty back as it was, unless it was hung up meanwhile, and closes. One
+ * that was not opened (fd -EBADF) is fine.
+ */
+void records_port_close(const struct sys_ops *sys, struct records_port *port);
 
 /* Drops what waits in the kernel, where it can be dropped; best effort. */
 void records_port_flush(const struct sys_ops *sys,

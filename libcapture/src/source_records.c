@@ -180,7 +180,7 @@ static void records_destroy(struct records *s)
 	sys_close(s->base.sys, &s->epoll_fd);
 	sys_close(s->base.sys, &s->event_fd);
 	sys_close(s->base.sys, &s->timer_fd);
-	sys_close(s->base.sys, &s->port.fd);
+	records_port_close(s->base.sys, &s->port);
 	free(s->buffer);
 	free(s);
 }

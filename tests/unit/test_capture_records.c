@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -611,6 +612,40 @@ static void tty_is_raw_and_hangs_up(void **state)
 	(void)capture_source_close(s);
 }
 
+static void tty_is_put_back(void **state)
+{
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct capture_source *s;
+	struct termios before;
+	struct termios now;
+	char path[96];
+	int other;
+
+	(void)state;
+	if (fd < 0)
+		skip(); /* no pseudo terminals here */
+	assert_int_equal(grantpt(fd), 0);
+	assert_int_equal(unlockpt(fd), 0);
+	other = open(ptsname(fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(other >= 0);
+	assert_int_equal(tcgetattr(other, &before), 0);
+	assert_true(before.c_lflag & ECHO);
+	(void)snprintf(path, sizeof(path), "tty:%s:921600", ptsname(fd));
+	s = open_on(path);
+	assert_int_equal(tcgetattr(other, &now), 0);
+	assert_false(now.c_lflag & ECHO);
+	(void)capture_source_close(s);
+	assert_int_equal(tcgetattr(other, &now), 0);
+	assert_int_equal(now.c_iflag, before.c_iflag);
+	assert_int_equal(now.c_oflag, before.c_oflag);
+	assert_int_equal(now.c_cflag, before.c_cflag);
+	assert_int_equal(now.c_lflag, before.c_lflag);
+	assert_int_equal(cfgetispeed(&now), cfgetispeed(&before));
+	assert_memory_equal(now.c_cc, before.c_cc, sizeof(now.c_cc));
+	assert_int_equal(close(other), 0);
+	assert_int_equal(close(fd), 0);
+}
+
 /* A port that was free a moment ago. */
 static uint16_t free_port(void)
 {
@@ -775,6 +810,7 @@ int main(void)
 		TEST(all_out_waits_in_the_kernel),
 		TEST(file_ends),
 		TEST(tty_is_raw_and_hangs_up),
+		TEST(tty_is_put_back),
 		TEST(udp_gives_a_record_per_datagram),
 		TEST(spi_is_read_in_bursts_by_the_clock),
 		TEST(what_is_no_port_is_refused),
