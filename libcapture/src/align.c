@@ -195,8 +195,8 @@ static void look_for_page(struct capture_align *a)
 	if (!a->look_in || --a->look_in)
 		return;
 	r = align_page_find(a->sys, a->minor, &a->stream, &a->page);
-	/* Else: found, or there is no module to be had. */
-	if (r == -ENOENT)
+	/* Else: found, or it is not for us. A module may be loaded late. */
+	if (r == -ENOENT || r == -ENODEV)
 		look_later(a);
 }
 
