@@ -45,8 +45,10 @@ static const char *value_of(const char *name)
 			fail_msg("%s is there twice", name);
 		found = p + len + 1;
 	}
-	if (!found)
+	if (!found) {
 		fail_msg("%s is not there", name);
+		return "";
+	}
 	(void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(found, "\n"),
 		       found);
 	return value;
