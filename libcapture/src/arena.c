@@ -30,6 +30,16 @@ struct capture_arena {
 	size_t page_bytes;
 };
 
+size_t arena_slot_bytes(const struct capture_format *format, size_t page)
+{
+	size_t bytes = 0;
+	uint32_t p;
+
+	for (p = 0; p < format->plane_count; p++)
+		bytes += ALIGN_UP((size_t)format->size[p], page);
+	return bytes;
+}
+
 size_t arena_page_bytes(unsigned int flags)
 {
 	if (flags & CAPTURE_ARENA_HUGE)

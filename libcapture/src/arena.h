@@ -11,6 +11,9 @@
 
 DEFINE_AUTO(capture_arena_unref, struct capture_arena *)
 
+/* Bytes of one frame whose planes each begin on a page. */
+size_t arena_slot_bytes(const struct capture_format *format, size_t page);
+
 /* What an arena of these flags is made of. */
 size_t arena_page_bytes(unsigned int flags);
 

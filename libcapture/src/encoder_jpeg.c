@@ -30,19 +30,6 @@ static struct jpeg *jpeg_of(struct soft *s)
 	return container_of(s, struct jpeg, soft);
 }
 
-static int check_source(const struct soft *s)
-{
-	const struct capture_format *source = &s->base.source;
-
-	if (!pix_has_i420(source->fourcc))
-		return -EPROTONOSUPPORT;
-	if (!s->base.layout.count)
-		return -EINVAL; /* strides that cannot be */
-	if (source->width % 2 || source->height % 2)
-		return -ERANGE;
-	return 0;
-}
-
 /* V4L2's default is limited for all of YUV but JPEG's own. */
 static bool is_full_range(const struct capture_format *source)
 {
@@ -88,7 +75,7 @@ static int jpeg_open(struct soft *soft,
 	unsigned long bytes;
 	int r;
 
-	r = check_source(soft);
+	r = soft_check_picture(soft, 2);
 	if (r == 0)
 		r = alloc_planes(j);
 	if (r < 0)

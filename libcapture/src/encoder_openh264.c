@@ -33,20 +33,6 @@ static struct openh264 *openh264_of(struct soft *s)
 
 /* --- opening ------------------------------------------------------------ */
 
-static int check_source(const struct soft *s)
-{
-	const struct capture_format *source = &s->base.source;
-
-	if (!pix_has_i420(source->fourcc))
-		return -EPROTONOSUPPORT;
-	if (!s->base.layout.count)
-		return -EINVAL; /* strides that cannot be */
-	if (source->width % 2 || source->height % 2 ||
-	    source->width < SIDE_MIN || source->height < SIDE_MIN)
-		return -ERANGE;
-	return 0;
-}
-
 static void fill_params(const struct soft *s,
 			const struct capture_encoder_controls *c,
 			SEncParamExt *p)
@@ -115,7 +101,7 @@ static int openh264_open(struct soft *soft,
 	size_t bytes = (size_t)source->width * source->height;
 	int r;
 
-	r = check_source(soft);
+	r = soft_check_picture(soft, SIDE_MIN);
 	if (r < 0)
 		return r;
 	s->scratch = malloc(pix_i420_scratch_bytes(source->width,

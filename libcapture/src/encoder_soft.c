@@ -182,6 +182,20 @@ static uint32_t free_slots(const struct soft *s)
 	return s->slot_count - s->ready_count - s->out_count;
 }
 
+int soft_check_picture(const struct soft *s, uint32_t side_min)
+{
+	const struct capture_format *source = &s->base.source;
+
+	if (!pix_has_i420(source->fourcc))
+		return -EPROTONOSUPPORT;
+	if (!s->base.layout.count)
+		return -EINVAL; /* strides that cannot be */
+	if (source->width % 2 || source->height % 2 ||
+	    source->width < side_min || source->height < side_min)
+		return -ERANGE;
+	return 0;
+}
+
 struct soft_slot *soft_slot_find(struct soft *s, uint8_t **ret_room)
 {
 	uint32_t i;

@@ -87,6 +87,12 @@ void soft_slot_push(struct soft *s, struct soft_slot *slot,
 void packet_origin_advance(struct packet_origin *origin, uint64_t samples,
 			   uint32_t sample_rate);
 
+/*
+ * Whether the source is a picture that pix_to_i420() reads, of even sides from
+ * @side_min on. Return: 0, -EPROTONOSUPPORT, -EINVAL, -ERANGE.
+ */
+int soft_check_picture(const struct soft *s, uint32_t side_min) MUST_CHECK;
+
 extern const struct soft_codec soft_aac;
 extern const struct soft_codec soft_g711;
 extern const struct soft_codec soft_ffv1;

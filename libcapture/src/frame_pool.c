@@ -26,7 +26,7 @@ struct frame_pool {
 	struct pool_frame frames[CAPTURE_BUFFERS_MAX];
 };
 
-static void pool_destroy(struct frame_pool *pool)
+static void unexport_all(struct frame_pool *pool)
 {
 	uint32_t i;
 	uint32_t p;
@@ -37,6 +37,11 @@ static void pool_destroy(struct frame_pool *pool)
 		for (p = 0; p < f->plane_count; p++)
 			sys_close(pool->sys, &f->planes[p].dmabuf_fd);
 	}
+}
+
+static void pool_destroy(struct frame_pool *pool)
+{
+	unexport_all(pool);
 	(void)capture_arena_unref(pool->arena);
 	free(pool);
 }
@@ -50,16 +55,6 @@ static void pool_release(struct frame_holder *holder)
 	pool->out--;
 	if (pool->closed && !pool->out)
 		pool_destroy(pool);
-}
-
-static size_t slot_bytes(const struct capture_format *format, size_t page)
-{
-	size_t bytes = 0;
-	uint32_t p;
-
-	for (p = 0; p < format->plane_count; p++)
-		bytes += ALIGN_UP((size_t)format->size[p], page);
-	return bytes;
 }
 
 static void init_frames(struct frame_pool *pool,
@@ -121,19 +116,6 @@ static int export_all(struct frame_pool *pool)
 	return r;
 }
 
-static void unexport_all(struct frame_pool *pool)
-{
-	uint32_t i;
-	uint32_t p;
-
-	for (i = 0; i < pool->count; i++) {
-		struct capture_frame *f = &pool->frames[i].holder.frame;
-
-		for (p = 0; p < f->plane_count; p++)
-			sys_close(pool->sys, &f->planes[p].dmabuf_fd);
-	}
-}
-
 static int pool_setup(struct frame_pool *pool,
 		      const struct capture_format *format,
 		      const struct capture_source_config *config)
@@ -144,8 +126,9 @@ static int pool_setup(struct frame_pool *pool,
 	if (config->rung != CAPTURE_RUNG_AUTO &&
 	    config->rung != CAPTURE_RUNG_S1 && config->rung != CAPTURE_RUNG_S5)
 		return -EOPNOTSUPP;
-	r = capture_arena_new(pool->sys, slot_bytes(format, page) * pool->count,
-			      0, &pool->arena);
+	r = capture_arena_new(pool->sys,
+			      arena_slot_bytes(format, page) * pool->count, 0,
+			      &pool->arena);
 	if (r < 0)
 		return r;
 	init_frames(pool, format, config->track_id);

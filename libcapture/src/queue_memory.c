@@ -58,16 +58,6 @@ static bool is_final(int r)
 
 /* --- S1, S2: our memory, imported --------------------------------------- */
 
-static size_t slot_bytes(const struct capture_format *format, size_t page)
-{
-	size_t bytes = 0;
-	uint32_t p;
-
-	for (p = 0; p < format->plane_count; p++)
-		bytes += ALIGN_UP((size_t)format->size[p], page);
-	return bytes;
-}
-
 static int export_planes(struct queue *q, const struct capture_format *format,
 			 int udmabuf_fd)
 {
@@ -133,7 +123,7 @@ static int alloc_arena(struct queue *q, const struct capture_format *format,
 		return r;
 	}
 	q->rung = rung;
-	r = capture_arena_new(q->sys, slot_bytes(format, page) * q->count,
+	r = capture_arena_new(q->sys, arena_slot_bytes(format, page) * q->count,
 			      flags, &q->arena);
 	if (r == 0)
 		r = export_planes(q, format, udmabuf_fd);
