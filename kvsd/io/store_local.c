@@ -169,6 +169,8 @@ int store_local_open(const struct store_local_config *config,
 	if (r < 0)
 		return r;
 	r = open_and_recover(sl);
+	if (r == -ENOSPC && sl->room_made)
+		r = open_and_recover(sl);
 	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
 		r = open_and_recover(sl);
 	/* -EEXIST: a row that contradicts another one. */

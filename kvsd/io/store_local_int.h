@@ -72,6 +72,7 @@ struct store_local {
 	struct segment_table table;
 	struct counters counters;
 	uint64_t recovered;
+	bool room_made;	 /* a recovery gave room back, and failed */
 	uint64_t unread; /* segments that recovery left alone */
 	_Atomic uint64_t seq_next;
 	_Atomic uint64_t seq_limit;	/* durably reserved up to here */

@@ -18,6 +18,7 @@
 #include "io/store_local_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,6 +332,51 @@ static int replay_all(struct recovery *r)
 	return err < 0 ? err : index_commit(sl->index);
 }
 
+/* --- a full disk --- */
+
+static int ignore(void *ctx, const struct store_fragment *f,
+		  uint32_t first_segment, uint32_t mark)
+{
+	(void)ctx;
+	(void)f;
+	(void)first_segment;
+	(void)mark;
+	return 0;
+}
+
+/*
+ * The index has no room for the rows of what was written last: the unused
+ * rest of the segments, which is given back anyway, goes first.
+ */
+static void make_room(struct recovery *r)
+{
+	struct segment_replay replay = {
+		.dir = r->sl->dir,
+		.generation = generation,
+		.found = ignore,
+		.ctx = r,
+		.salvage = index_rebuilding(r->sl->index),
+	};
+	size_t i;
+
+	if (segment_replay_init(&replay) < 0)
+		return;
+	for (i = 0; i < r->todo_count; i++) {
+		uint32_t number = r->todo[i].number;
+		uint32_t end = 0;
+		bool torn = false;
+
+		if (segment_replay_run(&replay, number, r->todo[i].mark, &end,
+				       &torn) == 0 &&
+		    !torn &&
+		    segment_file_truncate(r->sl->dir, number,
+					  (uint64_t)end *
+						  SEGMENT_BLOCK_BYTES) == 0)
+			r->sl->room_made = true;
+	}
+	segment_replay_fini(&replay);
+}
+
 /* --- segments of which nothing can be used --- */
 
 /* Closed and without rows; a fragment that ends in the next may need it. */
@@ -489,6 +535,27 @@ static int recover(struct recovery *r)
 
 /* --- fragment sequence numbers --- */
 
+/*
+ * Takes no room, since what is there is never longer. A power cut may leave
+ * it torn: then the rows say where to go on.
+ */
+static int sequence_overwrite(struct store_local *sl, const char *text,
+			      size_t len)
+{
+	ssize_t n;
+	int err;
+	int fd;
+
+	fd = sl->sys->openat(sl->dir->fd, SEQUENCE_FILE, O_WRONLY | O_CLOEXEC,
+			     0);
+	if (fd < 0)
+		return -ENOSPC;
+	n = sl->sys->pwrite(fd, text, len, 0);
+	err = n == (ssize_t)len ? sl->sys->fsync(fd) : -ENOSPC;
+	sys_close(sl->sys, &fd);
+	return err;
+}
+
 int sequence_reserve(struct store_local *sl, uint64_t limit)
 {
 	char text[SEQUENCE_BYTES_MAX];
@@ -497,6 +564,8 @@ int sequence_reserve(struct store_local *sl, uint64_t limit)
 
 	err = sys_write_file(sl->sys, sl->dir->fd, SEQUENCE_FILE, text,
 			     (size_t)n, 0600);
+	if (err == -ENOSPC)
+		err = sequence_overwrite(sl, text, (size_t)n);
 	if (err == 0)
 		atomic_store(&sl->seq_limit, limit);
 	return err;
@@ -560,6 +629,8 @@ int store_recover(struct store_local *sl)
 	int err;
 
 	err = recover(&r);
+	if (err == -ENOSPC)
+		make_room(&r);
 	free(r.files);
 	free(r.todo);
 	free(r.gone);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "io/db_sqlite.h"
+#include "support/sqlite_fault.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
 
@@ -275,6 +276,34 @@ static void store_opens_although_a_segment_cannot_be_read(void **state)
 	sys_fault_reset();
 }
 
+/* Numbers go on although there is no room for another file. */
+static void store_opens_without_room_for_its_sequence(void **state)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = 1};
+	struct store_rig rig;
+	uint64_t seq[3];
+	size_t i;
+
+	(void)state;
+	sys_fault_reset();
+	rig_init(&rig, &loop);
+	for (i = 0; i < 3; i++) {
+		if (i) {
+			sys_fault_only("write");
+			sys_fault_arm_sticky(1, -ENOSPC);
+		}
+		assert_int_equal(rig_open(&rig), 0);
+		assert_int_equal(sys_fault_fired(), i > 0);
+		seq[i] = store_next_seq(rig.store, rig_stream(0).id);
+		assert_true(!i || seq[i] > seq[i - 1]);
+		rig_close(&rig);
+		sys_fault_arm(0, 0);
+		sys_fault_only(NULL);
+	}
+	rig_fini(&rig);
+	sys_fault_reset();
+}
+
 static void copy_index(const struct store_rig *rig, const char *from,
 		       const char *to)
 {
@@ -327,6 +356,50 @@ static void store_stops_at_a_torn_page_after_a_crash(void **state)
 	rig_close(rig);
 }
 
+/*
+ * No room for a row of what was written last: there is, in the unused rest of
+ * the segment. What is set aside for a full disk is gone already.
+ */
+static void store_opens_on_a_full_disk(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[10];
+	unsigned int writes = 0;
+	unsigned long n;
+	char path[128];
+	const char *where;
+	int r;
+
+	assert_int_equal(rig_put(rig, 0, 100, 70000, 16384, 1000), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 10), 1);
+	copy_index(rig, "index.db", "index-then.db");
+	put_ten(rig);
+	rig_close(rig);
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       rows[0].segment);
+	for (n = 1;; n++) {
+		copy_index(rig, "index-then.db", "index.db");
+		assert_int_equal(truncate(path, 1 << 20), 0);
+		rig_unlink(rig, "reserve");
+		sqlite_fault_arm(n, ENOSPC);
+		r = rig_open(rig);
+		where = sqlite_fault_where();
+		sqlite_fault_arm(0, 0);
+		if (where && !strncmp(where, "pwrite", 6)) {
+			assert_int_equal(r, 0);
+			writes++;
+		}
+		rig_close(rig);
+		if (!where)
+			break;
+		assert_true(n < 1000);
+		assert_int_equal(rig_open(rig), 0);
+		assert_int_equal(rig_list_all(rig, 0, rows, 10), 10);
+		rig_close(rig);
+	}
+	assert_true(writes > 3);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -339,7 +412,9 @@ int main(void)
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
 		cmocka_unit_test(store_opens_although_a_segment_cannot_be_read),
+		cmocka_unit_test(store_opens_without_room_for_its_sequence),
 		CASE(store_stops_at_a_torn_page_after_a_crash),
+		CASE(store_opens_on_a_full_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
