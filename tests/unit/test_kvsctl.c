@@ -376,6 +376,33 @@ static void text_shows_sizes_and_spans(void **state)
 	assert_string_equal(span, "1:02:03");
 }
 
+static void text_of_drivers_becomes_utf8(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *utf8;
+	} words[] = {
+		{"Caf\xc3\xa9", "Caf\xc3\xa9"},
+		{"cut Caf\xc3", "cut Caf?"}, /* as strscpy() cuts */
+		{"\xe2\x82\xac \xf0\x9f\x93\xb7",
+		 "\xe2\x82\xac \xf0\x9f\x93\xb7"},
+		{"latin \xe9!", "latin ?!"},
+		{"\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xff",
+		 "?? ??? ???? ?"},
+		{"", ""},
+	};
+	char out[32];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		text_utf8(words[i].text, out, sizeof(out));
+		assert_string_equal(out, words[i].utf8);
+	}
+	text_utf8("ab\xc3\xa9", out, 4); /* no half of it */
+	assert_string_equal(out, "ab");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +416,7 @@ int main(void)
 		cmocka_unit_test(text_start_reads_each_selector),
 		cmocka_unit_test(text_retention_is_in_hours),
 		cmocka_unit_test(text_shows_sizes_and_spans),
+		cmocka_unit_test(text_of_drivers_becomes_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,17 @@
 #include "kvsctl/ctl.h"
 #include "kvsctl/devices.h"
 #include "kvsctl/output.h"
+#include "kvsctl/text.h"
+
+#define WORDS_CHARS 256u
+
+json_t *devices_text(const char *text)
+{
+	char words[WORDS_CHARS];
+
+	text_utf8(text, words, sizeof(words));
+	return json_string(words);
+}
 
 const char *devices_kind(enum capture_device_kind kind)
 {
@@ -90,19 +101,21 @@ static json_t *formats_json(const struct capture_format_info *formats,
 						    size_json(&f->sizes[j]));
 		devices_fourcc(f->fourcc, fourcc);
 		(void)json_array_append_new(
-			out, json_pack("{s:s, s:s, s:b, s:b, s:o}", "fourcc",
-				       fourcc, "description", f->description,
-				       "compressed", f->compressed, "emulated",
-				       f->emulated, "sizes", sizes));
+			out,
+			json_pack("{s:s, s:o, s:b, s:b, s:o}", "fourcc", fourcc,
+				  "description", devices_text(f->description),
+				  "compressed", f->compressed, "emulated",
+				  f->emulated, "sizes", sizes));
 	}
 	return out;
 }
 
 json_t *devices_json(const struct capture_device *d)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "path", d->path,
-			 "kind", devices_kind(d->kind), "driver", d->driver,
-			 "card", d->card, "bus", d->bus_info, "formats",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "path", d->path,
+			 "kind", devices_kind(d->kind), "driver",
+			 devices_text(d->driver), "card", devices_text(d->card),
+			 "bus", devices_text(d->bus_info), "formats",
 			 formats_json(d->formats, d->format_count), "inputs",
 			 formats_json(d->input_formats, d->input_format_count));
 }

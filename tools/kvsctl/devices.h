@@ -12,6 +12,9 @@
 /* V4L2's four characters; what cannot be printed becomes '?'. */
 void devices_fourcc(uint32_t fourcc, char out[5]);
 
+/* A driver's words, whatever its bytes are. The caller owns it. */
+json_t *devices_text(const char *text);
+
 /* "capture", "encoder", "decoder", "converter", "sdr", "metadata" */
 const char *devices_kind(enum capture_device_kind kind);
 

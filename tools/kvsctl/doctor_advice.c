@@ -27,9 +27,9 @@ static json_t *pad_json(const struct capture_media_graph *g, size_t pad)
 			continue;
 		(void)json_array_append_new(
 			links,
-			json_pack("{s:s, s:i, s:b, s:b}", "to",
-				  g->entities[to->entity].name, "pad",
-				  (int)to->index, "enabled",
+			json_pack("{s:o, s:i, s:b, s:b}", "to",
+				  devices_text(g->entities[to->entity].name),
+				  "pad", (int)to->index, "enabled",
 				  (int)(l->flags & CAPTURE_LINK_ENABLED),
 				  "immutable",
 				  (int)!!(l->flags & CAPTURE_LINK_IMMUTABLE)));
@@ -56,14 +56,15 @@ static json_t *graph_json(const struct capture_media_graph *g)
 		}
 		(void)json_array_append_new(
 			entities,
-			json_pack("{s:s, s:s, s:s, s:o}", "name", e->name,
-				  "function",
+			json_pack("{s:o, s:s, s:s, s:o}", "name",
+				  devices_text(e->name), "function",
 				  capture_media_function_name(e->function),
 				  "node", e->path, "pads", pads));
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "path", g->path, "driver",
-			 g->driver, "model", g->model, "bus", g->bus_info,
-			 "entities", entities);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "path", g->path, "driver",
+			 devices_text(g->driver), "model",
+			 devices_text(g->model), "bus",
+			 devices_text(g->bus_info), "entities", entities);
 }
 
 void doctor_media(struct doctor *d)

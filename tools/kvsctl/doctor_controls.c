@@ -6,6 +6,8 @@
 
 #include <capture/settings.h>
 
+#include "kvsctl/devices.h"
+
 static json_t *items_json(const struct capture_control *c)
 {
 	json_t *out = json_array();
@@ -20,9 +22,9 @@ static json_t *items_json(const struct capture_control *c)
 				? json_pack("{s:I, s:I}", "index",
 					    (json_int_t)item->index, "value",
 					    (json_int_t)item->value)
-				: json_pack("{s:I, s:s}", "index",
+				: json_pack("{s:I, s:o}", "index",
 					    (json_int_t)item->index, "name",
-					    item->name));
+					    devices_text(item->name)));
 	}
 	return out;
 }
@@ -30,11 +32,12 @@ static json_t *items_json(const struct capture_control *c)
 static json_t *control_json(const struct capture_control *c)
 {
 	json_t *out = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:o}", "key", c->key,
-		"name", c->name, "type", capture_control_type_name(c->type),
-		"min", (json_int_t)c->minimum, "max", (json_int_t)c->maximum,
-		"step", (json_int_t)c->step, "default",
-		(json_int_t)c->default_value, "flags", (int)c->flags, "value",
+		"{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:i, s:o}", "key", c->key,
+		"name", devices_text(c->name), "type",
+		capture_control_type_name(c->type), "min",
+		(json_int_t)c->minimum, "max", (json_int_t)c->maximum, "step",
+		(json_int_t)c->step, "default", (json_int_t)c->default_value,
+		"flags", (int)c->flags, "value",
 		c->readable ? json_integer((json_int_t)c->value) : json_null());
 
 	if (c->item_count)

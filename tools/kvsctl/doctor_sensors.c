@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "kvsctl/limits.h"
+#include "kvsctl/devices.h"
 
 static json_t *rates_json(const struct capture_sensor *s)
 {
@@ -32,18 +32,18 @@ static json_t *words_json(const char *text)
 
 static json_t *element_json(const struct capture_scan_element *e)
 {
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b}",
-			 "name", e->name, "offset", (int)e->offset, "bits",
-			 (int)e->bits, "storage_bits", (int)e->storage_bits,
-			 "shift", (int)e->shift, "repeat", (int)e->repeat,
-			 "signed", (int)e->is_signed, "big_endian",
-			 (int)e->is_big_endian, "timestamp",
+	return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b}",
+			 "name", devices_text(e->name), "offset",
+			 (int)e->offset, "bits", (int)e->bits, "storage_bits",
+			 (int)e->storage_bits, "shift", (int)e->shift, "repeat",
+			 (int)e->repeat, "signed", (int)e->is_signed,
+			 "big_endian", (int)e->is_big_endian, "timestamp",
 			 (int)e->is_timestamp);
 }
 
 static json_t *or_null(const char *text)
 {
-	return text[0] ? json_string(text) : json_null();
+	return text[0] ? devices_text(text) : json_null();
 }
 
 static void add_scan(json_t *out, const struct capture_sensor *s)
@@ -67,8 +67,9 @@ const char *doctor_sensor_kind(const struct capture_sensor *s)
 
 static json_t *sensor_json(const struct capture_sensor *s)
 {
-	json_t *out = json_pack("{s:s, s:s, s:s}", "path", s->path, "kind",
-				doctor_sensor_kind(s), "name", s->name);
+	json_t *out = json_pack("{s:s, s:s, s:o}", "path", s->path, "kind",
+				doctor_sensor_kind(s), "name",
+				devices_text(s->name));
 
 	if (s->error) {
 		(void)json_object_set_new(

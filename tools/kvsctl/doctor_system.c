@@ -13,6 +13,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "kvsctl/devices.h"
 #include "kvsctl/limits.h"
 
 #define PATH_CHARS 288u
@@ -111,10 +112,10 @@ static void add_node(struct doctor *d, json_t *nodes, const char *name,
 		   sizeof(driver_name));
 	usable = access(path,
 			node_kinds[kind].needs_write ? R_OK | W_OK : R_OK) == 0;
-	node = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b}", "path", path, "kind",
-			 node_kinds[kind].kind, "name", driver_name, "group",
-			 group, "mode", (int)(st.st_mode & 07777), "usable",
-			 usable);
+	node = json_pack("{s:s, s:s, s:o, s:s, s:i, s:b}", "path", path, "kind",
+			 node_kinds[kind].kind, "name",
+			 devices_text(driver_name), "group", group, "mode",
+			 (int)(st.st_mode & 07777), "usable", usable);
 	if (!usable) {
 		node_remedy(&st, group, remedy, sizeof(remedy));
 		(void)json_object_set_new(node, "remedy", json_string(remedy));
@@ -169,8 +170,8 @@ static json_t *named_entries(const char *folder, const char *prefix,
 				       folder, name, file);
 			doctor_read_line(path, line, sizeof(line));
 			(void)json_array_append_new(
-				out, json_pack("{s:s, s:s}", "device", name,
-					       "name", line));
+				out, json_pack("{s:s, s:o}", "device", name,
+					       "name", devices_text(line)));
 		}
 		free(list[i]);
 	}

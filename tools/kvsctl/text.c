@@ -143,3 +143,49 @@ void text_span(uint64_t ms, char out[TEXT_SPAN_CHARS])
 			       (unsigned int)(s / 60 % 60),
 			       (unsigned int)(s % 60));
 }
+
+/* Bytes of the UTF-8 sequence at @s (RFC 3629); 0: it is none. */
+static size_t sequence_bytes(const unsigned char *s)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	uint32_t code;
+	size_t bytes;
+	size_t i;
+
+	if (s[0] < 0x80)
+		return 1;
+	bytes = (s[0] & 0xe0) == 0xc0	? 2
+		: (s[0] & 0xf0) == 0xe0 ? 3
+		: (s[0] & 0xf8) == 0xf0 ? 4
+					: 0;
+	code = bytes ? s[0] & (0x7fu >> bytes) : 0;
+	for (i = 1; i < bytes; i++) {
+		if ((s[i] & 0xc0) != 0x80) /* the text's end too */
+			return 0;
+		code = code << 6 | (s[i] & 0x3fu);
+	}
+	if (!bytes || code < least[bytes] || code > 0x10ffff ||
+	    (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	return bytes;
+}
+
+void text_utf8(const char *text, char *out, size_t size)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t used = 0;
+
+	while (*s) {
+		size_t bytes = sequence_bytes(s);
+
+		if (used + (bytes ? bytes : 1) >= size)
+			break;
+		if (bytes)
+			memcpy(out + used, s, bytes);
+		else
+			out[used] = '?';
+		used += bytes ? bytes : 1;
+		s += bytes ? bytes : 1;
+	}
+	out[used] = '\0';
+}

@@ -51,4 +51,10 @@ void text_size(uint64_t bytes, char out[TEXT_SIZE_CHARS]);
 /* "0.040 s", "2.000 s", "1:02:03" */
 void text_span(uint64_t ms, char out[TEXT_SPAN_CHARS]);
 
+/*
+ * Cuts @text to @size with its end, and makes UTF-8 of it: bytes that are none
+ * become '?'. A driver's words may be anything, and are cut anywhere.
+ */
+void text_utf8(const char *text, char *out, size_t size);
+
 #endif
