@@ -20,7 +20,7 @@ proto_src += $(addprefix kvsd/proto/, \
 	nal.c h264.c h265.c fwht.c frame_time.c frame_index.c mp4.c)
 
 core_src := $(addprefix kvsd/core/, \
-	clip.c frame_probe.c index_block.c ingest.c ingest_sink.c loop.c \
+	disk_forecast.c clip.c frame_probe.c index_block.c ingest.c ingest_sink.c loop.c \
 	media_out.c)
 
 # The device's side of core/ and io/.

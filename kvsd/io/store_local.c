@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "io/store_local_int.h"
@@ -284,4 +285,23 @@ void store_local_stats(struct store_local *sl,
 		.segment_bytes = sl->segment_bytes,
 		.disk_bytes = segment_table_bytes(&sl->table) + sl->bad_bytes,
 	};
+}
+
+int store_local_room(struct store_local *sl, uint64_t *ret_used,
+		     uint64_t *ret_room)
+{
+	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
+	uint64_t most = sl->config.bytes_max;
+	struct statvfs st;
+	uint64_t room;
+
+	if (fstatvfs(sl->dir->segments_fd, &st) < 0)
+		return -errno;
+	room = (uint64_t)st.f_bavail * st.f_frsize;
+	*ret_used = used;
+	*ret_room = room;
+	if (!most || (most > used && most - used > room))
+		return 0;
+	*ret_room = most > used ? most - used : 0;
+	return 1;
 }

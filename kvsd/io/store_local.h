@@ -126,4 +126,12 @@ struct store_local_stats {
 void store_local_stats(struct store_local *sl,
 		       struct store_local_stats *ret_stats);
 
+/*
+ * Bytes on disk, as stats.disk_bytes, and how many more there is room for
+ * until the disk is full, or until config.bytes_max if that comes first.
+ * Return: 1 the bound comes first, 0 the disk, or an errno.
+ */
+int store_local_room(struct store_local *sl, uint64_t *ret_used,
+		     uint64_t *ret_room) MUST_CHECK;
+
 #endif

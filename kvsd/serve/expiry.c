@@ -2,11 +2,13 @@
 #include "serve/expiry.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "core/catalog.h"
+#include "core/disk_forecast.h"
 #include "core/limits.h"
 #include "core/loop.h"
 #include "io/crypto.h"
@@ -23,6 +25,7 @@ struct expiry {
 	int count;
 	int next;
 	char after[CATALOG_NAME_BYTES];
+	struct disk_forecast forecast; /* the first thread's */
 };
 
 static void next_stream(struct expiry *e);
@@ -105,10 +108,29 @@ static void next_stream(struct expiry *e)
 	list(e);
 }
 
+static void forecast(struct expiry *e)
+{
+	uint64_t minutes = 0;
+	uint64_t used;
+	uint64_t room;
+	int r = store_local_room(e->thread->server->store, &used, &room);
+
+	/* With storage_max the oldest goes, and the disk is never full. */
+	if (r == 0 && disk_forecast_add(&e->forecast, used, room, &minutes))
+		log_warn("serve",
+			 "the disk is full in %" PRIu64 " h %" PRIu64
+			 " min at the rate of the last hour (%" PRIu64
+			 " MiB are left); uploads end with 5001 then, unless "
+			 "retention is shortened or storage_max set",
+			 minutes / 60, minutes % 60, room >> 20);
+}
+
 static void timer_fired(struct loop_timer *timer)
 {
 	struct expiry *e = container_of(timer, struct expiry, timer);
 
+	if (e->thread == &e->thread->server->threads[0])
+		forecast(e);
 	server_busy_begin(e->thread->server);
 	e->after[0] = '\0';
 	list(e);

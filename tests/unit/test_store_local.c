@@ -638,6 +638,22 @@ static void store_counts_bytes_for_its_bound(void **state)
 	assert_in_range(stats.disk_bytes, 30 * 100000, 12 << 20);
 }
 
+static void store_says_how_much_room_there_is(void **state)
+{
+	struct store_rig *rig = *state;
+	uint64_t used;
+	uint64_t room;
+
+	assert_int_equal(store_local_room(rig->local, &used, &room), 0);
+	assert_true(used >= 1 << 20 && room);
+	rig_close(rig);
+	rig->config.bytes_max = 12ull << 20;
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_put(rig, 0, 1, 100000, 50000, 1), 0);
+	assert_int_equal(store_local_room(rig->local, &used, &room), 1);
+	assert_int_equal(used + room, 12ull << 20);
+}
+
 static void store_removes_a_stream_and_no_other(void **state)
 {
 	static struct store_fragment rows[1200];
@@ -719,6 +735,7 @@ int main(void)
 		CASE(store_expires_fragments_and_then_segments),
 		CASE(store_drops_the_oldest_for_its_bound),
 		CASE(store_counts_bytes_for_its_bound),
+		CASE(store_says_how_much_room_there_is),
 		CASE(store_removes_a_stream_and_no_other),
 		CASE(store_keeps_a_segment_that_a_writer_needs),
 		CASE(store_leaves_no_segment_when_nothing_was_stored),
