@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/libcamera_controls.h"
+#include "src/libcamera_controls.hpp"
 
 #include <array>
 #include <cctype>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/libcamera_format.h"
+#include "src/libcamera_format.hpp"
 
 #include <linux/videodev2.h>
 

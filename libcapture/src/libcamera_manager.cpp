@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/libcamera_manager.h"
+#include "src/libcamera_manager.hpp"
 
 #include <memory>
 #include <mutex>

@@ -53,9 +53,9 @@ extern "C" {
 #include "src/source_module.h"
 }
 
-#include "src/libcamera_controls.h"
-#include "src/libcamera_format.h"
-#include "src/libcamera_manager.h"
+#include "src/libcamera_controls.hpp"
+#include "src/libcamera_format.hpp"
+#include "src/libcamera_manager.hpp"
 
 using namespace libcamera;
 
