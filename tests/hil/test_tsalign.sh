@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference vivid capture replug sensors fuzz lines board race life smp lint bench", default all but
-# bench, and with DEBUG all but replug, smp and lint. smp: the suites and the race on two processors of
+# CASES: of "kunit truth live reference vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
+# bench, and with DEBUG all but replug, late, sensors, smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
 set -eu
@@ -50,6 +50,7 @@ if [ "${1:-}" = inside ]; then
 			rmmod tsalign_kunit
 			continue ;;
 		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
+		late) set -- late "$KO/tsalign.ko" ;;
 		sensors) insmod "$KO/tsalign.ko"; set -- sensors "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
 		lines) insmod "$KO/tsalign.ko"; insmod "$KO/tsalign_truth.ko" gpio=tsalign-sim; set -- lines ;;
@@ -74,9 +75,9 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference vivid capture fuzz lines board race life"
+default="kunit truth live reference vivid capture inject fuzz lines board race life"
 # The debug kernel's sizes are not the module's, and vivid, loaded again, meets the guards of its first time (see flags=).
-[ -n "${DEBUG:-}" ] || default="$default replug sensors smp lint"
+[ -n "${DEBUG:-}" ] || default="$default replug late sensors smp lint"
 cases=${CASES:-$default}
 tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
 kdir=$(tests/hil/guest kdir uml ${DEBUG:+--debug})
@@ -121,7 +122,7 @@ for case in $cases; do
 done
 if [ -n "$guest" ]; then
 	# shellcheck disable=SC2086
-	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-300}" \
+	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-$((400 + 4 * ${CYCLES:-50}))}" \
 		--modules "vivid n_devs=2 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-20}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
 		-- sh tests/hil/test_tsalign.sh inside $guest || failed=1
 fi

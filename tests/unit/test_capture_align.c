@@ -4,8 +4,6 @@
  * one. Clocks are the test's own, so nothing depends on the machine.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -475,72 +473,6 @@ static void align_lets_go_of_a_stream_that_went(void **state)
 
 /* --- a page that is being written ------------------------------------------ */
 
-#define READS 300000u
-
-#define STORE(word, value) __atomic_store_n(&(word), value, __ATOMIC_RELEASE)
-
-static struct {
-	struct tsalign_page *page;
-	bool over;
-} written;
-
-/* All of a map's words tell the same number; as the kernel writes them. */
-static void *write_page(void *arg)
-{
-	struct tsalign_page *p = written.page;
-	uint32_t i = 0;
-
-	(void)arg;
-	while (!__atomic_load_n(&written.over, __ATOMIC_ACQUIRE)) {
-		i = (i + 1) & 0x3fffffff;
-		STORE(p->seq, 2 * i + 1);
-		STORE(p->mult, i);
-		STORE(p->base_counter, i);
-		STORE(p->base_ns, i);
-		STORE(p->epoch, i);
-		STORE(p->sigma_ns, i);
-		STORE(p->updated_ns, i);
-		STORE(p->lost, i);
-		STORE(p->seq, 2 * i + 2);
-	}
-	return NULL;
-}
-
-static void assert_whole(const struct tsalign_page *copy)
-{
-	assert_true(copy->base_counter == copy->mult &&
-		    copy->base_ns == copy->mult && copy->epoch == copy->mult &&
-		    copy->sigma_ns == copy->mult &&
-		    copy->updated_ns == copy->mult && copy->lost == copy->mult);
-}
-
-static void align_page_is_never_torn(void **state)
-{
-	struct tsalign_page copy = {0};
-	unsigned int torn = 0;
-	pthread_t writer;
-	unsigned int i;
-
-	(void)state;
-	fake.page->abi = TSALIGN_ABI;
-	written.page = fake.page;
-	written.over = false;
-	assert_int_equal(pthread_create(&writer, NULL, write_page, NULL), 0);
-	while (__atomic_load_n(&fake.page->seq, __ATOMIC_ACQUIRE) < 1000)
-		(void)sched_yield();
-	for (i = 0; i < READS; i++) {
-		if (align_page_read(fake.page, &copy) == 0)
-			torn += copy.base_counter != copy.mult ||
-				copy.lost != copy.mult ||
-				copy.epoch != copy.base_ns;
-	}
-	__atomic_store_n(&written.over, true, __ATOMIC_RELEASE);
-	assert_int_equal(pthread_join(writer, NULL), 0);
-	assert_int_equal(torn, 0);
-	assert_int_equal(align_page_read(fake.page, &copy), 0);
-	assert_whole(&copy);
-}
-
 static void align_page_read_gives_up_on_a_writer_that_hangs(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
@@ -869,7 +801,6 @@ int main(void)
 		CASE(align_looks_for_a_stream_seldom),
 		CASE(align_finds_a_module_that_comes_later),
 		CASE(align_lets_go_of_a_stream_that_went),
-		CASE(align_page_is_never_torn),
 		CASE(align_page_read_gives_up_on_a_writer_that_hangs),
 		CASE(align_estimates_without_a_module),
 		CASE(align_counts_ticks_where_there_are_some),

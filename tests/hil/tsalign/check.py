@@ -235,6 +235,43 @@ def sync_checks(report, name, minor):
     check(f"kvsctl sync: {name} with the module's figures", good, found)
 
 
+def modules():
+    with open("/proc/modules", encoding="ascii") as f:
+        return [line.split()[0] for line in f]
+
+
+def case_late(tsalign):
+    """tsalign before vb2: it hears of vb2 when that comes, and lets go of it when it goes."""
+    def probes():
+        with open(DEBUG + "queues", encoding="ascii") as f:
+            return re.findall(r"^probe vb2_\w+ (\w+)", f.read(), re.M)
+
+    before = modules()
+    subprocess.run(["rmmod", "vivid"], check=True)
+    while vb2 := [m for m in modules() if m.startswith("videobuf2")]:
+        gone = [m for m in vb2 if not subprocess.run(["rmmod", m], stderr=subprocess.DEVNULL, check=False).returncode]
+        if not gone:
+            break
+    check("vb2 is not loaded", not [m for m in modules() if m.startswith("videobuf2")], vb2)
+    subprocess.run(["insmod", tsalign], check=True)
+    device = ts.Device()
+    check("without vb2 no buffers are seen, which is told", probes() == ["absent"] * 3 and not device.info()[4] & 1,
+          probes())
+    subprocess.run(["modprobe", "vivid", "n_devs=2", "node_types=0x1"], check=True)
+    check("vb2 came: seen", probes() == ["connected"] * 3 and device.info()[4] & 1 == 1, probes())
+    node = nodes("vivid.*vid-cap")[0]
+    dequeue(node, 10)
+    page = ts.Page(device.fd, device.find(f"v4l2-{os.minor(os.stat(node).st_rdev)}"))
+    check("and its buffers arrive", page.read().samples + page.read().outliers >= 10, page.read().samples)
+    subprocess.run(["modprobe", "-r", "vivid"], check=True)
+    for module in [m for m in modules() if m.startswith("videobuf2")]:
+        subprocess.run(["modprobe", "-r", module], stderr=subprocess.DEVNULL, check=False)
+    check("vb2 goes under it", probes() == ["absent"] * 3 and page.read().state == ts.GONE, probes())
+    subprocess.run(["modprobe", "vivid", "n_devs=2", "node_types=0x1"], check=True)
+    check("and is there again", probes() == ["connected"] * 3 and set(before) <= set(modules()))
+    device.close()
+
+
 def case_replug():
     """vivid goes and comes back: gone, then the same stream in its next epoch."""
     device = ts.Device(os.O_RDONLY)
@@ -532,6 +569,63 @@ def rules(device, frames):
     check("page tells point and delay", page.read().point == 5 and page.read().delay_ns == 2_000_000)
     rule[5] = 0
     check("a rule without the readout time contradicts itself", refused(lambda: device.set_rule(rule), errno.EINVAL))
+
+
+# --- injectors ------------------------------------------------------------------------------------
+
+def inject(**values):
+    for name in ("stream", "jitter_ns", "drop_permille", "duplicate_permille", "step_ns"):
+        write(DEBUG + "inject/" + name, values.get(name, ts.NO_ID if name == "stream" else 0))
+
+
+def case_inject():
+    """What tests of others count on: each fault that can be made, and none that was not asked for."""
+    device = ts.Device()
+    # Pairs from before the boot cannot be.
+    time.sleep(max(0, 22_000_000_000 - boottime()) / 1e9)
+    one, other = (device.create(ts.DEVICE, name, 0, 32, 100_000) for name in ("one", "other"))
+    page, period, begin = ts.Page(device.fd, one), 10_000_000, boottime() - 20_500_000_000
+    fed = 0
+
+    def told(count):
+        """Feeds both; the events of each as (pairs of (late, event), of the other stream)."""
+        nonlocal fed
+        device.events()
+        for stream in (one, other):
+            for at in range(fed, fed + count, 100):
+                device.submit(stream, [(i, begin + i * period) for i in range(at, min(at + 100, fed + count))])
+        fed += count
+        events = [(e.host_ns - begin - e.counter * period, e) for e in device.events() if e.type == ts.SAMPLE]
+        return ([e for e in events if e[1].stream == one], [e for e in events if e[1].stream == other])
+
+    mine, theirs = told(300)
+    check("nothing is injected that nobody asked for", len(mine) == len(theirs) == 300 and
+          all(not late and not e.flags for late, e in mine + theirs))
+    inject(stream=one, drop_permille=1000)
+    mine, theirs = told(20)
+    check("drop: no pair of that stream arrives, each of others", not mine and len(theirs) == 20, f"{len(mine)}")
+    inject(stream=one, duplicate_permille=1000)
+    mine, theirs = told(20)
+    counters = [e.counter for _, e in mine]
+    check("duplicate: each pair comes twice, and the second one is refused",
+          counters == sorted(2 * list(range(320, 340))) and len(theirs) == 20 and
+          all(e.flags & ts.INJECTED and bool(e.flags & ts.OUTLIER) == bool(i % 2) for i, (_, e) in enumerate(mine)))
+    inject(stream=one, jitter_ns=1_000_000)
+    mine, theirs = told(200)
+    lates = [late for late, _ in mine]
+    check("jitter: late by any part of it", min(lates) >= 0 and 500_000 < max(lates) < 1_000_000 and
+          len(set(lates)) > 100 and all(e.flags & ts.INJECTED for _, e in mine) and
+          not any(late for late, _ in theirs), (min(lates), max(lates)))
+    epoch, elsewhere = page.read().epoch, ts.Page(device.fd, other)
+    check("none of these is a step", epoch == 1)
+    inject(stream=one, step_ns=40_000_000)
+    told(600)
+    now = page.read()
+    check("step: one epoch, and the map is later by it", now.epoch == epoch + 1 and elsewhere.read().epoch == 1 and
+          abs(page.apply(fed) - begin - fed * period - 40_000_000) <= now.sigma_ns + now.sigma_ppb,
+          f"epoch {now.epoch}, {page.apply(fed) - begin - fed * period} ns")
+    inject()
+    device.close()
 
 
 # --- what must be refused --------------------------------------------------------------------------

@@ -43,4 +43,27 @@ for ko in "$KO/tsalign.ko" "$(tests/hil/guest kmod qemu-6.12 kmod)"; do
 	text=$(python3 tests/hil/tsalign/size.py "$ko") && r=0 || r=1
 	say $r "within 64 KiB: $text"
 done
+
+# Installed where a package would be made of it, and found there by depmod.
+dest=$(mktemp -d)
+trap 'rm -rf "$dest"' EXIT
+release=$(cat "$kdir/include/config/kernel.release")
+if env -u MAKEFLAGS -u MFLAGS make -s kmod-install O="$O" KDIR="$kdir" KMAKE="INSTALL_MOD_PATH=$dest" >"$dest/log" 2>&1 &&
+	depmod -b "$dest" "$release" 2>>"$dest/log" &&
+	grep -q '/tsalign\.ko' "$dest/lib/modules/$release/modules.dep" &&
+	modinfo -F license "$(find "$dest" -name tsalign.ko)" | grep -qx GPL; then r=0; else cat "$dest/log"; r=1; fi
+say $r "make kmod-install below another root; depmod knows it"
+
+# What DKMS would do: its file names what Kbuild makes, and goals that the Makefile has.
+# shellcheck disable=SC2016
+bash -c '
+	set -eu
+	kernel_source_dir=$1
+	. kmod/dkms.conf
+	grep -q "^obj-m := ${BUILT_MODULE_NAME[0]}\.o$" kmod/Kbuild
+	[ -n "$PACKAGE_NAME" ] && [ -n "$PACKAGE_VERSION" ] && [ "${DEST_MODULE_LOCATION[0]}" = /updates/dkms ]
+	eval "${MAKE[0]} -n -C kmod" | grep "M=$PWD/kmod modules" >/dev/null
+	eval "$CLEAN -n -C kmod" | grep "M=$PWD/kmod clean" >/dev/null
+' - "$kdir" && r=0 || r=1
+say $r "dkms.conf"
 exit $failed

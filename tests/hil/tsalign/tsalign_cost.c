@@ -24,7 +24,7 @@
 #define BUFFERS	1000
 #define ROUNDS	6
 #define WALK	(4 << 20)	/* bytes, more than a second-level cache */
-#define MINOR	0xffff	/* no device has it */
+#define NO_MINOR	0xffff	/* no device has it */
 
 static struct dentry *files[2];
 static u8 *other;
@@ -58,7 +58,7 @@ static void fire_v4l2(struct tracepoint *tp)
 	f = tp ? rcu_dereference_raw(tp->funcs) : NULL;
 	for (; f && f->func; f++)
 		((void (*)(void *, int, struct v4l2_buffer *))f->func)
-			(f->data, MINOR, &v4l2);
+			(f->data, NO_MINOR, &v4l2);
 	preempt_enable_notrace();
 }
 
