@@ -159,8 +159,7 @@ static void fill_info(struct output *o)
 	i->source_imported = s.source_imported;
 }
 
-/* How long a frame of the source lasts; 0: it does not say. */
-static uint64_t frame_ns(const struct capture_format *f)
+uint64_t output_frame_ns(const struct capture_format *f)
 {
 	if (f->rate_num && f->rate_den)
 		return NS_PER_S * f->rate_den / f->rate_num;
@@ -178,11 +177,13 @@ static uint64_t late_ms(const struct output *o,
 			const struct output_config *config)
 {
 	uint64_t frames = config->frames_all + (o->view ? o->depth : 0);
-	uint64_t ms = MIN(frame_ns(config->format), LATE_FRAME_NS_MAX) *
+	uint64_t ms = MIN(output_frame_ns(config->format), LATE_FRAME_NS_MAX) *
 		      frames / NS_PER_MS;
 
-	if (o->info.threaded || o->source->kind == AGENT_LIBCAMERA)
+	if (o->info.threaded)
 		ms = MAX(ms, LATE_THREADED_MS);
+	if (o->source->kind == AGENT_LIBCAMERA) /* its own, and its queue */
+		ms = MAX(ms, 2 * LATE_THREADED_MS);
 	return MIN(ms, INTERLEAVE_MS_MAX);
 }
 
@@ -521,17 +522,11 @@ static int receive(struct output *o)
 	}
 }
 
-/* What the thread has done. Return: -EAGAIN, or why it does no more. */
-static int collect(struct output *o)
+static void take_back_frames(struct output *o)
 {
-	struct capture_packet *packet;
 	struct capture_frame *frame;
-	int state;
 	int r;
 
-	/* In this order, so that nothing is missed that comes meanwhile. */
-	encode_thread_clear(o->thread);
-	state = encode_thread_state(o->thread);
 	while (encode_thread_take_frame(o->thread, &frame, &r)) {
 		if (r < 0)
 			o->frames_skipped++;
@@ -539,7 +534,21 @@ static int collect(struct output *o)
 			o->calls->raw(o->ctx, frame);
 		(void)capture_frame_unref(frame);
 	}
+}
+
+/* What the thread has done. Return: -EAGAIN, or why it does no more. */
+static int collect(struct output *o)
+{
+	struct capture_packet *packet;
+	int state;
+
+	/* In this order, so that nothing is missed that comes meanwhile. */
+	encode_thread_clear(o->thread);
+	state = encode_thread_state(o->thread);
+	take_back_frames(o);
 	while (encode_thread_take_packet(o->thread, &packet)) {
+		/* Its frame is done, maybe since a moment: that comes first. */
+		take_back_frames(o);
 		hand_over(o, packet);
 		encode_thread_return_packet(o->thread, packet);
 		backoff_reset(&o->backoff);

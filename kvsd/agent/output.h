@@ -100,6 +100,9 @@ DEFINE_AUTO(output_close, struct output *)
 const struct output_info *output_info(const struct output *o);
 void output_stats(const struct output *o, struct output_stats *ret);
 
+/* How long a frame lasts; 0: the source does not say. */
+uint64_t output_frame_ns(const struct capture_format *format);
+
 /* Fills in at most one of @fds; returns how many. */
 size_t output_fds(const struct output *o, struct pollfd *fds);
 /* When output_run() is due although nothing is readable. */

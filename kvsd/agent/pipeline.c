@@ -41,6 +41,8 @@ struct pipeline {
 	struct pipeline_info info;
 	uint64_t newest_ns;		/* when a frame came; 0: none yet */
 	uint32_t epoch;			/* of the newest frame */
+	uint64_t frame_ns;		/* how long one lasts; 0: not known */
+	uint64_t stamp_ns;		/* of the newest frame */
 	uint64_t held_from_ns;		/* no room since then; 0: there is */
 	uint64_t held_ns;
 };
@@ -408,6 +410,7 @@ int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
 	if (r < 0)
 		return r;
 	p->info.format = *capture_source_format(p->source);
+	p->frame_ns = output_frame_ns(&p->info.format);
 	r = open_outputs(p, fragment_ms, error);
 	if (r < 0)
 		return r;
@@ -539,20 +542,41 @@ static void take_frame(struct pipeline *p, struct capture_frame *frame,
 		output_put(p->outputs[i], frame, now_ns);
 }
 
+/*
+ * Whether the next frame is there as well: this one was so late that it must
+ * be. Who is in time is not asked twice a frame.
+ */
+static bool is_behind(struct pipeline *p, const struct capture_frame *frame,
+		      uint64_t now_ns)
+{
+	/* Who does not say how long a frame lasts: as long as the last. */
+	uint64_t step_ns = p->frame_ns ? p->frame_ns :
+					 frame->stamp_ns - p->stamp_ns;
+
+	p->stamp_ns = frame->stamp_ns;
+	return frame->clock == CAPTURE_CLOCK_MONOTONIC &&
+	       frame->stamp_ns < now_ns &&
+	       step_ns < (now_ns - frame->stamp_ns) / 2;
+}
+
 void pipeline_run(struct pipeline *p, uint64_t now_ns)
 {
-	struct capture_frame *frame;
+	unsigned int count = 0;
+	bool behind = true;
 
 	for (size_t i = 0; i < p->output_count; i++)
 		output_run(p->outputs[i], now_ns);
 	note_held(p, now_ns);
-	if (!has_room(p))
-		return;
-	if (capture_source_dequeue(p->source, 0, &frame) < 0)
-		return; /* the supervisor knows, and tells */
-	take_frame(p, frame, now_ns);
-	(void)capture_frame_unref(frame);
-	note_held(p, now_ns);
+	while (behind && has_room(p) && count++ < PIPELINE_TURN_FRAMES_MAX) {
+		struct capture_frame *frame;
+
+		if (capture_source_dequeue(p->source, 0, &frame) < 0)
+			return; /* the supervisor knows, and tells */
+		behind = is_behind(p, frame, now_ns);
+		take_frame(p, frame, now_ns);
+		(void)capture_frame_unref(frame);
+		note_held(p, now_ns);
+	}
 }
 
 void pipeline_stop(struct pipeline *p)

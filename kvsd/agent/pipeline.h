@@ -95,9 +95,10 @@ size_t pipeline_fds(const struct pipeline *p,
 uint64_t pipeline_deadline_ns(const struct pipeline *p);
 
 /*
- * Moves what there is, at most one frame: others want to run, too. When no
- * output has room, frames stay in the device: a burst can wait there, and what
- * the device then loses it counts.
+ * Moves what there is, at most one frame, or PIPELINE_TURN_FRAMES_MAX of a
+ * source that is behind: others want to run, too. When no output has room,
+ * frames stay in the device: a burst can wait there, and what the device then
+ * loses it counts.
  */
 void pipeline_run(struct pipeline *p, uint64_t now_ns);
 

@@ -120,6 +120,9 @@
 #define UPLOAD_CALLS_AFTER_FAILURES 3u	      /* then ask for the endpoint */
 
 
+/* --- agent --- */
+#define PIPELINE_TURN_FRAMES_MAX 8u /* of a source that is behind */
+
 /* --- agent: a software encoder's thread --- */
 #define ENCODE_FRAMES_MAX 16u	/* put and not given back: the source's */
 #define ENCODE_PACKETS_MAX 32u	/* CAPTURE_BUFFERS_MAX: no encoder has more */

@@ -74,7 +74,7 @@ if [ "${1:-}" = inside ]; then
 		kind = metadata
 		stream = sense
 		device = $(node vivid-000-meta-cap)
-		buffers = 8
+		buffers = 16
 		timeout = 20s
 		[source scans]
 		kind = iio
