@@ -329,7 +329,7 @@ static bool place_is_shared(const char *node)
 static bool link_has_name(const char *link, const char *node)
 {
 	char path[PATH_CHARS];
-	char name[PATH_CHARS];
+	char name[PATH_CHARS] = "";
 	size_t len;
 
 	(void)snprintf(path, sizeof(path), SYS_VIDEO "/%.64s/name", node);
