@@ -88,14 +88,17 @@ static bool tsa_edge_crowded(const struct tsa_pairing *p, u64 edge,
 /* A lag out of turn: -EAGAIN while it may be a late buffer, -ESTALE then. */
 static int tsa_pairing_doubt(struct tsa_pairing *p, s64 slip)
 {
-	if (!p->doubts || slip != p->doubt) {
+	/* Delay makes a slip seem larger, never smaller: the least one counts. */
+	if (p->doubts && slip > 0 && p->doubt > 0) {
+		p->doubt = tsa_min(p->doubt, slip);
+	} else if (!p->doubts || slip != p->doubt) {
 		p->doubt = slip;
 		p->doubts = 0;
 	}
 	p->doubts++;
 	if (p->doubts < (slip < 0 ? TSA_PAIR_EARLY : TSA_PAIR_LATE))
 		return -EAGAIN;
-	p->offset = (s64)((u64)p->offset + (u64)slip);
+	p->offset = (s64)((u64)p->offset + (u64)p->doubt);
 	p->doubts = 0;
 	p->slips++;
 	return -ESTALE;

@@ -180,7 +180,8 @@ static uint64_t late_ms(const struct output *o,
 	uint64_t ms = MIN(output_frame_ns(config->format), LATE_FRAME_NS_MAX) *
 		      frames / NS_PER_MS;
 
-	if (o->info.threaded)
+	/* A card's own buffer holds a second, whatever ours are. */
+	if (o->info.threaded || o->source->kind == AGENT_AUDIO)
 		ms = MAX(ms, LATE_THREADED_MS);
 	if (o->source->kind == AGENT_LIBCAMERA) /* its own, and its queue */
 		ms = MAX(ms, 2 * LATE_THREADED_MS);

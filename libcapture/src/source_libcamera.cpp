@@ -216,11 +216,12 @@ int Source::setup(const struct capture_source_config &config)
 	if (r < 0)
 		return r;
 	acquired_ = true;
-	r = controls_.apply(camera_->controls(), config.settings);
-	if (r == 0)
-		r = negotiate(config);
+	r = negotiate(config);
 	if (r == 0)
 		r = describe();
+	/* Pipelines tell the ranges of a mode once it is configured. */
+	if (r == 0)
+		r = controls_.apply(camera_->controls(), config.settings);
 	if (r == 0)
 		r = set_rate(config);
 	if (r == 0)

@@ -155,7 +155,7 @@ kill $service
 
 serve 0 --ack-delay 1000
 config "device = /dev/video0" "size = 320x180" "rate = 30"
-sed -i 's/stop_timeout = 10s/stop_timeout = 1s/' "$work/agent.conf"
+sed -i 's/stop_timeout = 10s/stop_timeout = 5s/' "$work/agent.conf"
 begin
 until_true "two fragments" fragments 2
 finish

@@ -151,7 +151,7 @@ for world in ${*:-uml bare qemu-6.1 host}; do
 	echo "== $world"
 	mkdir "$out/$world"
 	case $world in
-	uml) tests/hil/guest run --engine uml --mem 768M --timeout 180 --out "$out/$world" \
+	uml) tests/hil/guest run --engine uml --mem 768M --timeout 400 --out "$out/$world" \
 		--modules "vivid n_devs=1,vicodec,vimc,snd-aloop,iio_dummy,iio-trig-hrtimer" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
 	bare) tests/hil/guest run --engine uml --timeout 60 --out "$out/$world" \
 		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;

@@ -33,6 +33,7 @@ struct race {
 	uint64_t begin_ns;
 	const struct tsalign_page *page;
 	atomic_bool done;
+	atomic_int looked; /* readers that have read once */
 	uint64_t epochs; /* told by the writer */
 	uint64_t pairs;
 };
@@ -115,7 +116,8 @@ static void *read_page(void *arg)
 		if (begin % 2 ||
 		    atomic_load_explicit(seq, memory_order_relaxed) != begin)
 			continue;
-		t->reads++;
+		if (!t->reads++)
+			atomic_fetch_add(&((struct race *)t->race)->looked, 1);
 		t->torn += !whole(r, &p);
 		t->back += p.epoch < epoch || p.samples < samples;
 		epoch = p.epoch;
@@ -276,6 +278,9 @@ static int race(struct race *r, struct reader *readers,
 	if (i == READERS && !pthread_create(&threads[i], NULL, read_ring, ring))
 		i++;
 	started = i;
+	/* However fast the machine is, they read while it is written. */
+	while (started == READERS + 1 && atomic_load(&r->looked) < READERS)
+		(void)sched_yield();
 	error = write_all(r);
 	for (i = 0; i < started; i++)
 		(void)pthread_join(threads[i], NULL);

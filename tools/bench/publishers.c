@@ -141,9 +141,9 @@ static void frame_send(struct publisher *p)
 	if (n % FRAMES_PER_FRAGMENT == FRAMES_PER_FRAGMENT - 1)
 		p->closed_ns[n / FRAMES_PER_FRAGMENT % FRAGMENTS_OPEN_MAX] =
 			session_now_ns();
-	watch(p, buf_len(&p->session.out) > 0);
 	if (all.sink && p->frames == all.frames_each)
 		session_close(&p->session);
+	watch(p, buf_len(&p->session.out) > 0);
 }
 
 /* --- what comes back ------------------------------------------------------------- */

@@ -77,9 +77,10 @@ static json_t *sensor_json(const struct capture_sensor *s)
 		return out;
 	}
 	(void)json_object_update_new(
-		out, json_pack("{s:o, s:i, s:i, s:i, s:i}", "rates",
-			       rates_json(s), "rate_min", (int)s->rate_min,
-			       "rate_max", (int)s->rate_max, "channels_min",
+		out, json_pack("{s:o, s:I, s:I, s:i, s:i}", "rates",
+			       rates_json(s), "rate_min",
+			       (json_int_t)s->rate_min, "rate_max",
+			       (json_int_t)s->rate_max, "channels_min",
 			       (int)s->channels_min, "channels_max",
 			       (int)s->channels_max));
 	if (s->kind == CAPTURE_SOURCE_ALSA)

@@ -76,6 +76,7 @@ struct run {
 	uint64_t first_ticks;
 	uint64_t last_ticks;
 	uint64_t first_stamp_ns;
+	bool single; /* its frames have one sample, the first and the last */
 };
 
 static void take_frame(struct run *run, const struct capture_frame *f)
@@ -183,7 +184,10 @@ static json_t *stamps_json(const struct run *run)
 	struct stamps s;
 	json_t *out;
 
-	stamps_analyse(run->samples, run->count, run->clock, run->point,
+	stamps_analyse(run->samples, run->count, run->clock,
+		       run->single && run->point == CAPTURE_POINT_FIRST_SAMPLE
+			       ? CAPTURE_POINT_END_OF_FRAME
+			       : run->point,
 		       &offsets, &s);
 	judge_replaced(run, &s);
 	out = json_pack("{s:i, s:i, s:f, s:s, s:s, s:s, s:i, s:b, s:o}",
@@ -240,8 +244,8 @@ static void rate_text(const struct capture_format *f, char *out, size_t size)
 
 static json_t *samples_json(const struct capture_format *f, const char *fourcc)
 {
-	return json_pack("{s:s, s:i, s:i, s:i, s:i}", "fourcc", fourcc,
-			 "sample_rate", (int)f->sample_rate, "channels",
+	return json_pack("{s:s, s:I, s:i, s:i, s:i}", "fourcc", fourcc,
+			 "sample_rate", (json_int_t)f->sample_rate, "channels",
 			 (int)f->channels, "sample_bytes", (int)f->sample_bytes,
 			 "frame_samples",
 			 (int)(f->size[0] / MAX(f->sample_bytes, 1u)));
@@ -281,6 +285,12 @@ static json_t *map_rate_json(const char *path)
 		       : json_null();
 }
 
+static bool is_single(const struct capture_format *f)
+{
+	return f->media == CAPTURE_MEDIA_SAMPLES &&
+	       f->size[0] <= f->sample_bytes;
+}
+
 static json_t *stream_json(struct doctor *d, struct capture_source *s,
 			   int *ret_result)
 {
@@ -292,6 +302,7 @@ static json_t *stream_json(struct doctor *d, struct capture_source *s,
 	*ret_result = -ENOMEM;
 	if (!run)
 		return out;
+	run->single = is_single(capture_source_format(s));
 	*ret_result = run_source(s, d->seconds * NS_PER_S, run);
 	capture_source_stats(s, &stats);
 	declared = format_json(capture_source_format(s));

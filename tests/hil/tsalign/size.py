@@ -38,6 +38,8 @@ def main():
     missed = False
     for path in sys.argv[1:]:
         m = measure(path)
+        if not m["text"]:
+            raise SystemExit(f"{path}: readelf tells of no text")
         missed |= max(m["loaded"], m["size"]) > LIMIT
         print(f"{m['loaded']} bytes loaded (text {m['text']}, rodata {m['rodata']}, data {m['data']}, bss {m['bss']}); "
               f"text + data by size: {m['size']}")

@@ -24,7 +24,7 @@
 #define BUFFERS	1000
 #define ROUNDS	6
 #define WALK	(4 << 20)	/* bytes, more than a second-level cache */
-#define NO_MINOR	0xffff	/* no device has it */
+#define NO_MINOR 0xffff	/* no device has it */
 
 static struct dentry *files[2];
 static u8 *other;
