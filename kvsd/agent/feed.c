@@ -83,16 +83,34 @@ static uint32_t sigma_sum(uint32_t a, uint64_t b)
 }
 
 /*
+ * A step of the wall clock reaches a track with a key frame, since only there
+ * a fragment can begin: frames before it, and what was on its way when the
+ * step came, have the time that they had before.
+ * Return: where on CLOCK_MONOTONIC to look up what maps @ns.
+ */
+static uint64_t map_at(const struct clock_map *m, struct feed_output *o,
+		       bool key, uint64_t ns)
+{
+	bool forward = m->before_until_ns && m->before_epoch + 1 == m->epoch &&
+		       o->map_epoch == m->before_epoch;
+
+	if (!forward || (key && ns > m->before_until_ns))
+		o->map_epoch = m->epoch;
+	return o->map_epoch == m->epoch ? ns : MIN(ns, m->before_until_ns);
+}
+
+/*
  * The frame's time: that on the timeline of all sensors; of a frame that has
  * none, its stamp; of one without a stamp, now.
  */
-static void stamp(const struct feed *f, const struct output_frame *from,
-		  struct kvs_frame *to)
+static void stamp(const struct feed *f, struct feed_output *o,
+		  const struct output_frame *from, struct kvs_frame *to)
 {
 	const struct clock_map *map = &f->clock->map;
 	const struct capture_aligned *aligned = &from->aligned;
 	int64_t boot_ns = f->clock->boot_offset_ns;
 	uint64_t ns = 0;
+	uint64_t at;
 	bool known = to_monotonic(f->clock, from, &ns);
 
 	if (!known)
@@ -100,24 +118,26 @@ static void stamp(const struct feed *f, const struct output_frame *from,
 	to->raw_stamp_ns = known ? from->stamp_ns : ns;
 	to->raw_clock = known ? clock_id(from->clock) : CLOCK_MONOTONIC;
 	to->meaning = known ? meaning_of(from->point) : KVS_STAMP_UNKNOWN;
-	to->sigma_ns = known ? clock_map_sigma_ns(map, ns) : 0;
+	at = map_at(map, o, from->key, ns);
+	to->sigma_ns = known ? clock_map_sigma_ns(map, at) : 0;
 	to->aligned_by = aligned_by(aligned->by);
 	if (aligned->by != CAPTURE_ALIGNED_NOT &&
 	    (boot_ns <= 0 || aligned->ns >= (uint64_t)boot_ns)) {
 		ns = aligned->ns - (uint64_t)boot_ns;
 		to->boot_ns = aligned->ns;
-		to->sigma_ns = sigma_sum(clock_map_sigma_ns(map, ns),
+		at = map_at(map, o, from->key, ns);
+		to->sigma_ns = sigma_sum(clock_map_sigma_ns(map, at),
 					 aligned->sigma_ns);
 		if (to->sigma_ns)
 			to->sigma_ns = sigma_sum(to->sigma_ns,
 						 f->clock->boot_width_ns);
 	}
-	to->time_ns = clock_map_ns(map, ns);
+	to->time_ns = clock_map_ns(map, at) + (ns - at);
 	/* A B frame: files and the service want the order of decoding. */
 	if (known && from->decode_ns > from->stamp_ns)
 		to->decode_ns = to->time_ns + from->decode_ns - from->stamp_ns;
 	/* Each grows by itself, so their sum changes when one of them does. */
-	to->epoch = clock_map_epoch(map, ns) + from->epoch + aligned->epoch;
+	to->epoch = clock_map_epoch(map, at) + from->epoch + aligned->epoch;
 }
 
 /*
@@ -159,7 +179,7 @@ static void put_frame(void *ctx, size_t output, const struct output_frame *from)
 	char text[CAUSE_CHARS];
 	int r;
 
-	stamp(f, from, &frame);
+	stamp(f, o, from, &frame);
 	keep_order(o, from, &frame);
 	r = kvs_producer_put_frame(f->stream->producer, &frame);
 	if (r == 0) {

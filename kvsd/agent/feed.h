@@ -34,6 +34,7 @@ struct feed_output {
 	uint64_t stamp_ns;
 	uint64_t time_ns;
 	uint64_t decode_ns;
+	uint32_t map_epoch;	/* of the clocks' map, that times it; 0: none */
 	uint64_t frames_put;
 	uint64_t frames_refused;
 	struct output_info info;	/* private: not after feed_close() */

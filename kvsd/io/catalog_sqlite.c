@@ -223,6 +223,19 @@ static void swap(struct catalog_sqlite *cs)
 	cs->copy_name = name;
 }
 
+/*
+ * catalog.db leads as soon as it is whole: additions are durable in the leader
+ * only when the copy fails, and a start without the copy relies on that.
+ */
+static int make_copy(struct catalog_sqlite *cs)
+{
+	int r = make_again(cs, cs->first, cs->copy_name, &cs->copy);
+
+	if (r == 0 && strcmp(cs->first_name, FIRST_NAME) != 0)
+		swap(cs);
+	return r;
+}
+
 /* What is there is enough to serve from, on a full disk, say. */
 static int renew_copy(struct catalog_sqlite *cs, bool fresh)
 {
@@ -231,7 +244,7 @@ static int renew_copy(struct catalog_sqlite *cs, bool fresh)
 	if (!fresh)
 		log_warn("catalog", "%s is made again from %s", cs->copy_name,
 			 cs->first_name);
-	r = make_again(cs, cs->first, cs->copy_name, &cs->copy);
+	r = make_copy(cs);
 	if (r == 0 || fresh)
 		return r;
 	log_error("catalog", "%s: %s; no changes until it can be made",
@@ -314,15 +327,16 @@ static int public_error(int err)
 /* After a failure the copy is behind: it is made again before a change. */
 static int repair_copy(struct catalog_sqlite *cs)
 {
+	const char *name = cs->copy_name;
 	int r;
 
 	if (cs->copy)
 		return 0;
-	r = make_again(cs, cs->first, cs->copy_name, &cs->copy);
+	r = make_copy(cs);
 	if (r < 0)
-		log_error("catalog", "%s: %s", cs->copy_name, strerror(-r));
+		log_error("catalog", "%s: %s", name, strerror(-r));
 	else
-		log_info("catalog", "%s is made again", cs->copy_name);
+		log_info("catalog", "%s is made again", name);
 	return r;
 }
 

@@ -69,6 +69,32 @@ int db_expect(struct db *db, const char *sql, const char *expect)
 	return r;
 }
 
+int db_check(struct db *db, const char *sql)
+{
+	const char *code;
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(db, sql, &s);
+	if (r < 0)
+		return r;
+	r = db_step(s);
+	if (r == 0)
+		r = -EUCLEAN;
+	if (r == 1 && strcmp(db_text(s, 0), "ok") == 0)
+		r = 0;
+	if (r == 1) {
+		/* A page that cannot be read now is told as one that is bad. */
+		code = strstr(db_text(s, 0), "error code=");
+		r = code && (strtoul(code + 11, NULL, 10) & 0xff) ==
+				    SQLITE_IOERR ?
+			    -EIO :
+			    -EUCLEAN;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
 /* Each pragma is set here because builds differ in their defaults. */
 static int set_pragmas(struct db *db, enum db_kind kind)
 {

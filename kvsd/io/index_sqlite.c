@@ -130,7 +130,7 @@ static int check_content(struct db *db, const char *path)
 
 	if (stat(path, &st) < 0 || st.st_size > (off_t)INDEX_CHECK_BYTES_MAX)
 		return 0;
-	return db_expect(db, "PRAGMA quick_check(1)", "ok");
+	return db_check(db, "PRAGMA quick_check(1)");
 }
 
 static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
@@ -290,6 +290,17 @@ int index_open_readonly(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	return 0;
 }
 
+/*
+ * What cannot be read twice (or is a schema that is not ours: SQLite has one
+ * code for both) is made again. Where only this process has no room, memory
+ * or right, what is there is kept.
+ */
+static bool is_useless(int r)
+{
+	return r == -EIO || r == -ENOENT || r == -EUCLEAN ||
+	       r == -EMEDIUMTYPE || r == -EEXIST;
+}
+
 int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	       struct index_db **ret_index, bool *ret_made)
 {
@@ -302,11 +313,11 @@ int index_open(const char *path, const uint8_t id[INDEX_ID_BYTES],
 	if (strlen(path) > PATH_BYTES - 16)
 		return -ENAMETOOLONG;
 	r = open_existing(ix, path, id, false);
-	/*
-	 * A statement that does not prepare is a schema that is not ours; a
-	 * disk that is full or failing is not, and what is there is kept.
-	 */
-	if (r < 0 && r != -ENOMEM && r != -EBUSY && r != -ENOSPC) {
+	if (r == -EIO) {
+		drop_handles(ix);
+		r = open_existing(ix, path, id, false);
+	}
+	if (is_useless(r)) {
 		if (r != -ENOENT)
 			log_warn("index",
 				 "%s: %s; it is made again from the "

@@ -229,8 +229,7 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 		    memcmp(rec.generation, generation, SEGMENT_ID_BYTES)) {
 			uint32_t end = *block;
 
-			err = r->salvage ? skip_damage(r, fd, generation, block)
-					 : 0;
+			err = skip_damage(r, fd, generation, block);
 			if (err > 0) {
 				r->damaged = true;
 				continue;

@@ -2,11 +2,12 @@
 /*
  * Replay: which fragments of a segment are real.
  *
- * Records are read from a block on until the first that does not belong there
- * (another generation, another block, a bad CRC, the end): an append-only
- * file has nothing acknowledged after it. A COMMIT record counts when each
- * page that it lists is there with a good CRC and is the page it should be;
- * with the stream's key, also when all tags verify. Everything here blocks.
+ * Records are read from a block on; what does not belong there (another
+ * generation, another block, a bad CRC) is left out: behind what a power cut
+ * tore nothing was acknowledged, but behind what is damaged all may be. A
+ * COMMIT record counts when each page that it lists is there with a good CRC
+ * and is the page it should be; with the stream's key, also when all tags
+ * verify. Everything here blocks.
  */
 #ifndef IO_SEGMENT_REPLAY_H
 #define IO_SEGMENT_REPLAY_H
@@ -37,7 +38,7 @@ struct segment_replay {
 	int (*found)(void *ctx, const struct store_fragment *f,
 		     uint32_t first_segment, uint32_t mark);
 	void *ctx;
-	bool salvage;	/* go on behind what is damaged */
+	bool salvage;	/* nothing is known of what is on disk: see below */
 	uint64_t dropped;	/* commit records that did not count */
 	/*
 	 * Of the last run: fragments found; something did not verify; with

@@ -33,6 +33,12 @@
 #define SEQUENCE_FILE "sequence"
 #define SEQUENCE_BYTES_MAX 24u
 
+/* A segment that was replayed in vain; its row is open still. */
+struct useless {
+	uint32_t number;
+	uint32_t end;
+};
+
 struct recovery {
 	struct store_local *sl;
 	uint32_t *files;	/* numbers, ascending */
@@ -47,7 +53,7 @@ struct recovery {
 	uint8_t (*dead_ids)[STREAM_ID_BYTES];
 	size_t dead_count;
 	size_t dead_size;
-	uint32_t *useless; /* segments: set aside when no row needs them */
+	struct useless *useless; /* set aside when no row needs them */
 	size_t useless_count;
 	size_t useless_size;
 	unsigned int row_count;	/* since the last commit */
@@ -82,13 +88,14 @@ static int add_todo(struct recovery *r, const struct index_segment *s)
 	return err;
 }
 
-static int add_useless(struct recovery *r, uint32_t number)
+static int add_useless(struct recovery *r, uint32_t number, uint32_t end)
 {
 	int err = grow(&r->useless, r->useless_count, &r->useless_size,
 		       sizeof(*r->useless));
 
 	if (err == 0)
-		r->useless[r->useless_count++] = number;
+		r->useless[r->useless_count++] =
+			(struct useless){.number = number, .end = end};
 	return err;
 }
 
@@ -281,12 +288,10 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 		err = -EIO;
 	if (err < 0)
 		return leave_segment(r, s->number, err);
+	/* Closed it would be swept by the next start, if this one ends here. */
 	if (replay->salvage && !replay->found_count &&
-	    (torn || replay->damaged)) {
-		err = add_useless(r, s->number);
-		if (err < 0)
-			return err;
-	}
+	    (torn || replay->damaged))
+		return add_useless(r, s->number, end);
 	/*
 	 * Or each crash would cost what was reserved. A torn end is kept: if
 	 * it is damage and no power cut, what follows is of use to repair.
@@ -387,7 +392,7 @@ static int see_dead(void *ctx, const struct index_segment *s)
 	int err = 0;
 
 	for (i = 0; i < r->useless_count && err == 0; i++) {
-		if (r->useless[i] != s->number)
+		if (r->useless[i].number != s->number)
 			continue;
 		err = grow(&r->gone, r->gone_count, &r->gone_size,
 			   sizeof(*r->gone));
@@ -397,14 +402,21 @@ static int see_dead(void *ctx, const struct index_segment *s)
 	return err;
 }
 
-/* A crash after the file's new name leaves a row without file: see above. */
+/*
+ * In one transaction: a crash after the file's new name leaves an open row
+ * without file or fragments, which the next start drops.
+ */
 static int set_useless_aside(struct recovery *r)
 {
 	size_t i;
-	int err;
+	int err = 0;
 
 	r->gone_count = 0;
-	err = index_segments_dead(r->sl->index, see_dead, r);
+	for (i = 0; i < r->useless_count && err == 0; i++)
+		err = index_segment_close(r->sl->index, r->useless[i].number,
+					  r->useless[i].end);
+	if (err == 0)
+		err = index_segments_dead(r->sl->index, see_dead, r);
 	for (i = 0; i < r->gone_count && err == 0; i++) {
 		err = set_aside(r, r->gone[i]);
 		if (err == 0)

@@ -22,6 +22,7 @@ struct expiry {
 	struct catalog_op catalog_op;
 	struct store_op store_op;
 	struct catalog_stream rows[EXPIRY_STREAMS];
+	uint64_t now_ms; /* before the rows were listed */
 	int count;
 	int next;
 	char after[CATALOG_NAME_BYTES];
@@ -66,6 +67,11 @@ static void listed(struct catalog_op *op, int res)
 
 static void list(struct expiry *e)
 {
+	/*
+	 * What comes later may have a longer retention than the rows say: it
+	 * is younger than this.
+	 */
+	e->now_ms = server_wall_ms(e->thread);
 	e->catalog_op.done = listed;
 	catalog_list(e->thread->server->catalog, e->thread->loop, NULL,
 		     e->after[0] ? e->after : NULL, e->rows, EXPIRY_STREAMS,
@@ -82,22 +88,20 @@ static void expired(struct store_op *op, int res)
 	next_stream(e);
 }
 
-/* The next of our streams that keeps anything. */
+/* The next of our streams. */
 static void next_stream(struct expiry *e)
 {
-	uint64_t now_ms = server_wall_ms(e->thread);
-
 	while (e->next < e->count && !e->stopped) {
 		const struct catalog_stream *s = &e->rows[e->next++];
 		uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
 
 		/* One with retention 0 may have had more, and rows of then. */
 		if (server_thread_of(e->thread->server, s->name) != e->thread ||
-		    keep_ms > now_ms)
+		    keep_ms > e->now_ms)
 			continue;
 		e->store_op.done = expired;
 		store_local_expire(e->thread->store, s->store.id,
-				   now_ms - keep_ms, &e->store_op);
+				   e->now_ms - keep_ms, &e->store_op);
 		return;
 	}
 	if (e->stopped || e->count < (int)EXPIRY_STREAMS) {

@@ -177,6 +177,10 @@ static void render_store(const struct ops *o, struct buf *out)
 		      st.rows_pending);
 	metrics_value(out, "kvsd_store_dropped_fragments_total", "counter",
 		      "Fragments dropped to keep storage_max.", st.dropped);
+	metrics_value(out, "kvsd_store_unread_segments", "gauge",
+		      "Segments that the last start could not read: their "
+		      "fragments are missing until a start can.",
+		      st.unread);
 	metrics_value(out, "kvsd_store_segments", "gauge", "Segment files.",
 		      st.segments);
 }

@@ -94,6 +94,9 @@ static unsigned int thread_count(const struct serve_options *o)
 
 	if (!n && sched_getaffinity(0, sizeof(set), &set) == 0)
 		n = (unsigned int)CPU_COUNT(&set);
+	/* A mask that is wider than the set: 1,024 processors and more. */
+	if (!n)
+		n = (unsigned int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	return MAX(1u, MIN(n, SERVE_THREADS_MAX));
 }
 
@@ -293,7 +296,12 @@ static void reload(struct service *s)
 	if (r == 0) {
 		r = server_reload(&s->server, tls, &s->next.limits);
 		(void)snprintf(error, sizeof(error), "%s",
-			       "a thread does not take it over");
+			       "a thread has not taken over the one before");
+	}
+	/* It will when it turns, as the others have: there is no way back. */
+	if (r == -ETIMEDOUT) {
+		log_warn("serve", "reload: a thread does not turn");
+		r = 0;
 	}
 	if (r < 0) {
 		(void)tls_ctx_free(tls);
@@ -440,11 +448,12 @@ static int run(struct service *s)
 					    : s->options.listen.host,
 			 s->server.port, s->server.thread_count);
 		r = tell_ready(s);
+	}
+	if (r == 0) {
 		notify_send(&s->notify, "READY=1\nSTATUS=port %u",
 			    s->server.port);
-	}
-	if (r == 0)
 		(void)wait_signal(s);
+	}
 	e = stop(s);
 	return r < 0 ? r : e;
 }

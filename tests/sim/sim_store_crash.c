@@ -61,7 +61,7 @@ struct slot {
 	uint8_t id[STREAM_ID_BYTES];
 };
 
-/* DAMAGED: the parent flipped a bit of it, and took the index away. */
+/* DAMAGED: the parent flipped a bit of it; it may be gone, or not verify. */
 enum fragment_state { STARTED, ACKED, EXPIRING, DAMAGED };
 
 struct fragment {
@@ -176,6 +176,11 @@ static void check_bytes(const struct store_stream *s,
 
 	store_read(run.store, s, f, 0, bytes, total, &w.store);
 	r = wait_for(&w);
+	if (r == -EBADMSG && find_fragment(f->number.seq) &&
+	    find_fragment(f->number.seq)->state == DAMAGED) {
+		free(bytes);
+		return;
+	}
 	if (r != (int)total)
 		fail("fragment %llu: reading says %d",
 		     (unsigned long long)f->number.seq, r);
@@ -482,7 +487,8 @@ static void step_expire(void)
 	for (i = 0; i < sh->fragment_count; i++) {
 		struct fragment *f = &sh->fragments[i];
 
-		if (&sh->slots[f->slot] == slot && f->ms < before)
+		if (&sh->slots[f->slot] == slot && f->ms < before &&
+		    f->state != DAMAGED)
 			f->state = EXPIRING;
 	}
 	store_local_expire(run.store, s.store.id, before, &w.store);
@@ -652,7 +658,7 @@ static unsigned int flip_record(const char *path, unsigned int nth)
 			if (pwrite(fd, &bytes[byte], 1, at + (off_t)byte) != 1)
 				abort();
 			f = find_fragment(rec.number.seq);
-			if (f && f->state != EXPIRING)
+			if (f)
 				f->state = DAMAGED;
 		}
 		at += segment_record_bytes(rec.payload_bytes);
@@ -707,6 +713,7 @@ static void after_crash(const char *dir)
 	case 2:
 	case 3:
 		cut_index_log(dir);
+		damage_record(dir);
 		break;
 	case 4:
 		/* One of the two, before the other is made again. */
@@ -716,6 +723,7 @@ static void after_crash(const char *dir)
 							"catalog-copy.db");
 		break;
 	default:
+		damage_record(dir);
 		break;
 	}
 }

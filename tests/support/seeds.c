@@ -37,6 +37,10 @@ struct seeds seeds_from(int argc, char **argv, uint64_t otherwise)
 
 	if (argc > 1)
 		s.count = number_of("seeds", argv[1]);
+	if (!s.count) {
+		(void)fprintf(stderr, "seeds: none\n");
+		exit(2);
+	}
 	if (s.one) {
 		s.first = seeds_number("SEED", 1);
 		s.count = 1;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -230,6 +231,49 @@ static void store_keeps_a_segment_with_nothing_behind_its_start(void **state)
 	keeps_as_bad(*state, 4096);
 }
 
+static int exit_at_bad(int olddir, const char *from, int newdir, const char *to)
+{
+	if (strstr(to, ".bad"))
+		_exit(9);
+	return sys_posix()->renameat(olddir, from, newdir, to);
+}
+
+/* Killed when it was about to set it aside: the next start does. */
+static void store_keeps_it_when_it_is_killed_meanwhile(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[32];
+	struct sys_ops killed = *sys_posix();
+	char path[128];
+	uint32_t bad;
+	uint64_t i;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < 32; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 100000, 16384, i), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 32), 32);
+	bad = rows[31].segment;
+	rig_close(rig);
+	junk(rig, bad, 4096, 1 << 20);
+	rig_unlink(rig, "index.db");
+	killed.renameat = exit_at_bad;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		rig->sys = &killed;
+		rig->config.sys = &killed;
+		(void)rig_open(rig);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 9);
+	assert_int_equal(rig_open(rig), 0);
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.bad", rig->path,
+		       bad);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
 /* One call fails: the service comes up, the next start has all of it. */
 static void opens_although(struct store_rig *rig, const char *call)
 {
@@ -334,10 +378,10 @@ static void copy_index(const struct store_rig *rig, const char *from,
 }
 
 /*
- * After a crash the index is there, only behind: what follows a torn page was
- * never acknowledged, since a sync covers all before it.
+ * After a crash the index is there, only behind. What follows a damaged page
+ * may have been acknowledged, as it was here.
  */
-static void store_stops_at_a_torn_page_after_a_crash(void **state)
+static void store_finds_what_is_behind_damage_after_a_crash(void **state)
 {
 	struct store_rig *rig = *state;
 	struct store_fragment rows[3];
@@ -351,8 +395,9 @@ static void store_stops_at_a_torn_page_after_a_crash(void **state)
 	copy_index(rig, "index-then.db", "index.db");
 	rig_flip(rig, rows[0].segment, (off_t)(rows[0].page + 1) * 4096 + 500);
 	assert_int_equal(rig_open(rig), 0);
-	assert_int_equal(rig_list_all(rig, 0, rows, 3), 1);
+	assert_int_equal(rig_list_all(rig, 0, rows, 3), 2);
 	assert_int_equal(rows[0].number.seq, 100);
+	assert_int_equal(rows[1].number.seq, 102);
 	rig_close(rig);
 }
 
@@ -411,9 +456,10 @@ int main(void)
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
+		CASE(store_keeps_it_when_it_is_killed_meanwhile),
 		cmocka_unit_test(store_opens_although_a_segment_cannot_be_read),
 		cmocka_unit_test(store_opens_without_room_for_its_sequence),
-		CASE(store_stops_at_a_torn_page_after_a_crash),
+		CASE(store_finds_what_is_behind_damage_after_a_crash),
 		CASE(store_opens_on_a_full_disk),
 	};
 

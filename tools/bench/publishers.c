@@ -3,13 +3,14 @@
  * Many cameras: TLS connections that each send frames at a steady rate, one
  * TLS record a frame, their phases spread evenly over a frame's time.
  *
- *	bench_publishers PORT CA HEADS SESSIONS SECONDS START_MS chunked|length|sink
+ *	bench_publishers PORT CA HEADS SESSIONS SECONDS START_MS MODE
  *	bench_publishers size SECONDS
  *
- * HEADS: one request head per session, each ended by a NUL; empty for a sink,
- * which answers nothing and is left when all is sent. With chunked the answers are read as PutMedia's: a fragment's time to PERSISTED
- * starts when its last byte was handed to the socket. Prints a JSON object
- * when all are connected, and one at the end.
+ * MODE: chunked, length or sink. HEADS: one request head per session, each
+ * ended by a NUL; empty for a sink, which answers nothing and is left when all
+ * is sent. With chunked the answers are read as PutMedia's: a fragment's time
+ * to PERSISTED starts when its last byte was handed to the socket. Prints a
+ * JSON object when all are connected, and one at the end.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -279,10 +280,12 @@ static int compare(const void *a, const void *b)
 
 static double percentile_ms(unsigned int permille)
 {
+	uint64_t us;
+
 	if (!all.latencies)
 		return 0;
-	return all.latency_us[(uint64_t)(all.latencies - 1) * permille / 1000] /
-	       1e3;
+	us = all.latency_us[(uint64_t)(all.latencies - 1) * permille / 1000];
+	return (double)us / 1e3;
 }
 
 static void report(double seconds)

@@ -203,9 +203,12 @@ static int compare(const void *a, const void *b)
 
 static double delay_ms(unsigned int permille)
 {
+	uint64_t us;
+
 	if (!all.delays)
 		return 0;
-	return all.delay_us[(uint64_t)(all.delays - 1) * permille / 1000] / 1e3;
+	us = all.delay_us[(uint64_t)(all.delays - 1) * permille / 1000];
+	return (double)us / 1e3;
 }
 
 /* Tells the bench when to look at the server's clock, and waits for it. */
