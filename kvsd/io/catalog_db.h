@@ -85,10 +85,10 @@ int catalog_db_commit(struct catalog_db *db) MUST_CHECK;
 void catalog_db_rollback(struct catalog_db *db);
 int catalog_db_add(struct catalog_db *db,
 		   const struct catalog_row *row) MUST_CHECK;
-/* Overwrites the key, then drops the row. */
 /* id, version and retention_hours of @row; the rest stays. */
 int catalog_db_retain(struct catalog_db *db,
 		      const struct catalog_row *row) MUST_CHECK;
+/* Overwrites the key, then drops the row. */
 int catalog_db_remove(struct catalog_db *db,
 		      const uint8_t id[STREAM_ID_BYTES]) MUST_CHECK;
 int catalog_db_put_credential(

@@ -216,15 +216,23 @@ static int find_generation(const struct data_dir *d, int fd, uint8_t *bytes,
 {
 	struct segment_record record;
 	uint32_t block;
+	uint64_t at;
 	size_t len = 0;
 	int r;
 
 	for (block = SEGMENT_FIRST_BLOCK;; block++) {
-		r = segment_file_read(d, fd, bytes, SEGMENT_RECORD_BYTES_MAX,
-				      (uint64_t)block * SEGMENT_BLOCK_BYTES,
+		at = (uint64_t)block * SEGMENT_BLOCK_BYTES;
+		r = segment_file_read(d, fd, bytes, SEGMENT_BLOCK_BYTES, at,
 				      &len);
-		if (r < 0 || !len)
+		if (r < 0 || len < SEGMENT_BLOCK_BYTES)
 			return r < 0 ? r : -ENODATA;
+		if (segment_header_parse(bytes, &record) < 0 ||
+		    record.block != block)
+			continue;
+		r = segment_file_read(d, fd, bytes, SEGMENT_RECORD_BYTES_MAX,
+				      at, &len);
+		if (r < 0)
+			return r;
 		if (segment_record_parse(bytes, len, &record) < 0 ||
 		    record.kind == SEGMENT_START || record.block != block)
 			continue;

@@ -394,7 +394,8 @@ static void add_sensor(struct doctor *d, json_t *streams,
 	if (r < 0) {
 		why = doctor_explain(r);
 		if (sensor->kind == CAPTURE_SOURCE_IIO && !sensor->trigger[0] &&
-		    !sensor->error && r != -EACCES && r != -EPERM)
+		    !sensor->error && r != -ENODEV && r != -EACCES &&
+		    r != -EPERM)
 			why = "no trigger is chosen: write one's name into its "
 			      "trigger/current_trigger in sysfs";
 		stream_failed(d, out, sensor->path, why, true);
