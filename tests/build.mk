@@ -66,14 +66,15 @@ sim_tests += sim_supervisor
 # tsalign's core, as the module has it
 unit_tests += test_tsalign_core test_tsalign_fit
 sim_tests += sim_tsalign
-$(foreach t,unit/test_tsalign_core unit/test_tsalign_fit sim/sim_tsalign fuzz/fuzz_tsalign, \
+$(foreach t,unit/test_tsalign_core unit/test_tsalign_fit sim/sim_tsalign fuzz/fuzz_tsalign \
+	fuzz/fuzz_align_page, \
 	$(O)/obj/tests/$(t).o): ours_cpp += -Ikmod -Ikmod/include/uapi
 $(O)/tests/sim_tsalign: ours_ld += -Wl,--no-as-needed -lm -Wl,--as-needed
 
 # tests/fuzz/<name>.c: LLVMFuzzerTestOneInput; `make check` replays
 # tests/fuzz/corpus/<name>/ through tests/fuzz/replay_main.c
 fuzz_targets :=
-fuzz_targets += fuzz_tsalign
+fuzz_targets += fuzz_tsalign fuzz_align_page
 fuzz_targets += fuzz_ack fuzz_http fuzz_sigv4
 fuzz_targets += fuzz_index_block fuzz_segment
 fuzz_targets += fuzz_record
