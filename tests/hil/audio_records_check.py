@@ -342,14 +342,19 @@ def by_tty():
     master, slave = pty.openpty()
     path = os.ttyname(slave)
 
+    def settings():
+        # TCGETS2: flags, line, characters, speeds.
+        return struct.unpack("<4I20B2I", fcntl.ioctl(slave, 0x802C542A, bytes(44)))
+    before = settings()
+
     def send(pieces):
+        t = settings()
+        need("tty: raw, at the rate asked for", t[1] == t[3] == 0 and t[-2:] == (921600, 921600))
         for piece in pieces:
             while piece:
                 piece = piece[os.write(master, piece):]
     records("tty", f"tty:{path}:921600", send)
-    # TCGETS2: flags, line, characters, speeds.
-    t = struct.unpack("<4I20B2I", fcntl.ioctl(slave, 0x802C542A, bytes(44)))
-    need("tty: raw, at the rate asked for", t[1] == t[3] == 0 and t[-2:] == (921600, 921600))
+    need("tty: put back as it was", before[-2:] != (921600, 921600) and settings() == before)
     os.close(master)
     os.close(slave)
 
