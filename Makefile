@@ -143,7 +143,7 @@ include libcapture/build.mk
 include kvsd/build.mk
 include tools/build.mk
 include tests/build.mk
--include kmod/build.mk dts/build.mk udev/build.mk systemd/build.mk
+-include kmod/build.mk dts/build.mk udev/build.mk kvsd/serve/systemd/build.mk
 
 # --- rules -------------------------------------------------------------------
 obj = $(patsubst %.cpp,$(O)/obj/%.o,$(patsubst %.c,$(O)/obj/%.o,$(1)))

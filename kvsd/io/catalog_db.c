@@ -200,7 +200,7 @@ int catalog_db_open(const struct data_dir *d, const char *name,
 		r = d->readonly ? db_open_readonly(path, &db->db)
 				: db_open(path, DB_CATALOG, false, &db->db);
 	if (r == 0)
-		r = db_check(db->db, "PRAGMA integrity_check(1)");
+		r = db_expect(db->db, "PRAGMA integrity_check(1)", "ok");
 	if (r == 0)
 		r = db_expect(db->db, "PRAGMA user_version", "1");
 	if (r == 0)

@@ -54,6 +54,16 @@ int db_exec(struct db *db, const char *sql)
 			sqlite3_exec(db->lite, sql, NULL, NULL, NULL));
 }
 
+/* Integrity checks tell a page that cannot be read now as one that is bad. */
+static int told_error(const char *text)
+{
+	const char *code = strstr(text, "error code=");
+
+	if (code && (strtoul(code + 11, NULL, 10) & 0xff) == SQLITE_IOERR)
+		return -EIO;
+	return -EUCLEAN;
+}
+
 int db_expect(struct db *db, const char *sql, const char *expect)
 {
 	struct db_stmt *s;
@@ -63,34 +73,11 @@ int db_expect(struct db *db, const char *sql, const char *expect)
 	if (r < 0)
 		return r;
 	r = db_step(s);
-	if (r >= 0)
-		r = r == 1 && !strcmp(db_text(s, 0), expect) ? 0 : -EUCLEAN;
-	(void)db_stmt_free(s);
-	return r;
-}
-
-int db_check(struct db *db, const char *sql)
-{
-	const char *code;
-	struct db_stmt *s;
-	int r;
-
-	r = db_prepare(db, sql, &s);
-	if (r < 0)
-		return r;
-	r = db_step(s);
 	if (r == 0)
 		r = -EUCLEAN;
-	if (r == 1 && strcmp(db_text(s, 0), "ok") == 0)
-		r = 0;
-	if (r == 1) {
-		/* A page that cannot be read now is told as one that is bad. */
-		code = strstr(db_text(s, 0), "error code=");
-		r = code && (strtoul(code + 11, NULL, 10) & 0xff) ==
-				    SQLITE_IOERR ?
-			    -EIO :
-			    -EUCLEAN;
-	}
+	else if (r == 1)
+		r = strcmp(db_text(s, 0), expect) ? told_error(db_text(s, 0))
+						  : 0;
 	(void)db_stmt_free(s);
 	return r;
 }

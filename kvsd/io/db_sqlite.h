@@ -50,14 +50,12 @@ DEFINE_AUTO(db_close, struct db *)
 
 /* Runs statements without results. */
 int db_exec(struct db *db, const char *sql) MUST_CHECK;
-/* Runs a pragma or query and compares its first column with @expect. */
-int db_expect(struct db *db, const char *sql, const char *expect) MUST_CHECK;
 /*
- * db_check() - "PRAGMA integrity_check(1)" or quick_check
- *
- * Return: 0, -EUCLEAN (what is there is damaged), -EIO (it cannot be read).
+ * Runs a pragma or query and compares its first column with @expect.
+ * Return: 0, -EUCLEAN (it is another), -EIO (an integrity check could not read
+ * what it was to check), or the statement's error.
  */
-int db_check(struct db *db, const char *sql) MUST_CHECK;
+int db_expect(struct db *db, const char *sql, const char *expect) MUST_CHECK;
 /* Rows that the last statement changed. */
 uint64_t db_changes(struct db *db);
 /* Whether a transaction is open (an error may have rolled it back). */

@@ -130,7 +130,7 @@ static int check_content(struct db *db, const char *path)
 
 	if (stat(path, &st) < 0 || st.st_size > (off_t)INDEX_CHECK_BYTES_MAX)
 		return 0;
-	return db_check(db, "PRAGMA quick_check(1)");
+	return db_expect(db, "PRAGMA quick_check(1)", "ok");
 }
 
 static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])

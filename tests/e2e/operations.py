@@ -859,7 +859,7 @@ def activation(bench):
 def units(bench):
     directory = os.path.join(bench.temp, "units")
     os.mkdir(directory)
-    source = os.path.join(ROOT, "systemd")
+    source = os.path.join(ROOT, "kvsd", "serve", "systemd")
     with open(f"{source}/kvsd-serve.service.in", encoding="ascii") as unit:
         text = unit.read().replace("@BINDIR@", os.path.dirname(KVSD)).replace("@DOCDIR@", "/usr/share/doc/kvsd")
     assert "@" not in re.sub(r"@[a-z-]+", "", text), "a place that is not filled in"

@@ -5,10 +5,10 @@ SYSUSERSDIR ?= /usr/lib/sysusers.d
 
 install-serve:
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
-	sed 's|@BINDIR@|$(BINDIR)|;s|@DOCDIR@|$(PREFIX)/share/doc/kvsd|' systemd/kvsd-serve.service.in \
+	sed 's|@BINDIR@|$(BINDIR)|;s|@DOCDIR@|$(PREFIX)/share/doc/kvsd|' kvsd/serve/systemd/kvsd-serve.service.in \
 		> $(DESTDIR)$(UNITDIR)/kvsd-serve.service
-	$(INSTALL) -m 644 systemd/kvsd-serve.socket $(DESTDIR)$(UNITDIR)/kvsd-serve.socket
-	$(INSTALL) -D -m 644 systemd/kvsd-serve.sysusers $(DESTDIR)$(SYSUSERSDIR)/kvsd-serve.conf
+	$(INSTALL) -m 644 kvsd/serve/systemd/kvsd-serve.socket $(DESTDIR)$(UNITDIR)/kvsd-serve.socket
+	$(INSTALL) -D -m 644 kvsd/serve/systemd/kvsd-serve.sysusers $(DESTDIR)$(SYSUSERSDIR)/kvsd-serve.conf
 	$(INSTALL) -D -m 644 kvsd/serve/serve.conf.example $(DESTDIR)$(PREFIX)/share/doc/kvsd/serve.conf.example
 	$(INSTALL) -D -m 644 kvsd/serve/kvsd-serve.8 $(DESTDIR)$(MANDIR)/man8/kvsd-serve.8
 .PHONY: install-serve
