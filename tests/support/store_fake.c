@@ -51,6 +51,7 @@ struct fake {
 	struct kept *kept;
 	size_t kept_count;
 	size_t kept_size;
+	bool fenced;
 };
 
 static struct fake *fake_of(struct store *s)
@@ -158,6 +159,8 @@ static int fake_open(struct store *s, const struct store_stream *stream,
 	struct fake *f = fake_of(s);
 	struct store_writer *w;
 
+	if (f->fenced)
+		return -ESTALE;
 	if (chance(f, f->config.fail_open))
 		return -ENOSPC;
 	w = must(calloc(1, sizeof(*w)));
@@ -174,6 +177,8 @@ static int fake_add(struct store_writer *w, const void *bytes, size_t len)
 {
 	struct fake *f = w->fake;
 
+	if (f->fenced)
+		return -ESTALE;
 	if (w->failed || chance(f, f->config.fail_add)) {
 		w->failed = true;
 		return -EIO;
@@ -212,6 +217,8 @@ static void fake_commit(struct store_writer *w,
 					 meta->media_bytes +
 					 meta->frames_bytes)
 		res = -EINVAL;
+	else if (f->fenced)
+		res = -ESTALE;
 	else if (w->failed || chance(f, f->config.fail_commit))
 		res = -EIO;
 	p = complete_later(f, op, res);
@@ -371,6 +378,10 @@ static void fake_remove(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 	size_t left = 0;
 	size_t i;
 
+	if (f->fenced) {
+		(void)complete_later(f, op, -ESTALE);
+		return;
+	}
 	for (i = 0; i < f->kept_count; i++) {
 		if (memcmp(f->kept[i].f.stream_id, id, STREAM_ID_BYTES))
 			f->kept[left++] = f->kept[i];
@@ -453,6 +464,22 @@ void store_fake_crash(struct store *s, struct loop *l)
 		;
 	loop_timer_cancel(f->loop, &f->wake);
 	f->loop = l;
+}
+
+void store_fake_fence(struct store *s, bool on)
+{
+	struct fake *f = fake_of(s);
+	struct list_node *n;
+
+	f->fenced = on;
+	for (n = f->pending.next; on && n != &f->pending; n = n->next) {
+		struct pending *p = list_entry(n, struct pending, link);
+
+		if (!p->commit || !p->happens || next_random(f, 2))
+			continue;
+		p->happens = false;
+		p->res = -ESTALE;
+	}
 }
 
 void store_fake_configure(struct store *s,

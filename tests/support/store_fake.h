@@ -3,7 +3,7 @@
  * A store (core/store.h) in memory, for simulations: completes operations
  * after a time and in an order that the seed chooses, and fails them when it
  * is told to. What was acknowledged stays through store_fake_crash(), what
- * was not is gone.
+ * was not is gone. With delays operations overtake each other.
  */
 #ifndef SUPPORT_STORE_FAKE_H
 #define SUPPORT_STORE_FAKE_H
@@ -39,6 +39,14 @@ struct store *store_fake_free(struct store *s);
  * not, as the seed says. The contents go on under a new loop.
  */
 void store_fake_crash(struct store *s, struct loop *l);
+
+/*
+ * Another owner has taken over (or, with @on false, this one is it again):
+ * writer_open, writer_add, commits and remove_stream say -ESTALE, and nothing
+ * of them happens. Commits under way happened before that or are -ESTALE, as
+ * the seed says. Reads and lists go on.
+ */
+void store_fake_fence(struct store *s, bool on);
 
 /* Changes chances and delays from now on; the seed stays. */
 void store_fake_configure(struct store *s,
