@@ -8,7 +8,10 @@
  * HEADS: request heads, each ended by a NUL: with tail the PutMedia first,
  * then one per reader; with file one per reader, each read to its end and
  * SECONDS unused. A frame's last 16 bytes say when it was sent: what a reader
- * has of them is the frame's delay. Prints a JSON object at the end.
+ * has of them is the frame's delay. A reader that comes in is first sent what
+ * there is of the fragment in progress, up to two seconds of film: that is no
+ * delay of a frame, so the measure begins when every reader has been sent all
+ * of it, in the same run. Prints a JSON object at the end.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -32,12 +35,15 @@
 #define MARK_BYTES 16u		/* MARK and the time */
 #define EVENTS_MAX 256
 #define END_NS_MAX (60 * NS_PER_S)
-#define WARM_NS (2 * NS_PER_S)	/* readers come in */
+#define WARM_NS_MIN (2 * NS_PER_S)
+#define WARM_NS_MAX (30 * NS_PER_S)
+#define EDGE_FRAMES 3u		/* so near is at the live edge */
 #define SAMPLES_MAX (4u << 20)
 
 struct reader {
 	struct session session;
 	uint64_t bytes;
+	uint64_t newest_ns;		/* of its frames: when it was sent */
 	uint8_t rest[MARK_BYTES - 1];	/* the end of what came before */
 	size_t rest_len;
 	bool gone;
@@ -94,23 +100,24 @@ static void camera_frame(void)
 
 /* --- the readers ----------------------------------------------------------------- */
 
-static void mark_found(const uint8_t *at)
+static void mark_found(struct reader *r, const uint8_t *at)
 {
 	uint64_t sent;
 
 	memcpy(&sent, at + sizeof(MARK) - 1, sizeof(sent));
+	r->newest_ns = sent;
 	if (sent >= all.measured_from_ns && all.delays < SAMPLES_MAX)
 		all.delay_us[all.delays++] =
 			(uint32_t)((session_now_ns() - sent) / 1000);
 }
 
-static void marks_search(const uint8_t *p, size_t len)
+static void marks_search(struct reader *r, const uint8_t *p, size_t len)
 {
 	const uint8_t *end = p + len;
 
 	while ((size_t)(end - p) >= MARK_BYTES &&
 	       (p = memmem(p, (size_t)(end - p) - 8, MARK, sizeof(MARK) - 1))) {
-		mark_found(p);
+		mark_found(r, p);
 		p += MARK_BYTES;
 	}
 }
@@ -125,8 +132,8 @@ static void reader_take(struct session *s, const uint8_t *bytes, size_t len)
 	r->bytes += len;
 	memcpy(joint, r->rest, r->rest_len);
 	memcpy(joint + r->rest_len, bytes, n);
-	marks_search(joint, r->rest_len + n);
-	marks_search(bytes, len);
+	marks_search(r, joint, r->rest_len + n);
+	marks_search(r, bytes, len);
 	if (len >= sizeof(r->rest)) {
 		r->rest_len = sizeof(r->rest);
 		memcpy(r->rest, bytes + len - r->rest_len, r->rest_len);
@@ -184,6 +191,28 @@ static void film_until(uint64_t start, uint64_t end)
 	}
 }
 
+static bool at_edge(void)
+{
+	uint64_t edge = session_now_ns() - EDGE_FRAMES * NS_PER_S / FRAME_RATE;
+
+	for (uint32_t i = 0; i < all.count; i++) {
+		if (all.readers[i].newest_ns < edge)
+			return false;
+	}
+	return true;
+}
+
+/* Who is slower than that is measured where he is. */
+static void warm_up(uint64_t start)
+{
+	uint64_t now = session_now_ns();
+	uint64_t end = now + WARM_NS_MAX;
+
+	film_until(start, now + WARM_NS_MIN);
+	while (!at_edge() && (now = session_now_ns()) < end)
+		film_until(start, now + NS_PER_S / FRAME_RATE);
+}
+
 static uint64_t bytes_read(void)
 {
 	uint64_t sum = 0;
@@ -239,7 +268,7 @@ static void tail(struct tls_ctx *ctx, uint16_t port, const char *heads,
 		add(&all.readers[i].session, ctx, port, &heads);
 		film_until(start, session_now_ns() + 1);
 	}
-	film_until(start, session_now_ns() + WARM_NS);
+	warm_up(start);
 	say_and_wait("warm");
 	/* What waited meanwhile is not the server's delay. */
 	start = session_now_ns() - all.frames * NS_PER_S / FRAME_RATE;
