@@ -9,7 +9,7 @@ kvsctl_src += $(addprefix tools/kvsctl/, sync.c sync_capture.c sync_pages.c)
 
 # The pure parts, which have unit tests.
 kvsctl_lib_src := $(addprefix tools/kvsctl/, args.c settings.c text.c)
-kvsctl_lib_src += $(addprefix tools/kvsctl/, doctor_stamps.c tar.c)
+kvsctl_lib_src += $(addprefix tools/kvsctl/, doctor_names.c doctor_stamps.c tar.c)
 kvsctl_lib_src += $(addprefix tools/kvsctl/, sync_plot.c sync_sensors.c sync_series.c)
 
 # tools/bench: programs that `make bench` measures, or measures with

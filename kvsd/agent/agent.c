@@ -190,7 +190,8 @@ static int open_feeds(struct agent *a)
 	for (size_t i = 0; i < a->config.source_count; i++) {
 		const struct agent_source *s = &a->config.sources[i];
 		int r = feed_open(&a->feeds[i], a->sys, s, &a->clock,
-				  &a->streams[s->stream]);
+				  &a->streams[s->stream],
+				  a->options.tap != NULL);
 
 		if (first == 0)
 			first = r;
@@ -341,6 +342,37 @@ static void close_feeds(struct agent *a)
 	}
 }
 
+/* "8123" or "8123 (81.230 K)". */
+static void say_count(const char *name, uint32_t count, bool radiometric,
+		      int64_t mk)
+{
+	printf(", %s %u", name, count);
+	if (radiometric)
+		printf(" (%s%lld.%03lld K)", mk < 0 ? "-" : "",
+		       (long long)(mk < 0 ? -mk : mk) / 1000,
+		       (long long)(mk < 0 ? -mk : mk) % 1000);
+}
+
+/* What a thermal core's last picture measured. */
+static void thermal_line(const struct feed *f, const struct feed_output *o)
+{
+	const struct capture_thermal_reading *r = &o->stats.reading;
+
+	if (!o->stats.has_reading)
+		return;
+	printf("kvsd agent: %s: shows counts %u to %u; last picture",
+	       f->stream->tracks[o->track].name, o->stats.thermal.shown_min,
+	       o->stats.thermal.shown_max);
+	say_count("min", r->coldest.count, r->radiometric,
+		  r->coldest.temperature_mk);
+	say_count("max", r->hottest.count, r->radiometric,
+		  r->hottest.temperature_mk);
+	say_count("mean", r->mean, r->radiometric, r->mean_mk);
+	say_count("spot", r->spot.count, r->radiometric,
+		  r->spot.temperature_mk);
+	printf("\n");
+}
+
 /* @why: 0, or the error that ends it untimely. Return: an exit code. */
 static int finish(struct agent *a, int why)
 {
@@ -365,6 +397,10 @@ static int finish(struct agent *a, int why)
 		stream_finish(&a->streams[i], deadline_ns);
 		left += a->streams[i].left;
 	}
+	for (size_t i = 0; i < a->config.source_count; i++)
+		for (size_t j = 0; j < a->feeds[i].output_count; j++)
+			thermal_line(&a->feeds[i], &a->feeds[i].outputs[j]);
+	(void)fflush(stdout);
 	e = write_report(a, &r);
 	if (left)
 		return AGENT_EXIT_LEFT;

@@ -93,6 +93,11 @@ struct agent_source {
 	uint32_t range_min;		/* counts; equal to @range_max: auto */
 	uint32_t range_max;
 	uint32_t telemetry_rows;
+	uint32_t scale_uk;		/* 0: counts are no temperatures */
+	int64_t offset_uk;
+	bool has_spot;			/* else the middle */
+	uint32_t spot_x;
+	uint32_t spot_y;
 };
 
 /* [stream NAME] */

@@ -13,6 +13,8 @@
 
 #define INPUTS_MAX 255u
 #define SIDE_MAX 16384u
+#define SCALE_UK_MAX 1000000000u
+#define OFFSET_UK_MAX UINT64_C(1000000000000)
 #define RATE_MAX 1000u
 #define SAMPLE_RATE_MAX 100000000u
 #define CHANNELS_MAX 64u
@@ -369,6 +371,37 @@ static int set_telemetry_rows(struct agent_source *s, const char *v,
 	return take_u32(&s->telemetry_rows, v, 0, SIDE_MAX, w);
 }
 
+static int set_scale_uk(struct agent_source *s, const char *v, struct why *w)
+{
+	return take_u32(&s->scale_uk, v, 1, SCALE_UK_MAX, w);
+}
+
+static int set_offset_uk(struct agent_source *s, const char *v, struct why *w)
+{
+	bool below = v[0] == '-';
+	uint64_t n;
+	int r = take_number(&n, v + below, 0, OFFSET_UK_MAX, w);
+
+	if (r == 0)
+		s->offset_uk = below ? -(int64_t)n : (int64_t)n;
+	return r;
+}
+
+static int set_spot(struct agent_source *s, const char *v, struct why *w)
+{
+	const char *comma = strchr(v, ',');
+	uint64_t x;
+	uint64_t y;
+
+	if (!comma || parse_u64(v, (size_t)(comma - v), SIDE_MAX, &x) < 0 ||
+	    parse_u64(comma + 1, strlen(comma + 1), SIDE_MAX, &y) < 0)
+		return wrong(w, "'%.40s' is not X,Y, as 80,60", v);
+	s->has_spot = true;
+	s->spot_x = (uint32_t)x;
+	s->spot_y = (uint32_t)y;
+	return 0;
+}
+
 static int set_input(struct agent_source *s, const char *v, struct why *w)
 {
 	int r = take_u32(&s->input, v, 0, INPUTS_MAX, w);
@@ -475,6 +508,9 @@ static const struct source_key {
 	{ "palette", K(THERMAL) | K(SYNTHETIC), set_palette },
 	{ "range", K(THERMAL) | K(SYNTHETIC), set_range },
 	{ "telemetry_rows", K(THERMAL) | K(SYNTHETIC), set_telemetry_rows },
+	{ "scale_uk", K(THERMAL) | K(SYNTHETIC), set_scale_uk },
+	{ "offset_uk", K(THERMAL) | K(SYNTHETIC), set_offset_uk },
+	{ "spot", K(THERMAL) | K(SYNTHETIC), set_spot },
 	/* control.NAME: the name stands in the key */
 	{ "control", K(CAMERA) | K(THERMAL) | K(SDR), NULL },
 };
@@ -633,6 +669,7 @@ static int check_video_keys(const struct checking *c)
 	if (thermal && !s->view) {
 		static const char *const keys[] = {
 			"view_encoder", "palette", "range", "telemetry_rows",
+			"scale_uk", "offset_uk", "spot",
 			"encoder_device", "encoder_timeout", "bitrate", "gop",
 			"quality",
 		};
@@ -642,6 +679,9 @@ static int check_video_keys(const struct checking *c)
 				    "only with view = yes");
 		return r;
 	}
+	r = useless(c, "offset_uk", s->scale_uk, "only with scale_uk");
+	if (r < 0)
+		return r;
 	r = useless(c, "encoder_device", e == AGENT_ENCODER_AUTO ||
 		    e == AGENT_ENCODER_M2M, "only m2m has one");
 	if (r == 0)

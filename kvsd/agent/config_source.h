@@ -9,7 +9,7 @@
 #include "agent/config_value.h"
 #include "base/macros.h"
 
-#define SOURCE_KEYS_MAX 40u
+#define SOURCE_KEYS_MAX 48u
 #define SOURCE_KEY_STREAM 1u	/* index of "stream" */
 
 /* Where each key of a section was given; 0: it was not. */

@@ -222,6 +222,22 @@ size_t devices_formats(const struct sys_ops *sys, const struct agent_source *c,
 	return w.count;
 }
 
+bool devices_import(const struct sys_ops *sys, const struct agent_source *c)
+{
+	AUTO(capture_device_list_free) struct capture_device_list *list = NULL;
+	bool m2m = c->encoder == AGENT_ENCODER_AUTO ||
+		   c->encoder == AGENT_ENCODER_M2M;
+
+	/* A thermal core's view is made of its frames, by the CPU. */
+	if (c->kind != AGENT_CAMERA || agent_source_tracks(c) != 1 || !m2m ||
+	    capture_device_list_new(sys, &list) < 0)
+		return false;
+	for (size_t i = 0; i < list->count; i++)
+		if (list->devices[i]->kind == CAPTURE_DEVICE_ENCODER)
+			return true;
+	return false;
+}
+
 /* --- words ------------------------------------------------------------------------ */
 
 static void list_formats(const struct capture_format_info *formats,
@@ -294,6 +310,9 @@ void devices_explain_source(const struct capture_device *device,
 		say(error, size, "not in this size, or at this rate");
 	else if (result == -ENOLINK)
 		say(error, size, "no signal");
+	else if (result == -ENXIO && c->rate_num)
+		say(error, size, "it has no rate that could be set: leave "
+		    "out rate");
 	else if (result == -EOPNOTSUPP)
 		say(error, size, "sources of kind %s are not built in",
 		    agent_kind_name(c->kind));

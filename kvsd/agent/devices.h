@@ -3,6 +3,7 @@
 #ifndef AGENT_DEVICES_H
 #define AGENT_DEVICES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,13 @@ int devices_find(const struct sys_ops *sys, const struct agent_source *source,
 size_t devices_formats(const struct sys_ops *sys,
 		       const struct agent_source *source,
 		       uint32_t fourccs[DEVICES_FORMATS_MAX]);
+
+/*
+ * Whether a device may import this source's frames, and is all that reads
+ * them: only who opens its encoder knows whether it does.
+ */
+bool devices_import(const struct sys_ops *sys,
+		    const struct agent_source *source);
 
 /*
  * Words for a failed open or start of a source.

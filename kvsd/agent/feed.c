@@ -219,6 +219,11 @@ static void trouble(void *ctx, const char *text)
 
 static const struct pipeline_calls calls = {
 	.frame = put_frame,
+	.trouble = trouble,
+};
+
+static const struct pipeline_calls calls_of_tap = {
+	.frame = put_frame,
 	.raw = raw_frame,
 	.trouble = trouble,
 };
@@ -227,7 +232,7 @@ static const struct pipeline_calls calls = {
 
 int feed_open(struct feed *f, const struct sys_ops *sys,
 	      const struct agent_source *config, const struct feed_clock *clock,
-	      struct stream *stream)
+	      struct stream *stream, bool tapped)
 {
 	char error[PIPELINE_ERROR_CHARS];
 	int r;
@@ -236,8 +241,9 @@ int feed_open(struct feed *f, const struct sys_ops *sys,
 	f->config = config;
 	f->clock = clock;
 	f->stream = stream;
-	r = pipeline_open(sys, config, stream->config->fragment_ms, &calls, f,
-			  &f->pipeline, error);
+	r = pipeline_open(sys, config, stream->config->fragment_ms,
+			  tapped ? &calls_of_tap : &calls, f, &f->pipeline,
+			  error);
 	if (r < 0) {
 		log_error("agent", "%s: %s", config->name, error);
 		return r;

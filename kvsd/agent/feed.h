@@ -59,13 +59,14 @@ struct feed {
 /**
  * feed_open() - find and open what the source needs; nothing streams yet
  * @clock: must outlive the feed; of the loop's thread
+ * @tapped: feed_tap() will be called: the CPU reads every frame
  *
  * Says on the log what is wrong and what there is.
  * Return: 0, or the errors of pipeline_open().
  */
 int feed_open(struct feed *f, const struct sys_ops *sys,
 	      const struct agent_source *config, const struct feed_clock *clock,
-	      struct stream *stream) MUST_CHECK;
+	      struct stream *stream, bool tapped) MUST_CHECK;
 
 /* Writes what goes through to DIR/TRACK/. Call when tracks have names. */
 int feed_tap(struct feed *f, const char *dir) MUST_CHECK;

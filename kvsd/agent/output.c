@@ -35,6 +35,7 @@ struct output {
 	struct encode_thread *thread;	/* the encoder's, if it has one */
 	uint32_t depth;			/* of its queue */
 	bool key_wanted;		/* of the thread's next frame */
+	struct output_telemetry telemetry; /* the newest frame's */
 	struct output_info info;
 	uint8_t *private;		/* of the first encoder */
 	struct backoff backoff;
@@ -278,6 +279,12 @@ static int open_view(struct output *o, char *error)
 	capture_thermal_config_init(&config);
 	config.palette = s->palette;
 	config.telemetry_rows = s->telemetry_rows;
+	config.scale_uk = s->scale_uk;
+	config.offset_uk = s->offset_uk;
+	if (s->has_spot) {
+		config.spot_x = s->spot_x;
+		config.spot_y = s->spot_y;
+	}
 	if (s->range_max) {
 		config.range = CAPTURE_THERMAL_RANGE_FIXED;
 		config.min = s->range_min;
@@ -288,6 +295,8 @@ static int open_view(struct output *o, char *error)
 		(void)snprintf(error, OUTPUT_ERROR_CHARS, "view: %s",
 			       r == -EPROTONOSUPPORT ?
 				       "not a picture of counts" :
+			       r == -EINVAL ?
+				       "telemetry_rows or spot do not fit" :
 				       strerror(-r));
 		return r;
 	}
@@ -388,10 +397,11 @@ void output_stats(const struct output *o, struct output_stats *ret)
 	ret->packets += o->packets_direct;
 	ret->reopened = o->reopened;
 	if (o->view) {
-		struct capture_thermal_stats view;
-
-		capture_thermal_view_stats(o->view, &view);
-		ret->bytes_touched += view.bytes_touched;
+		capture_thermal_view_stats(o->view, &ret->thermal);
+		ret->bytes_touched += ret->thermal.bytes_touched;
+		ret->has_reading = capture_thermal_view_read(
+			o->view, &ret->reading) == 0;
+		ret->telemetry = o->telemetry;
 	}
 	if (o->encoder)
 		add_stats(o, ret);
@@ -639,6 +649,23 @@ bool output_has_room(const struct output *o)
 	return !o->thread || !encode_thread_full(o->thread);
 }
 
+/* The first of its telemetry, which is below the picture. */
+static void keep_telemetry(struct output *o, const struct capture_frame *frame)
+{
+	const struct capture_plane *p = &frame->planes[0];
+	size_t row = (size_t)frame->height - o->source->telemetry_rows;
+	size_t at = row * p->stride;
+	size_t bytes = sizeof(o->telemetry.bytes);
+
+	if (!o->source->telemetry_rows || !p->map || p->bytesused <= at)
+		return;
+	bytes = MIN(bytes, MIN(p->bytesused - at, (size_t)frame->width * 2));
+	capture_frame_begin_read(NULL, frame);
+	memcpy(o->telemetry.bytes, p->map + p->offset + at, bytes);
+	capture_frame_end_read(NULL, frame);
+	o->telemetry.count = bytes;
+}
+
 void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 {
 	struct capture_frame *view;
@@ -663,6 +690,7 @@ void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 		o->frames_skipped++; /* all views are inside the encoder */
 		return;
 	}
+	keep_telemetry(o, frame);
 	encode(o, view, now_ns);
 	(void)capture_frame_unref(view);
 }

@@ -15,6 +15,7 @@
 
 #include <capture/api.h>
 #include <capture/frame.h>
+#include <capture/thermal.h>
 
 #include "agent/config.h"
 #include "base/macros.h"
@@ -69,6 +70,14 @@ struct output_info {
 	size_t private_bytes;
 };
 
+#define OUTPUT_TELEMETRY_BYTES 64u
+
+/* As the sensor gave it: what it means, its maker knows. */
+struct output_telemetry {
+	uint8_t bytes[OUTPUT_TELEMETRY_BYTES];
+	size_t count;		/* 0: none */
+};
+
 struct output_stats {
 	uint64_t frames_skipped; /* the encoder had no room, or was away */
 	uint64_t frames_queue_full; /* its thread's queue was full: dropped */
@@ -80,6 +89,11 @@ struct output_stats {
 	uint64_t encode_ns;
 	uint64_t encode_ns_max;	/* with one frame */
 	uint32_t queue_frames_max; /* most that were inside at once */
+	/* Of a view: zeroes else. What the newest frame shows, and measures. */
+	struct capture_thermal_stats thermal;
+	bool has_reading;
+	struct capture_thermal_reading reading;
+	struct output_telemetry telemetry;
 };
 
 #define OUTPUT_ERROR_CHARS 1024u

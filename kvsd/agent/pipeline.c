@@ -34,6 +34,7 @@ struct pipeline {
 	struct capture_settings_error settings_error;
 	struct capture_media_setup *media; /* NULL: nothing was set */
 	bool media_lost;		/* maybe: to be set again */
+	bool import_only;		/* what the source was opened as */
 	char label[AGENT_LABEL_CHARS + 1]; /* of blank pictures */
 	struct output *outputs[PIPELINE_OUTPUTS_MAX];
 	struct tapped tapped[PIPELINE_OUTPUTS_MAX];
@@ -273,6 +274,7 @@ static int open_source(struct pipeline *p, const char *path)
 			.borrow_max = c->borrow,
 			.skip_first = c->skip_first,
 			.settings = v4l2 ? &p->settings : NULL,
+			.import_only = p->import_only,
 		},
 		.resolve = c->match[0] || has_media(c) ? resolve : NULL,
 		.frame_ns = c->timeout_ns,
@@ -354,6 +356,7 @@ static int open_outputs(struct pipeline *p, uint64_t fragment_ms, char *error)
 	capture_source_stats(p->source, &s);
 	p->info.rung = s.rung;
 	p->info.memory_bytes = s.memory_bytes;
+	p->info.import_only = p->import_only;
 	for (size_t i = 0; i < count; i++) {
 		struct output_config config = {
 			.source = p->config,
@@ -389,6 +392,63 @@ static void set_label(struct pipeline *p)
 	}
 }
 
+static void close_outputs(struct pipeline *p)
+{
+	while (p->output_count) {
+		p->output_count--;
+		p->outputs[p->output_count] =
+			output_close(p->outputs[p->output_count]);
+	}
+}
+
+/* Whether a device imports all frames, so that no CPU looks at them. */
+static bool all_imported(const struct pipeline *p)
+{
+	for (size_t i = 0; i < p->output_count; i++)
+		if (!output_info(p->outputs[i])->source_imported)
+			return false;
+	return true;
+}
+
+/*
+ * The memory was chosen for a device that imports it, and none of the outputs
+ * turned out to be one: a CPU reads it, and so must be asked.
+ */
+static int open_again_for_cpu(struct pipeline *p, uint64_t fragment_ms,
+			      char *error)
+{
+	int r;
+
+	close_outputs(p);
+	p->source = capture_source_close(p->source);
+	p->import_only = false;
+	r = open_source(p, p->info.path);
+	if (r < 0) {
+		explain(p, NULL, r, error);
+		return r;
+	}
+	p->info.format = *capture_source_format(p->source);
+	return open_outputs(p, fragment_ms, error);
+}
+
+static int open_all(struct pipeline *p, uint64_t fragment_ms, char *error)
+{
+	int r;
+
+	/* Who taps reads every frame. */
+	p->import_only = !p->calls->raw && devices_import(p->sys, p->config);
+	r = kind_of(p->config) == CAPTURE_SOURCE_V4L2 ? open_v4l2(p, error) :
+							open_other(p, error);
+	if (r < 0)
+		return r;
+	p->info.format = *capture_source_format(p->source);
+	r = open_outputs(p, fragment_ms, error);
+	if (r == 0 && p->import_only && !all_imported(p))
+		r = open_again_for_cpu(p, fragment_ms, error);
+	p->frame_ns = output_frame_ns(&p->info.format);
+	return r;
+}
+
 int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
 		  uint64_t fragment_ms, const struct pipeline_calls *calls,
 		  void *ctx, struct pipeline **ret_pipeline, char *error)
@@ -405,13 +465,7 @@ int pipeline_open(const struct sys_ops *sys, const struct agent_source *source,
 	p->calls = calls;
 	p->ctx = ctx;
 	fill_settings(p);
-	r = kind_of(source) == CAPTURE_SOURCE_V4L2 ? open_v4l2(p, error) :
-						     open_other(p, error);
-	if (r < 0)
-		return r;
-	p->info.format = *capture_source_format(p->source);
-	p->frame_ns = output_frame_ns(&p->info.format);
-	r = open_outputs(p, fragment_ms, error);
+	r = open_all(p, fragment_ms, error);
 	if (r < 0)
 		return r;
 	*ret_pipeline = TAKE_PTR(p);
@@ -423,8 +477,7 @@ struct pipeline *pipeline_close(struct pipeline *p)
 	if (!p)
 		return NULL;
 	/* The encoders first: they may hold frames of the source. */
-	for (size_t i = 0; i < p->output_count; i++)
-		(void)output_close(p->outputs[i]);
+	close_outputs(p);
 	(void)capture_source_close(p->source);
 	if (p->media && capture_media_setup_restore(p->media) < 0)
 		log_warn("agent", "%s: links and pads are not as they were",
@@ -473,6 +526,7 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.frames_dropped = s.frames_dropped,
 		.frames_error = s.frames_error + s.frames_short,
 		.overruns = s.overruns,
+		.scans_lost = s.scans_lost,
 		.stamps_replaced = s.stamps_backward + s.stamps_bad,
 		.copies = s.copies,
 		.bytes_touched = s.bytes_touched,

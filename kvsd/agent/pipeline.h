@@ -31,7 +31,7 @@ struct pipeline;
 struct pipeline_calls {
 	void (*frame)(void *ctx, size_t output,
 		      const struct output_frame *frame);
-	/* A raw frame that an encoder took. May be NULL. */
+	/* A raw frame that an encoder took, to be read. NULL: nobody does. */
 	void (*raw)(void *ctx, size_t output,
 		    const struct capture_frame *frame);
 	/* @text: what went wrong; NULL: it is over. */
@@ -45,6 +45,7 @@ struct pipeline_info {
 	struct capture_format format;
 	enum capture_rung rung;
 	uint64_t memory_bytes;	/* of the source's buffers */
+	bool import_only;	/* a device imports the frames; no CPU reads */
 };
 
 struct pipeline_stats {
@@ -54,6 +55,7 @@ struct pipeline_stats {
 	uint64_t frames_dropped; /* all buffers and copies were with us */
 	uint64_t frames_error;	/* damaged, left out */
 	uint64_t overruns;	/* audio, IIO: read too late */
+	uint64_t scans_lost;	/* IIO: also inside frames */
 	uint64_t stamps_replaced; /* that could not be */
 	uint64_t copies;	/* handed out as copies */
 	uint64_t bytes_touched;

@@ -43,6 +43,11 @@ static void add_text(struct buf *b, const char *name, const char *value)
 	add_string(b, value);
 }
 
+static void add_bool(struct buf *b, const char *name, bool value)
+{
+	(void)buf_printf(b, ",\"%s\":%s", name, value ? "true" : "false");
+}
+
 static void add_fourcc(struct buf *b, const char *name, uint32_t fourcc)
 {
 	char text[5];
@@ -65,6 +70,56 @@ static void add_format(struct buf *b, const struct capture_format *f)
 	}
 }
 
+static void add_signed(struct buf *b, const char *name, int64_t value)
+{
+	(void)buf_printf(b, ",\"%s\":%lld", name, (long long)value);
+}
+
+static void add_point(struct buf *b, const char *name, bool radiometric,
+		      const struct capture_thermal_point *p)
+{
+	(void)buf_printf(b, ",\"%s\":{\"x\":%u,\"y\":%u,\"count\":%u", name,
+			 p->x, p->y, p->count);
+	if (radiometric)
+		add_signed(b, "temperature_mk", p->temperature_mk);
+	(void)buf_add_str(b, "}");
+}
+
+static void add_telemetry(struct buf *b, const struct output_telemetry *t)
+{
+	(void)buf_add_str(b, ",\"telemetry\":\"");
+	for (size_t i = 0; i < t->count; i++)
+		(void)buf_printf(b, "%02x", t->bytes[i]);
+	(void)buf_add_str(b, "\"");
+}
+
+/* What a view shows, and what the last frame measured. */
+static void add_thermal(struct buf *b, const struct feed *f,
+			const struct output_stats *s)
+{
+	const struct capture_thermal_reading *r = &s->reading;
+
+	(void)buf_printf(b, ",\"thermal\":{\"range\":\"%s\"",
+			 f->config->range_max ? "fixed" : "auto");
+	add_count(b, "shown_min", s->thermal.shown_min);
+	add_count(b, "shown_max", s->thermal.shown_max);
+	add_count(b, "range_moves", s->thermal.range_moves);
+	add_count(b, "telemetry_rows", f->config->telemetry_rows);
+	if (s->telemetry.count)
+		add_telemetry(b, &s->telemetry);
+	if (s->has_reading) {
+		add_count(b, "sequence", r->sequence);
+		add_point(b, "min", r->radiometric, &r->coldest);
+		add_point(b, "max", r->radiometric, &r->hottest);
+		add_point(b, "spot", r->radiometric, &r->spot);
+		(void)buf_printf(b, ",\"mean\":{\"count\":%u", r->mean);
+		if (r->radiometric)
+			add_signed(b, "temperature_mk", r->mean_mk);
+		(void)buf_add_str(b, "}");
+	}
+	(void)buf_add_str(b, "}");
+}
+
 static void add_output(struct buf *b, const struct feed *f,
 		       const struct feed_output *o)
 {
@@ -79,8 +134,7 @@ static void add_output(struct buf *b, const struct feed *f,
 	add_fourcc(b, "codec", o->info.codec);
 	add_text(b, "encoder", o->info.encoder);
 	add_text(b, "encoder_rung", capture_rung_name(o->info.rung));
-	(void)buf_printf(b, ",\"source_imported\":%s",
-			 o->info.source_imported ? "true" : "false");
+	add_bool(b, "source_imported", o->info.source_imported);
 	add_count(b, "frames_skipped", s->frames_skipped);
 	add_count(b, "frames_queue_full", s->frames_queue_full);
 	add_count(b, "frames_encoded", s->packets);
@@ -94,6 +148,8 @@ static void add_output(struct buf *b, const struct feed *f,
 	add_ratio(b, "raw_copies_per_frame", s->copies, f->stats.frames);
 	add_ratio(b, "raw_bytes_touched_per_frame", s->bytes_touched,
 		  f->stats.frames);
+	if (s->thermal.frames)
+		add_thermal(b, f, s);
 	(void)buf_add_str(b, "}");
 }
 
@@ -108,12 +164,15 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_text(b, "card", f->info.card);
 	add_format(b, &f->info.format);
 	add_text(b, "memory_rung", capture_rung_name(f->info.rung));
+	add_bool(b, "import_only", f->info.import_only);
 	add_count(b, "frames_captured", s->frames);
 	add_count(b, "frames_lost", s->frames_lost);
 	add_count(b, "frames_starved", s->frames_starved);
 	add_count(b, "frames_dropped", s->frames_dropped);
 	add_count(b, "frames_error", s->frames_error);
 	add_count(b, "overruns", s->overruns);
+	if (f->config->kind == AGENT_IIO)
+		add_count(b, "scans_lost", s->scans_lost);
 	add_count(b, "stamps_replaced", s->stamps_replaced);
 	add_count(b, "frames_copied", s->copies);
 	add_count(b, "reopened", s->reopened);

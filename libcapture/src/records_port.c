@@ -102,11 +102,39 @@ static int open_tty(const struct sys_ops *sys, const char *text,
 
 /* --- SPI ---------------------------------------------------------------- */
 
+/* What is set is remembered first: it outlives the descriptor. */
+static int set_spi(const struct sys_ops *sys, struct records_port *port,
+		   uint32_t hz)
+{
+	uint8_t bits = 8;
+	int r;
+
+	r = sys->ioctl(port->fd, SPI_IOC_RD_BITS_PER_WORD, &port->spi_bits);
+	if (r == 0)
+		r = sys->ioctl(port->fd, SPI_IOC_RD_MAX_SPEED_HZ,
+			       &port->spi_hz);
+	if (r < 0)
+		return r;
+	port->spi_set = true;
+	/* The mode is the device tree's: it knows the wiring. */
+	r = sys->ioctl(port->fd, SPI_IOC_WR_BITS_PER_WORD, &bits);
+	return r < 0 ? r : sys->ioctl(port->fd, SPI_IOC_WR_MAX_SPEED_HZ, &hz);
+}
+
+static void put_back_spi(const struct sys_ops *sys, struct records_port *port)
+{
+	if (!port->spi_set)
+		return;
+	port->spi_set = false;
+	/* Best effort: it may be gone. */
+	(void)sys->ioctl(port->fd, SPI_IOC_WR_BITS_PER_WORD, &port->spi_bits);
+	(void)sys->ioctl(port->fd, SPI_IOC_WR_MAX_SPEED_HZ, &port->spi_hz);
+}
+
 static int open_spi(const struct sys_ops *sys, const char *text,
 		    struct records_port *port)
 {
 	char path[CAPTURE_RECORDS_PATH_BYTES];
-	uint8_t bits = 8;
 	uint32_t hz;
 	int r;
 
@@ -114,13 +142,7 @@ static int open_spi(const struct sys_ops *sys, const char *text,
 	if (r < 0)
 		return r;
 	r = open_device(sys, path, O_RDWR, port);
-	if (r < 0)
-		return r;
-	/* The mode is the device tree's: it knows the wiring. */
-	r = sys->ioctl(port->fd, SPI_IOC_WR_BITS_PER_WORD, &bits);
-	if (r < 0)
-		return r;
-	return sys->ioctl(port->fd, SPI_IOC_WR_MAX_SPEED_HZ, &hz);
+	return r < 0 ? r : set_spi(sys, port, hz);
 }
 
 /* --- UDP ---------------------------------------------------------------- */
@@ -258,6 +280,7 @@ void records_port_close(const struct sys_ops *sys, struct records_port *port)
 		(void)sys->ioctl(port->fd, TCSETS2, port->before);
 	free(port->before);
 	port->before = NULL;
+	put_back_spi(sys, port);
 	sys_close(sys, &port->fd);
 }
 

@@ -23,6 +23,9 @@ struct records_port {
 	enum records_kind kind;
 	int fd;
 	struct termios2 *before; /* of a tty that was set: put back */
+	bool spi_set;		 /* so are these, of an SPI device */
+	uint8_t spi_bits;
+	uint32_t spi_hz;
 };
 
 /**
@@ -38,8 +41,8 @@ int records_port_open(const struct sys_ops *sys, const char *path,
 		      struct records_port *ret_port) MUST_CHECK;
 
 /*
- * Puts a tty back as it was, unless it was hung up meanwhile, and closes. One
- * that was not opened (fd -EBADF) is fine.
+ * Puts a tty or SPI device back as it was, unless it was hung up meanwhile, and
+ * closes. One that was not opened (fd -EBADF) is fine.
  */
 void records_port_close(const struct sys_ops *sys, struct records_port *port);
 

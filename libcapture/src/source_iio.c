@@ -24,6 +24,7 @@
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/queue.h"
+#include "src/scan_gaps.h"
 #include "src/sensor.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -59,8 +60,8 @@ struct iio {
 	struct frame_pool *pool;
 	uint32_t frame_samples;
 	uint64_t samples; /* since the start */
-	uint64_t last_ns; /* of the last scan; 0: none yet */
 	uint32_t sequence;
+	struct scan_gaps gaps;
 	uint32_t epoch; /* device_ticks leave out what was lost */
 	struct capture_source_stats stats;
 };
@@ -525,7 +526,7 @@ static int iio_start(struct capture_source *source)
 		return r;
 	}
 	s->samples = 0;
-	s->last_ns = 0;
+	scan_gaps_init(&s->gaps, s->base.format.sample_rate, s->frame_samples);
 	s->sequence = 0;
 	s->state = IIO_ON;
 	return 0;
@@ -556,20 +557,16 @@ static uint64_t timestamp_of(const struct iio *s, const uint8_t *scan)
 	return ns > 0 ? (uint64_t)ns : 0;
 }
 
-/* Whole frames between the last scan and this one. */
-static void count_lost(struct iio *s, uint64_t first_ns)
+/* What is missing by the timestamps of @count scans at @scan. */
+static void count_lost(struct iio *s, const uint8_t *scan, uint32_t count)
 {
-	uint32_t rate = s->base.format.sample_rate;
-	uint64_t frame_ns;
-	uint64_t gap_ns;
+	int64_t scans;
 	uint64_t lost;
 
-	if (!rate || !s->last_ns || first_ns <= s->last_ns)
-		return;
-	frame_ns = s->frame_samples * NS_PER_S / rate;
-	gap_ns = first_ns - s->last_ns;
-	gap_ns -= MIN(gap_ns, NS_PER_S / rate);
-	lost = (gap_ns + frame_ns / 2) / MAX(frame_ns, 1);
+	for (; count; count--, scan += s->base.format.sample_bytes)
+		scan_gaps_put(&s->gaps, timestamp_of(s, scan));
+	lost = scan_gaps_end_frame(&s->gaps, &scans);
+	s->stats.scans_lost += (uint64_t)scans;
 	if (!lost)
 		return;
 	s->stats.overruns++;
@@ -587,8 +584,7 @@ static void fill_in(struct iio *s, struct capture_frame *frame, uint32_t bytes)
 	if (s->timestamp) {
 		frame->stamp_ns = timestamp_of(s, first);
 		frame->point = CAPTURE_POINT_FIRST_SAMPLE;
-		count_lost(s, frame->stamp_ns);
-		s->last_ns = timestamp_of(s, first + bytes - f->sample_bytes);
+		count_lost(s, first, bytes / f->sample_bytes);
 	} else {
 		frame->stamp_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 		frame->point = CAPTURE_POINT_ARRIVAL;

@@ -162,15 +162,20 @@ static int negotiate_rate(struct source_v4l2 *s,
 			     : 0;
 	}
 	r = v4l2_set_rate(s->base.sys, s->fd, s->queue.type, f);
-	if (r < 0 || !config->rate_num || !f->rate_num)
+	if (r < 0 || !config->rate_num)
 		return r;
+	if (!f->rate_num)
+		return settings_fail(config->settings, "rate", -ENXIO);
 	if ((uint64_t)f->rate_num * config->rate_den ==
 	    (uint64_t)config->rate_num * f->rate_den)
 		return 0;
 	f->rate_num = config->rate_num;
 	f->rate_den = config->rate_den;
 	settings_will_change(&s->journal);
-	return v4l2_set_rate(s->base.sys, s->fd, s->queue.type, f);
+	r = v4l2_set_rate(s->base.sys, s->fd, s->queue.type, f);
+	if (r == 0 && !f->rate_num) /* it only tells */
+		r = settings_fail(config->settings, "rate", -ENXIO);
+	return r;
 }
 
 /* --- open --------------------------------------------------------------- */

@@ -200,6 +200,7 @@ void supervisor_add_stats(struct capture_source_stats *sum,
 	sum->requeue_errors += from->requeue_errors;
 	sum->bytes_skipped += from->bytes_skipped;
 	sum->overruns += from->overruns;
+	sum->scans_lost += from->scans_lost;
 }
 
 /* splitmix64: any seed will do, zero included. */

@@ -429,13 +429,16 @@ int capture_thermal_view_apply(struct capture_thermal_view *view,
 
 /* Of the mean of @pixels counts, which are @sum together. */
 static int64_t temperature_mk(const struct capture_thermal_view *v,
-			      uint64_t sum, uint32_t pixels)
+			      uint64_t sum, uint64_t pixels)
 {
 	int64_t uk;
 
 	if (!v->config.scale_uk)
 		return 0;
-	uk = (int64_t)((sum * v->config.scale_uk + pixels / 2) / pixels) +
+	/* In two parts: the counts of a picture by a scale are over 64 bits. */
+	uk = (int64_t)(sum / pixels * v->config.scale_uk +
+		       (sum % pixels * v->config.scale_uk + pixels / 2) /
+			       pixels) +
 	     v->config.offset_uk;
 	return (uk + (uk < 0 ? -500 : 500)) / 1000;
 }
@@ -483,17 +486,21 @@ int capture_thermal_view_read(const struct capture_thermal_view *view,
 	size_t count = (size_t)view->source.width * view->rows;
 	size_t coldest = 0;
 	size_t hottest = 0;
+	uint64_t sum = view->counts[0];
 	size_t i;
 
 	if (!view->readable)
 		return -EAGAIN;
 	for (i = 1; i < count; i++) {
+		sum += view->counts[i];
 		if (view->counts[i] < view->counts[coldest])
 			coldest = i;
 		if (view->counts[i] > view->counts[hottest])
 			hottest = i;
 	}
 	*ret_reading = view->last;
+	ret_reading->mean = (uint32_t)((sum + count / 2) / count);
+	ret_reading->mean_mk = temperature_mk(view, sum, count);
 	ret_reading->coldest = point_of(view, coldest);
 	ret_reading->hottest = point_of(view, hottest);
 	ret_reading->spot = spot_of(view);

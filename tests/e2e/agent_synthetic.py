@@ -65,6 +65,10 @@ view = yes
 view_encoder = openh264
 palette = iron
 bitrate = 300k
+telemetry_rows = 2
+scale_uk = 10000
+offset_uk = -1000000
+spot = 10,20
 [source tone]
 kind = synthetic
 pattern = tone
@@ -288,6 +292,7 @@ def judge(work, audio, sensors):
                                                 "fifo", "datagrams")}
     front, gate, field, wire = (Stream(f"{work}/{name}.mkv") for name in ("front", "gate", "field", "wire"))
     codec = "A_MS/ACM" if audio == "alaw" else "A_PCM/INT/LIT"
+    check_thermal(report, taps["core"])
     check_stream("front", front, taps, {"bars": ("V_MPEG4/ISO/AVC", 1, 1), "radar": ("D_KVSD/RECORDS", 33, 2)})
     check_stream("gate", gate, taps, {"core-view": ("V_MPEG4/ISO/AVC", 1, 1), "core": ("V_FFV1", 1, 2),
                                       "tone": (codec, 2, 3)})
@@ -299,7 +304,7 @@ def judge(work, audio, sensors):
         check_records(name, wire, taps[name])
         check_sensor(name, wire, taps[name], sensor)
     check_picture("bars", f"{work}/front.mkv", front, taps["bars"], "320x240")
-    check_picture("core-view", f"{work}/gate.mkv", gate, taps["core-view"], "160x120")
+    check_picture("core-view", f"{work}/gate.mkv", gate, taps["core-view"], "160x118")
     counts, said = decode(f"{work}/gate.mkv", 2, "-pix_fmt", "gray16le")
     check("core: the counts come back, each bit of them", counts == taps["core"].whole and len(counts) > 0,
           f"{len(counts)} of {len(taps['core'].whole)}, {zlib.crc32(counts):x} {said}")
@@ -307,6 +312,36 @@ def judge(work, audio, sensors):
     probe = json.loads(run("ffprobe", "-v", "quiet", "-show_streams", "-of", "json", f"{work}/gate.mkv").stdout)
     check("FFmpeg knows what the tracks are", [s["codec_name"] for s in probe["streams"]] ==
           ["h264", "ffv1", "pcm_alaw" if audio == "alaw" else "pcm_s16le"], probe)
+
+
+def check_thermal(report, tap):
+    """What the report says of the last picture, measured again in its counts."""
+    (core,) = (s for s in report["sources"] if s["name"] == "core")
+    counts, view = sorted(core["tracks"], key=lambda t: t["name"])
+    said = view.get("thermal", {})
+    frame = struct.unpack("<19200H", tap.sources[-1])
+    picture = frame[:160 * 118]
+    spot = [frame[y * 160 + x] for y in (19, 20, 21) for x in (9, 10, 11)]
+
+    def point(x, y, count):
+        return {"x": x, "y": y, "count": count, "temperature_mk": count * 10 - 1000}
+
+    def place(count):
+        at = picture.index(count)
+        return point(at % 160, at // 160, count)
+
+    check("core: the report has its coldest and hottest pixel, in kelvin and where", said.get("min") ==
+          place(min(picture)) and said.get("max") == place(max(picture)), (said, min(picture), max(picture)))
+    mean, near = sum(picture) / len(picture), sum(spot) / 9
+    check("core: ... its mean and its spot", abs(said["mean"]["count"] - mean) <= 0.5 and
+          abs(said["mean"]["temperature_mk"] - (mean * 10 - 1000)) <= 1 and
+          (said["spot"]["x"], said["spot"]["y"]) == (10, 20) and abs(said["spot"]["count"] - near) <= 0.5 and
+          abs(said["spot"]["temperature_mk"] - (near * 10 - 1000)) <= 1, (said, mean, near))
+    check("core: ... the range that it shows", said["range"] == "auto" and min(picture) - 64 <= said["shown_min"] <
+          said["shown_max"] <= max(picture) + 64, said)
+    check("core: ... and what its telemetry begins with", said["telemetry_rows"] == 2 and
+          said["telemetry"] == tap.sources[-1][118 * 320:][:64].hex(), said)
+    check("core: only its view measures", "thermal" not in counts, counts)
 
 
 def run_agent(conf, work):

@@ -310,6 +310,8 @@ static int do_parm(struct fake_settings *s, struct v4l2_streamparm *parm,
 {
 	struct v4l2_fract *period = &parm->parm.capture.timeperframe;
 
+	if (s->no_rate || (set && s->fixed_rate))
+		return -ENOTTY;
 	if (set) {
 		s->writes++;
 		s->now.period_num = 1;

@@ -58,6 +58,8 @@ struct fake_settings {
 	bool no_cable;
 	bool no_events;		/* SUBSCRIBE_EVENT is refused */
 	bool no_selection;
+	bool no_rate;		/* neither G_PARM nor S_PARM */
+	bool fixed_rate;	/* G_PARM alone */
 	bool no_inputs;
 	bool is_sdr;
 	bool grabbed;		/* controls are, while it streams */

@@ -206,7 +206,8 @@ static void agent_config_takes_every_kind(void **state)
 		"[source c]\nkind = camera\nstream = one\n"
 		"[source t]\nkind = thermal\nstream = one\nview = yes\n"
 		"view_encoder = jpeg\npalette = iron\nrange = 7000..9000\n"
-		"telemetry_rows = 2\n"
+		"telemetry_rows = 2\nscale_uk = 15625\n"
+		"offset_uk = -273150000\nspot = 0,59\n"
 		"[source s]\nkind = sdr\nstream = two\ndevice = /dev/swradio0\n"
 		"[source m]\nkind = metadata\nstream = two\n"
 		"device = /dev/video1\n"
@@ -235,6 +236,11 @@ static void agent_config_takes_every_kind(void **state)
 	assert_int_equal(config.sources[1].range_min, 7000);
 	assert_int_equal(config.sources[1].range_max, 9000);
 	assert_int_equal(config.sources[1].telemetry_rows, 2);
+	assert_int_equal(config.sources[1].scale_uk, 15625);
+	assert_int_equal(config.sources[1].offset_uk, -273150000);
+	assert_true(config.sources[1].has_spot);
+	assert_int_equal(config.sources[1].spot_x, 0);
+	assert_int_equal(config.sources[1].spot_y, 59);
 	assert_int_equal(config.sources[6].channels, 2);
 	assert_int_equal(config.sources[6].frame_samples, 960);
 	assert_int_equal(config.sources[6].bitrate, 32000);
@@ -358,6 +364,10 @@ static const struct mistake {
 	  ":2: [source b] quality: 1 to 100" },
 	{ "[source b]\ntelemetry_rows = x\n",
 	  ":2: [source b] telemetry_rows: 'x' is not a number" },
+	{ "[source b]\nscale_uk = 0\n", ":2: [source b] scale_uk: 1 to" },
+	{ "[source b]\noffset_uk = --1\n", ":2: [source b] offset_uk:" },
+	{ "[source b]\nspot = 5\n",
+	  ":2: [source b] spot: '5' is not X,Y, as 80,60" },
 	{ "[source b]\ncontrol.gain = 1\ncontrol.gain = 2\n",
 	  ":3: [source b] control.gain: given twice" },
 	{ "[source b]\ncontrol. = 1\n",

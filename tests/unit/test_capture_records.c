@@ -710,15 +710,34 @@ static void udp_gives_a_record_per_datagram(void **state)
 /* A SPI device: a FIFO behind which ioctls are answered. */
 static struct sys_ops spi_ops;
 static uint32_t spi_hz;
+static uint8_t spi_bits;
+static unsigned long spi_refuses; /* this request */
 
 static int spi_ioctl(int fd, unsigned long request, void *arg)
 {
-	if (request == SPI_IOC_WR_BITS_PER_WORD)
-		return *(uint8_t *)arg == 8 ? 0 : -EINVAL;
-	if (request != SPI_IOC_WR_MAX_SPEED_HZ)
+	if (request == spi_refuses)
+		return -EINVAL;
+	if (request == SPI_IOC_RD_BITS_PER_WORD)
+		*(uint8_t *)arg = spi_bits;
+	else if (request == SPI_IOC_RD_MAX_SPEED_HZ)
+		*(uint32_t *)arg = spi_hz;
+	else if (request == SPI_IOC_WR_BITS_PER_WORD)
+		spi_bits = *(uint8_t *)arg;
+	else if (request == SPI_IOC_WR_MAX_SPEED_HZ)
+		spi_hz = *(uint32_t *)arg;
+	else
 		return sys_posix()->ioctl(fd, request, arg);
-	spi_hz = *(uint32_t *)arg;
 	return 0;
+}
+
+static void spi_setup(void)
+{
+	spi_hz = 25000000;
+	spi_bits = 16;
+	spi_refuses = 0;
+	spi_ops = *sys_posix();
+	spi_ops.ioctl = spi_ioctl;
+	sys_fault_wrap(&spi_ops);
 }
 
 static void spi_is_read_in_bursts_by_the_clock(void **state)
@@ -730,9 +749,7 @@ static void spi_is_read_in_bursts_by_the_clock(void **state)
 	int fd;
 
 	(void)state;
-	spi_ops = *sys_posix();
-	spi_ops.ioctl = spi_ioctl;
-	sys_fault_wrap(&spi_ops);
+	spi_setup();
 	fd = open(fifo, O_RDWR | O_CLOEXEC);
 	memset(burst, 0xff, sizeof(burst));
 	(void)make(1, PAYLOAD, burst + 10);
@@ -747,6 +764,7 @@ static void spi_is_read_in_bursts_by_the_clock(void **state)
 	config.rate_den = 1;
 	assert_int_equal(capture_source_open(sys_fault(), &config, &s), 0);
 	assert_int_equal(spi_hz, 1000000);
+	assert_int_equal(spi_bits, 8);
 	assert_int_equal(capture_source_start(s), 0);
 	expect(s, 1);
 	expect(s, 2);
@@ -754,6 +772,31 @@ static void spi_is_read_in_bursts_by_the_clock(void **state)
 	assert_int_equal(capture_source_stop(s), 0);
 	(void)capture_source_close(s);
 	assert_int_equal(close(fd), 0);
+	/* As it was. */
+	assert_int_equal(spi_hz, 25000000);
+	assert_int_equal(spi_bits, 16);
+}
+
+/* As it was, if not all of it could be set. */
+static void spi_that_is_refused_is_put_back(void **state)
+{
+	static const unsigned long requests[] = {
+		SPI_IOC_RD_BITS_PER_WORD,
+		SPI_IOC_RD_MAX_SPEED_HZ,
+		SPI_IOC_WR_MAX_SPEED_HZ,
+	};
+	char path[96];
+	size_t i;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "spi:%s:1000000", fifo);
+	for (i = 0; i < ARRAY_SIZE(requests); i++) {
+		spi_setup();
+		spi_refuses = requests[i];
+		assert_int_equal(refused(path), -EINVAL);
+		assert_int_equal(spi_hz, 25000000);
+		assert_int_equal(spi_bits, 16);
+	}
 }
 
 static void what_is_no_port_is_refused(void **state)
@@ -813,6 +856,7 @@ int main(void)
 		TEST(tty_is_put_back),
 		TEST(udp_gives_a_record_per_datagram),
 		TEST(spi_is_read_in_bursts_by_the_clock),
+		TEST(spi_that_is_refused_is_put_back),
 		TEST(what_is_no_port_is_refused),
 	};
 

@@ -434,6 +434,48 @@ static void crop_and_compose_are_exact_or_refused(void **state)
 	assert_int_equal(state_now().width, before.width);
 }
 
+static void rate_that_cannot_be_set_is_refused_and_named(void **state)
+{
+	struct capture_settings settings = {.error = &error};
+	struct capture_source_config config = source_rig_config();
+	struct capture_source *s;
+
+	(void)state;
+	config.settings = &settings;
+	config.rate_num = 25;
+	config.rate_den = 1;
+	dev()->no_rate = true;
+	memset(&error, 0, sizeof(error));
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
+	assert_string_equal(error.name, "rate");
+	assert_int_equal(error.error, -ENXIO);
+	dev()->no_rate = false;
+	dev()->fixed_rate = true;
+	memset(&error, 0, sizeof(error));
+	assert_int_equal(source_rig_refused(&config), -ENXIO);
+	assert_string_equal(error.name, "rate");
+	/* Not asked for: what is known of it, or 0/0. */
+	config.rate_num = 0;
+	config.rate_den = 0;
+	s = source_rig_open(&config);
+	assert_int_equal(capture_source_format(s)->rate_num,
+			 state_now().period_den);
+	(void)capture_source_close(s);
+	dev()->no_rate = true;
+	s = source_rig_open(&config);
+	assert_int_equal(capture_source_format(s)->rate_num, 0);
+	assert_int_equal(capture_source_format(s)->rate_den, 0);
+	(void)capture_source_close(s);
+	/* Asked for and there: the nearest, and it says which. */
+	dev()->no_rate = false;
+	dev()->fixed_rate = false;
+	config.rate_num = 25;
+	config.rate_den = 1;
+	s = source_rig_open(&config);
+	assert_int_equal(capture_source_format(s)->rate_num, 30);
+	(void)capture_source_close(s);
+}
+
 static void settings_are_copied_deeply(void **state)
 {
 	char name[] = "brightness";
@@ -681,6 +723,7 @@ int main(void)
 		SOURCE_RIG_CASE(what_someone_else_changes_is_left_alone),
 		SOURCE_RIG_CASE(input_and_timings_that_cannot_be_are_named),
 		SOURCE_RIG_CASE(crop_and_compose_are_exact_or_refused),
+		SOURCE_RIG_CASE(rate_that_cannot_be_set_is_refused_and_named),
 		SOURCE_RIG_CASE(settings_are_copied_deeply),
 		SOURCE_RIG_CASE(
 			control_list_tells_all_there_is_and_changes_nothing),

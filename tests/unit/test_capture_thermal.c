@@ -622,6 +622,9 @@ static void temperatures_have_their_places(void **state)
 	assert_int_equal(r.spot.y, 9);
 	assert_int_equal(r.spot.count, 29415);
 	assert_int_equal(r.spot.temperature_mk, 294150);
+	/* 720 pixels, 2300 counts more than 29315 each. */
+	assert_int_equal(r.mean, 29318);
+	assert_int_equal(r.mean_mk, 293182);
 }
 
 static void spots_end_with_the_picture(void **state)
@@ -652,6 +655,8 @@ static void spots_end_with_the_picture(void **state)
 	r = read_view();
 	assert_int_equal(r.spot.temperature_mk, INT64_C(66535000000));
 	assert_int_equal(r.hottest.temperature_mk, INT64_C(66535000000));
+	assert_int_equal(r.mean, UINT16_MAX);
+	assert_int_equal(r.mean_mk, INT64_C(66535000000));
 	/* What was made up has no temperature. */
 	f = new_frame();
 	fill(f, 5, 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pure parts of kvsctl doctor: what stamps say, and its archive. */
+/* The pure parts of kvsctl doctor: what stamps say, names, its archive. */
+#include "kvsctl/doctor_names.h"
 #include "kvsctl/doctor_stamps.h"
 #include "kvsctl/tar.h"
 
@@ -308,6 +309,53 @@ static void tar_refuses_what_does_not_fit(void **state)
 	(void)fclose(full);
 }
 
+#define PLACE "/dev/kvsd/by-path/platform-x-"
+
+static void links_have_names_as_udev_writes_them(void **state)
+{
+	(void)state;
+	assert_true(doctor_link_has_name(PLACE "vivid-000-vid-cap",
+					 "vivid-000-vid-cap"));
+	assert_false(doctor_link_has_name(PLACE "vivid-001-vid-cap",
+					  "vivid-000-vid-cap"));
+	/* Blanks: a run is one, those at the end are none. */
+	assert_true(doctor_link_has_name(PLACE "HD_Webcam:_HD",
+					 "HD  Webcam: HD  "));
+	assert_false(
+		doctor_link_has_name(PLACE "HD__Webcam:_HD", "HD  Webcam: HD"));
+	assert_true(doctor_link_has_name(PLACE "a_b_c_", "a/b(c)"));
+	/* Encoded: "\\x20". */
+	assert_true(doctor_link_has_name(PLACE "HD\\x20Webcam", "HD Webcam"));
+	assert_true(doctor_link_has_name(PLACE "a\\x2fb\\x5c", "a/b\\"));
+	/* UTF-8 stays, as far as it is any. */
+	assert_true(
+		doctor_link_has_name(PLACE "K\xc3\xa4mera", "K\xc3\xa4mera"));
+	assert_true(doctor_link_has_name(PLACE "K_mera", "K\xc3mera"));
+	/* What names nothing is no name. */
+	assert_false(doctor_link_has_name(PLACE, ""));
+	assert_false(doctor_link_has_name(PLACE "_", "   "));
+}
+
+static void sources_have_names_of_their_own(void **state)
+{
+	char a[DOCTOR_SOURCE_CHARS];
+	char b[DOCTOR_SOURCE_CHARS];
+
+	(void)state;
+	doctor_source_name("HD Webcam: HD Webcam", "usb-1.2 0", a);
+	doctor_source_name("HD Webcam: HD Webcam", "usb-1.3 0", b);
+	assert_int_equal(strncmp(a, "hd-webcam-hd-webc-", 18), 0);
+	assert_int_equal(strlen(a), 24);
+	assert_string_not_equal(a, b);
+	doctor_source_name("HD Webcam: HD Webcam", "usb-1.2 0", b);
+	assert_string_equal(a, b);
+	/* Of nothing but what may not stand there. */
+	doctor_source_name("\xff[]\n", "x", a);
+	assert_int_equal(strncmp(a, "camera-", 7), 0);
+	assert_int_equal(strspn(a, "abcdefghijklmnopqrstuvwxyz0123456789-."),
+			 strlen(a));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +370,8 @@ int main(void)
 		cmocka_unit_test(jitter_is_the_distance_from_the_mean),
 		cmocka_unit_test(sequence_numbers_may_wrap),
 		cmocka_unit_test(names_are_for_all_values),
+		cmocka_unit_test(links_have_names_as_udev_writes_them),
+		cmocka_unit_test(sources_have_names_of_their_own),
 		cmocka_unit_test(tar_is_what_tar_reads),
 		cmocka_unit_test(tar_refuses_what_does_not_fit),
 	};

@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "base/macros.h"
+#include "kvsctl/doctor_names.h"
 
 #define DOCTOR_DETAIL_CHARS 160u
 #define DOCTOR_LINK_CHARS 256u
@@ -83,6 +84,9 @@ const char *doctor_explain(int r);
 
 /* A link under /dev that leads to @path and stays the same; or @path. */
 void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS]);
+
+/* The name of its [source NAME]: no other camera's, and the same each time. */
+void doctor_name_source(const char *path, char out[DOCTOR_SOURCE_CHARS]);
 
 /*
  * The file's start as a string without its last newline; "" when it cannot be

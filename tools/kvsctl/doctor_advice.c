@@ -150,13 +150,15 @@ static size_t camera_section(const char *path, const json_t *declared,
 			     char *out, size_t size)
 {
 	char link[DOCTOR_LINK_CHARS];
+	char name[DOCTOR_SOURCE_CHARS];
 	const char *rate = text(declared, "rate");
 	int n;
 
 	doctor_stable_path(path, link);
+	doctor_name_source(path, name);
 	n = snprintf(
 		out, size,
-		"[source camera]\n"
+		"[source %s]\n"
 		"kind = camera\n"
 		"# the name of its [stream NAME]\n"
 		"stream = front-door\n"
@@ -164,7 +166,7 @@ static size_t camera_section(const char *path, const json_t *declared,
 		"format = %s\n"
 		"size = %dx%d\n"
 		"%s%s%s",
-		link, text(declared, "fourcc"),
+		name, link, text(declared, "fourcc"),
 		(int)json_integer_value(json_object_get(declared, "width")),
 		(int)json_integer_value(json_object_get(declared, "height")),
 		rate[0] ? "rate = " : "", rate, rate[0] ? "\n" : "");

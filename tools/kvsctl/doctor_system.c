@@ -325,29 +325,25 @@ static bool place_is_shared(const char *node)
 	return shared;
 }
 
-/* Whether @link ends with the node's name, as udev writes it. */
-static bool link_has_name(const char *link, const char *node)
+/* The driver's name of a node, or "". */
+static void read_name(const char *node, char *out, size_t size)
 {
 	char path[PATH_CHARS];
-	char name[PATH_CHARS] = "";
-	size_t len;
 
 	(void)snprintf(path, sizeof(path), SYS_VIDEO "/%.64s/name", node);
-	doctor_read_line(path, name, sizeof(name));
-	len = strlen(name);
-	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)name[i]) &&
-		    !strchr("#+-.:=@_", name[i]))
-			name[i] = '_';
-	}
-	return len && strlen(link) > len &&
-	       !strcmp(link + strlen(link) - len, name);
+	doctor_read_line(path, out, size);
+}
+
+static const char *node_of(const char *path)
+{
+	return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 }
 
 void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 {
-	const char *node = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	const char *node = node_of(path);
 	bool shared = place_is_shared(node);
+	char name[PATH_CHARS] = "";
 	static const char *const folders[] = {
 		"/dev/kvsd/by-id", "/dev/kvsd/by-path", "/dev/kvsd/m2m",
 		"/dev/v4l/by-id",  "/dev/v4l/by-path",
@@ -355,6 +351,7 @@ void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 	size_t i;
 
 	(void)snprintf(out, DOCTOR_LINK_CHARS, "%s", path);
+	read_name(node, name, sizeof(name));
 	for (i = 0; i < ARRAY_SIZE(folders); i++) {
 		DIR *dir = opendir(folders[i]);
 		const struct dirent *e;
@@ -369,7 +366,7 @@ void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 				       folders[i], e->d_name);
 			if (!realpath(link, real) || strcmp(real, path) != 0 ||
 			    strlen(link) >= DOCTOR_LINK_CHARS ||
-			    (shared && !link_has_name(link, node)))
+			    (shared && !doctor_link_has_name(link, name)))
 				continue;
 			memcpy(out, link, strlen(link) + 1);
 			(void)closedir(dir);
@@ -378,4 +375,24 @@ void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 		if (dir)
 			(void)closedir(dir);
 	}
+}
+
+/* By udev's name for it, else by its place: neither changes with its number. */
+void doctor_name_source(const char *path, char out[DOCTOR_SOURCE_CHARS])
+{
+	const char *node = node_of(path);
+	char identity[PATH_MAX + 2 * PATH_CHARS];
+	char link[DOCTOR_LINK_CHARS];
+	char index[PATH_CHARS] = "";
+	char name[PATH_CHARS] = "";
+	char device[PATH_MAX];
+
+	read_name(node, name, sizeof(name));
+	doctor_stable_path(path, link);
+	if (strcmp(link, path) != 0 || !read_place(node, device, index))
+		(void)snprintf(identity, sizeof(identity), "%s", link);
+	else
+		(void)snprintf(identity, sizeof(identity), "%s %s %s", device,
+			       index, name);
+	doctor_source_name(name, identity, out);
 }

@@ -63,7 +63,13 @@ struct capture_source_config {
 	/* Pixels; 0 x 0: what the node is set to. */
 	uint32_t width;
 	uint32_t height;
-	/* Frames per second as a fraction; 0/0: what the node is set to. */
+	/*
+	 * Frames per second as a fraction; 0/0: what the node is set to. Asked
+	 * for, it is set to the nearest that the device has, and the format
+	 * says to which; a device that has no rate to set refuses it: -ENXIO,
+	 * "rate", of V4L2 and LIBCAMERA alike. Not asked for, such a device's
+	 * format says 0/0.
+	 */
 	uint32_t rate_num;
 	uint32_t rate_den;
 	/* Audio, SDR and IIO: samples per second and channels; 0: as set. */
@@ -149,6 +155,11 @@ struct capture_source_stats {
 	 * the driver had no buffer. The others it lost by itself.
 	 */
 	uint64_t frames_starved;
+	/*
+	 * IIO with timestamps: scans that are missing by them, inside frames
+	 * too. As many as a frame has are one of frames_lost.
+	 */
+	uint64_t scans_lost;
 };
 
 /**

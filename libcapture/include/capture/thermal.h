@@ -184,6 +184,8 @@ struct capture_thermal_reading {
 	struct capture_thermal_point coldest;
 	struct capture_thermal_point hottest;
 	struct capture_thermal_point spot;
+	uint32_t mean;	/* count of all pixels of the picture, rounded */
+	int64_t mean_mk; /* as temperature_mk */
 };
 
 /**
