@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvsd: one binary, two roles and a tool. `kvsd agent` captures and uploads,
- * `kvsd serve` is the service, `kvsd fsck` checks its directory. This file
+ * kvsd: one binary, two roles and tools. `kvsd agent` captures and uploads,
+ * `kvsd serve` is the service, the others work on its directory. This file
  * only picks.
  */
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #endif
 #if WITH_SERVE
 #include "serve/fsck.h"
+#include "serve/import.h"
 #include "serve/serve.h"
 #endif
 
@@ -26,6 +27,7 @@ static const char usage[] =
 #if WITH_SERVE
 	"  serve   the service: ingest, store, play back\n"
 	"  fsck    check and repair a service's directory\n"
+	"  import  put an exported stream into a service's directory\n"
 #endif
 	"\n"
 	"`kvsd ROLE --help` lists the role's options.\n";
@@ -43,6 +45,8 @@ int main(int argc, char **argv)
 		return serve_main(argc - 1, argv + 1, sys_posix());
 	if (strcmp(role, "fsck") == 0)
 		return fsck_main(argc - 1, argv + 1, sys_posix());
+	if (strcmp(role, "import") == 0)
+		return import_main(argc - 1, argv + 1, sys_posix());
 #endif
 	if (strcmp(role, "--help") == 0 || strcmp(role, "help") == 0) {
 		(void)fputs(usage, stdout);

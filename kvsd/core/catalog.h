@@ -79,6 +79,8 @@ struct catalog_ops {
 			   const char *access_key,
 			   struct catalog_credential *ret_credential,
 			   struct catalog_op *op);
+	void (*tags)(struct catalog *c, struct loop *l, const char *name,
+		     const char *arn, char **ret_json, struct catalog_op *op);
 };
 
 struct catalog {
@@ -162,6 +164,20 @@ static inline void catalog_list(struct catalog *c, struct loop *l,
 				struct catalog_op *op)
 {
 	c->ops->list(c, l, prefix, after, ret_rows, limit, op);
+}
+
+/**
+ * catalog_tags() - a stream's tags
+ * @name, @arn: as catalog_find()
+ * @ret_json: JSON object of strings; heap, the caller's with done(0)
+ *
+ * done(res): 0, -ENOENT, -ENOMEM, -EIO.
+ */
+static inline void catalog_tags(struct catalog *c, struct loop *l,
+				const char *name, const char *arn,
+				char **ret_json, struct catalog_op *op)
+{
+	c->ops->tags(c, l, name, arn, ret_json, op);
 }
 
 /* done(res): 0, -ENOENT, -EIO. */

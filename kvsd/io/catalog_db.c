@@ -279,6 +279,30 @@ int catalog_db_streams(struct catalog_db *db,
 	return r;
 }
 
+int catalog_db_tags(struct catalog_db *db, const uint8_t id[STREAM_ID_BYTES],
+		    char **ret_json)
+{
+	struct db_stmt *s;
+	char *text;
+	int r;
+
+	r = db_prepare(db->db, "SELECT tags FROM streams WHERE id=?1", &s);
+	if (r < 0)
+		return r;
+	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
+	r = db_step(s);
+	if (r == 1) {
+		text = strdup(db_text(s, 0));
+		if (text)
+			*ret_json = text;
+		r = text ? 0 : -ENOMEM;
+	} else if (r == 0) {
+		r = -ENOENT;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
 int catalog_db_credentials(
 	struct catalog_db *db,
 	int (*each)(void *ctx, const struct catalog_credential_row *row),

@@ -74,6 +74,9 @@ int catalog_db_check(struct catalog_db *db, void *out, size_t len) MUST_CHECK;
 int catalog_db_streams(struct catalog_db *db,
 		       int (*each)(void *ctx, const struct catalog_row *row),
 		       void *ctx) MUST_CHECK;
+/* @ret_json: heap, the caller's. Return: 0, -ENOENT, -ENOMEM, an error. */
+int catalog_db_tags(struct catalog_db *db, const uint8_t id[STREAM_ID_BYTES],
+		    char **ret_json) MUST_CHECK;
 int catalog_db_credentials(
 	struct catalog_db *db,
 	int (*each)(void *ctx, const struct catalog_credential_row *row),

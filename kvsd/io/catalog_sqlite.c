@@ -415,6 +415,7 @@ struct catalog_job {
 	struct catalog_op *op;
 	struct catalog_stream *stream;	/* the caller's */
 	char *tags_json;
+	char **ret_tags;		/* the caller's */
 	char arn[CATALOG_ARN_BYTES];
 	char version[CATALOG_VERSION_BYTES];
 	bool any_version;
@@ -715,6 +716,46 @@ static void sqlite_find(struct catalog *c, struct loop *l, const char *name,
 				    ret_stream));
 }
 
+static void tags_run(struct worker_job *job)
+{
+	struct catalog_job *j = container_of(job, struct catalog_job, job);
+	struct catalog_stream *s = malloc(sizeof(*s));
+	int r = -ENOMEM;
+
+	if (s) {
+		r = catalog_cache_find(&j->cs->cache,
+				       j->name[0] ? j->name : NULL,
+				       j->name[0] ? NULL : j->arn, NULL, s);
+		if (r == 0)
+			r = catalog_db_tags(j->cs->first, s->store.id,
+					    j->ret_tags);
+		crypto_wipe(s, sizeof(*s));
+		free(s);
+	}
+	job_done(j, r < 0 && r != -ENOENT ? public_error(r) : r);
+}
+
+static void sqlite_tags(struct catalog *c, struct loop *l, const char *name,
+			const char *arn, char **ret_json,
+			struct catalog_op *op)
+{
+	struct catalog_job *j;
+
+	if (strlen(name ? name : arn) >=
+	    (name ? CATALOG_NAME_BYTES : CATALOG_ARN_BYTES)) {
+		complete(l, op, -ENOENT);
+		return;
+	}
+	j = job_new(c, l, op);
+	if (!j)
+		return;
+	j->ret_tags = ret_json;
+	(void)snprintf(j->name, sizeof(j->name), "%s", name ? name : "");
+	(void)snprintf(j->arn, sizeof(j->arn), "%s", arn ? arn : "");
+	j->job.run = tags_run;
+	worker_submit(j->cs->worker, &j->job);
+}
+
 static void sqlite_list(struct catalog *c, struct loop *l, const char *prefix,
 			const char *after, struct catalog_stream *ret_rows,
 			size_t limit, struct catalog_op *op)
@@ -741,6 +782,7 @@ static const struct catalog_ops sqlite_ops = {
 	.retain = sqlite_retain,
 	.list = sqlite_list,
 	.credential = sqlite_credential,
+	.tags = sqlite_tags,
 };
 
 /* --- credentials --- */

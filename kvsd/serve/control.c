@@ -24,6 +24,7 @@ struct control {
 	struct store_op store_op;
 	struct catalog_stream stream;
 	char version[CATALOG_VERSION_BYTES];
+	char *tags; /* JSON */
 };
 
 static struct control *control_new(struct exchange *ex,
@@ -46,6 +47,7 @@ static void control_free(struct control *c)
 	exchange_unref(c->ex);
 	/* The stream's data key was in it. */
 	memset(&c->stream, 0, sizeof(c->stream));
+	free(c->tags);
 	free(c);
 }
 
@@ -264,6 +266,41 @@ static void find(struct exchange *ex,
 void control_describe_stream(struct exchange *ex)
 {
 	find(ex, described);
+}
+
+/* --- ListTagsForStream
+ * ---------------------------------------------------------------- */
+
+static void tags_found(struct catalog_op *op, int res)
+{
+	struct control *c = container_of(op, struct control, op);
+	json_t *tags = NULL;
+
+	if (stream_there(c->ex, res)) {
+		/* It was checked when it came in. */
+		tags = json_loads(c->tags, 0, NULL);
+		if (tags)
+			exchange_json(c->ex, 200,
+				      json_pack("{s:o}", "Tags", tags));
+		else
+			exchange_internal(c->ex, -EIO);
+	}
+	control_free(c);
+}
+
+/* At most 50: one page, so there is no token that could be given back. */
+void control_list_tags(struct exchange *ex)
+{
+	struct control *c;
+
+	if (operation_stream_of(ex) < 0)
+		return;
+	c = control_new(ex, tags_found);
+	if (!c)
+		return;
+	catalog_tags(ex->thread->server->catalog, ex->thread->loop,
+		     ex->arn[0] ? NULL : ex->name, ex->arn[0] ? ex->arn : NULL,
+		     &c->tags, &c->op);
 }
 
 /* --- GetDataEndpoint

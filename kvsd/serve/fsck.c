@@ -12,8 +12,7 @@
 #include "io/catalog_sqlite.h"
 #include "io/data_dir.h"
 #include "io/store_fsck.h"
-
-#define PATH_CHARS 4096
+#include "serve/tool_dir.h"
 
 enum {
 	EXIT_CLEAN = 0,
@@ -43,8 +42,8 @@ static const char usage[] =
 	"is wrong, 8 it could not be checked.\n";
 
 struct options {
-	char dir[PATH_CHARS];
-	char master_key[PATH_CHARS]; /* "" = the directory's own */
+	char dir[TOOL_PATH_CHARS];
+	char master_key[TOOL_PATH_CHARS]; /* "" = the directory's own */
 	enum fsck_level level;
 	bool repair;
 };
@@ -82,13 +81,6 @@ static int set_level(struct options *o, const char *value)
 	return -EINVAL;
 }
 
-static int set_path(char out[PATH_CHARS], const char *value)
-{
-	int n = snprintf(out, PATH_CHARS, "%s", value);
-
-	return n <= 0 || n >= PATH_CHARS ? -EINVAL : 0;
-}
-
 static int parse(struct options *o, int argc, char **argv)
 {
 	int i;
@@ -104,50 +96,15 @@ static int parse(struct options *o, int argc, char **argv)
 			r = set_level(o, value);
 			i++;
 		} else if (strcmp(argv[i], "--master-key") == 0) {
-			r = set_path(o->master_key, value);
+			r = tool_set_path(o->master_key, value);
 			i++;
 		} else if (argv[i][0] != '-' && !o->dir[0]) {
-			r = set_path(o->dir, argv[i]);
+			r = tool_set_path(o->dir, argv[i]);
 		} else {
 			r = -EINVAL;
 		}
 	}
 	return r == 0 && o->dir[0] ? 0 : -EINVAL;
-}
-
-static bool has_file(const struct sys_ops *sys, const char *dir,
-		     const char *name)
-{
-	char path[PATH_CHARS + 32];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	sys_close(sys, &fd);
-	return true;
-}
-
-/* DIR of --quickstart keeps its data one level below, its key beside it. */
-static int find_data(struct options *o, const struct sys_ops *sys)
-{
-	char base[PATH_CHARS];
-	size_t len = strlen(o->dir);
-
-	if (has_file(sys, o->dir, "identity") ||
-	    !has_file(sys, o->dir, "data/identity"))
-		return 0;
-	if (len + sizeof("/master.key") > sizeof(base))
-		return -ENAMETOOLONG;
-	memcpy(base, o->dir, len + 1);
-	if (!o->master_key[0] && has_file(sys, base, "master.key")) {
-		memcpy(o->master_key, base, len);
-		memcpy(o->master_key + len, "/master.key",
-		       sizeof("/master.key"));
-	}
-	memcpy(o->dir + len, "/data", sizeof("/data"));
-	return 0;
 }
 
 /* --- the catalog --- */
@@ -180,7 +137,7 @@ static int open_catalog(struct run *k)
 	};
 
 	if (!config.master_key &&
-	    !has_file(k->dir.sys, k->dir.path, "master.key"))
+	    !tool_has_file(k->dir.sys, k->dir.path, "master.key"))
 		return -ENOKEY;
 	return catalog_sqlite_open(&config, &k->catalog);
 }
@@ -290,7 +247,8 @@ int fsck_main(int argc, char **argv, const struct sys_ops *sys)
 		(void)fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	if (find_data(&o, sys) < 0 || open_dir(&k, sys) < 0)
+	if (tool_find_data(sys, o.dir, o.master_key) < 0 ||
+	    open_dir(&k, sys) < 0)
 		return EXIT_FAILED; /* it was logged */
 	status = check_catalog(&k);
 	if (status == 0)

@@ -100,6 +100,7 @@ static const struct entry entries[] = {
 	SIMPLE("DeleteStream", API_DELETE_STREAM),
 	SIMPLE("UpdateDataRetention", API_UPDATE_DATA_RETENTION),
 	SIMPLE("GetDataEndpoint", API_GET_DATA_ENDPOINT),
+	SIMPLE("ListTagsForStream", API_LIST_TAGS),
 };
 
 void metric_time_add(struct metric_time *t, uint64_t ns)

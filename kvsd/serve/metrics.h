@@ -26,8 +26,9 @@ enum metric_api {
 	API_GET_MEDIA_FOR_FRAGMENT_LIST,
 	API_LIST_FRAGMENTS,
 	API_GET_CLIP,
+	API_LIST_TAGS,
 };
-#define METRIC_API_COUNT (API_GET_CLIP + 1)
+#define METRIC_API_COUNT (API_LIST_TAGS + 1)
 
 struct metric_time {
 	uint64_t sum_us;

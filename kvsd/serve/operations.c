@@ -20,6 +20,8 @@ static const struct operation operations[] = {
 	 control_delete_stream},
 	{"/updateDataRetention", "UpdateDataRetention",
 	 API_UPDATE_DATA_RETENTION, PLACE_OWNER, false, retention_update},
+	{"/listTagsForStream", "ListTagsForStream", API_LIST_TAGS, PLACE_ANY,
+	 false, control_list_tags},
 	{"/getDataEndpoint", "GetDataEndpoint", API_GET_DATA_ENDPOINT,
 	 PLACE_ANY, false, control_get_data_endpoint},
 	{"/putMedia", "PutMedia", API_PUT_MEDIA, PLACE_STREAM, true,

@@ -66,6 +66,7 @@ void control_describe_stream(struct exchange *ex);
 void control_list_streams(struct exchange *ex);
 void control_delete_stream(struct exchange *ex);
 void control_get_data_endpoint(struct exchange *ex);
+void control_list_tags(struct exchange *ex);
 void retention_update(struct exchange *ex);
 void put_media_run(struct exchange *ex);
 void get_media_run(struct exchange *ex);

@@ -13,8 +13,10 @@ for tool in ffmpeg ffprobe python3; do
 done
 w=$(mktemp -d)
 serve=
+second_serve=
 cleanup() {
 	[ -z "$serve" ] || kill "$serve" 2>/dev/null
+	[ -z "$second_serve" ] || kill "$second_serve" 2>/dev/null
 	rm -rf "$w"
 }
 trap cleanup EXIT
@@ -70,7 +72,7 @@ export HOME="$w" AWS_SHARED_CREDENTIALS_FILE="$w/none"
 run 0 "help" help
 run 0 "help of a command" put --help
 for topic in streams create-stream describe-stream delete-stream put get fragments clip \
-	devices doctor help credentials times exit-codes; do
+	export devices doctor help credentials times exit-codes; do
 	run 0 "help $topic" help $topic
 done
 run 2 "no command is a usage error" --json
@@ -220,6 +222,111 @@ reader=$!
 timeout 60 "$o/kvsctl" put front "$w/in.mkv" --realtime >"$w/out" 2>>"$w/err" &&
 	ok "put --realtime" || not_ok "put --realtime"
 wait $reader && ok "get --start NOW" || not_ok "get --start NOW"
+
+# --- export here, import there: the same rows, the same bytes
+# other: a service in $w/other, as the one that kvsctl speaks to
+other() {
+	rm -f "$w/ready2"
+	"$o/kvsd" serve --quickstart "$w/other" --listen 127.0.0.1:0 >"$w/ready2" 2>>"$w/serve.log" &
+	second_serve=$!
+	tries=0
+	until [ -s "$w/ready2" ] || [ $tries = 300 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	AWS_ENDPOINT_URL=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$w/ready2")
+	AWS_SHARED_CREDENTIALS_FILE="$w/other/credentials" AWS_CA_BUNDLE="$w/other/ca.pem"
+}
+other_ends() {
+	kill $second_serve
+	wait $second_serve
+	AWS_ENDPOINT_URL=$first_url AWS_SHARED_CREDENTIALS_FILE="$w/data/credentials"
+	AWS_CA_BUNDLE="$w/data/ca.pem"
+}
+# import CODE NAME WORDS FILE ARGUMENT...: kvsd import into $w/other
+import() {
+	want=$1 name=$2 words=$3 file=$4
+	shift 4
+	timeout 60 "$o/kvsd" import "$w/other" "$file" "$@" >"$w/out" 2>"$w/err"
+	got=$?
+	if [ $got = "$want" ] && cat "$w/out" "$w/err" | grep -qF -- "$words"; then ok "$name"; else
+		echo "exit status $got instead of $want, or no '$words'" >>"$w/err"
+		not_ok "$name"
+	fi
+}
+# flip FILE OFFSET COPY: the byte there is another one in the copy
+flip() {
+	python3 -c 'import sys
+b = bytearray(open(sys.argv[1], "rb").read())
+b[int(sys.argv[2])] ^= 0x40
+open(sys.argv[3], "wb").write(b)' "$@"
+}
+everything() { # FOLDER: what a reader can ask for
+	"$o/kvsctl" fragments front --json >"$w/$1.json" &&
+		"$o/kvsctl" get front --start EARLIEST --no-follow --raw -o "$w/$1.raw" &&
+		"$o/kvsctl" clip front -o "$w/$1.mp4" && python3 - "$w/$1.raw" <<'P'
+import re, sys
+body = open(sys.argv[1], "rb").read()
+# How far behind now the reader was is not the fragment's; its size neither.
+body = re.sub(rb"(?s)\x12\x54\xc3\x67.{4,40}AWS_KINESISVIDEO_MILLIS_BEHIND_NOW\x44\x87.\d+", b"", body)
+open(sys.argv[1], "wb").write(body)
+P
+}
+first_url=$AWS_ENDPOINT_URL
+run 0 "export" export front -o "$w/front.tar" --json
+json "export: every fragment" "d['Fragments'] == 8 and d['Expired'] == 0"
+run 3 "export of a stream that is not there" export nothing -o "$w/nothing.tar"
+[ ! -e "$w/nothing.tar" ] && ok "a failed export leaves nothing" ||
+	not_ok "a failed export leaves nothing"
+mkdir "$w/tar" && tar -C "$w/tar" -xf "$w/front.tar" && (cd "$w/tar/fragments" &&
+	python3 -c 'import hashlib, json, sys
+rows = [json.loads(line) for line in open("../manifest.jsonl")]
+ok = [hashlib.sha256(open(r["FragmentNumber"] + ".mkv", "rb").read()).hexdigest() == r["SHA256"]
+      for r in rows[:-1]]
+sys.exit(0 if all(ok) and rows[-1]["Fragments"] == len(ok) == 8 else 1)') &&
+	ok "export: tar and JSON as documented" || not_ok "export: tar and JSON as documented"
+count "export: a fragment plays by itself" "$(ls -d "$w"/tar/fragments/* | head -n 1)" v 60
+everything here && other && other_ends || not_ok "the second service starts"
+at=$(grep -abo 'fragments/' "$w/front.tar" | sed -n '3s/:.*//p')
+flip "$w/front.tar" $((at + 512 + 5000)) "$w/media.tar"
+import 1 "import: a damaged fragment" "byte $((at + 512)): fragment " "$w/media.tar"
+flip "$w/front.tar" $((at + 20)) "$w/header.tar"
+import 1 "import: a damaged header" "byte $at: " "$w/header.tar"
+head -c $((at + 9000)) "$w/front.tar" >"$w/cut.tar"
+import 1 "import: a file that is cut off" "byte $at: " "$w/cut.tar"
+head -c "$at" "$w/front.tar" >"$w/cut.tar"
+import 1 "import: a file that is cut off between two fragments" "byte $at: " "$w/cut.tar"
+line=$(grep -abo '"SHA256":"' "$w/front.tar" | sed -n '2s/:.*//p')
+flip "$w/front.tar" $((line + 12)) "$w/line.tar"
+import 1 "import: a damaged manifest" "byte " "$w/line.tar"
+import 2 "import: a bad name is a usage error" usage "$w/front.tar" --stream 'a b'
+import 0 "import, and nothing of the damaged ones was there" \
+	"8 fragments imported, 0 were there" "$w/front.tar"
+import 0 "import again changes nothing" "0 fragments imported, 8 were there" "$w/front.tar"
+import 0 "import under another name" "stream back: 8 fragments" "$w/front.tar" --stream back \
+	--retention 48
+timeout 60 "$o/kvsd" fsck "$w/other" --level media >"$w/out" 2>"$w/err" &&
+	ok "fsck after import" || not_ok "fsck after import"
+other
+run 0 "describe-stream after import" describe-stream front --json
+json "import keeps retention and media type" "d['DataRetentionInHours'] == 24 and
+	d['MediaType'] == 'video/h264,audio/aac'"
+run 0 "describe-stream after import under another name" describe-stream back --json
+json "import --retention" "d['DataRetentionInHours'] == 48"
+everything there && for part in json raw mp4; do
+	cmp "$w/here.$part" "$w/there.$part" >>"$w/err" 2>&1 && ok "import: the same $part" ||
+		not_ok "import: the same $part"
+done
+run 0 "export of the import" export front -o "$w/again.tar"
+mkdir "$w/tar2" && tar -C "$w/tar2" -xf "$w/again.tar" && cmp "$w/tar/manifest.jsonl" \
+	"$w/tar2/manifest.jsonl" >>"$w/err" 2>&1 && grep -q '"place": "door"' "$w/tar2/stream.json" &&
+	ok "export of the import is the same" || not_ok "export of the import is the same"
+run 0 "put after import" put front "$w/in.mkv" --json
+json "numbers go on after an import" "d['Persisted'] == 4"
+run 0 "fragments after both" fragments front --by server --json
+json "numbers go on above the imported ones" "(lambda n: len(n) == 12 and n == sorted(n))(
+	[f['FragmentNumber'] for f in d['Fragments']])"
+other_ends
 
 run 1 "delete-stream of another version" delete-stream front --if-version 1
 run 0 "delete-stream" delete-stream front

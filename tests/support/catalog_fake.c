@@ -304,6 +304,16 @@ static void fake_credential(struct catalog *c, struct loop *l,
 	}
 }
 
+/* Keeps none, and says so. */
+static void fake_tags(struct catalog *c, struct loop *l, const char *name,
+		      const char *arn, char **ret_json, struct catalog_op *op)
+{
+	(void)name;
+	(void)arn;
+	(void)ret_json;
+	(void)complete_later(fake_of(c), l, op, -EIO);
+}
+
 static const struct catalog_ops fake_ops = {
 	.create = fake_create,
 	.find = fake_find,
@@ -311,6 +321,7 @@ static const struct catalog_ops fake_ops = {
 	.retain = fake_retain,
 	.list = fake_list,
 	.credential = fake_credential,
+	.tags = fake_tags,
 };
 
 struct catalog *catalog_fake_new(const struct catalog_fake_config *config)

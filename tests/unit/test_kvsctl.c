@@ -4,13 +4,16 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "kvsctl/args.h"
 #include "kvsctl/settings.h"
+#include "kvsctl/tar.h"
 #include "kvsctl/text.h"
+#include "proto/ustar.h"
 
 /* --- arguments --------------------------------------------------------- */
 
@@ -403,6 +406,36 @@ static void text_of_drivers_becomes_utf8(void **state)
 	assert_string_equal(out, "ab");
 }
 
+static void tar_members_are_read_back_and_damage_is_seen(void **state)
+{
+	uint8_t block[USTAR_BLOCK_BYTES];
+	struct ustar_entry e;
+	FILE *f = tmpfile();
+	size_t i;
+
+	(void)state;
+	assert_non_null(f);
+	assert_int_equal(tar_add(f, "fragments/1.mkv", "abc", 3, 1795412379),
+			 0);
+	assert_int_equal(tar_end(f), 0);
+	rewind(f);
+	assert_int_equal(fread(block, 1, sizeof(block), f), sizeof(block));
+	assert_int_equal(ustar_parse(block, &e), 1);
+	assert_string_equal(e.name, "fragments/1.mkv");
+	assert_int_equal(e.bytes, 3);
+	for (i = 0; i < sizeof(block); i++) {
+		block[i] ^= 0x40;
+		/* The checksum's own end is not looked at. */
+		if (i < 154 || i > 155)
+			assert_int_equal(ustar_parse(block, &e), -EINVAL);
+		block[i] ^= 0x40;
+	}
+	assert_int_equal(fread(block, 1, sizeof(block), f), sizeof(block));
+	assert_int_equal(fread(block, 1, sizeof(block), f), sizeof(block));
+	assert_int_equal(ustar_parse(block, &e), 0);
+	(void)fclose(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +450,7 @@ int main(void)
 		cmocka_unit_test(text_retention_is_in_hours),
 		cmocka_unit_test(text_shows_sizes_and_spans),
 		cmocka_unit_test(text_of_drivers_becomes_utf8),
+		cmocka_unit_test(tar_members_are_read_back_and_damage_is_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,7 @@ ctl_command_fn put_command;
 ctl_command_fn get_command;
 ctl_command_fn fragments_command;
 ctl_command_fn clip_command;
+ctl_command_fn export_command;
 
 /**
  * ctl_args() - read a command's own options, the common ones and its operands

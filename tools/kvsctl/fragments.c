@@ -68,9 +68,8 @@ json_t *range_selector(const struct range *range)
 			 "EndTimestamp", seconds(to_ms));
 }
 
-/* One page more onto @all. *@token: a new reference, NULL at the end. */
-static int list_page(struct ctl *ctl, const char *url, const char *stream,
-		     const struct range *range, json_t *all, json_t **token)
+int fragments_page(struct ctl *ctl, const char *url, const char *stream,
+		   const struct range *range, json_t *all, json_t **token)
 {
 	json_t *reply = NULL;
 	json_t *rq;
@@ -157,7 +156,7 @@ int fragments_list(struct ctl *ctl, const char *stream,
 		return code;
 	all = json_array();
 	do {
-		code = list_page(ctl, url, stream, range, all, &token);
+		code = fragments_page(ctl, url, stream, range, all, &token);
 	} while (code == CTL_OK && token && ++pages < CTL_PAGES_MAX);
 	json_decref(token);
 	if (code == CTL_OK)

@@ -30,6 +30,19 @@ json_t *range_selector(const struct range *range);
 const char *range_member(const struct range *range);
 
 /**
+ * fragments_page() - one page of ListFragments
+ * @url: where LIST_FRAGMENTS is served
+ * @all: an array; the page is added to it, in the service's order
+ * @token: NULL for the first page; then a reference that is given away and
+ *	comes back new, NULL at the end
+ *
+ * Return: CTL_OK or the code to exit with (explained).
+ */
+int fragments_page(struct ctl *ctl, const char *url, const char *stream,
+		   const struct range *range, json_t *all,
+		   json_t **token) MUST_CHECK;
+
+/**
  * fragments_list() - all fragments of a range
  * @ret_fragments: an array sorted by the range's clock; a new reference
  *

@@ -23,6 +23,7 @@ static const char general[] =
 "  get STREAM                 read media, live or from the past\n"
 "  fragments STREAM           list the stored fragments\n"
 "  clip STREAM -o FILE.mp4    save a range as MP4\n"
+"  export STREAM -o FILE.tar  save a stream with everything in it\n"
 "\n"
 "This machine:\n"
 "  devices                    list cameras and encoders\n"
@@ -216,6 +217,29 @@ static const char clip[] =
 "\n"
 "MP4 takes H.264 or H.265, with AAC or G.711 A-law sound, if there is any.\n";
 
+static const char export_page[] =
+"usage: kvsctl export STREAM -o FILE.tar [OPTION]...\n"
+"\n"
+"Saves a stream with everything in it: its description and tags, and every stored\n"
+"fragment with number, both times, media, metadata and codec data, as the service\n"
+"gives it. From Amazon too. `kvsd import DIR FILE.tar` puts it into the directory\n"
+"of another service, with the same numbers and times.\n"
+"\n"
+"  -o, --output FILE         the file; '-' is stdout. It appears when it is\n"
+"                            complete\n"
+"      --from TIME           only fragments that reached the service then or\n"
+"                            later: for one archive per day, say\n"
+"      --to TIME             ... or earlier; without it: until now\n"
+"\n"
+"The archive is a plain tar: stream.json (StreamInfo, Tags), fragments/NUMBER.mkv\n"
+"(each plays by itself), manifest.jsonl: a line per fragment with what\n"
+"ListFragments says of it, Bytes and SHA256 of its file, and a last line with the\n"
+"sums. With --json: {\"Fragments\", \"Bytes\", \"Expired\"}, Expired being those\n"
+"that went while it ran.\n"
+"\n"
+"  $ kvsctl export front -o front.tar\n"
+"  $ kvsd import /srv/other front.tar      (while that service is stopped)\n";
+
 static const char doctor[] =
 "usage: kvsctl doctor [DEVICE] [--seconds N] [--record FILE.tar] [--json]\n"
 "\n"
@@ -302,6 +326,7 @@ const char *help_page(const char *topic)
 		{ "get", get },
 		{ "fragments", fragments },
 		{ "clip", clip },
+		{ "export", export_page },
 		{ "devices", devices },
 		{ "doctor", doctor },
 		{ "sync", sync_page },

@@ -42,6 +42,10 @@
 #define CTL_SYNC_DRAW_MS 500u
 #define CTL_SYNC_EVENTS_TURN 4096u	/* read in one turn */
 
+/* kvsctl export */
+#define CTL_EXPORT_FRAGMENTS 100u	/* asked for at once */
+#define CTL_EXPORT_DOCUMENT_BYTES_MAX (64u << 20) /* one fragment's */
+
 /* GetClip's own limits. */
 #define CTL_CLIP_FRAGMENTS_MAX 200u
 #define CTL_CLIP_BYTES_MAX (100u << 20)

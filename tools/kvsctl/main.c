@@ -25,6 +25,7 @@ static const struct {
 	{ "get", get_command },
 	{ "fragments", fragments_command },
 	{ "clip", clip_command },
+	{ "export", export_command },
 	{ "devices", devices_command },
 	{ "doctor", doctor_command },
 	{ "sync", sync_command },
