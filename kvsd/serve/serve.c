@@ -384,6 +384,12 @@ static bool while_stopping(void *ctx)
 	return sig == SIGTERM || sig == SIGINT;
 }
 
+/* Who does not take it is waited for: the others are alive meanwhile. */
+static void while_reloading(void *ctx)
+{
+	tick(ctx);
+}
+
 static int stop(struct service *s)
 {
 	uint64_t most_ns = s->options.limits.drain_ns + SERVE_FINISH_NS_MAX +
@@ -428,6 +434,7 @@ static void set_up(struct service *s)
 	s->server.store = s->store;
 	s->server.thread_count = thread_count(&s->options);
 	s->server.while_stopping = while_stopping;
+	s->server.while_reloading = while_reloading;
 	s->server.while_stopping_ctx = s;
 	publish(s);
 }

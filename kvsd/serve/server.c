@@ -490,10 +490,19 @@ int server_reload(struct server *s, struct tls_ctx *tls,
 	pthread_mutex_unlock(&s->mutex);
 	if (!taken)
 		return -EBUSY;
-	pthread_mutex_lock(&s->mutex);
-	taken = wait_reload(s, until_ns);
-	pthread_mutex_unlock(&s->mutex);
-	return taken ? 0 : -ETIMEDOUT;
+	for (;;) {
+		uint64_t now_ns = sys_now_ns(s->sys, CLOCK_MONOTONIC);
+
+		pthread_mutex_lock(&s->mutex);
+		taken = wait_reload(s, MIN(until_ns, now_ns + SERVE_PING_NS));
+		pthread_mutex_unlock(&s->mutex);
+		if (taken)
+			return 0;
+		if (s->while_reloading)
+			s->while_reloading(s->while_stopping_ctx);
+		if (now_ns + SERVE_PING_NS >= until_ns)
+			return -ETIMEDOUT;
+	}
 }
 
 /* Return: nothing is left that callbacks could come for. */

@@ -88,7 +88,9 @@ struct server {
 	const struct data_dir *dir;
 	/* While it stops, once a SERVE_PING_NS: true, and it hurries. */
 	bool (*while_stopping)(void *ctx);
-	void *while_stopping_ctx;
+	/* While a reload waits for a thread, as often. */
+	void (*while_reloading)(void *ctx);
+	void *while_stopping_ctx; /* of both */
 	struct catalog *catalog;
 	struct store_local *store;
 	uint16_t port; /* that we listen on */

@@ -672,6 +672,20 @@ def watchdog(bench):
             assert f"warning serve: degraded: thread {number} has not turned" in text, text
             expect(len(re.findall(r"serve: degraded: thread [0-9]+ has not turned", text)),
                    text.count("serve: recovered: every thread turns"), "lines")
+    with bench.case("watchdog: a reload that waits for one thread is no silence of the others"):
+        expect(s.stop(), 0, "exit status")
+        s.set("operations", alive_within="60s")
+        seen = len(notify.lines())
+        s.start(env={"NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "60000000"})
+        notify.wait("READY=1", seen)
+        with Frozen(s.process.pid, "kvsd-ring-1"):
+            seen = len(notify.lines())
+            expect(s.reload(), f"reloaded {s.conf}")
+            notify.wait("READY=1", seen)
+        assert "warning serve: reload: a thread does not turn" in s.text(), "nobody was waited for"
+        lines = [line.split("\n")[0] for line in notify.lines()[seen:]]
+        during = lines[lines.index("RELOADING=1"):lines.index("READY=1")]
+        assert "WATCHDOG=1" in during, during
     with bench.case("watchdog: not ours when it is meant for another process"):
         expect(s.stop(), 0, "exit status")
         seen = len(notify.lines())
