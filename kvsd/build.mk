@@ -38,7 +38,7 @@ store_src := $(addprefix kvsd/io/, \
 	db_sqlite.c disk_reserve.c index_blocks.c index_query.c \
 	index_sqlite.c key_cache.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
-	store_fsck.c store_local.c store_local_index.c store_local_read.c \
+	store_fsck.c store_local.c store_local_compact.c store_local_index.c store_local_read.c \
 	store_local_recover.c store_local_room.c store_local_segment.c \
 	store_local_write.c \
 	worker.c)

@@ -155,6 +155,7 @@
 #define STORE_SPARE_PAGES 32u		/* free 64 KiB page buffers kept */
 #define STORE_READS_MAX 32u		/* running; the others wait */
 #define STORE_READ_PAGES 2u		/* in flight per read */
+#define READ_MOVES_MAX 4u		/* compactions of what is being read */
 #define STORE_KEYS_IDLE_MAX 1024u	/* expanded keys kept for reuse */
 #define STORE_FILES_IDLE_MAX 64u	/* segments kept open for readers */
 #define STORE_MAPS_IDLE_MAX 128u	/* page maps kept for readers */
@@ -167,6 +168,16 @@
 #define INDEX_BLOCK_SPAN_MS 60000u
 #define STORE_ROOM_STEPS_MAX 256u	/* for one segment: up to two years */
 #define STORE_ROOM_STEPS_ALIKE 16u	/* a minute each, then two, four, .. */
+#define COMPACT_PERCENT 30u		/* live bytes of a segment, below it */
+#define COMPACT_PERIOD_NS (60 * NS_PER_S) /* looked for that often */
+#define COMPACT_BYTES_PER_S (8u << 20)	  /* copied, at most */
+#define COMPACT_REST 4u			  /* times as long as a step took */
+#define COMPACT_ITEMS_MAX 64u		  /* fragments, between two syncs */
+#define COMPACT_STEP_BYTES (4u << 20)	  /* the same, in bytes */
+#define COMPACT_BLOCKS_MAX 4096u	  /* headers read in a step */
+#define COMPACT_BUFFER_BYTES (1u << 20)
+#define COMPACT_SPARSE_MAX 64u		/* segments looked at in a round */
+#define COMPACT_LEFT_MAX 256u		/* those that could not be */
 #define INDEX_RETRY_NS NS_PER_S		/* a full or broken disk */
 #define INDEX_RESERVE_BYTES_MAX (8u << 20) /* given up on a full disk */
 #define INDEX_RESERVE_BYTES_MIN (1u << 20)

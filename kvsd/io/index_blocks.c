@@ -28,6 +28,7 @@ static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
 	[BLOCK_ADD] = "INSERT INTO blocks(sid, seq_first, seq_last,"
 		      " server_min, server_max, producer_min, producer_max,"
 		      " rows) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[BLOCK_REPLACE] = "UPDATE blocks SET rows=?2 WHERE block=?1",
 	[BLOCK_DELETE] = "DELETE FROM blocks WHERE block=?1",
 	[BLOCK_EXPIRED] = "SELECT block FROM blocks INDEXED BY block_server_max"
 			  " WHERE sid=?1 AND server_max<?2"
@@ -91,21 +92,77 @@ static int block_around(struct index_db *ix, int64_t sid, int64_t seq,
 	return r == 1 ? last >= seq : r;
 }
 
+/* Return: 1 and its place in ix->rows, of @ret_count; 0 none has it. */
+static int find_row(struct index_db *ix, int64_t sid,
+		    const uint8_t id[STREAM_ID_BYTES], uint64_t seq,
+		    int64_t *ret_block, int *ret_at, int *ret_count)
+{
+	int i;
+	int r;
+
+	r = block_around(ix, sid, index_clamp(seq), ret_block);
+	if (r <= 0)
+		return r;
+	r = load_block(ix, *ret_block, id);
+	for (i = 0; i < r; i++) {
+		if (ix->rows[i].f.number.seq != seq)
+			continue;
+		*ret_at = i;
+		*ret_count = r;
+		return 1;
+	}
+	return r < 0 ? r : 0;
+}
+
 int index_blocks_have(struct index_db *ix, int64_t sid,
 		      const struct store_fragment *f)
 {
 	int64_t block = 0;
-	int i;
+	int count;
+	int at;
+
+	return find_row(ix, sid, f->stream_id, f->number.seq, &block, &at,
+			&count);
+}
+
+int index_blocks_find(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], uint64_t seq,
+		      struct index_row *ret_row)
+{
+	int64_t block = 0;
+	int count;
+	int at = 0;
 	int r;
 
-	r = block_around(ix, sid, index_clamp(f->number.seq), &block);
-	if (r <= 0)
-		return r;
-	r = load_block(ix, block, f->stream_id);
-	for (i = 0; i < r; i++)
-		if (ix->rows[i].f.number.seq == f->number.seq)
-			return 1;
-	return r < 0 ? r : 0;
+	r = find_row(ix, sid, id, seq, &block, &at, &count);
+	if (r == 1)
+		*ret_row = ix->rows[at];
+	return r;
+}
+
+int index_blocks_move(struct index_db *ix, int64_t sid,
+		      const struct index_row *from, const struct index_row *to)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_REPLACE];
+	int64_t block = 0;
+	int count = 0;
+	int at = 0;
+	size_t len;
+	int r;
+
+	r = find_row(ix, sid, from->f.stream_id, from->f.number.seq, &block,
+		     &at, &count);
+	if (r <= 0 || ix->rows[at].f.segment != from->f.segment ||
+	    ix->rows[at].f.page != from->f.page)
+		return r < 0 ? r : 0;
+	ix->rows[at].f.segment = to->f.segment;
+	ix->rows[at].f.page = to->f.page;
+	ix->rows[at].first_segment = to->first_segment;
+	len = index_block_pack(ix->rows, (unsigned int)count, ix->packed);
+	db_bind_int(s, 1, block);
+	db_bind_blob(s, 2, ix->packed, len);
+	r = db_run(s);
+	return r < 0 ? r : 1;
 }
 
 /* --- writing --- */
@@ -332,6 +389,7 @@ int index_blocks_pack(struct index_db *ix, int64_t sid,
 static int count_off(struct index_db *ix, unsigned int count)
 {
 	unsigned int begin = 0;
+	int64_t bytes = 0;
 	unsigned int i;
 	int r = 0;
 
@@ -339,12 +397,14 @@ static int count_off(struct index_db *ix, unsigned int count)
 		const struct index_row *a = &ix->rows[begin];
 		const struct index_row *b = &ix->rows[i];
 
+		bytes += index_disk_bytes(&b[-1].f);
 		if (i < count && a->first_segment == b->first_segment &&
 		    a->f.segment == b->f.segment)
 			continue;
 		r = index_count_live(ix, a->first_segment, a->f.segment,
-				     -(int64_t)(i - begin), 0);
+				     -(int64_t)(i - begin), -bytes, 0);
 		begin = i;
+		bytes = 0;
 	}
 	return r;
 }

@@ -25,6 +25,7 @@
 #include "core/limits.h"
 #include "io/db_sqlite.h"
 #include "io/index_sqlite.h"
+#include "proto/segment.h"
 
 #define INDEX_COLUMNS                                                  \
 	"seq, server_ms, producer_ms, number_ms, random, duration_ms," \
@@ -40,10 +41,13 @@ enum index_statement {
 	SEGMENT_DROP,
 	SEGMENT_LIVE,
 	SEGMENT_DEAD_ROWS,
+	SEGMENT_SPARSE_ROWS,
 	FRAGMENT_ADD,
 	FRAGMENT_DELETE,
+	FRAGMENT_FIND,
+	FRAGMENT_MOVE,
 };
-#define INDEX_STATEMENT_COUNT (FRAGMENT_DELETE + 1)
+#define INDEX_STATEMENT_COUNT (FRAGMENT_MOVE + 1)
 
 enum index_block_statement {
 	TAIL_OLDEST,
@@ -53,6 +57,7 @@ enum index_block_statement {
 	BLOCK_AFTER,
 	BLOCK_ROWS,
 	BLOCK_ADD,
+	BLOCK_REPLACE,
 	BLOCK_DELETE,
 	BLOCK_EXPIRED,
 };
@@ -85,6 +90,14 @@ static inline uint64_t index_row_bytes(const struct store_fragment *f)
 	return (uint64_t)f->header_bytes + f->media_bytes + f->frames_bytes;
 }
 
+/* What a row says that a segment has of it: all of it, in each it needs. */
+static inline int64_t index_disk_bytes(const struct store_fragment *f)
+{
+	uint64_t bytes = index_row_bytes(f);
+
+	return bytes ? (int64_t)segment_fragment_bytes(bytes) : 0;
+}
+
 int index_prepare(struct db *db, const char *const *sql, unsigned int count,
 		  struct db_stmt **ret_stmts) MUST_CHECK;
 /* Columns INDEX_COLUMNS of the current row. */
@@ -93,9 +106,9 @@ void index_read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
 /* Return: 1 found, 0 not. */
 int index_find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		      int64_t *ret_sid) MUST_CHECK;
-/* @live rows more (or fewer) that need segments @first..@last. */
+/* @live rows of @bytes more (or fewer) that need segments @first..@last. */
 int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
-		     int64_t live, uint32_t mark) MUST_CHECK;
+		     int64_t live, int64_t bytes, uint32_t mark) MUST_CHECK;
 
 /* --- index_blocks.c --- */
 
@@ -103,6 +116,14 @@ int index_blocks_prepare(struct index_db *ix) MUST_CHECK;
 /* Return: 1 a block has the fragment @seq, 0 none has. */
 int index_blocks_have(struct index_db *ix, int64_t sid,
 		      const struct store_fragment *f) MUST_CHECK;
+/* The row of a packed fragment. Return: 1, 0 there is none. */
+int index_blocks_find(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], uint64_t seq,
+		      struct index_row *ret_row) MUST_CHECK;
+/* It is somewhere else now. Return: 1, 0 it is not where @from says. */
+int index_blocks_move(struct index_db *ix, int64_t sid,
+		      const struct index_row *from,
+		      const struct index_row *to) MUST_CHECK;
 /* After @f was added: packs about as much as is added. */
 int index_blocks_pack(struct index_db *ix, int64_t sid,
 		      const struct store_fragment *f) MUST_CHECK;

@@ -14,7 +14,8 @@
 #include "io/index_int.h"
 
 #define PATH_BYTES 4200
-#define VERSION "2"
+#define SEGMENT_COLUMNS "number, generation, closed, mark, live, bytes"
+#define VERSION "3"
 /* PRAGMA application_id of an index that has not seen all segments yet. */
 #define REBUILDING "1263948626" /* "KVSR" */
 
@@ -41,6 +42,10 @@
 	"CREATE INDEX block_producer_max ON blocks(sid, producer_max,"     \
 	"  producer_min);"                                                 \
 	"ALTER TABLE streams ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;" \
+	"PRAGMA user_version=2;"
+/* And version 3: the sum of index_disk_bytes() over the rows. */
+#define SCHEMA_BYTES                                                        \
+	"ALTER TABLE segments ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;" \
 	"PRAGMA user_version=" VERSION ";"
 
 static const char schema[] =
@@ -73,7 +78,7 @@ static const char schema[] =
 	"  PRIMARY KEY(sid, seq)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX by_server ON fragments(sid, server_ms, seq);"
 	"CREATE INDEX by_producer ON fragments(sid, producer_ms, "
-	"seq);" SCHEMA_BLOCKS;
+	"seq);" SCHEMA_BLOCKS SCHEMA_BYTES;
 
 static const char *const statements[INDEX_STATEMENT_COUNT] = {
 	[STREAM_FIND] = "SELECT sid FROM streams WHERE id=?1",
@@ -88,18 +93,27 @@ static const char *const statements[INDEX_STATEMENT_COUNT] = {
 			  " WHERE number=?1",
 	[SEGMENT_DROP] = "DELETE FROM segments WHERE number=?1",
 	[SEGMENT_LIVE] = "UPDATE segments SET live=live+?3, mark=CASE WHEN"
-			 " number=?2 THEN max(mark, ?4) ELSE mark END"
-			 " WHERE number BETWEEN ?1 AND ?2",
-	[SEGMENT_DEAD_ROWS] = "SELECT number, generation, closed, mark, live"
+			 " number=?2 THEN max(mark, ?4) ELSE mark END,"
+			 " bytes=bytes+?5 WHERE number BETWEEN ?1 AND ?2",
+	[SEGMENT_DEAD_ROWS] = "SELECT " SEGMENT_COLUMNS
 			      " FROM segments WHERE closed AND live <= 0"
 			      " ORDER BY number",
+	[SEGMENT_SPARSE_ROWS] = "SELECT " SEGMENT_COLUMNS
+				" FROM segments WHERE closed AND live > 0"
+				" ORDER BY bytes, number LIMIT ?1",
 	[FRAGMENT_ADD] = "INSERT OR IGNORE INTO fragments(sid, " INDEX_COLUMNS
 			 ", first_segment) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 			 " ?8, ?9, ?10, ?11, ?12, ?13)",
 	[FRAGMENT_DELETE] = "DELETE FROM fragments WHERE sid=?1 AND seq IN"
 			    "(SELECT seq FROM fragments WHERE sid=?1 AND"
 			    " server_ms<?2 ORDER BY server_ms, seq LIMIT ?3)"
-			    " RETURNING first_segment, segment",
+			    " RETURNING first_segment, segment, header_bytes,"
+			    " media_bytes, frames_bytes",
+	[FRAGMENT_FIND] = "SELECT " INDEX_COLUMNS ", first_segment"
+			  " FROM fragments WHERE sid=?1 AND seq=?2",
+	[FRAGMENT_MOVE] = "UPDATE fragments SET segment=?5, page=?6,"
+			  " first_segment=?7 WHERE sid=?1 AND seq=?2 AND"
+			  " segment=?3 AND page=?4",
 };
 
 /* --- opening --- */
@@ -156,19 +170,42 @@ static int write_schema(struct db *db, const uint8_t id[INDEX_ID_BYTES])
 	return r;
 }
 
-/* Version 1 had no blocks: its rows are a tail that is packed by and by. */
+/*
+ * Version 1 had no blocks: its rows are a tail that is packed by and by.
+ * Version 2 did not count bytes: a transaction is left open for add_bytes().
+ */
 static int check_version(struct db *db, bool readonly)
 {
+	bool first = db_expect(db, "PRAGMA user_version", "1") == 0;
 	int r;
 
-	if (db_expect(db, "PRAGMA user_version", "1") == 0) {
-		if (readonly)
-			return -EROFS;
-		r = db_exec(db, "BEGIN IMMEDIATE;" SCHEMA_BLOCKS "COMMIT");
+	if (!first && db_expect(db, "PRAGMA user_version", "2") < 0)
+		return db_expect(db, "PRAGMA user_version", VERSION);
+	if (readonly)
+		return -EROFS;
+	r = db_exec(db, "BEGIN IMMEDIATE");
+	if (r == 0 && first)
+		r = db_exec(db, SCHEMA_BLOCKS);
+	if (r == 0)
+		r = db_exec(db, SCHEMA_BYTES);
+	if (r < 0)
 		db_rollback(db);
-		return r;
-	}
-	return db_expect(db, "PRAGMA user_version", VERSION);
+	return r;
+}
+
+static int add_bytes(void *ctx, const struct store_fragment *f,
+		     uint32_t first_segment)
+{
+	return index_count_live(ctx, first_segment, f->segment, 0,
+				index_disk_bytes(f), 0);
+}
+
+/* The other half of a conversion, with the statements at hand. */
+static int convert(struct index_db *ix)
+{
+	int r = index_rows(ix, add_bytes, ix);
+
+	return r < 0 ? r : index_commit(ix);
 }
 
 int index_prepare(struct db *db, const char *const *sql, unsigned int count,
@@ -209,7 +246,9 @@ static int open_existing(struct index_db *ix, const char *path,
 		r = check_version(ix->db, readonly);
 	if (r == 0)
 		r = check_content(ix->db, path);
-	return r < 0 ? r : prepare_all(ix);
+	if (r == 0)
+		r = prepare_all(ix);
+	return r == 0 && db_in_transaction(ix->db) ? convert(ix) : r;
 }
 
 static void drop_handles(struct index_db *ix)
@@ -445,11 +484,13 @@ static int walk_segments(struct db_stmt *s,
 
 	while ((r = db_step(s)) == 1) {
 		int64_t live = db_int(s, 4);
+		int64_t bytes = db_int(s, 5);
 
 		seg.number = (uint32_t)db_int(s, 0);
 		seg.closed = db_int(s, 2);
 		seg.mark = (uint32_t)db_int(s, 3);
 		seg.live = live < 0 ? 0 : (uint64_t)live;
+		seg.bytes = bytes < 0 ? 0 : (uint64_t)bytes;
 		r = db_blob_exact(s, 1, seg.generation, sizeof(seg.generation));
 		if (r == 0)
 			r = each(ctx, &seg);
@@ -468,8 +509,8 @@ int index_segments(struct index_db *ix,
 	int r;
 
 	r = db_prepare(ix->db,
-		       "SELECT number, generation, closed, mark, live"
-		       " FROM segments ORDER BY number",
+		       "SELECT " SEGMENT_COLUMNS " FROM segments"
+		       " ORDER BY number",
 		       &s);
 	if (r < 0)
 		return r;
@@ -485,8 +526,18 @@ int index_segments_dead(struct index_db *ix,
 	return walk_segments(ix->st[SEGMENT_DEAD_ROWS], each, ctx);
 }
 
+int index_segments_sparse(struct index_db *ix, unsigned int max,
+			  int (*each)(void *ctx, const struct index_segment *s),
+			  void *ctx)
+{
+	struct db_stmt *s = ix->st[SEGMENT_SPARSE_ROWS];
+
+	db_bind_int(s, 1, max);
+	return walk_segments(s, each, ctx);
+}
+
 int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
-		     int64_t live, uint32_t mark)
+		     int64_t live, int64_t bytes, uint32_t mark)
 {
 	struct db_stmt *s = ix->st[SEGMENT_LIVE];
 
@@ -494,6 +545,7 @@ int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
 	db_bind_int(s, 2, last);
 	db_bind_int(s, 3, live);
 	db_bind_int(s, 4, mark);
+	db_bind_int(s, 5, bytes);
 	return db_run(s);
 }
 
@@ -536,6 +588,7 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 {
 	struct db_stmt *s = ix->st[FRAGMENT_ADD];
 	int64_t sid = 0;
+	bool added;
 	int r;
 
 	r = begin(ix);
@@ -546,7 +599,7 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	if (r)
 		return r < 0 ? r
 			     : index_count_live(ix, first_segment, f->segment,
-						0, mark);
+						0, 0, mark);
 	db_bind_int(s, 1, sid);
 	db_bind_int(s, 2, index_clamp(f->number.seq));
 	db_bind_int(s, 3, index_clamp(f->server_ms));
@@ -563,8 +616,9 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	r = db_run(s);
 	if (r < 0)
 		return r;
-	r = index_count_live(ix, first_segment, f->segment,
-			     db_changes(ix->db) ? 1 : 0, mark);
+	added = db_changes(ix->db) > 0;
+	r = index_count_live(ix, first_segment, f->segment, added,
+			     added ? index_disk_bytes(f) : 0, mark);
 	return r < 0 ? r : index_blocks_pack(ix, sid, f);
 }
 
@@ -577,26 +631,34 @@ static int count_deleted(struct index_db *ix, struct db_stmt *s)
 	uint32_t first = 0;
 	uint32_t last = 0;
 	int64_t live = 0;
+	int64_t bytes = 0;
 	int count = 0;
 	int r;
 
 	while ((r = db_step(s)) == 1) {
 		uint32_t f = (uint32_t)db_int(s, 0);
 		uint32_t l = (uint32_t)db_int(s, 1);
+		struct store_fragment row = {
+			.header_bytes = (uint32_t)db_int(s, 2),
+			.media_bytes = (uint32_t)db_int(s, 3),
+			.frames_bytes = (uint32_t)db_int(s, 4),
+		};
 
 		if (live && (f != first || l != last)) {
-			r = index_count_live(ix, first, last, -live, 0);
+			r = index_count_live(ix, first, last, -live, -bytes, 0);
 			if (r < 0)
 				return r;
 			live = 0;
+			bytes = 0;
 		}
+		bytes += index_disk_bytes(&row);
 		first = f;
 		last = l;
 		live++;
 		count++;
 	}
 	if (r == 0 && live)
-		r = index_count_live(ix, first, last, -live, 0);
+		r = index_count_live(ix, first, last, -live, -bytes, 0);
 	return r < 0 ? r : count;
 }
 
@@ -640,6 +702,70 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	db_bind_int(s, 1, sid);
 	r = db_run(s);
 	return r < 0 ? r : count;
+}
+
+int index_find(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+	       uint64_t seq, struct index_row *ret_row)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_FIND];
+	int64_t sid = 0;
+	int r;
+
+	r = index_find_stream(ix, id, &sid);
+	if (r <= 0)
+		return r;
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(seq));
+	r = db_step(s);
+	if (r == 1) {
+		index_read_row(s, id, &ret_row->f);
+		ret_row->first_segment = (uint32_t)db_int(s, 11);
+	}
+	db_reset(s);
+	return r ? r : index_blocks_find(ix, sid, id, seq, ret_row);
+}
+
+static int move_in_tail(struct index_db *ix, int64_t sid,
+			const struct index_row *from,
+			const struct index_row *to)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_MOVE];
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(from->f.number.seq));
+	db_bind_int(s, 3, from->f.segment);
+	db_bind_int(s, 4, from->f.page);
+	db_bind_int(s, 5, to->f.segment);
+	db_bind_int(s, 6, to->f.page);
+	db_bind_int(s, 7, to->first_segment);
+	r = db_run(s);
+	return r < 0 ? r : db_changes(ix->db) > 0;
+}
+
+int index_relocate(struct index_db *ix, const struct index_row *from,
+		   const struct index_row *to, uint32_t mark)
+{
+	int64_t bytes = index_disk_bytes(&from->f);
+	int64_t sid = 0;
+	int r;
+
+	r = index_find_stream(ix, from->f.stream_id, &sid);
+	if (r <= 0)
+		return r;
+	r = begin(ix);
+	if (r == 0)
+		r = move_in_tail(ix, sid, from, to);
+	if (r == 0)
+		r = index_blocks_move(ix, sid, from, to);
+	if (r <= 0)
+		return r;
+	r = index_count_live(ix, from->first_segment, from->f.segment, -1,
+			     -bytes, 0);
+	if (r == 0)
+		r = index_count_live(ix, to->first_segment, to->f.segment, 1,
+				     bytes, mark);
+	return r < 0 ? r : 1;
 }
 
 int index_streams(struct index_db *ix,

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/macros.h"
+#include "core/index_block.h"
 #include "core/store.h"
 
 #define INDEX_ID_BYTES 16u
@@ -68,6 +69,7 @@ struct index_segment {
 	bool closed;   /* nothing will be added: not replayed */
 	uint32_t mark; /* commit records before this block are indexed */
 	uint64_t live; /* rows that need it */
+	uint64_t bytes; /* of them on disk, those of more segments in each */
 };
 
 /* A new segment; before the first row that needs it. */
@@ -85,6 +87,11 @@ int index_segments_dead(struct index_db *ix,
 			int (*each)(void *ctx, const struct index_segment *s),
 			void *ctx) MUST_CHECK;
 
+/* Closed ones with rows, at most @max, those with the fewest bytes first. */
+int index_segments_sparse(struct index_db *ix, unsigned int max,
+			  int (*each)(void *ctx, const struct index_segment *s),
+			  void *ctx) MUST_CHECK;
+
 /**
  * index_insert() - add a fragment
  * @first_segment: its pages are in first_segment..f->segment
@@ -94,6 +101,20 @@ int index_segments_dead(struct index_db *ix,
  */
 int index_insert(struct index_db *ix, const struct store_fragment *f,
 		 uint32_t first_segment, uint32_t mark) MUST_CHECK;
+
+/* The row of a fragment. Return: 1, 0 there is none. */
+int index_find(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+	       uint64_t seq, struct index_row *ret_row) MUST_CHECK;
+/**
+ * index_relocate() - a fragment was copied: its row says so
+ * @from: its row as it was found
+ * @to: the same, but for segment, page and first_segment
+ * @mark: as in index_insert(), of the segment that it is in now
+ *
+ * Return: 1; 0 the row is gone, or not where @from says: nothing changed.
+ */
+int index_relocate(struct index_db *ix, const struct index_row *from,
+		   const struct index_row *to, uint32_t mark) MUST_CHECK;
 
 /* Return: number of rows written to @ret_rows (room for q->limit). */
 int index_query(struct index_db *ix, const struct store_query *q,

@@ -394,3 +394,46 @@ int segment_replay_check(struct segment_replay *r,
 		return err;
 	return first == first_segment ? 0 : -EBADMSG;
 }
+
+static int copy_pages(struct segment_replay *r,
+		      const struct segment_record *rec,
+		      const struct segment_commit *c, struct crypto_aead *key,
+		      const struct segment_sink *sink)
+{
+	const uint8_t *payload = r->record + SEGMENT_HEADER_BYTES;
+	uint64_t total = segment_commit_total(c);
+	uint32_t i;
+	int err = 0;
+
+	for (i = 0; i < c->page_count && err == 0; i++) {
+		err = check_page(r, rec, i, c, segment_commit_place(payload, i),
+				 key);
+		if (err == 0)
+			err = sink->page(sink->ctx, key,
+					 r->page + SEGMENT_HEADER_BYTES,
+					 segment_page_bytes(total, i), i,
+					 i + 1 == c->page_count);
+	}
+	return err;
+}
+
+int segment_replay_copy(struct segment_replay *r,
+			const struct store_fragment *f,
+			const struct segment_sink *sink)
+{
+	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
+	struct segment_record rec = {.payload_bytes = 0};
+	struct segment_commit c;
+	int err;
+
+	err = read_commit(r, f, &rec, &c);
+	if (err == 0)
+		err = open_key(r, f->stream_id, &key);
+	if (err == 0 && !key)
+		err = -ENOKEY;
+	if (err == 0)
+		err = segment_check_commit(key, r->record, &rec);
+	if (err == 0)
+		err = copy_pages(r, &rec, &c, key, sink);
+	return err < 0 ? err : sink->commit(sink->ctx, key, &c);
+}

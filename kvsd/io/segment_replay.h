@@ -91,4 +91,26 @@ int segment_replay_check(struct segment_replay *r,
 			 uint32_t first_segment,
 			 enum segment_check_depth depth) MUST_CHECK;
 
+struct crypto_aead;
+
+/* Takes a fragment apart. What they return under 0 ends the copying. */
+struct segment_sink {
+	/* @bytes: plaintext, which may be written to. */
+	int (*page)(void *ctx, struct crypto_aead *key, uint8_t *bytes,
+		    uint32_t len, uint32_t page, bool last);
+	int (*commit)(void *ctx, struct crypto_aead *key,
+		      const struct segment_commit *c);
+	void *ctx;
+};
+
+/**
+ * segment_replay_copy() - hand a verified fragment to a sink, page by page
+ *
+ * Return: as segment_replay_check() with tags; -ENOKEY (find_key knows none);
+ * what the sink returned.
+ */
+int segment_replay_copy(struct segment_replay *r,
+			const struct store_fragment *f,
+			const struct segment_sink *sink) MUST_CHECK;
+
 #endif

@@ -205,3 +205,15 @@ uint64_t segment_table_bytes(struct segment_table *t)
 	(void)pthread_mutex_unlock(&t->lock);
 	return bytes;
 }
+
+uint64_t segment_table_bytes_of(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+	uint64_t bytes;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	bytes = info ? info->bytes : 0;
+	(void)pthread_mutex_unlock(&t->lock);
+	return bytes;
+}

@@ -59,5 +59,7 @@ size_t segment_table_count(struct segment_table *t);
 void segment_table_set_bytes(struct segment_table *t, uint32_t number,
 			     uint64_t bytes);
 uint64_t segment_table_bytes(struct segment_table *t);
+/* Of one; 0 when it is not there. */
+uint64_t segment_table_bytes_of(struct segment_table *t, uint32_t number);
 
 #endif

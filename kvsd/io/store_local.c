@@ -182,6 +182,8 @@ int store_local_open(const struct store_local_config *config,
 	/* Makes the reserve, too, before segments take the room. */
 	sweep_segments(sl);
 	r = worker_new(!config->no_thread, changes_end_batch, sl, &sl->worker);
+	if (r == 0 && config->compact_percent && config->find_key)
+		r = compactor_new(sl, &sl->compactor);
 	if (r < 0)
 		return r;
 	*ret_store = TAKE_PTR(sl);
@@ -193,6 +195,7 @@ struct store_local *store_local_close(struct store_local *sl)
 	if (!sl)
 		return NULL;
 	assert(list_empty(&sl->instances));
+	sl->compactor = compactor_free(sl->compactor);
 	sl->worker = worker_free(sl->worker);
 	if (sl->index) {
 		/* What it cannot take now is replayed by the next start. */
@@ -280,11 +283,19 @@ void store_local_stats(struct store_local *sl,
 		.rows_pending = counted(&c->rows_pending),
 		.dropped = counted(&c->dropped),
 		.recovered = sl->recovered,
+		.compacted = counted(&c->compacted),
+		.compacted_bytes = counted(&c->compacted_bytes),
 		.unread = sl->unread,
 		.segments = segment_table_count(&sl->table),
 		.segment_bytes = sl->segment_bytes,
 		.disk_bytes = segment_table_bytes(&sl->table) + sl->bad_bytes,
 	};
+}
+
+void store_local_compact(struct store_local *sl)
+{
+	if (sl->compactor)
+		compactor_kick(sl->compactor);
 }
 
 int store_local_room(struct store_local *sl, uint64_t *ret_used,

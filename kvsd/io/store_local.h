@@ -40,14 +40,20 @@ struct store_local_config {
 	 * least four segments per store attached, or the bound is not kept.
 	 */
 	uint64_t bytes_max;
+	/*
+	 * Closed segments of which less than so much (percent) is still
+	 * needed are emptied into another and go; 0: never. Needs find_key.
+	 */
+	unsigned int compact_percent;
 	bool strict;	/* a segment that cannot be read fails the opening */
 	bool buffered;	/* through the page cache even where O_DIRECT works */
 	bool no_thread;	/* the worker's jobs run inside the calls that
 			 * cause them: for simulations */
 	/*
-	 * Looks a stream up during store_local_open(). 0: @ret_key is its
-	 * key; -ENOENT: there is no such stream, and its rows are dropped;
-	 * another error: not known now. May be NULL: every stream exists.
+	 * Looks a stream up, during store_local_open() and for compaction,
+	 * on a thread of its own. 0: @ret_key is its key; -ENOENT: there is no
+	 * such stream, and its rows are dropped; another error: not known now.
+	 * May be NULL: every stream exists.
 	 */
 	int (*find_key)(void *ctx, const uint8_t id[STREAM_ID_BYTES],
 			uint8_t ret_key[DATA_KEY_BYTES]);
@@ -97,8 +103,7 @@ struct store *store_local_detach(struct store *s);
  *
  * In slices, so that queries are answered meanwhile; then removes segments
  * that nothing needs any more. The rows are invisible long before, through
- * store_query.not_before_ms. Compaction is not done: a segment goes when
- * its last fragment goes.
+ * store_query.not_before_ms.
  * done(res): number of fragments dropped (at most INT_MAX), or -EIO, -ENOSPC,
  * -ENOMEM.
  */
@@ -118,6 +123,8 @@ struct store_local_stats {
 	uint64_t rows_pending;	/* committed, not in the index yet */
 	uint64_t recovered;	/* fragments found by replay when opened */
 	uint64_t dropped;	/* fragments, for bytes_max */
+	uint64_t compacted;	/* segments emptied */
+	uint64_t compacted_bytes; /* written for it */
 	uint64_t unread;	/* segments that the opening could not read */
 	uint64_t segments;	/* files */
 	uint64_t segment_bytes; /* reserved for each that is written to */
@@ -125,6 +132,12 @@ struct store_local_stats {
 };
 void store_local_stats(struct store_local *sl,
 		       struct store_local_stats *ret_stats);
+
+/*
+ * Looks for a segment to compact now and not in a while. Any thread; without
+ * a thread (config.no_thread) it makes one step: the next batch of fragments.
+ */
+void store_local_compact(struct store_local *sl);
 
 /*
  * Bytes on disk, as stats.disk_bytes, and how many more there is room for

@@ -41,6 +41,8 @@ struct counters {
 	_Atomic uint64_t reads_bad;
 	_Atomic uint64_t rows_pending;
 	_Atomic uint64_t dropped;
+	_Atomic uint64_t compacted;
+	_Atomic uint64_t compacted_bytes;
 };
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
@@ -79,6 +81,7 @@ struct store_local {
 	atomic_flag seq_reserving;
 	struct worker_job seq_job;
 	struct worker *worker;
+	struct compactor *compactor; /* NULL: none is wanted */
 
 	/* Worker only. */
 	struct index_db *index;
@@ -239,12 +242,27 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 /* Worker, before a segment is made: keeps config.bytes_max. */
 void room_make(struct store_local *sl);
 
+/* --- store_local_compact.c --- */
+
+/* Begins to look for work. Return: 0, -ENOMEM, -EAGAIN. */
+int compactor_new(struct store_local *sl,
+		  struct compactor **ret_compactor) MUST_CHECK;
+/* Ends between two fragments. Accepts NULL, returns NULL. */
+struct compactor *compactor_free(struct compactor *c);
+void compactor_kick(struct compactor *c);
+
 /* --- store_local_segment.c --- */
 
+/*
+ * Worker: makes a segment of @wanted bytes, or fewer on a full disk.
+ * Return: 0, -ENOSPC, -ENOMEM, or of a system call.
+ */
+int segment_make(struct store_local *sl, uint64_t wanted,
+		 struct open_segment **ret_seg) MUST_CHECK;
 /* Loop thread: asks for a spare segment, if none is on its way. */
 void segment_request(struct store_instance *in);
 /*
- * Loop thread: nothing is written to @seg any more; the records before
+ * Its writer's thread: nothing is written to @seg any more; the records before
  * @seg->synced_block stay. Takes it; NULL is a no-op.
  */
 void segment_retire(struct open_segment *seg);

@@ -65,6 +65,12 @@ struct read_job {
 	unsigned int busy;	/* slots in flight */
 	bool starting;
 	int err;
+	unsigned int tries;
+	/* Where it was moved to: found by the worker. */
+	struct worker_job find;
+	struct loop_task found;
+	struct index_row row;
+	int find_res;
 	struct read_slot slots[STORE_READ_PAGES];
 };
 
@@ -275,7 +281,62 @@ static void buf_put(struct store_instance *in, uint8_t *buf)
 		free(buf);
 }
 
+/* --- what was moved --- */
+
+static void job_done(struct read_job *j);
+static void job_begin(struct read_job *j);
+
+static void find_run(struct worker_job *job)
+{
+	struct read_job *j = container_of(job, struct read_job, find);
+	struct store_local *sl = j->in->sl;
+
+	j->find_res = sl->broken ? -EIO
+				 : index_find(sl->index, j->f.stream_id,
+					      j->f.number.seq, &j->row);
+	loop_post(j->in->loop, &j->found);
+}
+
+static void found_run(struct loop_task *task)
+{
+	struct read_job *j = container_of(task, struct read_job, found);
+	const struct store_fragment *f = &j->row.f;
+
+	if (j->find_res == 1 && fragment_bytes(f) == fragment_bytes(&j->f) &&
+	    (f->segment != j->f.segment || f->page != j->f.page)) {
+		map_put(j->in, TAKE_PTR(j->map));
+		j->f = *f;
+		j->err = 0;
+		j->next_page = j->offset / SEGMENT_PAYLOAD_BYTES_MAX;
+		job_begin(j);
+		if (j->busy)
+			return;
+	}
+	job_done(j);
+}
+
+/*
+ * Compaction moves fragments: where the place that the row said has nothing
+ * to read, the index knows the place of now. Return: whether it is asked.
+ */
+static bool ask_again(struct read_job *j)
+{
+	if ((j->err != -ENOENT && j->err != -EBADMSG && j->err != -EIO) ||
+	    ++j->tries > READ_MOVES_MAX || !j->in->sl->compactor)
+		return false;
+	j->find.run = find_run;
+	j->found.run = found_run;
+	worker_submit(j->in->sl->worker, &j->find);
+	return true;
+}
+
 /* In a callback of the loop. */
+static void job_end(struct read_job *j)
+{
+	if (!j->err || !ask_again(j))
+		job_done(j);
+}
+
 static void job_done(struct read_job *j)
 {
 	struct store_instance *in = j->in;
@@ -398,7 +459,7 @@ static void job_run(struct read_job *j)
 			  page_done);
 	}
 	if (!j->busy && !j->starting)
-		job_done(j);
+		job_end(j);
 }
 
 static void map_done(struct loop_op *op, int res)
@@ -421,16 +482,15 @@ static void failed_at_once(struct loop_task *task)
 {
 	struct store_op *op = container_of(task, struct store_op, task);
 
-	job_done(op->priv);
+	job_end(op->priv);
 }
 
-/* May be inside the caller's store_read(): ends no job itself. */
-static void job_start(struct read_job *j)
+/* Ends no job itself: it may have failed, and is not busy then. */
+static void job_begin(struct read_job *j)
 {
 	uint64_t pages = segment_page_count(fragment_bytes(&j->f));
 	struct segment_place place = { j->f.segment, j->f.page };
 
-	j->in->reads++;
 	j->starting = true;
 	j->map = map_get(j->in, &j->f);
 	if (j->map)
@@ -439,6 +499,13 @@ static void job_start(struct read_job *j)
 		slot_read(j, &j->slots[0], place,
 			  segment_commit_bytes((uint32_t)pages), map_done);
 	j->starting = false;
+}
+
+/* May be inside the caller's store_read(). */
+static void job_start(struct read_job *j)
+{
+	j->in->reads++;
+	job_begin(j);
 	if (j->busy)
 		return;
 	j->op->priv = j;

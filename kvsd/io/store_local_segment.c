@@ -65,7 +65,8 @@ static struct segment_change *change_new(uint32_t number)
 	return sc;
 }
 
-static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
+int segment_make(struct store_local *sl, uint64_t wanted,
+		 struct open_segment **ret_seg)
 {
 	AUTO(segment_free)
 	struct open_segment *seg = calloc(1, sizeof(*seg));
@@ -75,7 +76,6 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 
 	if (!seg)
 		return -ENOMEM;
-	room_make(sl);
 	seg->sl = sl;
 	seg->fd = -EBADF;
 	seg->number = sl->next_number;
@@ -87,9 +87,9 @@ static int make_segment(struct store_local *sl, struct open_segment **ret_seg)
 		free(add);
 		return -ENOMEM;
 	}
-	r = segment_file_create(sl->dir, seg->number, sl->segment_bytes,
-				!sl->config.buffered, seg->generation,
-				&bytes, &seg->fd);
+	r = segment_file_create(sl->dir, seg->number, wanted,
+				!sl->config.buffered, seg->generation, &bytes,
+				&seg->fd);
 	if (r == 0) {
 		seg->end_block = (uint32_t)(bytes / SEGMENT_BLOCK_BYTES) - 1;
 		r = segment_table_add(&sl->table, seg->number,
@@ -134,7 +134,8 @@ static void request_run(struct worker_job *job)
 		container_of(q, struct store_instance, request);
 
 	q->made = NULL;
-	q->res = make_segment(in->sl, &q->made);
+	room_make(in->sl);
+	q->res = segment_make(in->sl, in->sl->segment_bytes, &q->made);
 	loop_post(in->loop, &q->task);
 }
 

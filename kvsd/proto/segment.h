@@ -93,6 +93,19 @@ static inline uint32_t segment_page_bytes(uint64_t bytes, uint64_t page)
 						  SEGMENT_PAYLOAD_BYTES_MAX;
 }
 
+/* Bytes on disk of a fragment of @bytes (at least 1): pages and commit. */
+static inline uint64_t segment_fragment_bytes(uint64_t bytes)
+{
+	uint64_t pages = segment_page_count(bytes);
+	uint32_t rest = segment_page_bytes(bytes, pages - 1);
+
+	return (pages - 1) * SEGMENT_RECORD_BYTES_MAX +
+	       segment_record_bytes(rest) +
+	       ALIGN_UP(SEGMENT_HEADER_BYTES + SEGMENT_COMMIT_BYTES +
+				pages * SEGMENT_PLACE_BYTES,
+			SEGMENT_BLOCK_BYTES);
+}
+
 /*
  * Writes the header of @r to @out, all but tag and CRC: what follows may seal
  * with the first SEGMENT_AAD_BYTES as additional data.

@@ -177,6 +177,11 @@ static void render_store(const struct ops *o, struct buf *out)
 		      st.rows_pending);
 	metrics_value(out, "kvsd_store_dropped_fragments_total", "counter",
 		      "Fragments dropped to keep storage_max.", st.dropped);
+	metrics_value(out, "kvsd_store_compacted_segments_total", "counter",
+		      "Segments emptied into others: compact_below.",
+		      st.compacted);
+	metrics_value(out, "kvsd_store_compacted_bytes_total", "counter",
+		      "Written to segments for that.", st.compacted_bytes);
 	metrics_value(out, "kvsd_store_unread_segments", "gauge",
 		      "Segments that the last start could not read: their "
 		      "fragments are missing until a start can.",

@@ -63,6 +63,7 @@ void serve_options_init(struct serve_options *o)
 	memset(o, 0, sizeof(*o));
 	*o = (struct serve_options){
 		.threads = 0,
+		.compact_below = COMPACT_PERCENT,
 		.listen = {.host = "0.0.0.0", .port = SERVE_PORT_DEFAULT},
 		.region = "us-west-2",
 		.account = "000000000000",
@@ -268,6 +269,7 @@ static const struct setting settings[] = {
 	 SERVE_THREADS_MAX},
 	{"serve", "data_dir", set_text, AT(data_dir), false, 0, 0},
 	{"serve", "storage_max", set_bytes, AT(storage_max), false, 0, 0},
+	{"serve", "compact_below", set_number, AT(compact_below), false, 0, 90},
 	{"serve", "cert", set_text, AT(cert), true, 0, 0},
 	{"serve", "key", set_text, AT(key), true, 0, 0},
 	{"serve", "master_key", set_text, AT(master_key), false, 0, 0},

@@ -49,6 +49,7 @@ struct serve_options {
 	char public_url[SERVE_TEXT_BYTES];   /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
+	uint32_t compact_below; /* percent; 0 = no compaction */
 	uint64_t storage_max; /* bytes of media kept; 0 = what the disk has */
 	uint32_t threads;     /* 0 = one per processor */
 	struct serve_limits limits;

@@ -122,6 +122,7 @@ static int open_store(struct service *s)
 		.find_key = catalog_sqlite_find_key,
 		.find_key_ctx = s->catalog,
 		.bytes_max = s->options.storage_max,
+		.compact_percent = s->options.compact_below,
 	};
 	int r = check_storage(&s->options);
 

@@ -200,6 +200,80 @@ static void store_survives_each_failed_completion(void **state)
 	}
 }
 
+/* --- compaction --- */
+
+#define KEPT 6u
+
+/* Closed segments of which little is needed: KEPT fragments of stream 0. */
+static void fill_sparse(struct store_rig *rig)
+{
+	uint64_t seq;
+
+	rig->config.find_key = rig_find_key;
+	rig->config.compact_percent = 30;
+	assert_int_equal(rig_open(rig), 0);
+	for (seq = 1; seq <= KEPT * 5; seq++)
+		assert_int_equal(
+			seq % 5 ? rig_put(rig, 1, seq, 180000, 60000, seq)
+				: rig_put(rig, 0, seq, 40000, 60000, seq),
+			0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_expire(rig, 1, UINT64_MAX - 1), (int)KEPT * 4);
+}
+
+static void check_kept(struct store_rig *rig)
+{
+	struct store_fragment rows[KEPT + 1];
+	unsigned int i;
+
+	assert_int_equal(rig_list_all(rig, 0, rows, KEPT + 1), KEPT);
+	for (i = 0; i < KEPT; i++) {
+		assert_int_equal(rows[i].number.seq, (i + 1) * 5);
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	}
+}
+
+/* Return: whether call @n was reached. */
+static bool run_compaction(unsigned long n, int err, bool sticky)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = n};
+	struct store_rig rig;
+	unsigned int i;
+	bool fired;
+
+	sys_fault_reset();
+	rig_init(&rig, &loop);
+	fill_sparse(&rig);
+	if (sticky)
+		sys_fault_arm_sticky(n, err);
+	else
+		sys_fault_arm(n, err);
+	for (i = 0; i < 20; i++)
+		store_local_compact(rig.local);
+	fired = sys_fault_fired();
+	sys_fault_arm(0, 0);
+	check_kept(&rig);
+	rig_close(&rig);
+	assert_int_equal(sys_fault_open_fds(), 0);
+	assert_int_equal(rig_open(&rig), 0);
+	check_kept(&rig);
+	rig_fini(&rig);
+	return fired;
+}
+
+static void store_survives_each_failed_call_of_a_compaction(void **state)
+{
+	unsigned long n;
+
+	(void)state;
+	for (n = 1; run_compaction(n, -EIO, false); n++)
+		assert_true(n < CALLS_MAX);
+	assert_true(n > 30);
+	for (n = 1; run_compaction(n, -ENOSPC, true); n += 3)
+		assert_true(n < CALLS_MAX);
+}
+
 static int short_read_is_no_data(struct store_rig *rig,
 				 const struct store_fragment *f)
 {
@@ -353,6 +427,8 @@ int main(void)
 			store_survives_a_disk_that_is_full_from_a_call_on),
 		cmocka_unit_test(store_survives_running_out_of_descriptors),
 		cmocka_unit_test(store_survives_each_failed_completion),
+		cmocka_unit_test(
+			store_survives_each_failed_call_of_a_compaction),
 		cmocka_unit_test(store_survives_each_short_write),
 		cmocka_unit_test(catalog_survives_each_failed_call),
 	};

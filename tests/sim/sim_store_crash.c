@@ -81,6 +81,7 @@ struct shared {
 	unsigned int fragment_count;
 	uint64_t seq_max;
 	uint64_t ms;
+	uint64_t compacted;	/* segments */
 	bool verified;		/* this round's recovery */
 	char failure[256];
 };
@@ -93,6 +94,7 @@ struct run {
 	struct catalog *catalog;
 	struct store_local *local;
 	struct store *store;
+	uint64_t compacted;
 };
 
 static struct run run;
@@ -495,6 +497,19 @@ static void step_expire(void)
 	(void)wait_for(&w);
 }
 
+/* A few steps: rows are looked at between two of them, too. */
+static void step_compact(void)
+{
+	struct store_local_stats stats;
+	uint64_t steps = 1 + pick(6);
+
+	while (steps--)
+		store_local_compact(run.local);
+	store_local_stats(run.local, &stats);
+	sh->compacted += stats.compacted - run.compacted;
+	run.compacted = stats.compacted;
+}
+
 static void workload(void)
 {
 	unsigned int i;
@@ -502,15 +517,32 @@ static void workload(void)
 	for (i = 0; i < STEPS; i++) {
 		uint64_t what = pick(100);
 
-		if (what < 80)
+		if (what < 77)
 			step_write((unsigned int)pick(WRITERS));
-		else if (what < 91)
+		else if (what < 88)
 			(void)loop_turn(run.loop, pick(3000000));
-		else if (what < 98)
+		else if (what < 95)
 			step_expire();
+		else if (what < 98)
+			step_compact();
 		else
 			step_remove();
 	}
+}
+
+/* Nothing crashes any more: what is compacted now is read afterwards. */
+static void check_rest(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < WRITERS; i++)
+		if (writers[i].w)
+			close_writer(i);
+	while (commits_open)
+		(void)loop_turn(run.loop, UINT64_MAX);
+	for (i = 0; i < 12; i++)
+		step_compact();
+	check_all();
 }
 
 /* --- a round --- */
@@ -530,6 +562,8 @@ static int open_all(const char *path)
 		.buffered = true,
 		.no_thread = true,
 		.find_key = catalog_sqlite_find_key,
+		/* Most segments, so that much is moved. */
+		.compact_percent = 80,
 	};
 	int r;
 
@@ -581,6 +615,8 @@ static void child(const char *path, uint64_t seed, unsigned int round)
 		sys_crash_now();
 	check_all();
 	workload();
+	if (last)
+		check_rest();
 	if (!last && pick(4))
 		sys_crash_now();
 	close_all();
@@ -791,6 +827,7 @@ int main(int argc, char **argv)
 {
 	struct seeds seeds = seeds_from(argc, argv, SEEDS_DEFAULT);
 	uint64_t fragments = 0;
+	uint64_t compacted = 0;
 	uint64_t i;
 
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
@@ -801,9 +838,11 @@ int main(int argc, char **argv)
 		if (!run_seed(seeds.first + i, seeds.one))
 			return 1;
 		fragments += sh->fragment_count;
+		compacted += sh->compacted;
 	}
-	(void)printf("%llu seeds, %llu fragments\n",
+	(void)printf("%llu seeds, %llu fragments, %llu segments compacted\n",
 		     (unsigned long long)seeds.count,
-		     (unsigned long long)fragments);
+		     (unsigned long long)fragments,
+		     (unsigned long long)compacted);
 	return 0;
 }

@@ -46,6 +46,10 @@ void rig_flip(const struct store_rig *rig, uint32_t segment, off_t offset);
 /* Stream @n: id and key follow from it. */
 struct store_stream rig_stream(unsigned int n);
 
+/* store_local_config.find_key for all of them. */
+int rig_find_key(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+		 uint8_t ret_key[DATA_KEY_BYTES]);
+
 /* Byte @i of the fragment with sequence number @seq. */
 uint8_t rig_byte(uint64_t seq, uint64_t i);
 

@@ -535,21 +535,95 @@ static void index_of_version_1_is_taken_over(void **state)
 {
 	struct store_query q = query(STORE_BY_NUMBER, false);
 	struct index_db *ix = open_it(true);
+	struct seen before = {.count = 0};
+	struct seen after = {.count = 0};
 
 	(void)state;
 	fill(ix);
+	assert_int_equal(index_segments(ix, see, &before), 0);
+	assert_true(before.segments[0].bytes > 0);
 	index_close(ix);
 	run_sql("DROP TABLE blocks; ALTER TABLE streams DROP COLUMN bytes;"
+		"ALTER TABLE segments DROP COLUMN bytes;"
 		"PRAGMA user_version=1");
 	ix = open_it(false);
 	expect(ix, &q, "1 2 3 4 5 6 7 8 9 10");
+	assert_int_equal(index_segments(ix, see, &after), 0);
+	assert_int_equal(after.segments[0].bytes, before.segments[0].bytes);
 	assert_int_equal(size_of(ix).blocks, 0);
 	index_close(ix);
 	ix = open_it(false);
 	index_close(ix);
-	run_sql("PRAGMA user_version=3");
+	run_sql("PRAGMA user_version=4");
 	ix = open_it(true);
 	expect(ix, &q, "");
+	index_close(ix);
+}
+
+static void index_of_version_2_gets_its_bytes_counted(void **state)
+{
+	struct index_db *ix = open_it(true);
+	struct seen before = {.count = 0};
+	struct seen after = {.count = 0};
+
+	(void)state;
+	fill_minutes(ix);
+	assert_int_equal(index_segments(ix, see, &before), 0);
+	index_close(ix);
+	run_sql("ALTER TABLE segments DROP COLUMN bytes;"
+		"PRAGMA user_version=2");
+	ix = open_it(false);
+	assert_int_equal(index_segments(ix, see, &after), 0);
+	assert_true(after.segments[0].bytes > 0);
+	assert_int_equal(after.segments[0].bytes, before.segments[0].bytes);
+	index_close(ix);
+}
+
+/* Of the tail and of a block; back again, and not from where it is not. */
+static void index_relocates_rows(void **state)
+{
+	const uint64_t seqs[] = {1000,
+				 1000 + 10 * (MINUTES * ROWS_PER_MINUTE - 1)};
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	struct index_db *ix = open_it(true);
+	struct seen seen;
+	struct index_row from;
+	struct index_row to;
+	struct index_row now;
+	size_t i;
+
+	(void)state;
+	fill_minutes(ix);
+	assert_int_equal(index_segment_add(ix, 100, generation, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(seqs); i++) {
+		assert_int_equal(index_find(ix, q.stream_id, seqs[i], &from),
+				 1);
+		assert_int_equal(from.f.number.seq, seqs[i]);
+		to = from;
+		to.f.segment = 100;
+		to.f.page = 77;
+		to.first_segment = 100;
+		assert_int_equal(index_relocate(ix, &from, &to, 80 + i), 1);
+		assert_int_equal(index_relocate(ix, &from, &to, 80 + i), 0);
+		assert_int_equal(index_find(ix, q.stream_id, seqs[i], &now), 1);
+		assert_memory_equal(&now.f, &to.f, sizeof(now.f));
+		assert_int_equal(now.first_segment, 100);
+	}
+	seen.count = 0;
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.segments[0].live, MINUTES * ROWS_PER_MINUTE - 2);
+	assert_int_equal(seen.segments[seen.count - 1].number, 100);
+	assert_int_equal(seen.segments[seen.count - 1].live, 2);
+	assert_int_equal(seen.segments[seen.count - 1].mark, 81);
+	/* What goes is counted off where it is now. */
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	seen.count = 0;
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	for (i = 0; i < seen.count; i++) {
+		assert_int_equal(seen.segments[i].live, 0);
+		assert_int_equal(seen.segments[i].bytes, 0);
+	}
+	assert_int_equal(index_find(ix, q.stream_id, 1000, &now), 0);
 	index_close(ix);
 }
 
@@ -636,6 +710,8 @@ int main(void)
 		CASE(index_late_row_joins_its_block),
 		CASE(index_drops_whole_blocks),
 		CASE(index_of_version_1_is_taken_over),
+		CASE(index_of_version_2_gets_its_bytes_counted),
+		CASE(index_relocates_rows),
 		CASE(index_damaged_block_is_an_error),
 		cmocka_unit_test(block_refuses_each_broken_bit),
 	};

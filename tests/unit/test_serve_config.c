@@ -16,7 +16,7 @@
 #include "serve/options.h"
 
 #define EXAMPLE "kvsd/serve/serve.conf.example"
-#define KEYS 19u /* of the table */
+#define KEYS 20u /* of the table */
 #define WHY 200u
 
 static char path[64];
@@ -251,6 +251,7 @@ static void the_example_has_every_key(void **state)
 	/* As it is installed, it says nothing but the defaults. */
 	assert_true(o.limits.keep_alive_ns == KEEP_ALIVE_NS_MAX);
 	assert_int_equal(o.limits.connections, CONNECTIONS_MAX);
+	assert_int_equal(o.compact_below, COMPACT_PERCENT);
 	assert_int_equal(o.limits.readers, GET_MEDIA_READERS_MAX);
 	assert_true(o.limits.drain_ns == SERVE_STOP_NS_MAX);
 	assert_true(o.alive_within_ns == SERVE_ALIVE_NS);
