@@ -409,38 +409,79 @@ static int count_off(struct index_db *ix, unsigned int count)
 	return r;
 }
 
+/*
+ * Drops the block that ends first, if that is before @before_ms.
+ * Return: 1 and its rows and bytes, 0 there is none.
+ */
+static int drop_first(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
+		      int *ret_count, uint64_t *ret_bytes)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_EXPIRED];
+	uint64_t bytes = 0;
+	int64_t block = 0;
+	int count;
+	int i;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(before_ms));
+	r = one_int(s, 0, &block);
+	if (r <= 0)
+		return r;
+	count = load_block(ix, block, id);
+	if (count == -EUCLEAN) {
+		/* Or nothing would expire behind it, ever. */
+		log_error("index", "a damaged minute is dropped; its "
+				   "segments stay until kvsd fsck --repair");
+		count = 0;
+	}
+	if (count < 0)
+		return count;
+	for (i = 0; i < count; i++)
+		bytes += index_row_bytes(&ix->rows[i].f);
+	r = count_off(ix, (unsigned int)count);
+	if (r == 0)
+		r = drop_block(ix, sid, block, (unsigned int)count);
+	if (r < 0)
+		return r;
+	*ret_count = count;
+	*ret_bytes = bytes;
+	return 1;
+}
+
 int index_blocks_delete(struct index_db *ix, int64_t sid,
 			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
 			unsigned int max)
 {
-	struct db_stmt *s = ix->blocks[BLOCK_EXPIRED];
 	unsigned int total = 0;
-	int64_t block = 0;
-	int count;
-	int r = 0;
+	uint64_t bytes;
+	int count = 0;
+	int r = 1;
 
-	while (total < max) {
-		db_bind_int(s, 1, sid);
-		db_bind_int(s, 2, index_clamp(before_ms));
-		r = one_int(s, 0, &block);
-		if (r <= 0)
-			break;
-		count = load_block(ix, block, id);
-		if (count == -EUCLEAN) {
-			/* Or nothing would expire behind it, ever. */
-			log_error("index", "a damaged minute is dropped; its "
-					   "segments stay until kvsd fsck "
-					   "--repair");
-			count = 0;
-		}
-		if (count < 0)
-			return count;
-		r = count_off(ix, (unsigned int)count);
-		if (r == 0)
-			r = drop_block(ix, sid, block, (unsigned int)count);
-		if (r < 0)
+	while (total < max && r == 1) {
+		r = drop_first(ix, sid, id, before_ms, &count, &bytes);
+		if (r == 1)
+			total += (unsigned int)count;
+	}
+	return r < 0 ? r : (int)total;
+}
+
+int index_blocks_trim(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], uint64_t *excess,
+		      unsigned int max)
+{
+	unsigned int total = 0;
+	uint64_t bytes = 0;
+	int count = 0;
+	int r = 1;
+
+	while (*excess && total < max && r == 1) {
+		r = drop_first(ix, sid, id, UINT64_MAX, &count, &bytes);
+		if (r != 1)
 			break;
 		total += (unsigned int)count;
+		*excess -= MIN(*excess, bytes);
 	}
 	return r < 0 ? r : (int)total;
 }

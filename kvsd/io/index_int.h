@@ -36,6 +36,7 @@ enum index_statement {
 	STREAM_ADD,
 	STREAM_DROP,
 	STREAM_BYTES,
+	STREAM_SIZE,
 	SEGMENT_ADD,
 	SEGMENT_CLOSE,
 	SEGMENT_DROP,
@@ -44,6 +45,7 @@ enum index_statement {
 	SEGMENT_SPARSE_ROWS,
 	FRAGMENT_ADD,
 	FRAGMENT_DELETE,
+	FRAGMENT_OLDEST,
 	FRAGMENT_FIND,
 	FRAGMENT_MOVE,
 };
@@ -134,6 +136,14 @@ int index_blocks_pack(struct index_db *ix, int64_t sid,
 int index_blocks_delete(struct index_db *ix, int64_t sid,
 			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
 			unsigned int max) MUST_CHECK;
+
+/*
+ * Drops the oldest blocks until @excess bytes or @max rows are gone; @excess
+ * says what is left of it. Return: rows dropped.
+ */
+int index_blocks_trim(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], uint64_t *excess,
+		      unsigned int max) MUST_CHECK;
 
 /* --- index_query.c --- */
 

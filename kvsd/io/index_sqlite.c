@@ -87,6 +87,9 @@ static const char *const statements[INDEX_STATEMENT_COUNT] = {
 			"(SELECT 1 FROM fragments WHERE sid=?1) AND NOT EXISTS"
 			"(SELECT 1 FROM blocks WHERE sid=?1)",
 	[STREAM_BYTES] = "UPDATE streams SET bytes=bytes+?2 WHERE sid=?1",
+	[STREAM_SIZE] = "SELECT bytes+(SELECT coalesce(sum(header_bytes+"
+			"media_bytes+frames_bytes), 0) FROM fragments"
+			" WHERE sid=?1) FROM streams WHERE sid=?1",
 	[SEGMENT_ADD] = "INSERT INTO segments(number, generation, closed, mark,"
 			" live) VALUES(?1, ?2, 0, ?3, 0)",
 	[SEGMENT_CLOSE] = "UPDATE segments SET closed=1, mark=max(mark, ?2)"
@@ -109,6 +112,9 @@ static const char *const statements[INDEX_STATEMENT_COUNT] = {
 			    " server_ms<?2 ORDER BY server_ms, seq LIMIT ?3)"
 			    " RETURNING first_segment, segment, header_bytes,"
 			    " media_bytes, frames_bytes",
+	[FRAGMENT_OLDEST] = "SELECT server_ms, header_bytes+media_bytes+"
+			    "frames_bytes FROM fragments WHERE sid=?1"
+			    " ORDER BY server_ms, seq",
 	[FRAGMENT_FIND] = "SELECT " INDEX_COLUMNS ", first_segment"
 			  " FROM fragments WHERE sid=?1 AND seq=?2",
 	[FRAGMENT_MOVE] = "UPDATE fragments SET segment=?5, page=?6,"
@@ -766,6 +772,69 @@ int index_relocate(struct index_db *ix, const struct index_row *from,
 		r = index_count_live(ix, to->first_segment, to->f.segment, 1,
 				     bytes, mark);
 	return r < 0 ? r : 1;
+}
+
+int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		       uint64_t *ret_bytes)
+{
+	struct db_stmt *s = ix->st[STREAM_SIZE];
+	int64_t sid = 0;
+	int r;
+
+	r = index_find_stream(ix, id, &sid);
+	if (r <= 0)
+		return r;
+	db_bind_int(s, 1, sid);
+	r = db_step(s);
+	if (r == 1)
+		*ret_bytes = (uint64_t)MAX(db_int(s, 0), (int64_t)0);
+	db_reset(s);
+	return r;
+}
+
+/* Rows of the tail, oldest first, until @excess bytes are gone. */
+static int trim_tail(struct index_db *ix, int64_t sid, uint64_t excess,
+		     unsigned int max)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
+	uint64_t bytes = 0;
+	uint64_t last_ms = 0;
+	int r = 0;
+
+	db_bind_int(s, 1, sid);
+	while (bytes < excess && (r = db_step(s)) == 1) {
+		last_ms = (uint64_t)db_int(s, 0);
+		bytes += (uint64_t)db_int(s, 1);
+	}
+	db_reset(s);
+	if (r < 0 || !bytes)
+		return r < 0 ? r : 0;
+	return delete_tail(ix, sid, last_ms + 1, max);
+}
+
+int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+	       uint64_t bytes_max, unsigned int max)
+{
+	uint64_t bytes = 0;
+	uint64_t excess;
+	int64_t sid = 0;
+	int count;
+	int r;
+
+	r = index_stream_bytes(ix, id, &bytes);
+	if (r <= 0 || bytes <= bytes_max)
+		return MIN(r, 0);
+	excess = bytes - bytes_max;
+	r = index_find_stream(ix, id, &sid);
+	if (r == 1)
+		r = begin(ix);
+	if (r < 0)
+		return r;
+	count = index_blocks_trim(ix, sid, id, &excess, max);
+	if (count < 0 || count >= (int)max || !excess)
+		return count;
+	r = trim_tail(ix, sid, excess, max - (unsigned int)count);
+	return r < 0 ? r : count + r;
 }
 
 int index_streams(struct index_db *ix,

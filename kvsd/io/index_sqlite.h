@@ -131,6 +131,18 @@ int index_query(struct index_db *ix, const struct store_query *q,
 int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		 uint64_t before_ms, unsigned int max) MUST_CHECK;
 
+/* A stream's plaintext bytes. Return: 1, 0 it has none. */
+int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		       uint64_t *ret_bytes) MUST_CHECK;
+/**
+ * index_trim() - drop a stream's oldest rows while it has over @bytes_max
+ * @max: about so many; packed minutes go whole
+ *
+ * Return: number of rows dropped; fewer than @max: it is within @bytes_max.
+ */
+int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+	       uint64_t bytes_max, unsigned int max) MUST_CHECK;
+
 /* Each stream that has (or had) rows. */
 int index_streams(struct index_db *ix,
 		  int (*each)(void *ctx, const uint8_t id[STREAM_ID_BYTES]),

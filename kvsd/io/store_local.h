@@ -110,6 +110,13 @@ struct store *store_local_detach(struct store *s);
 void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 			uint64_t before_ms, struct store_op *op);
 
+/*
+ * As store_local_expire(): drops a stream's oldest minutes until its
+ * fragments' bytes (header, media, frame index) are at most @bytes_max.
+ */
+void store_local_trim(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+		      uint64_t bytes_max, struct store_op *op);
+
 /* Sums over all attached stores since the opening. Any thread. */
 struct store_local_stats {
 	uint64_t bytes_added;	/* plaintext */

@@ -239,6 +239,7 @@ struct delete_job {
 	struct store_local *sl;
 	uint8_t id[STREAM_ID_BYTES];
 	uint64_t before_ms;
+	uint64_t bytes_max; /* not UINT64_MAX: what is over it goes */
 	uint64_t total;
 	bool expire;	/* the result is the count */
 	struct store_op *op;
@@ -250,8 +251,12 @@ static int delete_and_commit(struct delete_job *j)
 	int count;
 	int err;
 
-	count = index_delete(sl->index, j->id, j->before_ms,
-			     INDEX_ROWS_PER_DELETE);
+	if (j->bytes_max != UINT64_MAX)
+		count = index_trim(sl->index, j->id, j->bytes_max,
+				   INDEX_ROWS_PER_DELETE);
+	else
+		count = index_delete(sl->index, j->id, j->before_ms,
+				     INDEX_ROWS_PER_DELETE);
 	err = count < 0 ? count : index_commit(sl->index);
 	if (err < 0)
 		index_rollback(sl->index);
@@ -298,7 +303,8 @@ static void delete_run(struct worker_job *job)
 }
 
 static void delete_rows(struct store_instance *in, const uint8_t *id,
-			uint64_t before_ms, bool expire, struct store_op *op)
+			uint64_t before_ms, uint64_t bytes_max, bool expire,
+			struct store_op *op)
 {
 	struct delete_job *j = calloc(1, sizeof(*j));
 
@@ -310,6 +316,7 @@ static void delete_rows(struct store_instance *in, const uint8_t *id,
 	j->sl = in->sl;
 	memcpy(j->id, id, STREAM_ID_BYTES);
 	j->before_ms = before_ms;
+	j->bytes_max = bytes_max;
 	j->expire = expire;
 	j->op = op;
 	op_begin(in, op);
@@ -322,7 +329,7 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 	struct store_instance *in = instance_of(s);
 
 	key_cache_forget(&in->keys, id);
-	delete_rows(in, id, UINT64_MAX, false, op);
+	delete_rows(in, id, UINT64_MAX, UINT64_MAX, false, op);
 }
 
 void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
@@ -330,6 +337,13 @@ void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 {
 	/* UINT64_MAX would drop the stream itself. */
 	delete_rows(instance_of(s), id, MIN(before_ms, (uint64_t)INT64_MAX),
+		    UINT64_MAX, true, op);
+}
+
+void store_local_trim(struct store *s, const uint8_t id[STREAM_ID_BYTES],
+		      uint64_t bytes_max, struct store_op *op)
+{
+	delete_rows(instance_of(s), id, 0, MIN(bytes_max, (uint64_t)INT64_MAX),
 		    true, op);
 }
 

@@ -88,6 +88,21 @@ static void expired(struct store_op *op, int res)
 	next_stream(e);
 }
 
+/* What is younger than its retention and over its bound. */
+static void expired_by_age(struct store_op *op, int res)
+{
+	struct expiry *e = container_of(op, struct expiry, store_op);
+	const struct catalog_stream *s = &e->rows[e->next - 1];
+	uint64_t most = serve_stream_max(&e->thread->limits, s->name);
+
+	if (res < 0 || !most || e->stopped) {
+		expired(op, res);
+		return;
+	}
+	e->store_op.done = expired;
+	store_local_trim(e->thread->store, s->store.id, most, &e->store_op);
+}
+
 /* The next of our streams. */
 static void next_stream(struct expiry *e)
 {
@@ -96,12 +111,12 @@ static void next_stream(struct expiry *e)
 		uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
 
 		/* One with retention 0 may have had more, and rows of then. */
-		if (server_thread_of(e->thread->server, s->name) != e->thread ||
-		    keep_ms > e->now_ms)
+		if (server_thread_of(e->thread->server, s->name) != e->thread)
 			continue;
-		e->store_op.done = expired;
+		e->store_op.done = expired_by_age;
 		store_local_expire(e->thread->store, s->store.id,
-				   e->now_ms - keep_ms, &e->store_op);
+				   e->now_ms - MIN(keep_ms, e->now_ms),
+				   &e->store_op);
 		return;
 	}
 	if (e->stopped || e->count < (int)EXPIRY_STREAMS) {

@@ -258,6 +258,7 @@ static int set_level(const struct setting *s, void *out, const char *value,
 #define AT(field)                              \
 	offsetof(struct serve_options, field), \
 		sizeof(((struct serve_options *)0)->field)
+#define STREAM_MAX "stream_max" /* a key, and a section */
 #define HOUR_NS (3600 * NS_PER_S)
 
 static const struct setting settings[] = {
@@ -281,6 +282,7 @@ static const struct setting settings[] = {
 	 NS_PER_S, HOUR_NS},
 	{"limits", "drain", set_duration, AT(limits.drain_ns), true, 0,
 	 HOUR_NS / 6},
+	{"limits", "stream_max", set_bytes, AT(limits.stream_max), true, 0, 0},
 	{"operations", "metrics_listen", set_metrics_address,
 	 AT(metrics_listen), false, 0, 0},
 	{"operations", "alive_within", set_duration, AT(alive_within_ns), true,
@@ -351,11 +353,44 @@ static int check_section(const char *section, struct why *w)
 {
 	size_t i;
 
+	if (strcmp(section, STREAM_MAX) == 0)
+		return 0;
 	for (i = 0; i < ARRAY_SIZE(settings); i++) {
 		if (strcmp(section, settings[i].section) == 0)
 			return 0;
 	}
-	return wrong(w, "there are serve, limits and operations");
+	return wrong(w,
+		     "there are serve, limits, " STREAM_MAX " and operations");
+}
+
+static int add_stream_max(struct serve_limits *l, const char *name,
+			  const char *value, struct why *w)
+{
+	struct serve_stream_max *m = &l->stream_maxes[l->stream_max_count];
+	uint32_t i;
+
+	if (!name_stream_valid(slice_of(name)))
+		return wrong(w, "not a stream's name");
+	for (i = 0; i < l->stream_max_count; i++)
+		if (strcmp(l->stream_maxes[i].name, name) == 0)
+			return wrong(w, "is there already");
+	if (l->stream_max_count == SERVE_STREAM_MAX_ENTRIES)
+		return wrong(w, "at most %u streams", SERVE_STREAM_MAX_ENTRIES);
+	if (set_bytes(NULL, &m->bytes, value, w) < 0)
+		return -EINVAL;
+	(void)snprintf(m->name, sizeof(m->name), "%s", name);
+	l->stream_max_count++;
+	return 0;
+}
+
+uint64_t serve_stream_max(const struct serve_limits *l, const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < l->stream_max_count; i++)
+		if (strcmp(l->stream_maxes[i].name, name) == 0)
+			return l->stream_maxes[i].bytes;
+	return l->stream_max;
 }
 
 static int file_entry(void *ctx, unsigned int line, const char *section,
@@ -371,6 +406,8 @@ static int file_entry(void *ctx, unsigned int line, const char *section,
 		return -EINVAL;
 	if (!key)
 		return 0;
+	if (strcmp(section, STREAM_MAX) == 0)
+		return add_stream_max(&f->options->limits, key, value, &w);
 	s = find_setting(key);
 	if (!s)
 		return wrong(&w, "no such key");

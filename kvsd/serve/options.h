@@ -19,14 +19,27 @@
 #define SERVE_TEXT_BYTES 257u
 #define SERVE_PORT_DEFAULT 8443u
 #define SERVE_ERROR_CHARS 512u
+#define SERVE_STREAM_MAX_ENTRIES 64u
 
-/* [limits]: a reload changes them. */
+/* [stream_max]: NAME = SIZE. */
+struct serve_stream_max {
+	char name[SERVE_TEXT_BYTES];
+	uint64_t bytes; /* 0 = no bound */
+};
+
+/* [limits], [stream_max]: a reload changes them. */
 struct serve_limits {
 	uint32_t connections; /* per thread */
 	uint32_t readers;     /* GetMedia, per stream */
 	uint64_t keep_alive_ns;
 	uint64_t drain_ns; /* a stop waits for ends of fragments */
+	uint64_t stream_max; /* bytes kept of each stream; 0 = no bound */
+	uint32_t stream_max_count;
+	struct serve_stream_max stream_maxes[SERVE_STREAM_MAX_ENTRIES];
 };
+
+/* What holds for a stream; 0 = no bound. */
+uint64_t serve_stream_max(const struct serve_limits *l, const char *name);
 
 struct serve_address {
 	/* Without brackets; "" = not given. No padding: compared as a whole. */

@@ -330,6 +330,15 @@ int rig_remove_stream(struct store_rig *rig, unsigned int stream)
 	return wait_op(rig, &op);
 }
 
+int rig_trim(struct store_rig *rig, unsigned int stream, uint64_t bytes_max)
+{
+	struct store_stream s = rig_stream(stream);
+	struct waiting_op op = {.op.done = op_done};
+
+	store_local_trim(rig->store, s.id, bytes_max, &op.op);
+	return wait_op(rig, &op);
+}
+
 int rig_expire(struct store_rig *rig, unsigned int stream, uint64_t before_ms)
 {
 	struct store_stream s = rig_stream(stream);

@@ -79,6 +79,7 @@ int rig_list(struct store_rig *rig, const struct store_query *q,
 int rig_list_all(struct store_rig *rig, unsigned int stream,
 		 struct store_fragment *rows, unsigned int max);
 int rig_remove_stream(struct store_rig *rig, unsigned int stream);
+int rig_trim(struct store_rig *rig, unsigned int stream, uint64_t bytes_max);
 int rig_expire(struct store_rig *rig, unsigned int stream, uint64_t before_ms);
 /* Segment files in the directory. */
 unsigned int rig_segments(const struct store_rig *rig);

@@ -627,6 +627,48 @@ static void index_relocates_rows(void **state)
 	index_close(ix);
 }
 
+static void index_trims_the_oldest_of_a_stream(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	static struct store_fragment rows[LIST_RESULTS_MAX];
+	struct index_db *ix = open_it(true);
+	struct seen seen = {.count = 0};
+	uint64_t all = 0;
+	uint64_t now = 0;
+	int r;
+
+	(void)state;
+	fill_minutes(ix);
+	assert_int_equal(index_stream_bytes(ix, q.stream_id, &all), 1);
+	q.limit = LIST_RESULTS_MAX;
+	r = index_query(ix, &q, rows);
+	assert_true(all ==
+		    (uint64_t)r * (rows[0].header_bytes + rows[0].media_bytes +
+				   rows[0].frames_bytes));
+	assert_int_equal(index_trim(ix, q.stream_id, all, 500), 0);
+	/* Whole minutes of the packed ones, no more than it takes. */
+	r = index_trim(ix, q.stream_id, all - 1, 500);
+	assert_in_range(r, 1, ROWS_PER_MINUTE + 1);
+	assert_int_equal(index_stream_bytes(ix, q.stream_id, &now), 1);
+	assert_true(now < all);
+	assert_int_equal(index_query(ix, &q, rows),
+			 MINUTES * ROWS_PER_MINUTE - r);
+	assert_int_equal(rows[0].number.seq, 1000 + r * 10);
+	/* Into the tail, to the row. */
+	do {
+		r = index_trim(ix, q.stream_id, 3 * all / 10 / ROWS_PER_MINUTE,
+			       40);
+		assert_true(r >= 0);
+	} while (r >= 40);
+	r = index_query(ix, &q, rows);
+	assert_int_equal(r, 3 * MINUTES / 10);
+	assert_int_equal(rows[r - 1].number.seq,
+			 1000 + (MINUTES * ROWS_PER_MINUTE - 1) * 10);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.segments[0].live, r);
+	index_close(ix);
+}
+
 static void index_damaged_block_is_an_error(void **state)
 {
 	struct store_query q = query(STORE_BY_NUMBER, false);
@@ -712,6 +754,7 @@ int main(void)
 		CASE(index_of_version_1_is_taken_over),
 		CASE(index_of_version_2_gets_its_bytes_counted),
 		CASE(index_relocates_rows),
+		CASE(index_trims_the_oldest_of_a_stream),
 		CASE(index_damaged_block_is_an_error),
 		cmocka_unit_test(block_refuses_each_broken_bit),
 	};

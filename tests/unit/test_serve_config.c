@@ -16,7 +16,7 @@
 #include "serve/options.h"
 
 #define EXAMPLE "kvsd/serve/serve.conf.example"
-#define KEYS 20u /* of the table */
+#define KEYS 21u /* of the table */
 #define WHY 200u
 
 static char path[64];
@@ -144,10 +144,18 @@ static void the_file_says_where_it_is_wrong(void **state)
 		{"[serve]\nregion = a\nregion = b\n",
 		 ":3: [serve] region: is in line 2 already"},
 		{"[serve]\ntreads = 1\n", ":2: [serve] treads: no such key"},
-		{"[server]\n", ":1: [server] there are serve, limits and "
-			       "operations"},
-		{"threads = 1\n", ":1: threads: there are serve, limits and "
-				  "operations"},
+		{"[server]\n",
+		 ":1: [server] there are serve, limits, stream_max and "
+		 "operations"},
+		{"threads = 1\n",
+		 ":1: threads: there are serve, limits, stream_max and "
+		 "operations"},
+		{"[stream_max]\na b = 1G\n",
+		 ":2: [stream_max] a b: not a stream's name"},
+		{"[stream_max]\na = 1G\na = 2G\n",
+		 ":3: [stream_max] a: is there already"},
+		{"[stream_max]\na = much\n",
+		 ":2: [stream_max] a: 'much' is not a size (512K, 32M, 1G)"},
 		{"[serve]\nthreads\n",
 		 ":2: neither a [section] nor a key = value"},
 		{"[serve]\ncert = a\nkey = b\n", ": data_dir: is missing (or "
@@ -182,8 +190,12 @@ static void the_command_line_wins(void **state)
 	(void)state;
 	write_file("[serve]\nthreads = 2\nregion = eu-west-1\ndata_dir = d\n"
 		   "cert = c\nkey = k\n[limits]\nkeep_alive = 9s\n"
-		   "readers = 5\n");
+		   "readers = 5\nstream_max = 1G\n"
+		   "[stream_max]\nyard = 5M\nStreet_1.left = 0\n");
 	assert_int_equal(parse(&o, error, args), 0);
+	assert_true(serve_stream_max(&o.limits, "yard") == 5 << 20);
+	assert_true(serve_stream_max(&o.limits, "Street_1.left") == 0);
+	assert_true(serve_stream_max(&o.limits, "another") == 1 << 30);
 	assert_int_equal(o.threads, 7);
 	assert_int_equal(o.limits.readers, 5);
 	assert_true(o.limits.keep_alive_ns == 5 * NS_PER_S);

@@ -565,7 +565,8 @@ static void store_expires_fragments_and_then_segments(void **state)
 	memcpy(q.stream_id, s.id, sizeof(s.id));
 	q.not_before_ms = 50;
 	assert_int_equal(rig_list(rig, &q, rows), 10);
-	assert_int_equal(rig_segments(rig), segments);
+	/* The worker may just have made one more. */
+	assert_true(rig_segments(rig) >= segments);
 	assert_int_equal(rig_expire(rig, 0, 50), 50);
 	assert_int_equal(rig_list_all(rig, 0, rows, 64), 10);
 	assert_true(rig_segments(rig) < 7);
@@ -576,6 +577,39 @@ static void store_expires_fragments_and_then_segments(void **state)
 	assert_int_equal(rig_open(rig), 0);
 	assert_int_equal(rig_list_all(rig, 0, rows, 64), 10);
 	assert_int_equal(rig_check_all(rig, 0, &rows[0]), 0);
+}
+
+/* By size, of one stream and not of the other; for good. */
+static void store_trims_a_stream_to_its_bound(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[64];
+	unsigned int segments;
+	uint64_t i;
+
+	/* Five minutes. */
+	for (i = 0; i < 30; i++) {
+		assert_int_equal(rig_put(rig, 0, 2 * i + 1, 200000, 50000,
+					 i * 10000),
+				 0);
+		assert_int_equal(
+			rig_put(rig, 1, 2 * i + 2, 50000, 50000, i * 10000), 0);
+	}
+	segments = rig_segments(rig);
+	assert_int_equal(rig_trim(rig, 0, 30 * 200000), 0);
+	assert_in_range(rig_trim(rig, 0, 18 * 200000), 12, 18);
+	assert_in_range(rig_list_all(rig, 0, rows, 64), 12, 18);
+	assert_int_equal(rig_trim(rig, 0, 2 * 200000 + 1) > 0, 1);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), 2);
+	assert_int_equal(rows[0].number.seq, 57);
+	assert_int_equal(rig_check_all(rig, 0, &rows[0]), 0);
+	assert_int_equal(rig_expire(rig, 1, 250000), 25);
+	assert_int_equal(rig_list_all(rig, 1, rows, 64), 5);
+	assert_true(rig_segments(rig) < segments);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), 2);
+	assert_int_equal(rig_trim(rig, 5, 0), 0); /* has nothing */
 }
 
 static void store_drops_the_oldest_for_its_bound(void **state)
@@ -733,6 +767,7 @@ int main(void)
 		CASE(store_refuses_segments_of_another_directory),
 		CASE(store_never_gives_a_number_twice),
 		CASE(store_expires_fragments_and_then_segments),
+		CASE(store_trims_a_stream_to_its_bound),
 		CASE(store_drops_the_oldest_for_its_bound),
 		CASE(store_counts_bytes_for_its_bound),
 		CASE(store_says_how_much_room_there_is),
