@@ -326,6 +326,19 @@ int segment_replay_run(struct segment_replay *r, uint32_t number, uint32_t mark,
 	return 0;
 }
 
+int segment_replay_sync(struct segment_replay *r, uint32_t number)
+{
+	int fd;
+	int err;
+
+	err = segment_file_open(r->dir, number, &fd);
+	if (err < 0)
+		return err;
+	err = r->dir->sys->fdatasync(fd);
+	sys_close(r->dir->sys, &fd);
+	return err;
+}
+
 /* The commit record of a row, in r->record. */
 static int read_commit(struct segment_replay *r, const struct store_fragment *f,
 		       struct segment_record *rec, struct segment_commit *c)

@@ -74,6 +74,12 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
 		       uint32_t mark, uint32_t *ret_end,
 		       bool *ret_torn) MUST_CHECK;
 
+/*
+ * What a replay has read of a segment is on disk: what a killed process had
+ * under way may have landed after the sync that each run begins with.
+ */
+int segment_replay_sync(struct segment_replay *r, uint32_t number) MUST_CHECK;
+
 enum segment_check_depth {
 	SEGMENT_CHECK_COMMIT,	/* the commit record is what the row says */
 	SEGMENT_CHECK_PAGES,	/* and its pages are there, by CRC */

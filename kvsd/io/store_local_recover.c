@@ -5,7 +5,8 @@
  *
  *  1. segment files that the index does not know get a row with mark 1;
  *     rows without file and without fragments are dropped
- *  2. segments that were open are replayed from their mark and closed
+ *  2. segments that were open are replayed from their mark, then synced (what
+ *     was found may list pages of each other of them), and closed
  *  3. with a new index: a segment of which nothing could be used although
  *     there is something in it is set aside (NNNNNNNN.bad)
  *  4. fragments of streams that do not exist any more are dropped
@@ -271,8 +272,9 @@ static int found(void *ctx, const struct store_fragment *f,
 	return err;
 }
 
+/* Sets s->closed and s->mark where it can be closed. */
 static int replay_one(struct recovery *r, struct segment_replay *replay,
-		      const struct index_segment *s)
+		      struct index_segment *s)
 {
 	uint32_t end = 0;
 	bool torn = false;
@@ -301,7 +303,21 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 				  (uint64_t)end * SEGMENT_BLOCK_BYTES) < 0)
 		log_debug("store", "segment %u stays as long as it is",
 			  s->number);
-	return index_segment_close(r->sl->index, s->number, end);
+	s->closed = true;
+	s->mark = end;
+	return 0;
+}
+
+/* Or the next start replays it again. */
+static int close_one(struct recovery *r, struct segment_replay *replay,
+		     const struct index_segment *s)
+{
+	int err = segment_replay_sync(replay, s->number);
+
+	if (err < 0)
+		return leave_segment(r, s->number, err);
+	return s->closed ? index_segment_close(r->sl->index, s->number, s->mark)
+			 : 0;
 }
 
 static int replay_all(struct recovery *r)
@@ -329,6 +345,8 @@ static int replay_all(struct recovery *r)
 		return err;
 	for (i = 0; i < r->todo_count && err == 0; i++)
 		err = replay_one(r, &replay, &r->todo[i]);
+	for (i = 0; i < r->todo_count && err == 0; i++)
+		err = close_one(r, &replay, &r->todo[i]);
 	segment_replay_fini(&replay);
 	if (sl->recovered || replay.dropped)
 		log_info("store", "replayed %zu segments: %" PRIu64

@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "io/db_sqlite.h"
+#include "proto/segment.h"
 #include "support/sqlite_fault.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
@@ -320,6 +322,91 @@ static void store_opens_although_a_segment_cannot_be_read(void **state)
 	sys_fault_reset();
 }
 
+/* --- what lands while it is replayed --- */
+
+#define FILES 32u
+
+static struct {
+	ino_t inode;
+	bool read; /* since its last sync */
+	bool found;
+} files[FILES];
+
+static unsigned int file_of(int fd)
+{
+	struct stat st;
+	unsigned int i = 0;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	while (files[i].inode && files[i].inode != st.st_ino)
+		assert_true(++i < FILES);
+	files[i].inode = st.st_ino;
+	return i;
+}
+
+static ssize_t see_pread(int fd, void *bytes, size_t len, off_t offset)
+{
+	struct segment_record rec;
+	ssize_t n = sys_posix()->pread(fd, bytes, len, offset);
+	unsigned int i = file_of(fd);
+
+	files[i].read = true;
+	if (n >= (ssize_t)SEGMENT_HEADER_BYTES &&
+	    segment_header_parse(bytes, &rec) == 0 && rec.kind == SEGMENT_PAGE)
+		files[i].found = true;
+	return n;
+}
+
+static int see_fdatasync(int fd)
+{
+	files[file_of(fd)].read = false;
+	return sys_posix()->fdatasync(fd);
+}
+
+/* Rows must not outlive a page that came after the first sync. */
+static void store_syncs_again_what_it_replayed(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[20];
+	struct sys_ops seen = *sys_posix();
+	unsigned int count = 0;
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	rig_close(rig);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (rig_open(rig) < 0)
+			_exit(1);
+		/* Over two segments. */
+		for (i = 1; i <= 10; i++)
+			if (rig_put(rig, 0, i, 150000, 50000, i) < 0)
+				_exit(2);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	memset(files, 0, sizeof(files));
+	seen.pread = see_pread;
+	seen.fdatasync = see_fdatasync;
+	rig_unlink(rig, "index.db");
+	rig->sys = &seen;
+	assert_int_equal(rig_open(rig), 0);
+	for (i = 0; i < FILES; i++) {
+		count += files[i].found;
+		assert_false(files[i].found && files[i].read);
+	}
+	assert_true(count >= 2);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
+	/* Its descriptors are closed by the table that it has. */
+	rig_close(rig);
+	rig->sys = sys_posix();
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
+}
+
 /* Numbers go on although there is no room for another file. */
 static void store_opens_without_room_for_its_sequence(void **state)
 {
@@ -458,6 +545,7 @@ int main(void)
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
 		CASE(store_keeps_it_when_it_is_killed_meanwhile),
 		cmocka_unit_test(store_opens_although_a_segment_cannot_be_read),
+		CASE(store_syncs_again_what_it_replayed),
 		cmocka_unit_test(store_opens_without_room_for_its_sequence),
 		CASE(store_finds_what_is_behind_damage_after_a_crash),
 		CASE(store_opens_on_a_full_disk),
