@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -105,7 +106,38 @@ static int open_index(struct store_local *sl)
 	int r;
 
 	r = data_dir_path(sl->dir, "index.db", path);
+	if (r == 0 && sl->marked) {
+		log_warn("index",
+			 "%s: it was found damaged; it is made again from the "
+			 "segments",
+			 path);
+		r = index_remove(path);
+	}
 	return r < 0 ? r : index_open(path, sl->dir->id, &sl->index, &made);
+}
+
+static bool is_marked(const struct store_local *sl)
+{
+	int fd = sl->sys->openat(sl->dir->fd, INDEX_DAMAGED,
+				 O_RDONLY | O_CLOEXEC, 0);
+	bool marked = fd >= 0;
+
+	sys_close(sl->sys, &fd);
+	return marked;
+}
+
+/* The new index is on disk. What stays costs the next start its time. */
+static void remove_mark(struct store_local *sl)
+{
+	int r;
+
+	if (!sl->marked)
+		return;
+	r = sl->sys->unlinkat(sl->dir->fd, INDEX_DAMAGED, 0);
+	if (r < 0)
+		log_warn("index", "%s/%s stays: %s", sl->dir->path,
+			 INDEX_DAMAGED, strerror(-r));
+	sl->marked = r < 0;
 }
 
 /* Return: as store_local_open(). May be called again after a failure. */
@@ -169,6 +201,7 @@ int store_local_open(const struct store_local_config *config,
 	r = check_config(config, &sl->segment_bytes);
 	if (r < 0)
 		return r;
+	sl->marked = is_marked(sl);
 	r = open_and_recover(sl);
 	if (r == -ENOSPC && sl->room_made)
 		r = open_and_recover(sl);
@@ -179,6 +212,7 @@ int store_local_open(const struct store_local_config *config,
 		r = recover_without_index(sl);
 	if (r < 0)
 		return r;
+	remove_mark(sl);
 	/* Makes the reserve, too, before segments take the room. */
 	sweep_segments(sl);
 	r = worker_new(!config->no_thread, changes_end_batch, sl, &sl->worker);

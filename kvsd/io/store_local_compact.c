@@ -196,7 +196,7 @@ static int collect(struct compactor *c)
 	struct segment_record r;
 	unsigned int i;
 	size_t len = 0;
-	int fd;
+	int fd = -EBADF;
 	int err;
 
 	err = segment_table_generation(&c->sl->table, c->number, generation);

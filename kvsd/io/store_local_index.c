@@ -25,14 +25,29 @@
 
 /* --- changes --- */
 
+/* What a start sees of an index may look well: it is told. */
+static void note_damage(struct store_local *sl)
+{
+	int r;
+
+	if (sl->marked)
+		return;
+	sl->marked = true;
+	r = sys_write_file(sl->sys, sl->dir->fd, INDEX_DAMAGED, "", 0, 0600);
+	log_error("index",
+		  "damaged: start kvsd again, it is made again from the "
+		  "segments%s%s",
+		  r < 0 ? "; remove index.db before: " : "",
+		  r < 0 ? strerror(-r) : "");
+}
+
 static void set_broken(struct store_local *sl, int err)
 {
-	if (!sl->broken)
-		log_error("index", "cannot be written: %s; %s",
-			  err == -EUCLEAN ? "damaged" : strerror(-err),
-			  err == -EUCLEAN ? "stop kvsd, remove index.db and "
-					    "start it: it is made again" :
-					    "tried again");
+	if (err == -EUCLEAN)
+		note_damage(sl);
+	else if (!sl->broken)
+		log_error("index", "cannot be written: %s; tried again",
+			  strerror(-err));
 	sl->broken = err;
 	sl->retry_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
 	/* With the reserve's room it may go well at once. */
@@ -198,6 +213,8 @@ static void query_run(struct worker_job *job)
 
 	if (!sl->broken)
 		r = index_query(sl->index, &j->q, j->rows);
+	if (r == -EUCLEAN)
+		note_damage(sl);
 	if (r < 0)
 		r = query_error(r);
 	op_complete(j->op, r);

@@ -94,6 +94,7 @@ struct store_local {
 	int broken;			/* why, while there is a backlog */
 	uint64_t retry_ns;
 	bool sweep_wanted;
+	bool marked; /* INDEX_DAMAGED is there */
 
 	/* Under the lock. */
 	pthread_mutex_t lock;
@@ -216,6 +217,9 @@ void op_complete(struct store_op *op, int res);
 int store_recover(struct store_local *sl) MUST_CHECK;
 /* Durably reserves sequence numbers up to @limit. */
 int sequence_reserve(struct store_local *sl, uint64_t limit) MUST_CHECK;
+
+/* A file: the next start makes the index again, however it looks. */
+#define INDEX_DAMAGED "index.damaged"
 
 /* --- store_local_index.c, worker unless it says otherwise --- */
 

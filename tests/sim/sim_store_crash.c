@@ -245,7 +245,7 @@ static void check_slot(unsigned int slot, const struct catalog_stream *s)
 	} while (n);
 }
 
-static void check_all(void)
+static void check_all(bool last)
 {
 	static struct catalog_stream s;
 	struct store_local_stats stats;
@@ -276,10 +276,16 @@ static void check_all(void)
 			check_slot(i, &s);
 	}
 	store_local_stats(run.local, &stats);
+	if (last && stats.unread)
+		fail("%llu segments are not read",
+		     (unsigned long long)stats.unread);
 	for (i = 0; i < sh->fragment_count; i++) {
 		struct fragment *f = &sh->fragments[i];
 
-		/* What could not be read is there after the next start. */
+		/*
+		 * What could not be read is there after the next start; in
+		 * the last round every segment can be read.
+		 */
 		if (f->state == ACKED && !f->seen && !stats.unread &&
 		    sh->slots[f->slot].state == LIVE)
 			fail("fragment %llu is lost",
@@ -542,7 +548,7 @@ static void check_rest(void)
 		(void)loop_turn(run.loop, UINT64_MAX);
 	for (i = 0; i < 12; i++)
 		step_compact();
-	check_all();
+	check_all(true);
 }
 
 /* --- a round --- */
@@ -613,7 +619,7 @@ static void child(const char *path, uint64_t seed, unsigned int round)
 		fail("opening says %d (%s)", r, strerror(-r));
 	if (r < 0)
 		sys_crash_now();
-	check_all();
+	check_all(last);
 	workload();
 	if (last)
 		check_rest();

@@ -155,6 +155,44 @@ static void store_makes_an_index_again_that_proves_damaged(void **state)
 	}
 }
 
+/* Found while it runs, and by a look that a start does not take. */
+static void store_makes_an_index_again_that_was_found_damaged(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_stream s = rig_stream(0);
+	struct store_query q = {.to_ms = UINT64_MAX, .limit = 64};
+	struct store_fragment rows[64];
+	char path[128];
+	struct db *db;
+	uint64_t i;
+
+	memcpy(q.stream_id, s.id, sizeof(s.id));
+	/* Five minutes: some are packed. */
+	for (i = 0; i < 30; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 1000, 1000, i * 10000),
+				 0);
+	rig_close(rig);
+	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+	assert_int_equal(db_exec(db, "UPDATE blocks SET rows="
+				     "zeroblob(length(rows))"),
+			 0);
+	(void)db_close(db);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list(rig, &q, rows), -EIO);
+	(void)snprintf(path, sizeof(path), "%s/index.damaged", rig->path);
+	assert_int_equal(access(path, F_OK), 0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), 30);
+	assert_int_equal(rig_check_all(rig, 0, &rows[0]), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	/* Once. */
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), 30);
+}
+
 static void junk(const struct store_rig *rig, uint32_t segment, off_t from,
 		 off_t to)
 {
@@ -540,6 +578,7 @@ int main(void)
 		CASE(store_finds_what_is_behind_damage_when_the_index_is_lost),
 		cmocka_unit_test(store_finds_it_when_the_first_start_fails),
 		CASE(store_makes_an_index_again_that_proves_damaged),
+		CASE(store_makes_an_index_again_that_was_found_damaged),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
