@@ -19,6 +19,7 @@
 #define LINE_BYTES_MAX 4096u
 /* What GetMedia puts around the stored bytes is under 4 KiB. */
 #define DOCUMENT_BYTES_MAX STORE_FRAGMENT_BYTES_MAX
+#define HASH_CHARS (2 * CRYPTO_HASH_BYTES)
 #define END_BYTES (2 * USTAR_BLOCK_BYTES)
 
 static int PRINTF(3, 4)
@@ -60,6 +61,18 @@ static int read_at(struct export_file *x, uint64_t at, void *bytes, size_t len)
 	return 0;
 }
 
+static int hash_text(const void *bytes, size_t len, char out[HASH_CHARS + 1])
+{
+	struct slice part = {bytes, len};
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	size_t i;
+	int r = crypto_sha256(&part, 1, hash);
+
+	for (i = 0; i < sizeof(hash) && r == 0; i++)
+		(void)snprintf(out + 2 * i, 3, "%02x", hash[i]);
+	return r;
+}
+
 /* The member whose header is at @at. *@ret_next: of the header after it. */
 static int member(struct export_file *x, uint64_t at,
 		  struct ustar_entry *ret_entry, uint64_t *ret_next)
@@ -99,6 +112,8 @@ static int read_stream(struct export_file *x)
 	if (!text)
 		return failed(x, -ENOMEM);
 	r = read_at(x, USTAR_BLOCK_BYTES, text, (size_t)e.bytes);
+	if (r == 0)
+		r = hash_text(text, (size_t)e.bytes, x->stream_hash);
 	if (r == 0)
 		x->stream = json_loadb(text, (size_t)e.bytes, 0, &error);
 	free(text);
@@ -214,6 +229,7 @@ static bool is_integer(const json_t *line, const char *name, uint64_t value)
 static int check_end(struct export_file *x)
 {
 	uint64_t at = x->line_at;
+	const char *hash;
 	json_t *line = NULL;
 	int r = next_line(x, &line);
 
@@ -223,6 +239,11 @@ static int check_end(struct export_file *x)
 	    !is_integer(line, "Bytes", x->bytes_given) ||
 	    x->line_at != x->lines_end)
 		r = bad(x, at, "the manifest does not end with what it lists");
+	hash = json_string_value(json_object_get(line, "StreamSHA256"));
+	if (r == 0 && (!hash || strcmp(hash, x->stream_hash) != 0))
+		r = bad(x, USTAR_BLOCK_BYTES,
+			"stream.json is damaged: its SHA-256 is not the "
+			"manifest's");
 	json_decref(line);
 	return r;
 }
@@ -245,16 +266,11 @@ static int check_sum(struct export_file *x, const json_t *line,
 		     const struct export_fragment *f)
 {
 	const char *want = json_string_value(json_object_get(line, "SHA256"));
-	struct slice part = {(const char *)f->bytes, f->len};
-	char text[2 * CRYPTO_HASH_BYTES + 1];
-	uint8_t hash[CRYPTO_HASH_BYTES];
-	size_t i;
-	int r = crypto_sha256(&part, 1, hash);
+	char text[HASH_CHARS + 1];
+	int r = hash_text(f->bytes, f->len, text);
 
 	if (r < 0)
 		return failed(x, r);
-	for (i = 0; i < sizeof(hash); i++)
-		(void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
 	if (!want || strcmp(want, text) != 0)
 		return bad(x, f->at,
 			   "fragment %s is damaged: its SHA-256 is "

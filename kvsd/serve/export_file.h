@@ -22,6 +22,7 @@ struct export_file {
 	char error[512];    /* words for the last failure, with its place */
 
 	/* Private. */
+	char stream_hash[65];	   /* SHA-256 of stream.json, in hex */
 	const struct sys_ops *sys; /* borrowed */
 	const char *path;	   /* borrowed */
 	int fd;

@@ -47,7 +47,7 @@ static const char usage[] =
 	"creation time, version and key are new. May be repeated.\n"
 	"\n"
 	"  --stream NAME       under another name\n"
-	"  --retention HOURS   keep it so long; default: as it was\n"
+	"  --retention HOURS   of a stream that is new here; default: as it was\n"
 	"  --region NAME       of the new ARN; default us-west-2\n"
 	"  --account DIGITS    default 000000000000\n"
 	"  --master-key FILE   default: DIR/master.key\n"

@@ -299,6 +299,9 @@ import 1 "import: a file that is cut off between two fragments" "byte $at: " "$w
 line=$(grep -abo '"SHA256":"' "$w/front.tar" | sed -n '2s/:.*//p')
 flip "$w/front.tar" $((line + 12)) "$w/line.tar"
 import 1 "import: a damaged manifest" "byte " "$w/line.tar"
+at=$(grep -abo '"door"' "$w/front.tar" | sed -n '1s/:.*//p')
+flip "$w/front.tar" $((at + 2)) "$w/stream.tar"
+import 1 "import: a damaged description" "byte 512: stream.json is damaged" "$w/stream.tar"
 import 2 "import: a bad name is a usage error" usage "$w/front.tar" --stream 'a b'
 import 0 "import, and nothing of the damaged ones was there" \
 	"8 fragments imported, 0 were there" "$w/front.tar"
@@ -318,8 +321,9 @@ everything there && for part in json raw mp4; do
 		not_ok "import: the same $part"
 done
 run 0 "export of the import" export front -o "$w/again.tar"
-mkdir "$w/tar2" && tar -C "$w/tar2" -xf "$w/again.tar" && cmp "$w/tar/manifest.jsonl" \
-	"$w/tar2/manifest.jsonl" >>"$w/err" 2>&1 && grep -q '"place": "door"' "$w/tar2/stream.json" &&
+# The last line is about stream.json, which has another ARN there.
+mkdir "$w/tar2" && tar -C "$w/tar2" -xf "$w/again.tar" && head -n 8 "$w/tar/manifest.jsonl" >"$w/8" &&
+	head -n 8 "$w/tar2/manifest.jsonl" | cmp "$w/8" - >>"$w/err" 2>&1 && grep -q '"place": "door"' "$w/tar2/stream.json" &&
 	ok "export of the import is the same" || not_ok "export of the import is the same"
 run 0 "put after import" put front "$w/in.mkv" --json
 json "numbers go on after an import" "d['Persisted'] == 4"

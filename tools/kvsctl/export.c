@@ -8,7 +8,8 @@
  *				a Matroska file that any player takes
  *	manifest.jsonl		a line per fragment, in the archive's order:
  *				its ListFragments row, Bytes and SHA256 of its
- *				file; last {"Fragments": N, "Bytes": N}
+ *				file; last {"Fragments": N, "Bytes": N,
+ *				"StreamSHA256": of stream.json}
  *
  * `kvsd import` puts it into another service's directory. One fragment is in
  * memory at a time; what the manifest will say waits in a temporary file.
@@ -55,6 +56,7 @@ struct export {
 	char error_id[16];
 	int error;	/* of the local side */
 
+	char stream_hash[HASH_TEXT_CHARS + 1];
 	uint64_t fragments;
 	uint64_t bytes;
 	uint64_t gone;	/* expired between the list and the read */
@@ -110,9 +112,10 @@ static int add_manifest(struct export *x, uint64_t mtime_s)
 	long len;
 	int r;
 
-	r = add_line(x, json_pack("{s:I, s:I}", "Fragments",
+	r = add_line(x, json_pack("{s:I, s:I, s:s}", "Fragments",
 				  (json_int_t)x->fragments, "Bytes",
-				  (json_int_t)x->bytes));
+				  (json_int_t)x->bytes, "StreamSHA256",
+				  x->stream_hash));
 	if (r < 0 || fflush(x->lines) == EOF)
 		return -EIO;
 	len = ftell(x->lines);
@@ -376,9 +379,12 @@ static int add_stream(struct export *x, uint64_t now_ms)
 
 		text = json_dumps(all, JSON_INDENT(2) | OUTPUT_JSON_FLAGS);
 		json_decref(all);
-		x->error = text ? tar_add(x->out, "stream.json", text,
-					  strlen(text), now_ms / 1000) :
+		x->error = text ? hash_text(text, strlen(text),
+					    x->stream_hash) :
 				  -ENOMEM;
+		if (x->error == 0)
+			x->error = tar_add(x->out, "stream.json", text,
+					   strlen(text), now_ms / 1000);
 		if (x->error < 0)
 			code = CTL_LOCAL;
 	}
