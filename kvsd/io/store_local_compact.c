@@ -660,7 +660,6 @@ static uint64_t run_step(void *ctx)
 	uint64_t took_ns;
 	int r = 0;
 
-	atomic_store(&c->kicked, false);
 	if (atomic_load(&c->ending))
 		return UINT64_MAX;
 	if (!c->number)
@@ -675,6 +674,8 @@ static uint64_t run_step(void *ctx)
 		log_debug("store", "compaction: %s", strerror(-r));
 		c->number = 0;
 	}
+	if (r == -ENOENT)
+		r = 0; /* it went before it was empty: the next one */
 	if (r < 0 || (!r && !c->number && !c->seg))
 		return COMPACT_PERIOD_NS;
 	took_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) - begin_ns;
@@ -685,7 +686,10 @@ static uint64_t run_step(void *ctx)
 
 static void kick_run(struct worker_job *job)
 {
-	(void)job; /* the step follows, as after every job */
+	struct compactor *c = container_of(job, struct compactor, kick);
+
+	/* It may be queued again; the step follows, as after every job. */
+	atomic_store(&c->kicked, false);
 }
 
 void compactor_kick(struct compactor *c)
