@@ -18,6 +18,9 @@
 /* Longer without a frame: the next one begins a fragment, so a key frame. */
 #define GAP_NS_MAX (FRAGMENT_IDLE_NS / 2)
 
+/* A driver that does not return for so long is told to be stuck. */
+#define STUCK_NS (30 * NS_PER_S)
+
 struct tapped {
 	struct pipeline *pipeline;
 	size_t index;
@@ -110,6 +113,7 @@ static void on_event(void *ctx, const struct capture_supervisor_event *e)
 	case CAPTURE_EVENT_FAILED:
 	case CAPTURE_EVENT_UNPLUGGED:
 	case CAPTURE_EVENT_SIGNAL_LOST:
+	case CAPTURE_EVENT_STUCK:
 		p->calls->trouble(p->ctx, e->text);
 		return;
 	case CAPTURE_EVENT_FORMAT_CHANGED:
@@ -280,6 +284,8 @@ static int open_source(struct pipeline *p, const char *path)
 		.frame_ns = c->timeout_ns,
 		.seed = sys_now_ns(p->sys, CLOCK_MONOTONIC),
 		.refuse_format_change = true,
+		/* Drivers answer; what they call into may not. */
+		.stuck_ns = v4l2 ? STUCK_NS : 0,
 		.blank = c->blank,
 		.blank_label = c->blank ? p->label : NULL,
 		.event = on_event,
@@ -532,6 +538,7 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.bytes_touched = s.bytes_touched,
 		.reopened = supervisor.opens - supervisor.opens_failed +
 			    supervisor.restarts,
+		.stuck = supervisor.stuck,
 		.outage_ns = supervisor.outage_ns,
 		.held_ns = p->held_ns,
 	};

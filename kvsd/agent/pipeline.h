@@ -60,6 +60,7 @@ struct pipeline_stats {
 	uint64_t copies;	/* handed out as copies */
 	uint64_t bytes_touched;
 	uint64_t reopened;	/* or started again */
+	uint64_t stuck;		/* calls that a driver did not return from */
 	uint64_t outage_ns;
 	/* Frames stayed in the device, as no output had room for one. */
 	uint64_t held_ns;

@@ -176,6 +176,7 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_count(b, "stamps_replaced", s->stamps_replaced);
 	add_count(b, "frames_copied", s->copies);
 	add_count(b, "reopened", s->reopened);
+	add_count(b, "stuck", s->stuck);
 	add_ratio(b, "outage_s", s->outage_ns, NS_PER_S);
 	add_ratio(b, "held_s", s->held_ns, NS_PER_S);
 	add_ratio(b, "busy_s", f->busy_ns, NS_PER_S);

@@ -68,6 +68,10 @@
 #define CAPTURE_SUPERVISED_FOURCCS_MAX 64
 #define CAPTURE_SUPERVISED_BACKOFF_NS_MIN 10000000ull
 /* The longest time that a configuration may ask for: a day. */
+/* A call into a driver is waited for, then asked after so often. */
+#define CAPTURE_SUPERVISED_CALL_WAIT_NS 100000000ull
+#define CAPTURE_SUPERVISED_FIRST_WAIT_NS 5000000000ull
+#define CAPTURE_SUPERVISED_CALL_POLL_NS 20000000ull
 #define CAPTURE_SUPERVISED_NS_MAX 86400000000000ull
 /* Blank pictures per second: bounds, and what to give if the rate is unknown. */
 #define CAPTURE_BLANK_RATE_MAX 240u

@@ -145,6 +145,55 @@ static int arm(struct supervisor *s)
 
 /* --- the source underneath ---------------------------------------------- */
 
+static int call_here(struct supervisor *s, enum supervisor_op op)
+{
+	int r = 0;
+
+	if (op == SUPERVISOR_START)
+		r = capture_source_start(s->inner);
+	else if (op == SUPERVISOR_STOP)
+		r = capture_source_stop(s->inner);
+	else
+		s->inner = capture_source_close(s->inner);
+	return r;
+}
+
+/*
+ * A call that may never return, on a thread of its own, if there may be one.
+ * Return: what it said, or -EINPROGRESS: it has the source for now, see
+ * settle().
+ */
+static int call_inner(struct supervisor *s, enum supervisor_op op)
+{
+	struct supervisor_call *call;
+	uint64_t soon_ns;
+	int r;
+
+	if (s->config.stuck_ns) /* while the source is still ours */
+		capture_source_stats(s->inner, &s->call_stats);
+	if (!s->config.stuck_ns ||
+	    supervisor_call_new(s->base.sys, op, NULL, NULL, s->inner, &call) <
+		    0) {
+		r = call_here(s, op);
+		tick(s); /* drivers take their time */
+		return r;
+	}
+	/* The first start is a call of the user's, and devices are slow then. */
+	soon_ns = supervisor_soon_ns();
+	if (op == SUPERVISOR_START && !s->starts)
+		soon_ns += MIN(s->config.stuck_ns,
+			       CAPTURE_SUPERVISED_FIRST_WAIT_NS);
+	if (supervisor_call_wait(call, soon_ns)) {
+		r = supervisor_call_end(call, NULL, &s->inner);
+	} else {
+		s->inner = NULL;
+		supervisor_hold_call(s, op, call);
+		r = -EINPROGRESS;
+	}
+	tick(s);
+	return r;
+}
+
 static void close_inner(struct supervisor *s)
 {
 	struct capture_source_stats stats;
@@ -160,7 +209,7 @@ static void close_inner(struct supervisor *s)
 	s->closed.map_read_bytes_per_s = stats.map_read_bytes_per_s;
 	s->closed.device_bits = stats.device_bits;
 	s->closed.non_coherent = stats.non_coherent;
-	s->inner = capture_source_close(s->inner);
+	(void)call_inner(s, SUPERVISOR_CLOSE);
 	s->inner_out = 0;
 }
 
@@ -204,14 +253,18 @@ static void close_and_wait(struct supervisor *s)
 						      s->config.backoff_max_ns);
 }
 
-static int start_inner(struct supervisor *s)
+/* A call takes long: asked from time to time whether it is done. */
+static void wait_for_call(struct supervisor *s)
 {
-	int r;
+	begin_outage(s);
+	s->state = SUPERVISOR_WAITING;
+	s->act_ns = s->now_ns + CAPTURE_SUPERVISED_CALL_POLL_NS;
+}
 
-	r = capture_source_start(s->inner);
-	tick(s); /* drivers take their time */
-	if (r == 0)
-		r = watch(s);
+static int note_started(struct supervisor *s)
+{
+	int r = watch(s);
+
 	if (r < 0)
 		return r;
 	s->state = SUPERVISOR_RUNNING;
@@ -223,6 +276,16 @@ static int start_inner(struct supervisor *s)
 	if (capture_source_signal(s->inner) != CAPTURE_SIGNAL_UNKNOWN)
 		s->check_ns = s->now_ns + s->config.signal_ns;
 	return 0;
+}
+
+/* Return: 0, -EINPROGRESS (seen to), or why it is not on. */
+static int start_inner(struct supervisor *s)
+{
+	int r = call_inner(s, SUPERVISOR_START);
+
+	if (r == -EINPROGRESS)
+		wait_for_call(s);
+	return r < 0 ? r : note_started(s);
 }
 
 static void tell_started(struct supervisor *s,
@@ -268,9 +331,14 @@ static void tell_lost(struct supervisor *s, enum capture_signal signal)
 
 static void lose_signal(struct supervisor *s, enum capture_signal signal)
 {
+	int r;
+
 	begin_outage(s);
 	unwatch(s);
-	if (capture_source_stop(s->inner) < 0) {
+	r = call_inner(s, SUPERVISOR_STOP);
+	if (r == -EINPROGRESS) {
+		wait_for_call(s);
+	} else if (r < 0) {
 		close_and_wait(s); /* off for us, but of no use any more */
 	} else {
 		s->state = SUPERVISOR_NO_SIGNAL;
@@ -288,10 +356,12 @@ static void restart(struct supervisor *s)
 	s->restarted = true;
 	s->stats.restarts++;
 	unwatch(s);
-	r = capture_source_stop(s->inner);
+	r = call_inner(s, SUPERVISOR_STOP);
 	if (r == 0)
 		r = start_inner(s);
-	if (r < 0)
+	if (r == -EINPROGRESS)
+		wait_for_call(s);
+	else if (r < 0)
 		trouble(s, r); /* which does not restart a second time */
 	else
 		tell_started(s, CAPTURE_EVENT_RESTARTED, "stopped and started");
@@ -328,7 +398,7 @@ static void trouble(struct supervisor *s, int error)
 	}
 	s->stats.failures++;
 	begin_outage(s);
-	if (s->restarted)
+	if (s->restarted || !s->inner)
 		close_and_wait(s);
 	tell(s, CAPTURE_EVENT_FAILED, error, "%s", strerror(-error));
 	if (s->inner)
@@ -419,12 +489,12 @@ static int take_format(struct supervisor *s, const struct capture_format *f)
 	return 0;
 }
 
-static void start_opened(struct supervisor *s)
+static void judge_start(struct supervisor *s, int r)
 {
 	bool gone = s->gone;
-	int r;
 
-	r = start_inner(s);
+	if (r == -EINPROGRESS)
+		return;
 	if (r == -ENOLINK || r == -ENOLCK || r == 0)
 		s->gone = false;
 	if (r == 0)
@@ -438,14 +508,13 @@ static void start_opened(struct supervisor *s)
 		give_up_attempt(s, r);
 }
 
-static void reopen(struct supervisor *s)
+static void judge_open(struct supervisor *s, int r,
+		       struct capture_source *inner)
 {
-	struct capture_source *inner = NULL;
-	int r;
-
-	s->stats.opens++;
-	r = supervisor_open_inner(s, &inner);
-	tick(s);
+	if (r == -EINPROGRESS) {
+		wait_for_call(s);
+		return;
+	}
 	if (r < 0) {
 		give_up_attempt(s, r);
 		return;
@@ -455,7 +524,63 @@ static void reopen(struct supervisor *s)
 	if (r < 0)
 		give_up_attempt(s, r);
 	else
-		start_opened(s);
+		judge_start(s, start_inner(s));
+}
+
+static void reopen(struct supervisor *s)
+{
+	struct capture_source *inner = NULL;
+	int r;
+
+	s->stats.opens++;
+	r = supervisor_open_inner(s, &inner);
+	tick(s);
+	judge_open(s, r, inner);
+}
+
+static void tell_stuck(struct supervisor *s)
+{
+	if (s->call_told || s->now_ns - s->call_from_ns < s->config.stuck_ns)
+		return;
+	s->call_told = true;
+	s->stats.stuck++;
+	tell(s, CAPTURE_EVENT_STUCK, -ETIMEDOUT,
+	     "the driver is stuck in %s for %u s",
+	     supervisor_op_name(s->call_op),
+	     (unsigned int)((s->now_ns - s->call_from_ns) / NS_PER_S));
+}
+
+/* A call took long. Is it done? Then what was to follow is done now. */
+static void settle(struct supervisor *s)
+{
+	struct capture_source *inner = NULL;
+	int r;
+
+	if (!supervisor_call_wait(s->call, 0)) {
+		s->act_ns = s->now_ns + CAPTURE_SUPERVISED_CALL_POLL_NS;
+		tell_stuck(s);
+		return;
+	}
+	r = supervisor_call_end(s->call, NULL, &inner);
+	s->call = NULL;
+	switch (s->call_op) {
+	case SUPERVISOR_OPEN:
+		judge_open(s, r, inner);
+		break;
+	case SUPERVISOR_START:
+		s->inner = inner;
+		judge_start(s, r < 0 ? r : note_started(s));
+		break;
+	case SUPERVISOR_STOP:
+		s->inner = inner;
+		close_and_wait(s); /* slow once: not trusted to restart */
+		break;
+	case SUPERVISOR_CLOSE:
+		s->act_ns = s->now_ns +
+			    supervisor_backoff_ns(s, &s->failures,
+						  s->config.backoff_max_ns);
+		break;
+	}
 }
 
 static void poll_signal(struct supervisor *s)
@@ -468,7 +593,7 @@ static void poll_signal(struct supervisor *s)
 	if (r == 0)
 		tell_started(s, CAPTURE_EVENT_SIGNAL_BACK,
 			     "the signal is back");
-	else
+	else if (r != -EINPROGRESS)
 		trouble(s, r);
 }
 
@@ -494,7 +619,9 @@ static void act(struct supervisor *s)
 			poll_signal(s);
 		break;
 	case SUPERVISOR_WAITING:
-		if (s->now_ns >= s->act_ns)
+		if (s->now_ns >= s->act_ns && s->call)
+			settle(s);
+		else if (s->now_ns >= s->act_ns)
 			reopen(s);
 		break;
 	case SUPERVISOR_OFF:
@@ -612,6 +739,8 @@ static void close_descriptors(struct supervisor *s)
 static void destroy(struct supervisor *s)
 {
 	close_descriptors(s);
+	if (s->call)
+		supervisor_call_abandon(s->call);
 	(void)capture_settings_free(s->settings);
 	free(s);
 }
@@ -619,7 +748,7 @@ static void destroy(struct supervisor *s)
 void supervisor_frame_back(struct supervisor *s, uint32_t open)
 {
 	s->out--;
-	if (s->inner && open == s->opens) {
+	if (s->inner_out && (s->inner || s->call) && open == s->opens) {
 		if (s->inner_out >= s->inner_buffers)
 			s->starved = true;
 		s->inner_out--;
@@ -642,7 +771,7 @@ static int sup_stop(struct capture_source *source)
 	unwatch(s);
 	end_outage(s);
 	/* One that cannot stop is of no use: start opens another. */
-	if (s->inner && capture_source_stop(s->inner) < 0) {
+	if (s->inner && call_inner(s, SUPERVISOR_STOP) < 0) {
 		close_inner(s);
 		s->act_ns = s->now_ns + s->config.backoff_min_ns;
 	}
@@ -660,7 +789,7 @@ static int sup_start(struct capture_source *source)
 	tick(s);
 	if (s->inner) {
 		r = start_inner(s);
-		if (r < 0)
+		if (r < 0 && r != -EINPROGRESS)
 			trouble(s, r);
 	} else {
 		/* Not before its time: stop and start are no way round. */
@@ -678,6 +807,11 @@ static void sup_close(struct capture_source *source)
 {
 	struct supervisor *s = self(source);
 
+	/* What takes longer is left behind, by destroy(). */
+	if (s->call && supervisor_call_wait(s->call, supervisor_soon_ns())) {
+		(void)!supervisor_call_end(s->call, NULL, &s->inner);
+		s->call = NULL;
+	}
 	close_inner(s);
 	close_descriptors(s);
 	supervisor_fini_blank(s);
@@ -744,9 +878,13 @@ static void sup_stats(const struct capture_source *source,
 	const struct supervisor *s = self_const(source);
 
 	*ret_stats = s->closed;
-	if (!s->inner)
+	if (s->inner)
+		capture_source_stats(s->inner, ret_stats);
+	else if (s->call && (s->call_op == SUPERVISOR_START ||
+			     s->call_op == SUPERVISOR_STOP))
+		*ret_stats = s->call_stats;
+	else
 		return;
-	capture_source_stats(s->inner, ret_stats);
 	supervisor_add_stats(ret_stats, &s->closed);
 }
 
@@ -817,6 +955,8 @@ static int setup(struct supervisor *s,
 		r = open_descriptors(s);
 	if (r == 0)
 		r = supervisor_open_inner(s, &inner);
+	if (r == -EINPROGRESS)
+		r = supervisor_wait_open(s, &inner);
 	if (r < 0)
 		return r;
 	s->config.source.settings = s->settings;

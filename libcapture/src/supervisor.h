@@ -13,6 +13,7 @@
 #include "src/frame.h"
 #include "src/limits.h"
 #include "src/source_backend.h"
+#include "src/supervisor_call.h"
 
 struct frame_pool;
 struct supervisor;
@@ -66,6 +67,13 @@ struct supervisor {
 	bool outage;
 	uint64_t outage_from_ns;
 
+	/* A call that takes long, and has the source meanwhile. */
+	struct supervisor_call *call; /* NULL: none */
+	enum supervisor_op call_op;
+	uint64_t call_from_ns;
+	bool call_told;				/* STUCK was */
+	struct capture_source_stats call_stats; /* of its source, before it */
+
 	/* Frames. A new holder of the epoch begins the next one. */
 	uint32_t opens;	 /* of sources; the number of the last */
 	uint32_t starts; /* the same of starts */
@@ -117,10 +125,21 @@ int supervisor_configure(struct supervisor *s,
 
 /*
  * Finds the node and opens it; nothing of @s changes but the path.
- * Return: as capture_source_open() or the resolver.
+ * Return: as capture_source_open() or the resolver; -EINPROGRESS: s->call.
  */
 int supervisor_open_inner(struct supervisor *s,
 			  struct capture_source **ret_inner) MUST_CHECK;
+
+/* Of the first open: waits for s->call to the end. Return: -ETIMEDOUT too. */
+int supervisor_wait_open(struct supervisor *s,
+			 struct capture_source **ret_inner) MUST_CHECK;
+
+/* Until when a call is waited for; by the real clock, as threads are. */
+uint64_t supervisor_soon_ns(void);
+
+/* It takes longer: @s has it now. */
+void supervisor_hold_call(struct supervisor *s, enum supervisor_op op,
+			  struct supervisor_call *call);
 
 /* Whether frames of both can be used alike. */
 bool supervisor_same_shape(const struct capture_format *a,

@@ -22,7 +22,11 @@ static void frame_release(struct frame_holder *holder)
 	struct supervisor *s = f->supervisor;
 	uint32_t open = f->open;
 
-	f->inner = capture_frame_unref(f->inner);
+	/* A source that a call has is not to be touched. */
+	if (!s->call || s->call_op == SUPERVISOR_OPEN || open != s->opens ||
+	    !supervisor_call_keep(s->call, f->inner))
+		(void)capture_frame_unref(f->inner);
+	f->inner = NULL;
 	s->free[s->free_count++] = (uint32_t)(f - s->frames);
 	supervisor_frame_back(s, open);
 }

@@ -69,6 +69,8 @@ static int take_time(uint64_t *ns, uint64_t fallback)
 
 static int take_times(struct capture_supervisor_config *c)
 {
+	if (c->stuck_ns > CAPTURE_SUPERVISED_NS_MAX)
+		return -EINVAL;
 	if (take_time(&c->frame_ns, CAPTURE_SUPERVISOR_FRAME_NS) < 0 ||
 	    take_time(&c->backoff_min_ns, CAPTURE_SUPERVISOR_BACKOFF_MIN_NS) <
 		    0 ||
@@ -135,6 +137,59 @@ static int find_match(struct supervisor *s)
 		     : -ENODEV;
 }
 
+uint64_t supervisor_soon_ns(void)
+{
+	return sys_now_ns(sys_posix(), CLOCK_MONOTONIC) +
+	       CAPTURE_SUPERVISED_CALL_WAIT_NS;
+}
+
+void supervisor_hold_call(struct supervisor *s, enum supervisor_op op,
+			  struct supervisor_call *call)
+{
+	s->call = call;
+	s->call_op = op;
+	s->call_told = false;
+	s->call_from_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
+}
+
+static struct capture_settings_error *error_of(const struct supervisor *s)
+{
+	const struct capture_settings *settings = s->config.source.settings;
+
+	return settings ? settings->error : NULL;
+}
+
+static int call_open(struct supervisor *s,
+		     const struct capture_source_config *config,
+		     struct capture_source **ret_inner)
+{
+	struct supervisor_call *call;
+	int r;
+
+	if (!s->config.stuck_ns)
+		return s->open(s->base.sys, config, ret_inner);
+	r = supervisor_call_new(s->base.sys, SUPERVISOR_OPEN, config, s->open,
+				NULL, &call);
+	if (r < 0)
+		return r;
+	if (supervisor_call_wait(call, supervisor_soon_ns()))
+		return supervisor_call_end(call, error_of(s), ret_inner);
+	supervisor_hold_call(s, SUPERVISOR_OPEN, call);
+	return -EINPROGRESS;
+}
+
+int supervisor_wait_open(struct supervisor *s,
+			 struct capture_source **ret_inner)
+{
+	struct supervisor_call *call = s->call;
+
+	if (!supervisor_call_wait(call,
+				  supervisor_soon_ns() + s->config.stuck_ns))
+		return -ETIMEDOUT; /* and left behind */
+	s->call = NULL;
+	return supervisor_call_end(call, error_of(s), ret_inner);
+}
+
 int supervisor_open_inner(struct supervisor *s,
 			  struct capture_source **ret_inner)
 {
@@ -149,7 +204,7 @@ int supervisor_open_inner(struct supervisor *s,
 		r = find_match(s);
 		config.path = s->path;
 	}
-	return r < 0 ? r : s->open(s->base.sys, &config, ret_inner);
+	return r < 0 ? r : call_open(s, &config, ret_inner);
 }
 
 /* --- formats and counters ----------------------------------------------- */
@@ -244,6 +299,7 @@ const char *capture_supervisor_kind_name(enum capture_supervisor_kind kind)
 		[CAPTURE_EVENT_SIGNAL_BACK] = "signal back",
 		[CAPTURE_EVENT_FORMAT_CHANGED] = "format changed",
 		[CAPTURE_EVENT_GAVE_UP_ATTEMPT] = "gave up an attempt",
+		[CAPTURE_EVENT_STUCK] = "stuck",
 	};
 	size_t i = (size_t)kind;
 

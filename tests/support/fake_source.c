@@ -72,9 +72,9 @@ static void release(struct frame_holder *holder)
 		source_free(s);
 }
 
-int fake_source_open(const struct sys_ops *sys,
-		     const struct capture_source_config *config,
-		     struct capture_source **ret_source)
+static int do_open(const struct sys_ops *sys,
+		   const struct capture_source_config *config,
+		   struct capture_source **ret_source)
 {
 	struct source *s;
 	unsigned int i;
@@ -116,7 +116,7 @@ int fake_source_open(const struct sys_ops *sys,
 	return 0;
 }
 
-static void fake_close(struct capture_source *source)
+static void do_close(struct capture_source *source)
 {
 	struct source *s = self(source);
 
@@ -130,7 +130,7 @@ static void fake_close(struct capture_source *source)
 		source_free(s);
 }
 
-static int fake_start(struct capture_source *source)
+static int do_start(struct capture_source *source)
 {
 	struct source *s = self(source);
 
@@ -152,10 +152,50 @@ static int fake_start(struct capture_source *source)
 	return 0;
 }
 
-static int fake_stop(struct capture_source *source)
+static int do_stop(struct capture_source *source)
 {
 	self(source)->on = false;
 	return fake.pub.unplugged ? -ENODEV : fake.pub.stop_error;
+}
+
+static void enter(const char *call)
+{
+	if (fake.pub.enter)
+		fake.pub.enter(call);
+}
+
+static int leave(const char *call, int r)
+{
+	if (fake.pub.leave)
+		fake.pub.leave(call);
+	return r;
+}
+
+int fake_source_open(const struct sys_ops *sys,
+		     const struct capture_source_config *config,
+		     struct capture_source **ret_source)
+{
+	enter("open");
+	return leave("open", do_open(sys, config, ret_source));
+}
+
+static int fake_start(struct capture_source *source)
+{
+	enter("start");
+	return leave("start", do_start(source));
+}
+
+static int fake_stop(struct capture_source *source)
+{
+	enter("stop");
+	return leave("stop", do_stop(source));
+}
+
+static void fake_close(struct capture_source *source)
+{
+	enter("close");
+	do_close(source);
+	(void)leave("close", 0);
 }
 
 static struct buffer *free_buffer(struct source *s)

@@ -37,6 +37,9 @@ struct fake_source {
 	int stop_error;
 	uint64_t open_ns;	      /* what an open takes */
 	struct capture_format format; /* of the next open */
+	/* Called on the thread that calls: "open", "start", "stop", "close". */
+	void (*enter)(const char *call);
+	void (*leave)(const char *call);
 	/* What happened. */
 	unsigned int live;  /* sources that were not freed */
 	unsigned int opens; /* tried */

@@ -23,8 +23,8 @@
  *
  * Waits double from backoff_min_ns to backoff_max_ns, with jitter, and begin
  * anew only after stable_ns of frames: there is no tight loop, however the
- * device behaves. Every wait is bounded; only what the driver does inside
- * open(2) or an ioctl is not ours to bound.
+ * device behaves. Every wait is bounded; what the driver does inside open(2)
+ * or STREAMOFF is not ours to bound, but need not be waited for: stuck_ns.
  *
  * Each start after the first raises frame->epoch; blank pictures between two
  * have an epoch of their own. track_id stays. Sequences are the device's, or
@@ -62,7 +62,8 @@ enum capture_supervisor_kind {
 	CAPTURE_EVENT_SIGNAL_LOST, /* @signal says how; again if that changes */
 	CAPTURE_EVENT_SIGNAL_BACK,
 	CAPTURE_EVENT_FORMAT_CHANGED, /* @error: 0 taken, else refused */
-	CAPTURE_EVENT_GAVE_UP_ATTEMPT /* next one in @wait_ns */
+	CAPTURE_EVENT_GAVE_UP_ATTEMPT, /* next one in @wait_ns */
+	CAPTURE_EVENT_STUCK	/* the driver does not return: stuck_ns */
 };
 
 /* Counters since open. */
@@ -76,6 +77,7 @@ struct capture_supervisor_stats {
 	uint64_t signal_losses;
 	uint64_t format_changes;
 	uint64_t blank_frames;
+	uint64_t stuck;		/* calls that did not return in stuck_ns */
 	uint64_t outage_ns;	/* without frames after one was due, in all */
 	uint64_t outage_ns_max;	/* the longest that is over */
 };
@@ -132,6 +134,21 @@ struct capture_supervisor_config {
 	uint64_t backoff_max_ns;
 	uint64_t stable_ns;	/* of frames, until all is forgotten */
 	uint64_t signal_ns;	/* how often at least to ask for a signal */
+	/*
+	 * 0: open, start, stop and close are called on the source's thread,
+	 * and whoever calls dequeue waits for as long as the driver takes.
+	 * Else each is called on a thread of its own, and waited for 100 ms
+	 * at most. A slow one is taken up when it is done; one that has not
+	 * returned after stuck_ns is told (CAPTURE_EVENT_STUCK), and nothing
+	 * else is tried with that device until it returns. Should it still be
+	 * inside at capture_source_close(), the thread is left behind with
+	 * what belongs to the source: it cleans up if it ever returns. The
+	 * first open is waited for stuck_ns, then -ETIMEDOUT; the first start
+	 * for 5 s of these. @sys and what
+	 * it calls must then be good for any thread. Dequeue, controls and
+	 * capture_source_restore() are always called directly; as @resolve.
+	 */
+	uint64_t stuck_ns;
 	uint64_t seed;		/* of the jitter: one of its own per device */
 	/*
 	 * After an open in another format: -EPROTONOSUPPORT and try again
@@ -170,7 +187,8 @@ struct capture_supervisor_config {
  * capture_source_arena() is NULL: memory changes with each open. Frames of a
  * closed inner source are valid until their last unref.
  *
- * Return: as capture_source_open(), or -EINVAL (bounds of @config), or the
+ * Return: as capture_source_open(), or -EINVAL (bounds of @config), or
+ * -ETIMEDOUT (the driver did not return in stuck_ns), or the
  * errno of epoll_create1, epoll_ctl, timerfd_create or @resolve.
  */
 CAPTURE_API int
