@@ -333,6 +333,55 @@ def jpeg():
     need("no H.264 of an encoder that has JPEG alone", "EPROTONOSUPPORT" in run.stdout, run.stdout)
 
 
+def hevc_kinds():
+    return [u[0] >> 1 & 63 for u in units()]
+
+
+def hevc_sets_in_front():
+    """Whether each IDR has VPS, SPS and PPS directly before it."""
+    kinds = hevc_kinds()
+    at = [i for i, k in enumerate(kinds) if k == 20]
+    return bool(at) and all(i >= 3 and kinds[i - 3:i] == [32, 33, 34] for i in at)
+
+
+def hevc():
+    """vh264enc's H.265 is PCM throughout, so that every picture comes back bit by bit."""
+    for fourcc, size, rung, more in (("YU12", "640x480", "S1", ()), ("NV12", "1280x720", "S3", ()),
+                                     ("YU12", "320x180", "S1", ()), ("NV12", "640x480", "S1", ("--copy",))):
+        width, height = map(int, size.split("x"))
+        packets, t = probe("--codec", "HEVC", "--format", fourcc, "--size", size, "--rung", rung, *more,
+                           "gop_frames=5", files=True)
+        what = " ".join(("HEVC", fourcc, size, rung, *more))
+        need(f"{what}: all frames come out", t["error"] == "EPIPE" and 0 < len(packets) == t["submitted"]
+             and t["copies"] == (t["submitted"] if more else 0) and not t["ignored"], t)
+        need(f"{what}: a key frame in five, by the bitstream", key_frames(packets) == list(range(0, len(packets), 5))
+             and [k for k in hevc_kinds() if k < 32] == [20 if p["key"] else 1 for p in packets], packets)
+        need(f"{what}: the driver's flag agrees", all(p["key"] == p["driver_key"] for p in packets))
+        need(f"{what}: VPS, SPS and PPS before each", hevc_sets_in_front(), hevc_kinds())
+        raw = list(raw_frames(fourcc, width, height))
+        got = decoded_frames(width, height, read=("-f", "hevc"))
+        need(f"{what}: pictures are what went in, bit by bit",
+             got == [raw[p["frame"]] for p in packets] and bool(got), len(got))
+    for name, args, joined in (("with the first frame alone", ["repeat_headers=0"], 2),
+                               ("in a buffer of their own", ["header_mode=1", "repeat_headers=0"], 3)):
+        packets, t = probe("--codec", "HEVC", "gop_frames=4", *args, files=True)
+        need(f"HEVC: sets {name}: before each key frame", hevc_sets_in_front() and t["joined"] == joined
+             and not t["missing"] and len(packets) == 12, t)
+        need(f"HEVC: sets {name}: decodes", decoded_frames(640, 480, read=("-f", "hevc")) == list(raw_frames("YU12", 640, 480)))
+    probe("--codec", "HEVC", "level=31", "gop_frames=10", "--force", "7", "--lockstep", frames=20, files=True)
+    sps = [u for u in units() if u[0] >> 1 & 63 == 33]
+    # Behind the NAL header, four bits, three and one: eleven bytes of profile.
+    need("HEVC: level 3.1", sps and sps[0].replace(b"\0\0\3", b"\0\0")[14] == 93, sps[:1])
+    need("HEVC: a forced key frame is the next frame", [i for i, k in enumerate(k for k in hevc_kinds() if k < 32)
+                                                        if k == 20] == [0, 7, 17], hevc_kinds())
+    with Faults(fault_key_flag=2):
+        packets, _ = probe("--codec", "HEVC", "gop_frames=5")
+        need("HEVC: a key flag that lies is not believed", key_frames(packets) == [0, 5, 10], packets)
+    with Faults(fault_hang=5):
+        packets, t = probe("--codec", "HEVC", "--timeout", "1000")
+        need("HEVC: a hang is -ETIMEDOUT", t["error"] == "ETIMEDOUT" and len(packets) == 4, t)
+
+
 def hangs():
     def stuck(what, *args, packets_want, frames=12):
         packets, t = probe("--timeout", "1000", *args, frames=frames)
@@ -477,10 +526,24 @@ def renewed(before, new, now):
     return sum(a != b == c for a, b, c in zip(*blocks))
 
 
+def untapped(path):
+    """Nobody but the encoder read the frames of this run."""
+    with open(path, encoding="utf-8") as f:
+        report = json.load(f)
+    (source,) = report["sources"]
+    (track,) = source["tracks"]
+    need("agent: frames that only the encoder reads are opened for it alone, and imported",
+         source["import_only"] is True and track["source_imported"] is True and track["encoder"] == "m2m", report)
+    need("agent: ... without a copy of one", source["frames_captured"] > 10 and track["raw_copies"] == 0
+         and source["frames_copied"] == 0 and track["raw_bytes_touched_per_frame"] == 0, report)
+    need("agent: ... on rung S1", source["memory_rung"] == "S1", source)
+
+
 def agent(directory):
     def path(name):
         return os.path.join(directory, name)
 
+    untapped(path("untapped.json"))
     with open(path("report.json"), encoding="utf-8") as f:
         report = json.load(f)
     (source,), (sent,) = report["sources"], report["streams"]
@@ -489,6 +552,7 @@ def agent(directory):
     need("agent: every frame became a packet", len(raw) > 30
          and report["frames_put"] == report["frames_captured"] == len(raw), report)
     need("agent: by import, no copy", report["raw_copies"] == 0, report)
+    need("agent: frames that are tapped are for the CPU too", report["import_only"] is False, report)
     for name in ("media.mkv", "clip.mp4"):
         told = json.loads(subprocess.run(
             ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries",
@@ -509,6 +573,10 @@ def agent(directory):
 
 
 def modules():
+    if os.environ.get("ONLY") == "hevc":
+        load("", "hevc=1")
+        hevc()
+        return 1 if bad else 0
     load("", "")
     matrix([(f, s, r) for f in ("YU12", "NV12") for s in ("640x480", "1280x720")
             for r in ("S1", "S3")])
@@ -541,6 +609,8 @@ def modules():
     matrix([("NV12", "640x480", "S3")])
     load("", "jpeg=1")
     jpeg()
+    load("", "hevc=1")
+    hevc()
     sh("/sbin/rmmod", "vh264enc")
     return 1 if bad else 0
 

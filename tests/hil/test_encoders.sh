@@ -27,6 +27,10 @@ if [ "${1:-}" = inside ]; then
 	mkdir -p "$work/tap"
 	kvsd agent --config "$work/agent.conf" --duration 5s --report "$work/report.json" --tap "$work/tap" \
 		>"$work/agent.log" 2>&1 || { cat "$work/agent.log"; exit 1; }
+	# Where nobody else reads the frames; into a stream of its own.
+	sed 's/stream cam\]/stream alone]/; s/^stream = cam/stream = alone/' "$work/agent.conf" >"$work/alone.conf"
+	kvsd agent --config "$work/alone.conf" --duration 2s --report "$work/untapped.json" \
+		>"$work/agent.log" 2>&1 || { cat "$work/agent.log"; exit 1; }
 	kvsctl get cam --start EARLIEST --no-follow --raw -o "$work/media.mkv" 2>"$work/get.log"
 	kvsctl clip cam -o "$work/clip.mp4"
 	r=0

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the module share: _param what it is and what goes wrong,
- * _ioctl formats and commands, _job the work, _bits the stream, _jpeg another,
- * _drv the rest.
+ * _ioctl formats and commands, _job the work, _bits the stream, _jpeg and
+ * _hevc others, _drv the rest.
  */
 #ifndef VH264ENC_H
 #define VH264ENC_H
@@ -26,6 +26,7 @@ struct enc_traits {
 	char *memory;
 	bool encoder_cmd;
 	bool jpeg;
+	bool hevc;
 	unsigned int size_align;
 	unsigned int stride_align;
 	bool separate_only;
@@ -104,7 +105,9 @@ static inline struct enc_ctx *enc_ctx_of(struct file *file)
 
 static inline u32 enc_coded_fourcc(void)
 {
-	return enc_traits.jpeg ? V4L2_PIX_FMT_JPEG : V4L2_PIX_FMT_H264;
+	return enc_traits.jpeg	 ? V4L2_PIX_FMT_JPEG
+	       : enc_traits.hevc ? V4L2_PIX_FMT_HEVC
+				 : V4L2_PIX_FMT_H264;
 }
 
 static inline bool enc_is_raw(u32 type)

@@ -43,7 +43,7 @@ static void put_raw(struct vh264_out *o, u8 byte)
 }
 
 /* A payload byte; nothing in there may look like a start code. */
-static void put_byte(struct vh264_out *o, u8 byte)
+void vh264_put_byte(struct vh264_out *o, u8 byte)
 {
 	if (o->zeros >= 2 && byte <= 3) {
 		put_raw(o, 3);
@@ -53,31 +53,31 @@ static void put_byte(struct vh264_out *o, u8 byte)
 	o->zeros = byte ? 0 : o->zeros + 1;
 }
 
-static void put_bits(struct vh264_out *o, u32 value, u32 count)
+void vh264_put_bits(struct vh264_out *o, u32 value, u32 count)
 {
 	while (count--) {
 		o->part = o->part << 1 | (value >> count & 1);
 		if (++o->part_bits == 8) {
-			put_byte(o, o->part);
+			vh264_put_byte(o, o->part);
 			o->part_bits = 0;
 		}
 	}
 }
 
-static void put_ue(struct vh264_out *o, u32 value)
+void vh264_put_ue(struct vh264_out *o, u32 value)
 {
 	u32 bits = fls(value + 1);
 
-	put_bits(o, 0, bits - 1);
-	put_bits(o, value + 1, bits);
+	vh264_put_bits(o, 0, bits - 1);
+	vh264_put_bits(o, value + 1, bits);
 }
 
-static void put_se(struct vh264_out *o, int value)
+void vh264_put_se(struct vh264_out *o, int value)
 {
-	put_ue(o, value > 0 ? 2 * (u32)value - 1 : 2 * (u32)-value);
+	vh264_put_ue(o, value > 0 ? 2 * (u32)value - 1 : 2 * (u32)-value);
 }
 
-static void begin_nal(struct vh264_out *o, u8 header)
+void vh264_begin_nal(struct vh264_out *o, u8 header)
 {
 	put_raw(o, 0);
 	put_raw(o, 0);
@@ -88,39 +88,39 @@ static void begin_nal(struct vh264_out *o, u8 header)
 	o->part_bits = 0;
 }
 
-static void align_zero(struct vh264_out *o)
+void vh264_align(struct vh264_out *o)
 {
 	while (o->part_bits)
-		put_bits(o, 0, 1);
+		vh264_put_bits(o, 0, 1);
 }
 
-static void end_nal(struct vh264_out *o)
+void vh264_end_nal(struct vh264_out *o)
 {
-	put_bits(o, 1, 1);
-	align_zero(o);
+	vh264_put_bits(o, 1, 1);
+	vh264_align(o);
 }
 
 static void put_vui(struct vh264_out *o, const struct vh264_params *p)
 {
-	put_bits(o, 0, 1); /* aspect ratio */
-	put_bits(o, 0, 1); /* overscan */
-	put_bits(o, 1, 1); /* video signal type */
-	put_bits(o, 5, 3); /* unspecified format */
-	put_bits(o, p->full_range, 1);
-	put_bits(o, 0, 1); /* colour description */
-	put_bits(o, 0, 1); /* chroma location */
-	put_bits(o, 0, 1); /* timing */
-	put_bits(o, 0, 1); /* NAL HRD */
-	put_bits(o, 0, 1); /* VCL HRD */
-	put_bits(o, 0, 1); /* pic_struct */
-	put_bits(o, 1, 1); /* bitstream restriction */
-	put_bits(o, 1, 1); /* motion vectors over the edges */
-	put_ue(o, 0);	   /* bytes per picture: no bound */
-	put_ue(o, 0);	   /* bits per macroblock: no bound */
-	put_ue(o, 10);
-	put_ue(o, 10);
-	put_ue(o, 0); /* no reordering: decoders need not wait */
-	put_ue(o, 1);
+	vh264_put_bits(o, 0, 1); /* aspect ratio */
+	vh264_put_bits(o, 0, 1); /* overscan */
+	vh264_put_bits(o, 1, 1); /* video signal type */
+	vh264_put_bits(o, 5, 3); /* unspecified format */
+	vh264_put_bits(o, p->full_range, 1);
+	vh264_put_bits(o, 0, 1); /* colour description */
+	vh264_put_bits(o, 0, 1); /* chroma location */
+	vh264_put_bits(o, 0, 1); /* timing */
+	vh264_put_bits(o, 0, 1); /* NAL HRD */
+	vh264_put_bits(o, 0, 1); /* VCL HRD */
+	vh264_put_bits(o, 0, 1); /* pic_struct */
+	vh264_put_bits(o, 1, 1); /* bitstream restriction */
+	vh264_put_bits(o, 1, 1); /* motion vectors over the edges */
+	vh264_put_ue(o, 0);	 /* bytes per picture: no bound */
+	vh264_put_ue(o, 0);	 /* bits per macroblock: no bound */
+	vh264_put_ue(o, 10);
+	vh264_put_ue(o, 10);
+	vh264_put_ue(o, 0); /* no reordering: decoders need not wait */
+	vh264_put_ue(o, 1);
 }
 
 static void put_sps(struct vh264_out *o, const struct vh264_params *p)
@@ -130,60 +130,60 @@ static void put_sps(struct vh264_out *o, const struct vh264_params *p)
 	u32 right = (mbs_w * 16 - p->width) / 2;
 	u32 bottom = (mbs_h * 16 - p->height) / 2;
 
-	begin_nal(o, NAL_SPS);
-	put_bits(o, p->profile_idc, 8);
-	put_bits(o, p->profile_idc == 66, 1);
-	put_bits(o, p->constrained, 1);
-	put_bits(o, 0, 1);
-	put_bits(o, p->level_1b, 1);
-	put_bits(o, 0, 4);
-	put_bits(o, p->level_idc, 8);
-	put_ue(o, 0);
+	vh264_begin_nal(o, NAL_SPS);
+	vh264_put_bits(o, p->profile_idc, 8);
+	vh264_put_bits(o, p->profile_idc == 66, 1);
+	vh264_put_bits(o, p->constrained, 1);
+	vh264_put_bits(o, 0, 1);
+	vh264_put_bits(o, p->level_1b, 1);
+	vh264_put_bits(o, 0, 4);
+	vh264_put_bits(o, p->level_idc, 8);
+	vh264_put_ue(o, 0);
 	if (p->profile_idc == 100) {
-		put_ue(o, 1); /* 4:2:0 */
-		put_ue(o, 0); /* 8 bits */
-		put_ue(o, 0);
-		put_bits(o, 0, 2);
+		vh264_put_ue(o, 1); /* 4:2:0 */
+		vh264_put_ue(o, 0); /* 8 bits */
+		vh264_put_ue(o, 0);
+		vh264_put_bits(o, 0, 2);
 	}
-	put_ue(o, LOG2_MAX_FRAME_NUM - 4);
-	put_ue(o, 2); /* output order is decoding order */
-	put_ue(o, 1); /* reference frames */
-	put_bits(o, 0, 1);
-	put_ue(o, mbs_w - 1);
-	put_ue(o, mbs_h - 1);
-	put_bits(o, 1, 1); /* frames, not fields */
-	put_bits(o, 1, 1);
-	put_bits(o, right || bottom, 1);
+	vh264_put_ue(o, LOG2_MAX_FRAME_NUM - 4);
+	vh264_put_ue(o, 2); /* output order is decoding order */
+	vh264_put_ue(o, 1); /* reference frames */
+	vh264_put_bits(o, 0, 1);
+	vh264_put_ue(o, mbs_w - 1);
+	vh264_put_ue(o, mbs_h - 1);
+	vh264_put_bits(o, 1, 1); /* frames, not fields */
+	vh264_put_bits(o, 1, 1);
+	vh264_put_bits(o, right || bottom, 1);
 	if (right || bottom) {
-		put_ue(o, 0);
-		put_ue(o, right);
-		put_ue(o, 0);
-		put_ue(o, bottom);
+		vh264_put_ue(o, 0);
+		vh264_put_ue(o, right);
+		vh264_put_ue(o, 0);
+		vh264_put_ue(o, bottom);
 	}
-	put_bits(o, 1, 1);
+	vh264_put_bits(o, 1, 1);
 	put_vui(o, p);
-	end_nal(o);
+	vh264_end_nal(o);
 }
 
 static void put_pps(struct vh264_out *o)
 {
-	begin_nal(o, NAL_PPS);
-	put_ue(o, 0);
-	put_ue(o, 0);
-	put_bits(o, 0, 1); /* CAVLC */
-	put_bits(o, 0, 1);
-	put_ue(o, 0);
-	put_ue(o, 0);
-	put_ue(o, 0);
-	put_bits(o, 0, 1);
-	put_bits(o, 0, 2);
-	put_se(o, INIT_QP - 26);
-	put_se(o, 0);
-	put_se(o, 0);
-	put_bits(o, 1, 1); /* deblocking is told per slice */
-	put_bits(o, 0, 1);
-	put_bits(o, 0, 1);
-	end_nal(o);
+	vh264_begin_nal(o, NAL_PPS);
+	vh264_put_ue(o, 0);
+	vh264_put_ue(o, 0);
+	vh264_put_bits(o, 0, 1); /* CAVLC */
+	vh264_put_bits(o, 0, 1);
+	vh264_put_ue(o, 0);
+	vh264_put_ue(o, 0);
+	vh264_put_ue(o, 0);
+	vh264_put_bits(o, 0, 1);
+	vh264_put_bits(o, 0, 2);
+	vh264_put_se(o, INIT_QP - 26);
+	vh264_put_se(o, 0);
+	vh264_put_se(o, 0);
+	vh264_put_bits(o, 1, 1); /* deblocking is told per slice */
+	vh264_put_bits(o, 0, 1);
+	vh264_put_bits(o, 0, 1);
+	vh264_end_nal(o);
 }
 
 void vh264_put_headers(struct vh264_out *o, const struct vh264_params *p)
@@ -194,20 +194,20 @@ void vh264_put_headers(struct vh264_out *o, const struct vh264_params *p)
 
 static void put_slice_header(struct vh264_out *o, const struct vh264_frame *f)
 {
-	put_ue(o, 0);
-	put_ue(o, f->kind == VH264_P ? SLICE_P : SLICE_I);
-	put_ue(o, 0);
-	put_bits(o, f->frame_num, LOG2_MAX_FRAME_NUM);
+	vh264_put_ue(o, 0);
+	vh264_put_ue(o, f->kind == VH264_P ? SLICE_P : SLICE_I);
+	vh264_put_ue(o, 0);
+	vh264_put_bits(o, f->frame_num, LOG2_MAX_FRAME_NUM);
 	if (f->kind == VH264_IDR)
-		put_ue(o, f->idr_id & 0xffff);
+		vh264_put_ue(o, f->idr_id & 0xffff);
 	if (f->kind == VH264_P) {
-		put_bits(o, 0, 1); /* one reference, as in the PPS */
-		put_bits(o, 0, 1); /* in the default order */
+		vh264_put_bits(o, 0, 1); /* one reference, as in the PPS */
+		vh264_put_bits(o, 0, 1); /* in the default order */
 	}
 	/* Reference marking: the sliding window. */
-	put_bits(o, 0, f->kind == VH264_IDR ? 2 : 1);
-	put_se(o, f->qp - INIT_QP);
-	put_ue(o, 1); /* no deblocking: samples stay as they are */
+	vh264_put_bits(o, 0, f->kind == VH264_IDR ? 2 : 1);
+	vh264_put_se(o, f->qp - INIT_QP);
+	vh264_put_ue(o, 1); /* no deblocking: samples stay as they are */
 }
 
 /* Rows and columns past the picture repeat its edge; they are cropped. */
@@ -221,18 +221,18 @@ static void put_samples(struct vh264_out *o, const u8 *plane, u32 stride,
 		const u8 *line = plane + (size_t)min(y, height - 1) * stride;
 
 		for (x = x0; x < x0 + side; x++)
-			put_byte(o, line[min(x, width - 1) * step]);
+			vh264_put_byte(o, line[min(x, width - 1) * step]);
 	}
 }
 
-static void put_pcm(struct vh264_out *o, const struct vh264_params *p,
-		    const struct vh264_picture *pic, u32 mb)
+void vh264_put_pcm(struct vh264_out *o, const struct vh264_params *p,
+		   const struct vh264_picture *pic, u32 mb)
 {
 	u32 x = mb % vh264_mbs(p->width);
 	u32 y = mb / vh264_mbs(p->width);
 	int c;
 
-	align_zero(o);
+	vh264_align(o);
 	put_samples(o, pic->plane[0], pic->stride[0], 1, 16 * x, 16 * y, 16,
 		    p->width, p->height);
 	for (c = 1; c < 3; c++)
@@ -257,13 +257,13 @@ static void put_p_data(struct vh264_out *o, const struct vh264_params *p,
 			skipped++;
 			continue;
 		}
-		put_ue(o, skipped);
+		vh264_put_ue(o, skipped);
 		skipped = 0;
-		put_ue(o, 5 + MB_I_PCM);
-		put_pcm(o, p, pic, mb);
+		vh264_put_ue(o, 5 + MB_I_PCM);
+		vh264_put_pcm(o, p, pic, mb);
 	}
 	if (skipped)
-		put_ue(o, skipped);
+		vh264_put_ue(o, skipped);
 }
 
 void vh264_put_frame(struct vh264_out *o, const struct vh264_params *p,
@@ -273,17 +273,17 @@ void vh264_put_frame(struct vh264_out *o, const struct vh264_params *p,
 	u32 mbs = vh264_mbs(p->width) * vh264_mbs(p->height);
 	u32 mb;
 
-	begin_nal(o, f->kind == VH264_IDR ? NAL_IDR : NAL_SLICE);
+	vh264_begin_nal(o, f->kind == VH264_IDR ? NAL_IDR : NAL_SLICE);
 	put_slice_header(o, f);
 	if (f->kind == VH264_P) {
 		put_p_data(o, p, pic, f, mbs);
 	} else {
 		for (mb = 0; mb < mbs; mb++) {
-			put_ue(o, MB_I_PCM);
-			put_pcm(o, p, pic, mb);
+			vh264_put_ue(o, MB_I_PCM);
+			vh264_put_pcm(o, p, pic, mb);
 		}
 	}
-	end_nal(o);
+	vh264_end_nal(o);
 }
 
 void vh264_put_filler(struct vh264_out *o, size_t bytes)
@@ -292,8 +292,8 @@ void vh264_put_filler(struct vh264_out *o, size_t bytes)
 
 	if (bytes < 6)
 		return;
-	begin_nal(o, NAL_FILLER);
+	vh264_begin_nal(o, NAL_FILLER);
 	for (i = 6; i < bytes; i++)
-		put_byte(o, 0xff);
-	end_nal(o);
+		vh264_put_byte(o, 0xff);
+	vh264_end_nal(o);
 }

@@ -56,6 +56,19 @@ static inline u32 vh264_mbs(u32 pixels)
 /* What a frame cannot exceed: every third byte may be an escape. */
 size_t vh264_frame_bytes_max(u32 width, u32 height);
 
+/* Parts of any stream of NAL units. */
+void vh264_begin_nal(struct vh264_out *o, u8 header);
+void vh264_end_nal(struct vh264_out *o);
+void vh264_put_byte(struct vh264_out *o, u8 byte);
+void vh264_put_bits(struct vh264_out *o, u32 value, u32 count);
+void vh264_put_ue(struct vh264_out *o, u32 value);
+void vh264_put_se(struct vh264_out *o, int value);
+/* Zeros up to the next byte. */
+void vh264_align(struct vh264_out *o);
+/* Those, then the samples of one macroblock. */
+void vh264_put_pcm(struct vh264_out *o, const struct vh264_params *p,
+		   const struct vh264_picture *pic, u32 mb);
+
 void vh264_out_init(struct vh264_out *o, void *bytes, size_t max);
 void vh264_put_headers(struct vh264_out *o, const struct vh264_params *p);
 void vh264_put_frame(struct vh264_out *o, const struct vh264_params *p,

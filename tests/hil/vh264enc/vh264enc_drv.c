@@ -215,9 +215,41 @@ static int init_jpeg_controls(struct enc_ctx *ctx)
 	return ctx->ctrls.error;
 }
 
-static int init_controls(struct enc_ctx *ctx)
+static void init_h264_controls(struct enc_ctx *ctx)
 {
 	const u64 odd_profiles = BIT(V4L2_MPEG_VIDEO_H264_PROFILE_EXTENDED);
+
+	ctx->i_period =
+		number(ctx, V4L2_CID_MPEG_VIDEO_H264_I_PERIOD, 0, GOP_MAX, 0);
+	ctx->profile = menu(ctx, V4L2_CID_MPEG_VIDEO_H264_PROFILE,
+			    V4L2_MPEG_VIDEO_H264_PROFILE_HIGH, odd_profiles,
+			    V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE);
+	ctx->level = menu(ctx, V4L2_CID_MPEG_VIDEO_H264_LEVEL,
+			  V4L2_MPEG_VIDEO_H264_LEVEL_6_2, 0,
+			  V4L2_MPEG_VIDEO_H264_LEVEL_4_0);
+	ctx->qp_i = number(ctx, V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, 0, 51, 26);
+	ctx->qp_p = number(ctx, V4L2_CID_MPEG_VIDEO_H264_P_FRAME_QP, 0, 51, 26);
+	ctx->qp_min = number(ctx, V4L2_CID_MPEG_VIDEO_H264_MIN_QP, 0, 51, 0);
+	ctx->qp_max = number(ctx, V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 0, 51, 51);
+}
+
+/* QPs are there and change nothing: samples are sent as they are. */
+static void init_hevc_controls(struct enc_ctx *ctx)
+{
+	ctx->profile = menu(ctx, V4L2_CID_MPEG_VIDEO_HEVC_PROFILE,
+			    V4L2_MPEG_VIDEO_HEVC_PROFILE_MAIN, 0,
+			    V4L2_MPEG_VIDEO_HEVC_PROFILE_MAIN);
+	ctx->level = menu(ctx, V4L2_CID_MPEG_VIDEO_HEVC_LEVEL,
+			  V4L2_MPEG_VIDEO_HEVC_LEVEL_6_2, 0,
+			  V4L2_MPEG_VIDEO_HEVC_LEVEL_4);
+	ctx->qp_i = number(ctx, V4L2_CID_MPEG_VIDEO_HEVC_I_FRAME_QP, 0, 51, 26);
+	ctx->qp_p = number(ctx, V4L2_CID_MPEG_VIDEO_HEVC_P_FRAME_QP, 0, 51, 26);
+	ctx->qp_min = number(ctx, V4L2_CID_MPEG_VIDEO_HEVC_MIN_QP, 0, 51, 0);
+	ctx->qp_max = number(ctx, V4L2_CID_MPEG_VIDEO_HEVC_MAX_QP, 0, 51, 51);
+}
+
+static int init_controls(struct enc_ctx *ctx)
+{
 	const u32 separate = V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE;
 	const u32 joined = V4L2_MPEG_VIDEO_HEADER_MODE_JOINED_WITH_1ST_FRAME;
 
@@ -229,8 +261,6 @@ static int init_controls(struct enc_ctx *ctx)
 				 V4L2_MPEG_VIDEO_BITRATE_MODE_VBR);
 	ctx->rc = number(ctx, V4L2_CID_MPEG_VIDEO_FRAME_RC_ENABLE, 0, 1, 1);
 	ctx->gop = number(ctx, V4L2_CID_MPEG_VIDEO_GOP_SIZE, 0, GOP_MAX, 30);
-	ctx->i_period =
-		number(ctx, V4L2_CID_MPEG_VIDEO_H264_I_PERIOD, 0, GOP_MAX, 0);
 	number(ctx, V4L2_CID_MPEG_VIDEO_B_FRAMES, 0, 0, 0);
 	v4l2_ctrl_new_std(&ctx->ctrls, &enc_ctrl_ops,
 			  V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 0, 0, 0, 0);
@@ -244,16 +274,10 @@ static int init_controls(struct enc_ctx *ctx)
 				      V4L2_CID_MPEG_VIDEO_PREPEND_SPSPPS_TO_IDR,
 				      0, 1, 0);
 	}
-	ctx->profile = menu(ctx, V4L2_CID_MPEG_VIDEO_H264_PROFILE,
-			    V4L2_MPEG_VIDEO_H264_PROFILE_HIGH, odd_profiles,
-			    V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE);
-	ctx->level = menu(ctx, V4L2_CID_MPEG_VIDEO_H264_LEVEL,
-			  V4L2_MPEG_VIDEO_H264_LEVEL_6_2, 0,
-			  V4L2_MPEG_VIDEO_H264_LEVEL_4_0);
-	ctx->qp_i = number(ctx, V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, 0, 51, 26);
-	ctx->qp_p = number(ctx, V4L2_CID_MPEG_VIDEO_H264_P_FRAME_QP, 0, 51, 26);
-	ctx->qp_min = number(ctx, V4L2_CID_MPEG_VIDEO_H264_MIN_QP, 0, 51, 0);
-	ctx->qp_max = number(ctx, V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 0, 51, 51);
+	if (enc_traits.hevc)
+		init_hevc_controls(ctx);
+	else
+		init_h264_controls(ctx);
 	v4l2_ctrl_new_std(&ctx->ctrls, &enc_ctrl_ops,
 			  V4L2_CID_MIN_BUFFERS_FOR_OUTPUT, 1, 32, 1, 1);
 	return ctx->ctrls.error;

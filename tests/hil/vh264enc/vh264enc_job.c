@@ -5,6 +5,7 @@
 #include <linux/math64.h>
 
 #include "vh264enc_bits.h"
+#include "vh264enc_hevc.h"
 #include "vh264enc_jpeg.h"
 
 #define RUNT_BYTES 3 /* less than a start code */
@@ -47,10 +48,16 @@ static void fill_params(const struct enc_ctx *ctx, struct vh264_params *p)
 	static const u8 levels[] = {10, 11, 11, 12, 13, 20, 21, 22, 30, 31,
 				    32, 40, 41, 42, 50, 51, 52, 60, 61, 62};
 	static const u8 profiles[] = {66, 66, 77, 88, 100};
+	static const u8 hevc_levels[] = {30,  60,  63,	90,  93,  120, 123,
+					 150, 153, 156, 180, 183, 186};
 
 	memset(p, 0, sizeof(*p));
 	p->width = ctx->crop.width;
 	p->height = ctx->crop.height;
+	if (enc_traits.hevc) {
+		p->level_idc = hevc_levels[ctx->level->cur.val];
+		return;
+	}
 	p->profile_idc = profiles[ctx->profile->cur.val];
 	p->constrained = ctx->profile->cur.val ==
 			 V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE;
@@ -97,7 +104,7 @@ static void choose_frame(struct enc_ctx *ctx, struct vh264_frame *f)
 {
 	u32 mbs = vh264_mbs(ctx->crop.width) * vh264_mbs(ctx->crop.height);
 	u32 gop = ctx->gop->cur.val;
-	u32 i_period = ctx->i_period->cur.val;
+	u32 i_period = ctx->i_period ? ctx->i_period->cur.val : 1;
 	bool forced = atomic_xchg(&ctx->force_key, 0);
 
 	memset(f, 0, sizeof(*f));
@@ -141,6 +148,14 @@ static bool wants_headers(struct enc_ctx *ctx, enum vh264_kind kind)
 	return repeat && ctx->idr_count > 1;
 }
 
+static void put_sets(struct vh264_out *o, const struct vh264_params *p)
+{
+	if (enc_traits.hevc)
+		vhevc_put_headers(o, p);
+	else
+		vh264_put_headers(o, p);
+}
+
 /* Each picture stands alone. */
 static size_t encode_jpeg(struct enc_ctx *ctx, struct vb2_v4l2_buffer *src,
 			  struct vb2_v4l2_buffer *dst)
@@ -174,8 +189,11 @@ static size_t encode(struct enc_ctx *ctx, struct vb2_v4l2_buffer *src,
 	fill_picture(ctx, &src->vb2_buf, &pic);
 	choose_frame(ctx, &frame);
 	if (wants_headers(ctx, frame.kind))
-		vh264_put_headers(&out, &params);
-	vh264_put_frame(&out, &params, &pic, &frame);
+		put_sets(&out, &params);
+	if (enc_traits.hevc)
+		vhevc_put_frame(&out, &params, &pic, &frame);
+	else
+		vh264_put_frame(&out, &params, &pic, &frame);
 	if (ctx->rc->cur.val && frame.kind == VH264_P &&
 	    ctx->bitrate_mode->cur.val == V4L2_MPEG_VIDEO_BITRATE_MODE_CBR) {
 		size_t want = min_t(size_t, bytes_per_frame(ctx), out.max);
@@ -222,7 +240,7 @@ static void put_headers(struct enc_ctx *ctx, struct vb2_v4l2_buffer *dst)
 	vh264_out_init(&out, vb2_plane_vaddr(&dst->vb2_buf, 0),
 		       vb2_plane_size(&dst->vb2_buf, 0));
 	fill_params(ctx, &params);
-	vh264_put_headers(&out, &params);
+	put_sets(&out, &params);
 	vb2_set_plane_payload(&dst->vb2_buf, 0, out.len);
 	dst->vb2_buf.timestamp = 0;
 	dst->flags &= ~(V4L2_BUF_FLAG_KEYFRAME | V4L2_BUF_FLAG_PFRAME |
