@@ -34,7 +34,7 @@ static int cdev_open(struct inode *inode, struct file *file)
 	if (!d)
 		return -ENOMEM;
 	mutex_init(&d->lock);
-	d->position = tsa_ring_head();
+	d->position = tsa_ring_open();
 	file->private_data = d;
 	return stream_open(inode, file);
 }
@@ -48,6 +48,7 @@ static int cdev_release(struct inode *inode, struct file *file)
 		tsa_stream_leave(d->owned[i]);
 		tsa_stream_put(d->owned[i]);
 	}
+	tsa_ring_close();
 	mutex_destroy(&d->lock);
 	kfree(d);
 	return 0;

@@ -11,7 +11,7 @@
 #define TSA_RATE_MAX_MHZ	1000000u
 #define TSA_PULSE_MIN_NS	10000u
 
-u64 tsa_div_shl(u64 n, u32 shift, u64 d)
+tsa_hot u64 tsa_div_shl(u64 n, u32 shift, u64 d)
 {
 	u64 high = shift ? n >> (64 - shift) : 0;
 	u64 low = n << shift;
@@ -43,7 +43,7 @@ u64 tsa_div_shl(u64 n, u32 shift, u64 d)
 
 /* --- maps ---------------------------------------------------------------- */
 
-u64 tsa_map_apply(const struct tsa_map *map, u64 counter)
+tsa_hot u64 tsa_map_apply(const struct tsa_map *map, u64 counter)
 {
 	u64 ahead = counter - map->base_counter;
 	u64 back = -ahead;
@@ -111,7 +111,7 @@ void tsa_unwrap_init(struct tsa_unwrap *u, u32 bits)
 	u->started = false;
 }
 
-u64 tsa_unwrap(struct tsa_unwrap *u, u64 raw)
+tsa_hot u64 tsa_unwrap(struct tsa_unwrap *u, u64 raw)
 {
 	u64 mask = U64_MAX >> (64 - u->bits);
 	u64 ahead = (raw - u->last) & mask;

@@ -33,7 +33,7 @@
 #define TSA_OUTLIER_LAMBDAS	12
 /* The line is solved anew when so much of the window is new, or so old. */
 #define TSA_SOLVE_PART		16
-#define TSA_SOLVE_NS		250000000u
+#define TSA_SOLVE_NS		1000000000u
 #define TSA_HOLDOVER_INTERVALS	8
 #define TSA_HOLDOVER_MIN_NS	1000000000ull
 #define TSA_SLEW_MAX_NS		4000000000ull
@@ -94,8 +94,8 @@ void tsa_fit_restart(struct tsa_fit *fit, enum tsalign_epoch_cause cause)
 
 /* --- the window ---------------------------------------------------------- */
 
-static void tsa_bucket_begin(struct tsa_bucket *b, u64 counter, u64 ns,
-			     u32 width_ns)
+static tsa_hot void tsa_bucket_begin(struct tsa_bucket *b, u64 counter, u64 ns,
+				     u32 width_ns)
 {
 	b->counter = counter;
 	b->ns = ns + width_ns;
@@ -112,8 +112,8 @@ static void tsa_drop(struct tsa_fit *fit, u32 count)
 }
 
 /* The first one takes the second one's samples. */
-static void tsa_join(const struct tsa_fit *fit, struct tsa_bucket *a,
-		     const struct tsa_bucket *b)
+static tsa_hot void tsa_join(const struct tsa_fit *fit, struct tsa_bucket *a,
+			     const struct tsa_bucket *b)
 {
 	u32 count = a->count + b->count;
 	u64 start_ns = a->start_ns;
@@ -150,7 +150,7 @@ static void tsa_make_room(struct tsa_fit *fit)
  * Does a bucket's least say what the line does not know? A sample above all
  * lines that are believed moves none of them; @count that late may be a step.
  */
-static bool tsa_tells(const struct tsa_fit *fit, s64 late, u32 count)
+static tsa_hot bool tsa_tells(const struct tsa_fit *fit, s64 late, u32 count)
 {
 	return fit->used < TSA_LOCKED_BUCKETS || fit->doubt_ns || fit->run ||
 	       late < (s64)tsa_min(fit->sigma_ns, S64_MAX) ||
@@ -158,15 +158,15 @@ static bool tsa_tells(const struct tsa_fit *fit, s64 late, u32 count)
 		       TSA_OUTLIER_LAMBDAS * fit->lambda_ns;
 }
 
-static bool tsa_due(const struct tsa_fit *fit, u64 ns)
+static tsa_hot bool tsa_due(const struct tsa_fit *fit, u64 ns)
 {
 	return (u64)fit->unsolved * TSA_SOLVE_PART >= fit->total ||
 	       ns > fit->solved_ns + TSA_SOLVE_NS;
 }
 
 /* Is the line to be solved anew? @late: the sample, against the present one. */
-static bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns,
-		       s64 late)
+static tsa_hot bool tsa_insert(struct tsa_fit *fit, u64 counter, u64 ns, u32 width_ns,
+			       s64 late)
 {
 	struct tsa_bucket b;
 	struct tsa_bucket *last;
@@ -217,7 +217,7 @@ static void tsa_first_rate(struct tsa_fit *fit, u64 counter, u64 ns)
 
 /* --- what is shown ------------------------------------------------------- */
 
-static void tsa_show(struct tsa_fit *fit)
+static tsa_hot void tsa_show(struct tsa_fit *fit)
 {
 	u64 at = fit->last_counter;
 	u64 want = tsa_map_apply(&fit->line, at);
@@ -254,7 +254,7 @@ static void tsa_show(struct tsa_fit *fit)
 	fit->shown.mult += want > shown ? turn : -turn;
 }
 
-static void tsa_settle(struct tsa_fit *fit)
+static tsa_hot void tsa_settle(struct tsa_fit *fit)
 {
 	if (fit->total < TSA_COARSE_SAMPLES)
 		return;
@@ -269,7 +269,7 @@ static void tsa_settle(struct tsa_fit *fit)
 /* --- samples ------------------------------------------------------------- */
 
 /* The bound as of @now_ns, were the line what it seems. */
-static u64 tsa_sigma_line(const struct tsa_fit *fit, u64 now_ns)
+static tsa_hot u64 tsa_sigma_line(const struct tsa_fit *fit, u64 now_ns)
 {
 	u64 age = now_ns > fit->last_ns ? now_ns - fit->last_ns : 0;
 	u64 ms = div64_u64(age, 1000000);
@@ -282,7 +282,7 @@ static u64 tsa_sigma_line(const struct tsa_fit *fit, u64 now_ns)
 	return tsa_add(sigma, tsa_mul_shr(fit->config.wander_ppb * ms, ms, 20));
 }
 
-static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
+static tsa_hot u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
 {
 	u64 surprised = now_ns > fit->surprised_ns ?
 				now_ns - fit->surprised_ns : 0;
@@ -293,7 +293,7 @@ static u64 tsa_sigma(const struct tsa_fit *fit, u64 now_ns)
 	return sigma;
 }
 
-static u64 tsa_step_least(const struct tsa_fit *fit, u64 sigma)
+static tsa_hot u64 tsa_step_least(const struct tsa_fit *fit, u64 sigma)
 {
 	u64 least = fit->config.step_ns;
 
@@ -336,7 +336,7 @@ static enum tsa_verdict tsa_early(struct tsa_fit *fit, s64 early, u64 step)
 }
 
 /* What the line says of a sample. */
-static enum tsa_verdict tsa_judge(struct tsa_fit *fit, s64 late, u64 ns)
+static tsa_hot enum tsa_verdict tsa_judge(struct tsa_fit *fit, s64 late, u64 ns)
 {
 	u64 sigma = tsa_sigma_line(fit, ns);
 	u64 step = fit->step_ns = tsa_step_least(fit, sigma);
@@ -404,7 +404,7 @@ static enum tsa_verdict tsa_begin(struct tsa_fit *fit, u64 counter, u64 ns,
 	return verdict;
 }
 
-static void tsa_count(struct tsa_fit *fit, u64 counter, u64 ns)
+static tsa_hot void tsa_count(struct tsa_fit *fit, u64 counter, u64 ns)
 {
 	u64 gap = counter - fit->last_counter - 1;
 	s64 interval = (s64)(ns > fit->last_ns ? ns - fit->last_ns : 0);
@@ -417,8 +417,8 @@ static void tsa_count(struct tsa_fit *fit, u64 counter, u64 ns)
 	fit->last_ns = tsa_max(fit->last_ns, ns);
 }
 
-enum tsa_verdict tsa_fit_add(struct tsa_fit *fit, u64 counter, u64 ns,
-			     u32 width_ns)
+tsa_hot enum tsa_verdict tsa_fit_add(struct tsa_fit *fit, u64 counter, u64 ns,
+				     u32 width_ns)
 {
 	enum tsa_verdict verdict = TSA_TAKEN;
 	s64 late;
@@ -468,8 +468,8 @@ enum tsa_verdict tsa_fit_add(struct tsa_fit *fit, u64 counter, u64 ns,
 
 /* --- the estimate -------------------------------------------------------- */
 
-void tsa_fit_estimate(const struct tsa_fit *fit, u64 now_ns,
-		      struct tsa_estimate *ret)
+tsa_hot void tsa_fit_estimate(const struct tsa_fit *fit, u64 now_ns,
+			      struct tsa_estimate *ret)
 {
 	u64 quiet = tsa_max(TSA_HOLDOVER_INTERVALS *
 			    tsa_min(fit->interval_ns, TSA_NS_MAX / 8),

@@ -50,32 +50,33 @@
  * it from tsa_stream_get() or tsa_stream_install().
  */
 struct tsa_stream {
-	struct kref ref;
-	struct rcu_head rcu;
-	const void *owner;		/* descriptor that may submit, or NULL */
-	struct tsalign_stream info;	/* name, kind: constant once installed */
-	struct page *page;
-	struct tsalign_page *map;	/* of @page, never read back */
-
+	/* What each sample touches, up to the fit's buckets. */
 	raw_spinlock_t lock;
+	u32 seq;
+	struct tsalign_page *map;	/* of @page, never read back */
 	bool gone;
 	bool ever;			/* had an owner before: replugged */
-	u32 seq;
-	struct tsalign_rule rule;
+	enum tsalign_state state;
 	s64 offset_ns;			/* of the rule */
 	struct tsa_unwrap unwrap;
-	struct tsa_fit fit;
-	struct tsa_pairing pairing;
 	u64 mispaired;
-	u64 floods;			/* samples not looked at: too many */
 	u64 updated_ns;
-	u64 gone_ns;
 	u64 epochs_added;		/* by the reference */
 	u64 epoch;			/* as published */
 	u64 generation;			/* of the reference, as published */
 	u64 sigma_ns;
 	struct tsa_map published;
-	enum tsalign_state state;
+	struct tsalign_rule rule;
+	struct tsalign_stream info;	/* name, kind: constant once installed */
+	struct tsa_fit fit;
+
+	struct tsa_pairing pairing;
+	u64 floods;			/* samples not looked at: too many */
+	u64 gone_ns;
+	const void *owner;		/* descriptor that may submit, or NULL */
+	struct page *page;
+	struct kref ref;
+	struct rcu_head rcu;
 };
 
 struct tsa_sample {
@@ -116,6 +117,9 @@ struct tsa_stream *tsa_stream_add(const struct tsalign_stream *info,
 /* The device has gone; the stream's page stays. Keeps the caller's ref. */
 void tsa_stream_leave(struct tsa_stream *s);
 
+/* A sample of it comes soon; @s may even have been freed. */
+void tsa_stream_prefetch(const struct tsa_stream *s);
+
 /* Any context but NMI. */
 void tsa_stream_sample(struct tsa_stream *s, const struct tsa_sample *sample);
 
@@ -146,13 +150,19 @@ enum tsalign_reference tsa_reference_kind(void);
 /* Changes with each step of it. */
 u64 tsa_reference_generation(void);
 
+/* Of one moment. @generation: changes with each step of it, @cause says why. */
+struct tsa_reference {
+	u64 generation;
+	enum tsalign_reference kind;
+	enum tsalign_epoch_cause cause;
+};
+
 /*
  * Turns @map, counter -> BOOTTIME, into counter -> reference. Adds to @sigma.
- * -EAGAIN: the PHC's map does not hold. @ret_generation: changes with each
- * step of the reference, @ret_cause says why.
+ * -EAGAIN: the PHC's map does not hold; @ret is filled in also then.
  */
 int tsa_reference_map(u64 counter, struct tsa_map *map, u64 *sigma_ns,
-		      u64 *ret_generation, enum tsalign_epoch_cause *ret_cause);
+		      struct tsa_reference *ret);
 int tsa_reference_from_boot(u64 boot_ns, u64 *ret_ns);
 int tsa_reference_to_boot(u64 ref_ns, u64 *ret_ns);
 
@@ -170,6 +180,9 @@ void tsa_reference_tick(void);
 int tsa_ring_init(void);
 void tsa_ring_exit(void);
 void tsa_ring_put(const struct tsalign_event *event);
+/* Nothing is written while nobody has it open; returns the first position. */
+u64 tsa_ring_open(void);
+void tsa_ring_close(void);
 u64 tsa_ring_head(void);
 bool tsa_ring_has(u64 position);
 /* Up to @max events from *position on; a LOST record first when some are. */

@@ -41,7 +41,7 @@ struct tsa_solution {
 	s64 slope;	/* in 2^-30 per unit of x */
 };
 
-s64 tsa_line_late(const struct tsa_map *line, u64 counter, u64 ns)
+tsa_hot s64 tsa_line_late(const struct tsa_map *line, u64 counter, u64 ns)
 {
 	u64 on_time = tsa_map_apply(line, counter);
 

@@ -12,15 +12,13 @@
 
 static DEFINE_RAW_SPINLOCK(tsa_ref_lock);
 static struct {
-	enum tsalign_reference kind;
+	struct tsa_reference now;
 	s64 tai_ns;			/* TAI - BOOTTIME */
 	struct tsa_stream *phc;		/* a reference, or NULL */
 	struct tsa_map phc_map;		/* BOOTTIME -> its clock */
 	u64 phc_sigma_ns;
 	u64 phc_epoch;
 	bool phc_holds;
-	u64 generation;
-	enum tsalign_epoch_cause cause;
 	u32 set_seq;			/* clock_was_set_seq */
 	u64 set_ns;			/* BOOTTIME when that was seen to change */
 } ref;
@@ -34,8 +32,8 @@ static s64 tai_offset(void)
 
 static void step(enum tsalign_epoch_cause cause)
 {
-	ref.generation++;
-	ref.cause = cause;
+	ref.now.generation++;
+	ref.now.cause = cause;
 }
 
 static u32 clock_was_set(void)
@@ -48,10 +46,10 @@ static u32 clock_was_set(void)
 
 void tsa_reference_init(enum tsalign_reference kind)
 {
-	ref.kind = kind;
+	ref.now.kind = kind;
 	ref.tai_ns = tai_offset();
-	ref.generation = 1;
-	ref.cause = TSALIGN_CAUSE_START;
+	ref.now.generation = 1;
+	ref.now.cause = TSALIGN_CAUSE_START;
 	ref.set_seq = clock_was_set();
 	ref.set_ns = ktime_get_boottime_ns();
 }
@@ -70,10 +68,10 @@ int tsa_reference_set(enum tsalign_reference kind, struct tsa_stream *phc)
 	bool changed;
 
 	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
-	changed = ref.kind != kind || ref.phc != phc;
+	changed = ref.now.kind != kind || ref.phc != phc;
 	if (changed) {
 		old = ref.phc;
-		ref.kind = kind;
+		ref.now.kind = kind;
 		ref.phc = phc;
 		if (phc)
 			kref_get(&phc->ref);
@@ -97,7 +95,7 @@ int tsa_reference_set(enum tsalign_reference kind, struct tsa_stream *phc)
 
 enum tsalign_reference tsa_reference_kind(void)
 {
-	return READ_ONCE(ref.kind);
+	return READ_ONCE(ref.now.kind);
 }
 
 u64 tsa_reference_generation(void)
@@ -106,7 +104,7 @@ u64 tsa_reference_generation(void)
 	u64 generation;
 
 	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
-	generation = ref.generation;
+	generation = ref.now.generation;
 	raw_spin_unlock_irqrestore(&tsa_ref_lock, flags);
 	return generation;
 }
@@ -116,7 +114,7 @@ static int from_boot_map(struct tsa_map *ret)
 {
 	s64 now;
 
-	switch (ref.kind) {
+	switch (ref.now.kind) {
 	case TSALIGN_REF_BOOTTIME:
 		*ret = (struct tsa_map){ .mult = 1 };
 		return 0;
@@ -141,8 +139,8 @@ static int from_boot_map(struct tsa_map *ret)
 	return -EAGAIN;
 }
 
-int tsa_reference_map(u64 counter, struct tsa_map *map, u64 *sigma_ns,
-		      u64 *ret_generation, enum tsalign_epoch_cause *ret_cause)
+tsa_hot int tsa_reference_map(u64 counter, struct tsa_map *map, u64 *sigma_ns,
+			      struct tsa_reference *ret)
 {
 	struct tsa_map clock;
 	struct tsa_map composed;
@@ -150,11 +148,15 @@ int tsa_reference_map(u64 counter, struct tsa_map *map, u64 *sigma_ns,
 	int r;
 
 	raw_spin_lock_irqsave(&tsa_ref_lock, flags);
+	if (likely(ref.now.kind == TSALIGN_REF_BOOTTIME)) {
+		*ret = ref.now;
+		raw_spin_unlock_irqrestore(&tsa_ref_lock, flags);
+		return 0;
+	}
 	r = from_boot_map(&clock);
-	if (!r && ref.kind == TSALIGN_REF_PHC)
+	if (!r && ref.now.kind == TSALIGN_REF_PHC)
 		*sigma_ns = tsa_add(*sigma_ns, ref.phc_sigma_ns);
-	*ret_generation = ref.generation;
-	*ret_cause = ref.cause;
+	*ret = ref.now;
 	raw_spin_unlock_irqrestore(&tsa_ref_lock, flags);
 	if (r)
 		return r;

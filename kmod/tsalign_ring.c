@@ -13,6 +13,7 @@
 static DEFINE_RAW_SPINLOCK(ring_lock);
 static struct tsalign_event *ring;	/* TSA_RING_EVENTS */
 static u64 ring_head;			/* events ever written */
+static u32 ring_users;
 static DECLARE_WAIT_QUEUE_HEAD(ring_wait);
 
 static void ring_wake(struct irq_work *work)
@@ -35,10 +36,33 @@ void tsa_ring_exit(void)
 	kvfree(ring);
 }
 
-void tsa_ring_put(const struct tsalign_event *event)
+u64 tsa_ring_open(void)
+{
+	unsigned long flags;
+	u64 head;
+
+	raw_spin_lock_irqsave(&ring_lock, flags);
+	WRITE_ONCE(ring_users, ring_users + 1);
+	head = ring_head;
+	raw_spin_unlock_irqrestore(&ring_lock, flags);
+	return head;
+}
+
+void tsa_ring_close(void)
 {
 	unsigned long flags;
 
+	raw_spin_lock_irqsave(&ring_lock, flags);
+	WRITE_ONCE(ring_users, ring_users - 1);
+	raw_spin_unlock_irqrestore(&ring_lock, flags);
+}
+
+tsa_hot void tsa_ring_put(const struct tsalign_event *event)
+{
+	unsigned long flags;
+
+	if (!READ_ONCE(ring_users))
+		return;
 	raw_spin_lock_irqsave(&ring_lock, flags);
 	ring[ring_head & (TSA_RING_EVENTS - 1)] = *event;
 	WRITE_ONCE(ring_head, ring_head + 1);

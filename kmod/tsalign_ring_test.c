@@ -30,7 +30,7 @@ static void ring_gives_each_event_once_in_order(struct kunit *test)
 	u32 i;
 
 	KUNIT_ASSERT_EQ(test, tsa_ring_init(), 0);
-	at = tsa_ring_head();
+	at = tsa_ring_open();
 	KUNIT_EXPECT_FALSE(test, tsa_ring_has(at));
 	KUNIT_EXPECT_EQ(test, tsa_ring_take(&at, events, 5), 0);
 	ring_fill(0, 7);
@@ -41,6 +41,7 @@ static void ring_gives_each_event_once_in_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tsa_ring_take(&at, events, 5), 2);
 	KUNIT_EXPECT_EQ(test, events[1].counter, 6ull);
 	KUNIT_EXPECT_FALSE(test, tsa_ring_has(at));
+	tsa_ring_close();
 	tsa_ring_exit();
 }
 
@@ -50,13 +51,34 @@ static void ring_tells_how_many_were_missed(struct kunit *test)
 	u64 at;
 
 	KUNIT_ASSERT_EQ(test, tsa_ring_init(), 0);
-	at = tsa_ring_head();
+	at = tsa_ring_open();
 	ring_fill(0, TSA_RING_EVENTS + 9);
 	KUNIT_EXPECT_EQ(test, tsa_ring_take(&at, events, 3), 3);
 	KUNIT_EXPECT_EQ(test, events[0].type, TSALIGN_EV_LOST);
 	KUNIT_EXPECT_EQ(test, events[0].counter, 9ull);
 	KUNIT_EXPECT_EQ(test, events[1].counter, 9ull);
 	KUNIT_EXPECT_EQ(test, events[2].counter, 10ull);
+	tsa_ring_close();
+	tsa_ring_exit();
+}
+
+static void ring_is_left_alone_while_nobody_has_it_open(struct kunit *test)
+{
+	struct tsalign_event event;
+	u64 first;
+	u64 at;
+
+	KUNIT_ASSERT_EQ(test, tsa_ring_init(), 0);
+	first = tsa_ring_head();
+	ring_fill(0, 3);
+	KUNIT_EXPECT_EQ(test, tsa_ring_head(), first);
+	at = tsa_ring_open();
+	KUNIT_EXPECT_EQ(test, tsa_ring_open(), first);
+	tsa_ring_close();
+	ring_fill(3, 1);
+	KUNIT_EXPECT_EQ(test, tsa_ring_take(&at, &event, 1), 1);
+	KUNIT_EXPECT_EQ(test, event.counter, 3ull);
+	tsa_ring_close();
 	tsa_ring_exit();
 }
 
@@ -87,10 +109,12 @@ static void ring_holds_between_a_writer_and_a_reader(struct kunit *test)
 	u32 i;
 
 	KUNIT_ASSERT_EQ(test, tsa_ring_init(), 0);
-	at = tsa_ring_head();
+	at = tsa_ring_open();
 	writer = kthread_create(ring_writer, NULL, "tsalign-ring");
-	if (IS_ERR(writer))
+	if (IS_ERR(writer)) {
+		tsa_ring_close();
 		tsa_ring_exit();
+	}
 	KUNIT_ASSERT_FALSE(test, IS_ERR(writer));
 	if (cpu < nr_cpu_ids)
 		kthread_bind(writer, cpu);
@@ -112,6 +136,7 @@ static void ring_holds_between_a_writer_and_a_reader(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, wrong, 0ull);
 	KUNIT_EXPECT_EQ(test, next, (u64)RING_RACE);
 	KUNIT_EXPECT_FALSE(test, tsa_ring_has(at));
+	tsa_ring_close();
 	tsa_ring_exit();
 }
 
@@ -178,6 +203,7 @@ static void uapi_is_laid_out_as_it_was(struct kunit *test)
 static struct kunit_case ring_cases[] = {
 	KUNIT_CASE(ring_gives_each_event_once_in_order),
 	KUNIT_CASE(ring_tells_how_many_were_missed),
+	KUNIT_CASE(ring_is_left_alone_while_nobody_has_it_open),
 	KUNIT_CASE(ring_holds_between_a_writer_and_a_reader),
 	{}
 };

@@ -86,19 +86,44 @@ u32 tsa_streams_count(void)
 
 /* --- the page ---------------------------------------------------------------- */
 
-/* With s->lock held: nobody else writes. */
-static void page_write(struct tsa_stream *s, struct tsalign_page *now)
+/*
+ * With s->lock held: nobody else writes. Word by word, without a copy of it
+ * elsewhere: each line of it that is touched is one to wait for.
+ */
+static tsa_hot void page_write(struct tsa_stream *s,
+			       const struct tsa_estimate *e,
+			       enum tsalign_reference reference)
 {
-	now->abi = TSALIGN_ABI;
-	now->seq = ++s->seq;
-	WRITE_ONCE(s->map->seq, now->seq);
+	struct tsalign_page *page = s->map;
+
+	WRITE_ONCE(page->seq, ++s->seq);
 	smp_wmb();	/* odd before the rest */
-	*s->map = *now;
+	page->abi = TSALIGN_ABI;
+	page->stream = s->info.id;
+	page->state = e->state;
+	page->reference = reference;
+	page->counter = s->info.counter;
+	page->point = s->rule.point;
+	page->shift = e->map.shift;
+	page->mult = e->map.mult;
+	page->base_counter = e->map.base_counter;
+	page->base_ns = e->map.base_ns;
+	page->epoch = s->epoch;
+	page->sigma_ns = e->sigma_ns;
+	page->sigma_ppb = e->sigma_ppb;
+	page->delay_ns = s->rule.delay_ns;
+	page->drift_ppb = e->drift_ppb;
+	page->jitter_ns = e->jitter_ns;
+	page->updated_ns = s->updated_ns;
+	page->samples = e->samples;
+	page->outliers = e->outliers;
+	page->lost = e->lost;
+	page->mispaired = s->mispaired;
 	smp_wmb();	/* the rest before even */
-	WRITE_ONCE(s->map->seq, ++s->seq);
+	WRITE_ONCE(page->seq, ++s->seq);
 }
 
-static noinline void tell(const struct tsalign_event *event)
+static noinline tsa_hot void tell(const struct tsalign_event *event)
 {
 	tsa_ring_put(event);
 	trace_tsalign_event(event);
@@ -121,29 +146,25 @@ static void event_put(const struct tsa_stream *s, u16 type,
 }
 
 /* With s->lock held. @cause: of an epoch that the fit does not know of, or 0. */
-static void publish(struct tsa_stream *s, u64 now_ns,
-		    enum tsalign_epoch_cause cause)
+static tsa_hot void publish(struct tsa_stream *s, u64 now_ns,
+			    enum tsalign_epoch_cause cause)
 {
-	enum tsalign_epoch_cause ref_cause;
+	struct tsa_reference ref;
 	struct tsa_estimate e;
-	u64 generation;
-	int r;
 
 	tsa_fit_estimate(&s->fit, now_ns, &e);
 	if (s->info.kind == TSALIGN_PHC)
 		tsa_reference_phc(s, &e);
 	if (e.state != TSALIGN_WAITING)
 		e.map.base_ns += s->offset_ns;
-	r = tsa_reference_map(e.map.base_counter, &e.map, &e.sigma_ns,
-			      &generation, &ref_cause);
-	if (r)
+	if (tsa_reference_map(e.map.base_counter, &e.map, &e.sigma_ns, &ref))
 		e.state = TSALIGN_WAITING;
-	if (s->generation != generation) {
+	if (s->generation != ref.generation) {
 		if (s->generation) {
 			s->epochs_added++;
-			cause = cause ?: ref_cause;
+			cause = cause ?: ref.cause;
 		}
-		s->generation = generation;
+		s->generation = ref.generation;
 	}
 	if (s->gone)
 		e.state = TSALIGN_GONE;
@@ -155,28 +176,7 @@ static void publish(struct tsa_stream *s, u64 now_ns,
 		cause = cause ?: e.cause;
 		event_put(s, TSALIGN_EV_EPOCH, cause, now_ns);
 	}
-	page_write(s, &(struct tsalign_page){
-		.stream = s->info.id,
-		.state = e.state,
-		.reference = tsa_reference_kind(),
-		.counter = s->info.counter,
-		.point = s->rule.point,
-		.shift = e.map.shift,
-		.mult = e.map.mult,
-		.base_counter = e.map.base_counter,
-		.base_ns = e.map.base_ns,
-		.epoch = s->epoch,
-		.sigma_ns = e.sigma_ns,
-		.sigma_ppb = e.sigma_ppb,
-		.delay_ns = s->rule.delay_ns,
-		.drift_ppb = e.drift_ppb,
-		.jitter_ns = e.jitter_ns,
-		.updated_ns = s->updated_ns,
-		.samples = e.samples,
-		.outliers = e.outliers,
-		.lost = e.lost,
-		.mispaired = s->mispaired,
-	});
+	page_write(s, &e, ref.kind);
 }
 
 /* --- coming and going --------------------------------------------------------- */
@@ -387,8 +387,8 @@ static bool pair_with_edge(struct tsa_stream *s, u64 counter,
 	return true;
 }
 
-static void sample_event(const struct tsa_stream *s, u64 counter,
-			 const struct tsa_sample *sample)
+static tsa_hot void sample_event(const struct tsa_stream *s, u64 counter,
+				 const struct tsa_sample *sample)
 {
 	struct tsalign_event event = {
 		.stream = s->info.id,
@@ -409,49 +409,66 @@ static void sample_event(const struct tsa_stream *s, u64 counter,
 }
 
 /* With s->lock held. */
-static void sample_take(struct tsa_stream *s, struct tsa_sample sample)
+static tsa_hot void sample_take(struct tsa_stream *s, struct tsa_sample *sample)
 {
-	enum tsa_verdict verdict = TSA_TAKEN;
-	bool usable = !(sample.flags & TSALIGN_EVF_ERROR);
-	enum tsalign_epoch_cause cause = 0;
+	bool usable = !(sample->flags & TSALIGN_EVF_ERROR);
+	enum tsa_verdict verdict;
 	u64 counter;
 
-	sample.arrival_ns = sample.arrival_ns ?: sample.host_ns;
-	if (sample.restart) {
+	sample->arrival_ns = sample->arrival_ns ?: sample->host_ns;
+	if (unlikely(sample->restart)) {
 		tsa_fit_restart(&s->fit, TSALIGN_CAUSE_DEVICE_STEP);
 		tsa_unwrap_init(&s->unwrap, s->info.counter_bits);
 		tsa_pairing_init(&s->pairing);
 	}
-	counter = sample.unwrapped ? sample.counter :
-				     tsa_unwrap(&s->unwrap, sample.counter);
+	counter = sample->unwrapped ? sample->counter :
+				      tsa_unwrap(&s->unwrap, sample->counter);
 	if (usable && s->rule.strobe != TSA_NO_ID &&
-	    !pair_with_edge(s, counter, &sample)) {
+	    !pair_with_edge(s, counter, sample)) {
 		usable = false;
-		sample.flags |= TSALIGN_EVF_OUTLIER;
+		sample->flags |= TSALIGN_EVF_OUTLIER;
 	}
 	if (usable) {
-		verdict = tsa_fit_add(&s->fit, counter, sample.host_ns,
-				      sample.width_ns);
+		verdict = tsa_fit_add(&s->fit, counter, sample->host_ns,
+				      sample->width_ns);
 		if (verdict == TSA_OUTLIER || verdict == TSA_STALE)
-			sample.flags |= TSALIGN_EVF_OUTLIER;
+			sample->flags |= TSALIGN_EVF_OUTLIER;
 		else
-			s->updated_ns = sample.host_ns;
+			s->updated_ns = sample->host_ns;
 	}
-	publish(s, sample.arrival_ns, cause);
-	sample_event(s, counter, &sample);
+	publish(s, sample->arrival_ns, 0);
+	sample_event(s, counter, sample);
 }
 
-void tsa_stream_sample(struct tsa_stream *s, const struct tsa_sample *sample)
+/* What a sample touches, all at once: it waits for one line instead of each. */
+tsa_hot void tsa_stream_prefetch(const struct tsa_stream *s)
+{
+	const char *at = (const char *)s;
+	const char *end = (const char *)&s->fit.bucket[0];
+
+	for (; at < end; at += L1_CACHE_BYTES)
+		__builtin_prefetch(at, 1);
+}
+
+tsa_hot void tsa_stream_sample(struct tsa_stream *s,
+			       const struct tsa_sample *sample)
 {
 	struct tsa_sample one = *sample;
+	struct tsa_sample two;
 	unsigned long flags;
 	u32 times = 1;
 
+	tsa_stream_prefetch(s);
 	if (unlikely(tsa_inject))
 		times = tsa_inject_sample(s->info.id, &one);
 	raw_spin_lock_irqsave(&s->lock, flags);
-	while (times-- && !s->gone)
-		sample_take(s, one);
+	if (unlikely(times > 1)) {
+		two = one;
+		if (!s->gone)
+			sample_take(s, &two);
+	}
+	if (times && !s->gone)
+		sample_take(s, &one);
 	raw_spin_unlock_irqrestore(&s->lock, flags);
 }
 

@@ -31,32 +31,43 @@ struct tsa_arrival {
 	u32 done;		/* the rest holds */
 };
 
+/* What each buffer touches is the first cache line, and its arrival's. */
 struct tsa_queue {
-	const void *q;		/* NULL: free */
-	const void *dev;	/* q->dev: to compare */
-	const void *code;	/* in the driver's module: to compare */
 	struct tsa_stream *stream;
-	struct tsa_stream *fresh;	/* taken for it, not installed yet */
-	struct tsalign_rule rule;
-	bool ruled;
+	const void *task;	/* that called last, and for which buffer */
+	u64 called;		/* the how manieth call that was */
+	u64 used_ns;
+	u32 task_index;
 	s32 minor;		/* -1: not known (yet) */
 	u32 type;
-	const void *task;	/* that called last, and for which buffer */
-	u32 task_index;
-	u64 used_ns;
 	u32 sequence;
 	bool sequenced;
 	bool holds;		/* @held waits for the minor */
+	bool ruled;
+	struct tsa_arrival arrival[TSA_QUEUE_BUFFERS] __aligned(16);
+	const void *dev;	/* q->dev: to compare */
+	const void *code;	/* in the driver's module: to compare */
+	struct tsa_stream *fresh;	/* taken for it, not installed yet */
+	struct tsalign_rule rule;
 	struct tsa_sample held;
-	struct tsa_arrival arrival[TSA_QUEUE_BUFFERS];
-};
+} ____cacheline_aligned;
 
 static DEFINE_RAW_SPINLOCK(tsa_v4l2_lock);
-static struct tsa_queue *queues;	/* TSA_QUEUES_MAX */
-static u32 queues_used;			/* none beyond it was ever claimed */
+
+/* Likewise: one line while there are few queues. */
+static struct {
+	struct tsa_queue *all;	/* TSA_QUEUES_MAX */
+	struct tsa_queue *last;	/* of the last call, or NULL */
+	u64 calls;
+	u64 seen;
+	u32 waiting;		/* queues that have a task */
+	u32 used;		/* none beyond it was ever claimed */
+	const void *q[TSA_QUEUES_MAX];	/* whose @all[i] is; NULL: free */
+} queues ____cacheline_aligned;
+
 static struct tsa_stream *spares[TSA_SPARES];
 static struct {
-	u64 seen, unarmed, refused, beyond;
+	u64 unarmed, refused, beyond;
 } counts;
 
 /* Drivers whose buffers are done in the interrupt of a known moment. */
@@ -75,7 +86,7 @@ static const struct {
 };
 
 /* Capture queues of V4L2 with a clock of their own. */
-static bool wanted(const struct vb2_queue *q)
+static tsa_hot bool wanted(const struct vb2_queue *q)
 {
 	/* DVB's buffers have no sequence; a copied stamp is another's. */
 	if (q->buf_struct_size < sizeof(struct vb2_v4l2_buffer) ||
@@ -86,14 +97,19 @@ static bool wanted(const struct vb2_queue *q)
 	return !V4L2_TYPE_IS_OUTPUT(q->type);
 }
 
-static struct tsa_queue *queue_find(const void *q)
+static tsa_hot struct tsa_queue *queue_find(const void *q)
 {
 	u32 i;
 
-	for (i = 0; i < READ_ONCE(queues_used); i++)
-		if (READ_ONCE(queues[i].q) == q)
-			return &queues[i];
+	for (i = 0; i < READ_ONCE(queues.used); i++)
+		if (READ_ONCE(queues.q[i]) == q)
+			return &queues.all[i];
 	return NULL;
+}
+
+static const void **queue_owner(const struct tsa_queue *e)
+{
+	return &queues.q[e - queues.all];
 }
 
 /* With tsa_v4l2_lock held. */
@@ -101,17 +117,26 @@ static struct tsa_queue *queue_free(void)
 {
 	struct tsa_queue *e = queue_find(NULL);
 
-	if (!e && queues_used < TSA_QUEUES_MAX) {
-		e = &queues[queues_used];
-		WRITE_ONCE(queues_used, queues_used + 1);
+	if (!e && queues.used < TSA_QUEUES_MAX) {
+		e = &queues.all[queues.used];
+		WRITE_ONCE(queues.used, queues.used + 1);
 	}
 	return e;
 }
 
 /* With tsa_v4l2_lock held, as for all below until the probes. */
+static tsa_hot void queue_answered(struct tsa_queue *e)
+{
+	queues.waiting -= !!e->task;
+	e->task = NULL;
+}
+
 static void queue_drop(struct tsa_queue *e)
 {
-	WRITE_ONCE(e->q, NULL);
+	WRITE_ONCE(*queue_owner(e), NULL);
+	queue_answered(e);
+	if (queues.last == e)
+		queues.last = NULL;
 	if (e->stream)
 		tsa_stream_leave(e->stream);
 	tsa_stream_put(e->stream);
@@ -156,17 +181,18 @@ static struct tsa_stream *spare_take(void)
 	return NULL;
 }
 
-static struct tsa_queue *queue_claim(const struct vb2_queue *q, u64 now)
+static struct tsa_queue *queue_claim(const struct vb2_queue *q)
 {
+	u64 now = ktime_get_boottime_ns();
 	struct tsa_queue *e = queue_free();
 	u32 i;
 
 	if (!e) {
 		/* The longest silent one, if it may be dead. */
-		e = &queues[0];
+		e = &queues.all[0];
 		for (i = 1; i < TSA_QUEUES_MAX; i++)
-			if (queues[i].used_ns < e->used_ns)
-				e = &queues[i];
+			if (queues.all[i].used_ns < e->used_ns)
+				e = &queues.all[i];
 		if (now - e->used_ns < 10ULL * NSEC_PER_SEC) {
 			counts.refused++;
 			return NULL;
@@ -179,9 +205,10 @@ static struct tsa_queue *queue_claim(const struct vb2_queue *q, u64 now)
 	e->type = q->type;
 	e->dev = q->dev;
 	e->code = q->ops;
+	e->used_ns = now;
 	default_rule(e, q->dev);
 	/* A probe that finds it finds the rest. */
-	smp_store_release(&e->q, q);
+	smp_store_release(queue_owner(e), q);
 	if (!e->fresh)
 		tsa_refresh_soon();
 	return e;
@@ -213,12 +240,12 @@ static bool queue_name(struct tsa_queue *e)
 			 e->minor);
 	else
 		snprintf(info.name, sizeof(info.name),
-			 TSA_V4L2_PREFIX "queue%u", (u32)(e - queues));
+			 TSA_V4L2_PREFIX "queue%u", (u32)(e - queues.all));
 	/* The same minor's former queue has died: replugged, or opened anew. */
-	for (i = 0; i < queues_used && e->minor >= 0; i++)
-		if (&queues[i] != e && queues[i].q &&
-		    queues[i].minor == e->minor)
-			queue_drop(&queues[i]);
+	for (i = 0; i < queues.used && e->minor >= 0; i++)
+		if (&queues.all[i] != e && queues.q[i] &&
+		    queues.all[i].minor == e->minor)
+			queue_drop(&queues.all[i]);
 	if (tsa_stream_install(e->fresh, &info, &e->rule, NULL, &s)) {
 		counts.refused++;
 		return false;
@@ -233,7 +260,7 @@ static bool queue_name(struct tsa_queue *e)
 	return true;
 }
 
-static void queue_flush(struct tsa_queue *e)
+static tsa_hot void queue_flush(struct tsa_queue *e)
 {
 	if (!e->holds)
 		return;
@@ -244,9 +271,10 @@ static void queue_flush(struct tsa_queue *e)
 
 /* --- probes: no allocation, no sleep -------------------------------------------- */
 
-static void probe_buf_done(void *data, struct vb2_queue *q,
-			   struct vb2_buffer *vb)
+static tsa_hot void probe_buf_done(void *data, struct vb2_queue *q,
+				   struct vb2_buffer *vb)
 {
+	struct tsa_stream *stream;
 	struct tsa_arrival *a;
 	struct tsa_queue *e;
 
@@ -255,6 +283,10 @@ static void probe_buf_done(void *data, struct vb2_queue *q,
 	e = queue_find(q);
 	if (!e || vb->index >= TSA_QUEUE_BUFFERS)
 		return;
+	/* Whoever takes the buffer comes soon. */
+	stream = READ_ONCE(e->stream);
+	if (stream)
+		tsa_stream_prefetch(stream);
 	a = &e->arrival[vb->index];
 	a->cpu = raw_smp_processor_id();
 	a->ns = ktime_get_boottime_ns();
@@ -262,29 +294,37 @@ static void probe_buf_done(void *data, struct vb2_queue *q,
 	smp_store_release(&a->done, 1);
 }
 
-static void probe_qbuf(void *data, struct vb2_queue *q, struct vb2_buffer *vb)
+/* Who called for which buffer: V4L2's own tracepoint comes next. */
+static tsa_hot void queue_called(struct tsa_queue *e, u32 index)
+{
+	queues.waiting += !e->task;
+	e->task = current;
+	e->task_index = index;
+	e->called = ++queues.calls;
+	queues.last = e;
+}
+
+static tsa_hot void probe_qbuf(void *data, struct vb2_queue *q,
+			       struct vb2_buffer *vb)
 {
 	struct tsa_queue *e;
 	unsigned long flags;
-	u64 now;
 
 	if (!wanted(q))
 		return;
-	now = ktime_get_boottime_ns();
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	e = queue_find(q) ?: queue_claim(q, now);
+	e = queue_find(q) ?: queue_claim(q);
 	if (e && vb->index < TSA_QUEUE_BUFFERS) {
 		WRITE_ONCE(e->arrival[vb->index].done, 0);
-		e->task = current;
-		e->task_index = vb->index;
-		e->used_ns = now;
+		queue_called(e, vb->index);
 	}
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 }
 
 /* Which sample the buffer is; the counter restarts at each STREAMON. */
-static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
-			  u64 now, struct tsa_sample *ret)
+static tsa_hot void buffer_sample(struct tsa_queue *e,
+				  const struct vb2_buffer *vb,
+				  struct tsa_sample *ret)
 {
 	const struct vb2_v4l2_buffer *vbuf =
 		container_of(vb, struct vb2_v4l2_buffer, vb2_buf);
@@ -299,10 +339,11 @@ static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
 	} else {
 		/* Dequeued by another CPU before that one said so. */
 		counts.unarmed++;
-		ret->host_ns = now;
+		ret->host_ns = ktime_get_boottime_ns();
 		ret->cpu = raw_smp_processor_id();
 	}
 	WRITE_ONCE(a->done, 0);
+	e->used_ns = ret->host_ns;
 	if (vb->state == VB2_BUF_STATE_ERROR) {
 		/* Not each driver gives a spoilt one a sequence of its own. */
 		ret->flags |= TSALIGN_EVF_ERROR;
@@ -314,31 +355,28 @@ static void buffer_sample(struct tsa_queue *e, const struct vb2_buffer *vb,
 	e->sequenced = true;
 }
 
-static void probe_dqbuf(void *data, struct vb2_queue *q, struct vb2_buffer *vb)
+static tsa_hot void probe_dqbuf(void *data, struct vb2_queue *q,
+				struct vb2_buffer *vb)
 {
 	struct tsa_sample sample = { };
 	struct tsa_queue *e;
 	unsigned long flags;
-	u64 now;
 
 	if (!wanted(q))
 		return;
-	now = ktime_get_boottime_ns();
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	e = queue_find(q) ?: queue_claim(q, now);
+	e = queue_find(q) ?: queue_claim(q);
 	if (!e)
 		goto out;
 	if (vb->index >= TSA_QUEUE_BUFFERS) {
 		counts.beyond++;
 		goto out;
 	}
-	counts.seen++;
-	e->used_ns = now;
-	e->task = current;
-	e->task_index = vb->index;
+	queues.seen++;
+	queue_called(e, vb->index);
 	/* No minor came for the last one: read(), or a driver's own thread. */
 	queue_flush(e);
-	buffer_sample(e, vb, now, &sample);
+	buffer_sample(e, vb, &sample);
 	if (e->stream) {
 		tsa_stream_sample(e->stream, &sample);
 	} else {
@@ -351,37 +389,56 @@ out:
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 }
 
-/* The same task has just been in vb2 for the same buffer. */
-static void probe_v4l2_buffer(void *data, int minor, struct v4l2_buffer *buf)
+/* This task's last call; NULL: none. */
+static struct tsa_queue *called_last(void)
 {
 	struct tsa_queue *found = NULL;
+	u32 i;
+
+	for (i = 0; i < queues.used; i++) {
+		struct tsa_queue *e = &queues.all[i];
+
+		if (!queues.q[i] || e->task != current)
+			continue;
+		/* Older calls failed since, or were read()'s: nobody's word. */
+		if (found && found->called > e->called) {
+			queue_answered(e);
+			continue;
+		}
+		if (found)
+			queue_answered(found);
+		found = e;
+	}
+	return found;
+}
+
+static void queue_minor(struct tsa_queue *e, s32 minor)
+{
+	if (e->minor != minor && e->stream) {
+		/* Another device at the address of one that died. */
+		tsa_stream_leave(e->stream);
+		tsa_stream_put(e->stream);
+		e->stream = NULL;
+	}
+	e->minor = minor;
+	queue_flush(e);
+}
+
+/* The same task has just been in vb2 for the same buffer. */
+static tsa_hot void probe_v4l2_buffer(void *data, int minor,
+				      struct v4l2_buffer *buf)
+{
 	struct tsa_queue *e;
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (e = queues; e < queues + queues_used; e++) {
-		if (!e->q || e->task != current)
-			continue;
-		/* Older calls failed since, or were read()'s: nobody's word. */
-		if (found && found->used_ns > e->used_ns) {
-			e->task = NULL;
-			continue;
-		}
-		if (found)
-			found->task = NULL;
-		found = e;
-	}
-	e = found;
+	e = queues.last;
+	if (!e || e->task != current)
+		e = queues.waiting ? called_last() : NULL;
 	if (e && e->type == buf->type && e->task_index == buf->index) {
-		e->task = NULL;
-		if (e->minor != minor && e->stream) {
-			/* Another device at the address of one that died. */
-			tsa_stream_leave(e->stream);
-			tsa_stream_put(e->stream);
-			e->stream = NULL;
-		}
-		e->minor = minor;
-		queue_flush(e);
+		queue_answered(e);
+		if (e->minor != minor || e->holds)
+			queue_minor(e, minor);
 	}
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 }
@@ -460,10 +517,10 @@ static void queues_drop(const struct module *mod, const struct device *dev)
 	u32 i;
 
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (i = 0; i < queues_used; i++) {
-		struct tsa_queue *e = &queues[i];
+	for (i = 0; i < queues.used; i++) {
+		struct tsa_queue *e = &queues.all[i];
 
-		if (!e->q)
+		if (!queues.q[i])
 			continue;
 		if ((mod && within_module((unsigned long)e->code, mod)) ||
 		    (dev && e->dev == dev))
@@ -507,7 +564,7 @@ void tsa_v4l2_refill(void)
 			return;
 		raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
 		/* Not once tsa_v4l2_exit() has given them all back. */
-		if (queues)
+		if (queues.all)
 			swap(s, spares[i]);
 		raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 		tsa_stream_put(s);
@@ -516,8 +573,7 @@ void tsa_v4l2_refill(void)
 
 static void disconnect(void)
 {
-	struct tsa_queue *old = queues;
-	struct tsa_queue *e;
+	struct tsa_queue *old = queues.all;
 	unsigned long flags;
 	size_t i;
 
@@ -526,14 +582,14 @@ static void disconnect(void)
 			probe_disconnect(probes[i].tp);
 	tracepoint_synchronize_unregister();
 	raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-	for (e = queues; e < queues + queues_used; e++)
-		queue_drop(e);
-	queues_used = 0;
+	for (i = 0; i < queues.used; i++)
+		queue_drop(&queues.all[i]);
+	queues.used = 0;
 	for (i = 0; i < TSA_SPARES; i++) {
 		tsa_stream_put(spares[i]);
 		spares[i] = NULL;
 	}
-	queues = NULL;
+	queues.all = NULL;
 	raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 	kvfree(old);
 }
@@ -542,8 +598,8 @@ int tsa_v4l2_init(void)
 {
 	int r;
 
-	queues = kvcalloc(TSA_QUEUES_MAX, sizeof(*queues), GFP_KERNEL);
-	if (!queues)
+	queues.all = kvcalloc(TSA_QUEUES_MAX, sizeof(*queues.all), GFP_KERNEL);
+	if (!queues.all)
 		return -ENOMEM;
 	tsa_v4l2_refill();
 	r = register_module_notifier(&module_notifier);
@@ -576,7 +632,6 @@ void tsa_v4l2_exit(void)
 
 void tsa_v4l2_show(struct seq_file *m)
 {
-	struct tsa_queue *e;
 	unsigned long flags;
 	size_t i;
 	s32 minor;
@@ -586,16 +641,18 @@ void tsa_v4l2_show(struct seq_file *m)
 		seq_printf(m, "probe %s %s\n", probes[i].name,
 			   READ_ONCE(probes[i].tp) ? "connected" : "absent");
 	seq_printf(m, "buffers %llu unarmed %llu refused %llu beyond %llu\n",
-		   READ_ONCE(counts.seen), READ_ONCE(counts.unarmed),
+		   READ_ONCE(queues.seen), READ_ONCE(counts.unarmed),
 		   READ_ONCE(counts.refused), READ_ONCE(counts.beyond));
-	for (e = queues; e < queues + READ_ONCE(queues_used); e++) {
+	for (i = 0; i < READ_ONCE(queues.used); i++) {
+		const struct tsa_queue *e = &queues.all[i];
+
 		raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
-		id = e->q && e->stream ? e->stream->info.id : TSA_NO_ID;
+		id = queues.q[i] && e->stream ? e->stream->info.id : TSA_NO_ID;
 		minor = e->minor;
 		raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 		if (id != TSA_NO_ID)
 			seq_printf(m, "queue %u stream %u minor %d\n",
-				   (u32)(e - queues), id, minor);
+				   (u32)i, id, minor);
 	}
 }
 

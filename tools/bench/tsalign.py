@@ -49,7 +49,7 @@ def bench(build, work):
     prepared("qemu-6.12")
     for line in costs(build):
         figure("tsalign." + line["name"].removeprefix("tsalign_"), line["value"], line["unit"],
-               limit=line["limit"] if line["limit"] >= 0 else None)
+               limit=line["limit"])
     limit, m = size(build)
     figure("tsalign.size", m["loaded"], "bytes", limit=limit, text=m["text"], rodata=m["rodata"], data=m["data"],
            bss=m["bss"], what="loaded: without .init, .modinfo, __versions")
