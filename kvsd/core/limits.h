@@ -34,7 +34,7 @@
 #define RETENTION_HOURS_MAX 87600
 
 /* --- service: memory and time per connection --- */
-#define CONNECTIONS_MAX 4096u		/* per listener thread */
+#define CONNECTIONS_MAX 16384u		/* per listener thread */
 #define REQUEST_BODY_BYTES_MAX (1u << 20) /* JSON requests */
 #define BODIES_BYTES_MAX (64u << 20)	  /* of all of a thread */
 #define REQUEST_HEAD_NS_MAX (10 * NS_PER_S) /* slow loris */
@@ -152,7 +152,9 @@
 #define STORE_WRITE_EARLY_BYTES (256u << 10) /* written without a commit */
 #define STORE_WRITERS_MAX CONNECTIONS_MAX
 #define STORE_ROWS_PENDING_MAX (64u << 10) /* committed, not yet indexed */
-#define STORE_SPARE_PAGES 32u		/* free 64 KiB page buffers kept */
+/* A page that is not full is kept in pieces: memory follows what is there. */
+#define STORE_CHUNK_BYTES 4096u
+#define STORE_SPARE_CHUNKS 1024u	/* free ones kept */
 #define STORE_READS_MAX 32u		/* running; the others wait */
 #define STORE_READ_PAGES 2u		/* in flight per read */
 #define READ_MOVES_MAX 4u		/* compactions of what is being read */
@@ -187,6 +189,8 @@
 
 /* --- loop --- */
 #define LOOP_ENTRIES 1024u
+#define LOOP_GATHER_NS NS_PER_MS	/* waited for more than one completion */
+#define LOOP_GATHER_MAX 64u
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u
 
 #endif

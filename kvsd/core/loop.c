@@ -109,8 +109,27 @@ void loop_timers_run(struct loop *l)
 	}
 }
 
-void loop_timers_fini(struct loop *l)
+void *loop_spare_take(struct loop *l, size_t *ret_bytes)
 {
+	*ret_bytes = l->spare_bytes;
+	l->spare_bytes = 0;
+	return TAKE_PTR(l->spare);
+}
+
+void loop_spare_give(struct loop *l, void *memory, size_t bytes)
+{
+	if (l->spare) {
+		free(memory);
+		return;
+	}
+	l->spare = memory;
+	l->spare_bytes = bytes;
+}
+
+void loop_fini(struct loop *l)
+{
+	free(l->spare);
+	l->spare = NULL;
 	free(l->heap);
 	l->heap = NULL;
 	l->timer_count = 0;

@@ -100,6 +100,9 @@ struct loop {
 	size_t timer_count;
 	size_t timer_size;
 	bool stopped;
+	/* A buffer that nobody uses now: see loop_spare_take(). */
+	void *spare;
+	size_t spare_bytes;
 };
 
 static inline uint64_t loop_now_ns(const struct loop *l)
@@ -208,10 +211,20 @@ static inline bool loop_timer_armed(const struct loop_timer *t)
 	return t->slot != 0;
 }
 
+/*
+ * Memory that a callback needs and mostly no longer needs when it returns: one
+ * heap block of @ret_bytes, the caller's until it is given back or freed; NULL
+ * when there is none. Loop thread.
+ */
+void *loop_spare_take(struct loop *l, size_t *ret_bytes);
+/* Gives a heap block; freed when there is one already. */
+void loop_spare_give(struct loop *l, void *memory, size_t bytes);
+
 /* For backends: runs what expired by now_ns; the next expiry or UINT64_MAX. */
 void loop_timers_run(struct loop *l);
 uint64_t loop_timers_next_ns(const struct loop *l);
-void loop_timers_fini(struct loop *l);
+/* Frees what is above; last. */
+void loop_fini(struct loop *l);
 
 /*
  * Ends the loop. What was cancelled and is still on its way ends here, so call

@@ -22,6 +22,7 @@
 #define RECV_BYTES_MAX (64u << 10)
 #define RECORD_BYTES (16u << 10)	/* RFC 8446 section 5.1 */
 #define IN_BYTES_MAX RECV_BYTES_MAX
+#define OUT_BYTES_KEPT (1u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
 #define PEER_BYTES 64
 #define REASON_BYTES 256
@@ -216,6 +217,17 @@ static void flushed(struct conn *c)
 		c->handler->drained(c, c->ctx);
 }
 
+/* All of it is with the kernel: small buffers stay for the next answer. */
+static void out_trim(struct conn *c)
+{
+	if (buf_len(&c->out) || buf_len(&c->sending))
+		return;
+	if (c->out.size > OUT_BYTES_KEPT)
+		buf_fini(&c->out);
+	if (c->sending.size > OUT_BYTES_KEPT)
+		buf_fini(&c->sending);
+}
+
 static void send_done(struct loop_op *op, int res)
 {
 	struct conn *c = container_of(op, struct conn, send_op);
@@ -231,6 +243,7 @@ static void send_done(struct loop_op *op, int res)
 	}
 	buf_consume(&c->sending, (size_t)res);
 	c->stall_ns = loop_now_ns(c->loop) + SEND_STALL_NS_MAX;
+	out_trim(c);
 	if (buf_len(&c->sending) || buf_len(&c->out))
 		send_start(c);
 	else if (c->moving_to)
@@ -351,6 +364,24 @@ static void handshake(struct conn *c)
 	}
 }
 
+/*
+ * What a handler leaves is little or nothing, so the memory for plaintext goes
+ * from connection to connection, and an idle one has none.
+ */
+static void plain_take(struct conn *c)
+{
+	if (!c->plain.data)
+		c->plain.data = loop_spare_take(c->loop, &c->plain.size);
+}
+
+static void plain_give(struct conn *c)
+{
+	if (buf_len(&c->plain) || !c->plain.data)
+		return;
+	loop_spare_give(c->loop, c->plain.data, c->plain.size);
+	buf_init(&c->plain, CONN_PLAIN_BYTES_MAX);
+}
+
 /* Decrypts until @in is used up or enough is kept. Returns false at the end. */
 static bool decrypt(struct conn *c)
 {
@@ -445,6 +476,7 @@ static void process(struct conn *c)
 	if (c->processing || c->moving_to)
 		return;
 	c->processing = true;
+	plain_take(c);
 	if (c->state == CONN_HANDSHAKE)
 		handshake(c);
 	while (more && c->state == CONN_OPEN && !c->moving_to) {
@@ -461,11 +493,21 @@ static void process(struct conn *c)
 	}
 	if (c->state == CONN_FLUSHING)
 		discard(c);
+	plain_give(c);
 	send_start(c); /* what TLS itself had to say */
 	tell_ended(c);
 	recv_start(c);
 	if (c->state == CONN_OVER)
 		kick(c);
+}
+
+/* A connection waits with as much memory as its next bytes may need. */
+static void recv_adapt(struct conn *c, size_t bytes)
+{
+	if (bytes == c->recv_bytes)
+		c->recv_size = MIN(c->recv_size * 2, RECV_BYTES_MAX);
+	else if (bytes <= c->recv_size / 4)
+		c->recv_size = MAX(c->recv_size / 2, RECV_BYTES_MIN);
 }
 
 static void recv_done(struct loop_op *op, int res)
@@ -491,8 +533,7 @@ static void recv_done(struct loop_op *op, int res)
 	}
 	if (res > 0) {
 		buf_commit(&c->in, (size_t)res);
-		if ((size_t)res == c->recv_bytes)
-			c->recv_size = MIN(c->recv_size * 2, RECV_BYTES_MAX);
+		recv_adapt(c, (size_t)res);
 	}
 	if (c->moving_to)
 		move_when_quiet(c);
@@ -511,6 +552,8 @@ static void recv_start(struct conn *c)
 		return; /* the handler is behind: conn_resume() goes on */
 	/* The kernel writes here: nothing may move the buffer meanwhile. */
 	assert(buf_len(&c->in) == 0);
+	if (c->in.size > 2 * c->recv_size)
+		buf_fini(&c->in);
 	p = buf_reserve(&c->in, c->recv_size);
 	if (!p) {
 		over(c, -ENOMEM);

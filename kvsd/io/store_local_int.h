@@ -127,6 +127,10 @@ struct write_buffer {
 	bool final;		/* the segment's last: END, synced */
 };
 
+#define STORE_PAGE_CHUNKS                                      \
+	((SEGMENT_PAYLOAD_BYTES_MAX + STORE_CHUNK_BYTES - 1) / \
+	 STORE_CHUNK_BYTES)
+
 struct store_writer {
 	struct store_instance *in;
 	struct list_node link;	/* open writers, waiting, or a buffer's */
@@ -136,7 +140,8 @@ struct store_writer {
 	struct segment_place *places;
 	uint32_t page_count;
 	uint32_t place_size;
-	uint8_t *page;		/* the unsealed rest, or NULL */
+	/* The unsealed rest: @fill bytes, the first chunks of it. */
+	uint8_t *chunks[STORE_PAGE_CHUNKS];
 	uint32_t fill;
 	int err;
 	struct store_op *op;	/* being committed */
@@ -180,8 +185,8 @@ struct store_instance {
 	struct write_buffer *flying;
 	struct list_node commits_waiting; /* writers, for room */
 	struct list_node waiters;
-	uint8_t *spare_pages[STORE_SPARE_PAGES];
-	unsigned int spare_page_count;
+	uint8_t *spare_chunks[STORE_SPARE_CHUNKS];
+	unsigned int spare_chunk_count;
 	uint64_t nonce_prefix;
 	uint32_t nonce_counter;
 

@@ -26,21 +26,47 @@
 
 static void pump(struct store_instance *in);
 
-/* --- page buffers --- */
+/* --- pages that are not full --- */
 
-static uint8_t *page_get(struct store_instance *in)
+static uint8_t *chunk_get(struct store_instance *in)
 {
-	if (in->spare_page_count)
-		return in->spare_pages[--in->spare_page_count];
-	return malloc(SEGMENT_PAYLOAD_BYTES_MAX);
+	if (in->spare_chunk_count)
+		return in->spare_chunks[--in->spare_chunk_count];
+	return malloc(STORE_CHUNK_BYTES);
 }
 
-static void page_put(struct store_instance *in, uint8_t *page)
+static void chunk_put(struct store_instance *in, uint8_t *chunk)
 {
-	if (page && in->spare_page_count < STORE_SPARE_PAGES)
-		in->spare_pages[in->spare_page_count++] = page;
+	if (in->spare_chunk_count < STORE_SPARE_CHUNKS)
+		in->spare_chunks[in->spare_chunk_count++] = chunk;
 	else
-		free(page);
+		free(chunk);
+}
+
+/* What was kept is sealed, or given up. */
+static void page_drop(struct store_writer *w)
+{
+	size_t i;
+
+	for (i = 0; i < STORE_PAGE_CHUNKS && w->chunks[i]; i++)
+		chunk_put(w->in, TAKE_PTR(w->chunks[i]));
+	w->fill = 0;
+}
+
+/* @parts has room for STORE_PAGE_CHUNKS. Return: how many there are. */
+static size_t page_parts(const struct store_writer *w, struct iovec *parts)
+{
+	size_t count = 0;
+	uint32_t done = 0;
+
+	while (done < w->fill) {
+		uint32_t n = MIN(w->fill - done, STORE_CHUNK_BYTES);
+
+		parts[count].iov_base = w->chunks[count];
+		parts[count++].iov_len = n;
+		done += n;
+	}
+	return count;
 }
 
 /* --- segments and buffers --- */
@@ -284,7 +310,7 @@ static void writer_release(struct store_writer *w)
 	struct store_instance *in = w->in;
 
 	list_del(&w->link);
-	page_put(in, TAKE_PTR(w->page));
+	page_drop(w);
 	key_cache_put(&in->keys, TAKE_PTR(w->key));
 	in->writer_count--;
 	w->in = NULL;
@@ -330,14 +356,20 @@ int local_writer_open(struct store *s, const struct store_stream *stream,
 /* Keeps @len bytes, which fit, until their page is full. */
 static int keep(struct store_writer *w, const uint8_t *bytes, size_t len)
 {
-	if (!len)
-		return 0;
-	if (!w->page)
-		w->page = page_get(w->in);
-	if (!w->page)
-		return -ENOMEM;
-	memcpy(w->page + w->fill, bytes, len);
-	w->fill += (uint32_t)len;
+	while (len) {
+		uint8_t **chunk = &w->chunks[w->fill / STORE_CHUNK_BYTES];
+		uint32_t at = w->fill % STORE_CHUNK_BYTES;
+		size_t n = MIN(len, STORE_CHUNK_BYTES - at);
+
+		if (!*chunk)
+			*chunk = chunk_get(w->in);
+		if (!*chunk)
+			return -ENOMEM;
+		memcpy(*chunk + at, bytes, n);
+		w->fill += (uint32_t)n;
+		bytes += n;
+		len -= n;
+	}
 	return 0;
 }
 
@@ -351,10 +383,8 @@ static int add_bytes(struct store_writer *w, const uint8_t *bytes, size_t len,
 	while (*taken < len) {
 		size_t room = SEGMENT_PAYLOAD_BYTES_MAX - w->fill;
 		size_t left = len - *taken;
-		struct iovec parts[2] = {
-			{ w->page, w->fill },
-			{ (void *)(uintptr_t)(bytes + *taken), room },
-		};
+		struct iovec parts[STORE_PAGE_CHUNKS + 1];
+		size_t count;
 		int err;
 
 		if (left <= room) {
@@ -362,7 +392,11 @@ static int add_bytes(struct store_writer *w, const uint8_t *bytes, size_t len,
 			*taken += err < 0 ? 0 : left;
 			return err;
 		}
-		err = seal_page(w, parts, 2, SEGMENT_PAYLOAD_BYTES_MAX, false);
+		count = page_parts(w, parts);
+		parts[count].iov_base = (void *)(uintptr_t)(bytes + *taken);
+		parts[count++].iov_len = room;
+		err = seal_page(w, parts, count, SEGMENT_PAYLOAD_BYTES_MAX,
+				false);
 		if (err == -EAGAIN && room) {
 			err = keep(w, bytes + *taken, room);
 			*taken += err < 0 ? 0 : room;
@@ -370,7 +404,7 @@ static int add_bytes(struct store_writer *w, const uint8_t *bytes, size_t len,
 		}
 		if (err < 0)
 			return err;
-		w->fill = 0;
+		page_drop(w);
 		*taken += room;
 	}
 	return 0;
@@ -413,16 +447,16 @@ void local_wait(struct store *s, struct store_waiter *waiter)
 /* Return: 0 (in the current buffer), -EAGAIN, or why it cannot be. */
 static int try_commit(struct store_writer *w)
 {
-	struct iovec part = { w->page, w->fill };
+	struct iovec parts[STORE_PAGE_CHUNKS];
 	int err;
 
 	if (w->err)
 		return w->err;
 	if (w->fill) {
-		err = seal_page(w, &part, 1, w->fill, true);
+		err = seal_page(w, parts, page_parts(w, parts), w->fill, true);
 		if (err < 0)
 			return err;
-		w->fill = 0;
+		page_drop(w);
 	}
 	err = seal_commit(w);
 	if (err < 0)
@@ -750,7 +784,7 @@ void write_fini(struct store_instance *in)
 		assert(list_empty(&in->cur->commits));
 	segment_retire(TAKE_PTR(in->seg));
 	segment_retire(TAKE_PTR(in->spare));
-	while (in->spare_page_count)
-		free(in->spare_pages[--in->spare_page_count]);
+	while (in->spare_chunk_count)
+		free(in->spare_chunks[--in->spare_chunk_count]);
 	free(in->buffer_bytes);
 }

@@ -313,6 +313,9 @@ int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes,
 {
 	int n;
 
+	/* Asking OpenSSL costs a buffer, taken and given back. */
+	if (!buf_len(in) && !SSL_has_pending(t->ssl))
+		return 0;
 	t->in = in;
 	t->out = out;
 	ERR_clear_error();

@@ -42,7 +42,7 @@ const char serve_usage[] =
 	"  --key FILE          its key, PEM\n"
 	"  --master-key FILE   default: DATA_DIR/master.key\n"
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
-	"  --connections N     that a thread holds; default 4096\n"
+	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
 	"  --keep-alive TIME   of an idle connection; default 60s\n"
 	"  --drain TIME        a stop waits for ends of fragments; default "

@@ -260,9 +260,14 @@ static void settle(struct put_media *pm)
 	}
 	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
 	at = MIN(at, drain_end_ns(pm));
-	if (at == UINT64_MAX)
+	if (at == UINT64_MAX) {
 		loop_timer_cancel(pm->thread->loop, &pm->timer);
-	else if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) <
+		return;
+	}
+	/* Deadlines move later with each byte: one that fires early looks. */
+	if (loop_timer_armed(&pm->timer) && pm->timer.expires_ns <= at)
+		return;
+	if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) <
 		 0)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
 }

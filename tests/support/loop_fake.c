@@ -420,7 +420,7 @@ static void fake_free(struct loop *l)
 		abort(); /* an operation would outlive its loop */
 	for (i = 0; i < f->pipe_count; i++)
 		free(f->pipes[i]);
-	loop_timers_fini(l);
+	loop_fini(l);
 	(void)pthread_mutex_destroy(&f->lock);
 	(void)pthread_cond_destroy(&f->posted);
 	free(f);

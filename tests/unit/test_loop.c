@@ -18,6 +18,16 @@
 #include "io/loop_uring.h"
 
 #define TIMERS 500
+#define PAIRS 64
+#define ROUNDS 50
+
+static int tick_count;
+
+static void tick_counted(struct loop_timer *t)
+{
+	(void)t;
+	tick_count++;
+}
 
 struct probe {
 	struct loop_op op;
@@ -259,6 +269,81 @@ static void loop_takes_more_operations_than_its_queue_holds(void **state)
 	(void)unlink(path);
 }
 
+struct pair {
+	struct probe probe;
+	int fds[2];
+	uint8_t byte;
+};
+
+static void pair_send(struct pair *p, uint8_t byte)
+{
+	assert_int_equal(write(p->fds[1], &byte, 1), 1);
+}
+
+static void pair_listen(struct loop *l, struct pair *p)
+{
+	loop_recv(l, &p->probe.op, p->fds[0], &p->byte, 1, probe_done);
+}
+
+/* Waiting for several completions must not keep a lone one, or a timer. */
+static void loop_answers_one_after_many(void **state)
+{
+	struct loop *l = *state;
+	struct pair pairs[PAIRS];
+	struct loop_timer timer = { .slot = 0 };
+	int round;
+	int i;
+
+	memset(pairs, 0, sizeof(pairs));
+	for (i = 0; i < PAIRS; i++) {
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i].fds), 0);
+		pair_listen(l, &pairs[i]);
+	}
+	for (round = 1; round <= ROUNDS; round++) {
+		for (i = 0; i < PAIRS; i++)
+			pair_send(&pairs[i], (uint8_t)round);
+		for (i = 0; i < PAIRS; i++) {
+			run_until(l, &pairs[i].probe.calls, round);
+			assert_int_equal(pairs[i].probe.res, 1);
+			assert_int_equal(pairs[i].byte, round);
+			pair_listen(l, &pairs[i]);
+		}
+	}
+	pair_send(&pairs[0], 200);
+	run_until(l, &pairs[0].probe.calls, ROUNDS + 1);
+	assert_int_equal(pairs[0].byte, 200);
+	tick_count = 0;
+	assert_int_equal(loop_timer_set(l, &timer, loop_now_ns(l) + NS_PER_MS,
+					tick_counted),
+			 0);
+	run_until(l, &tick_count, 1);
+	for (i = 0; i < PAIRS; i++) {
+		loop_cancel(l, &pairs[i].probe.op);
+		if (i)
+			run_until(l, &pairs[i].probe.calls, ROUNDS + 1);
+		assert_int_equal(close(pairs[i].fds[0]), 0);
+		assert_int_equal(close(pairs[i].fds[1]), 0);
+	}
+}
+
+static void loop_spare_goes_to_who_asks_next(void **state)
+{
+	struct loop *l = *state;
+	size_t bytes = 1;
+	void *first = malloc(100);
+	void *second = malloc(200);
+
+	assert_null(loop_spare_take(l, &bytes));
+	assert_int_equal(bytes, 0);
+	loop_spare_give(l, first, 100);
+	loop_spare_give(l, second, 200); /* one is enough: freed */
+	assert_ptr_equal(loop_spare_take(l, &bytes), first);
+	assert_int_equal(bytes, 100);
+	assert_null(loop_spare_take(l, &bytes));
+	loop_spare_give(l, first, 100); /* freed with the loop */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +365,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			loop_takes_more_operations_than_its_queue_holds,
 			loop_setup, loop_teardown),
+		cmocka_unit_test_setup_teardown(loop_answers_one_after_many,
+						loop_setup, loop_teardown),
+		cmocka_unit_test_setup_teardown(
+			loop_spare_goes_to_who_asks_next, loop_setup,
+			loop_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

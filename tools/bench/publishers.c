@@ -3,10 +3,13 @@
  * Many cameras: TLS connections that each send frames at a steady rate, one
  * TLS record a frame, their phases spread evenly over a frame's time.
  *
- *	bench_publishers PORT CA HEADS SESSIONS SECONDS START_MS MODE
+ *	bench_publishers PORT CA HEADS SESSIONS SECONDS START_MS MODE PHASE
  *	bench_publishers size SECONDS
  *
- * MODE: chunked, length or sink. HEADS: one request head per session, each
+ * MODE: chunked, length or sink. PHASE: spread, where fragments of different
+ * sessions begin at different frames, evenly, as those of cameras that do not
+ * know of each other; or together, where all begin with the same frame but
+ * one, the worst that can happen. HEADS: one request head per session, each
  * ended by a NUL; empty for a sink, which answers nothing and is left when all
  * is sent. With chunked the answers are read as PutMedia's: a fragment's time
  * to PERSISTED starts when its last byte was handed to the socket. Prints a
@@ -41,6 +44,7 @@ struct publisher {
 	struct buf answer;
 	uint64_t closed_ns[FRAGMENTS_OPEN_MAX];	/* by fragment, in turn */
 	uint32_t frames;			/* sent */
+	uint32_t first; /* frames of its first fragment left out */
 	uint32_t persisted;
 	bool waits_for_room;
 };
@@ -52,6 +56,7 @@ static struct {
 	uint64_t start_ms;
 	bool chunked;
 	bool sink;
+	bool spread;
 	int epoll;
 	uint32_t ended;
 	uint64_t errors;
@@ -85,10 +90,29 @@ static void media_make(void)
 	media_frame(all.delta, FRAME_BYTES, false, 2);
 }
 
-/* The @n-th frame with what stands before and behind it, in all.piece. */
-static void piece_make(uint32_t n)
+static uint64_t frame_ms(uint32_t n)
 {
-	uint32_t in_fragment = n % FRAMES_PER_FRAGMENT;
+	return (uint64_t)n * 1000 / FRAME_RATE;
+}
+
+/* Its @n-th frame is this one of the stream's. */
+static uint32_t place(const struct publisher *p, uint32_t n)
+{
+	return p->first + n;
+}
+
+static bool ends_fragment(const struct publisher *p, uint32_t n)
+{
+	return n + 1 == all.frames_each ||
+	       place(p, n) % FRAMES_PER_FRAGMENT == FRAMES_PER_FRAGMENT - 1;
+}
+
+/* The @n-th frame with what stands before and behind it, in all.piece. */
+static void piece_make(const struct publisher *p, uint32_t n)
+{
+	uint32_t at = place(p, n);
+	uint32_t start = MAX(at - at % FRAMES_PER_FRAGMENT, p->first);
+	bool begins = at == start;
 	uint8_t head[MKV_CLUSTER_HEAD_BYTES];
 	uint8_t block[MKV_BLOCK_HEAD_BYTES];
 
@@ -96,17 +120,15 @@ static void piece_make(uint32_t n)
 	if (n == 0)
 		(void)buf_add(&all.piece, buf_head(&all.header),
 			      buf_len(&all.header));
-	if (in_fragment == 0) {
-		mkv_cluster_head(head, all.start_ms + n / FRAMES_PER_FRAGMENT *
-							      FRAGMENT_MS);
+	if (begins) {
+		mkv_cluster_head(head, all.start_ms + frame_ms(start));
 		(void)buf_add(&all.piece, head, sizeof(head));
 	}
-	mkv_block_head(block, 1, (int16_t)(in_fragment * 1000 / FRAME_RATE),
-		       in_fragment == 0, FRAME_BYTES);
+	mkv_block_head(block, 1, (int16_t)(frame_ms(at) - frame_ms(start)),
+		       begins, FRAME_BYTES);
 	(void)buf_add(&all.piece, block, sizeof(block));
-	(void)buf_add(&all.piece, in_fragment == 0 ? all.key : all.delta,
-		      FRAME_BYTES);
-	if (in_fragment == FRAMES_PER_FRAGMENT - 1)
+	(void)buf_add(&all.piece, begins ? all.key : all.delta, FRAME_BYTES);
+	if (ends_fragment(p, n))
 		(void)buf_add(&all.piece, buf_head(&all.eof),
 			      buf_len(&all.eof));
 }
@@ -128,7 +150,7 @@ static void frame_send(struct publisher *p)
 	static struct buf record;
 	uint32_t n = p->frames++;
 
-	piece_make(n);
+	piece_make(p, n);
 	buf_init(&record, 64u << 10);
 	if (all.chunked)
 		(void)buf_printf(&record, "%zx\r\n", buf_len(&all.piece));
@@ -139,9 +161,9 @@ static void frame_send(struct publisher *p)
 		(void)buf_add_str(&record, "0\r\n\r\n");
 	session_write(&p->session, buf_head(&record), buf_len(&record));
 	buf_fini(&record);
-	if (n % FRAMES_PER_FRAGMENT == FRAMES_PER_FRAGMENT - 1)
-		p->closed_ns[n / FRAMES_PER_FRAGMENT % FRAGMENTS_OPEN_MAX] =
-			session_now_ns();
+	if (ends_fragment(p, n))
+		p->closed_ns[place(p, n) / FRAMES_PER_FRAGMENT %
+			     FRAGMENTS_OPEN_MAX] = session_now_ns();
 	if (all.sink && p->frames == all.frames_each)
 		session_close(&p->session);
 	watch(p, buf_len(&p->session.out) > 0);
@@ -228,6 +250,11 @@ static void connect_all(const char *ca, uint16_t port, const char *heads,
 
 		buf_init(&p->answer, ANSWER_BYTES_MAX);
 		p->session.take = take_answer;
+		p->first = 1;
+		if (all.spread)
+			p->first += (uint32_t)((uint64_t)i *
+					       (FRAMES_PER_FRAGMENT - 1) /
+					       all.count);
 		session_open(&p->session, ctx, port);
 		if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, p->session.fd, &e) < 0)
 			session_die("epoll_ctl", -errno);
@@ -288,6 +315,12 @@ static double percentile_ms(unsigned int permille)
 	return (double)us / 1e3;
 }
 
+/* Of every session: none begins with a whole one. */
+static uint32_t fragments_each(void)
+{
+	return all.frames_each / FRAMES_PER_FRAGMENT + 1;
+}
+
 static void report(double seconds)
 {
 	uint64_t persisted = 0;
@@ -295,10 +328,12 @@ static void report(double seconds)
 	for (uint32_t i = 0; i < all.count; i++)
 		persisted += all.publishers[i].persisted;
 	qsort(all.latency_us, all.latencies, sizeof(*all.latency_us), compare);
-	printf("{\"seconds\": %.3f, \"persisted\": %llu, \"errors\": %llu, "
+	printf("{\"seconds\": %.3f, \"persisted\": %llu, \"fragments\": %llu, "
+	       "\"errors\": %llu, "
 	       "\"p50_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f, "
 	       "\"late_ms\": %.1f}\n",
 	       seconds, (unsigned long long)persisted,
+	       (unsigned long long)all.count * fragments_each(),
 	       (unsigned long long)all.errors, percentile_ms(500),
 	       percentile_ms(990), percentile_ms(1000),
 	       (double)all.late_ns_max / 1e6);
@@ -308,7 +343,7 @@ static uint64_t body_bytes(uint32_t frames)
 {
 	return buf_len(&all.header) +
 	       (uint64_t)frames * (MKV_BLOCK_HEAD_BYTES + FRAME_BYTES) +
-	       (uint64_t)frames / FRAMES_PER_FRAGMENT *
+	       (uint64_t)fragments_each() *
 		       (MKV_CLUSTER_HEAD_BYTES + buf_len(&all.eof));
 }
 
@@ -331,18 +366,20 @@ int main(int argc, char **argv)
 
 	media_make();
 	if (argc == 3) {
+		all.frames_each =
+			(uint32_t)session_number(argv[2]) * FRAME_RATE;
 		printf("%llu\n",
-		       (unsigned long long)body_bytes(
-			       (uint32_t)session_number(argv[2]) * FRAME_RATE));
+		       (unsigned long long)body_bytes(all.frames_each));
 		return 0;
 	}
-	if (argc != 8)
+	if (argc != 9)
 		session_die("usage", -EINVAL);
 	all.count = (uint32_t)session_number(argv[4]);
 	all.frames_each = (uint32_t)session_number(argv[5]) * FRAME_RATE;
 	all.start_ms = session_number(argv[6]);
 	all.chunked = strcmp(argv[7], "chunked") == 0;
 	all.sink = strcmp(argv[7], "sink") == 0;
+	all.spread = strcmp(argv[8], "spread") == 0;
 	all.publishers = calloc(all.count, sizeof(*all.publishers));
 	all.latency_us = calloc(SAMPLES_MAX, sizeof(*all.latency_us));
 	all.epoll = epoll_create1(EPOLL_CLOEXEC);

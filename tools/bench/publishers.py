@@ -2,6 +2,7 @@
 """Many cameras at 600 kbit/s: CPU per stream-second, time to PERSISTED, memory per session."""
 
 import json
+import mmap
 import os
 import pathlib
 import resource
@@ -22,6 +23,9 @@ P50_MS_MAX, P99_MS_MAX = 5, 20
 SESSION_KIB_MAX = 48
 LATE_MS_MAX = 250		# the load's own lateness; beyond, its figures are not of this load
 TOUCH_BYTES = 512 << 20
+FRAGMENT_BYTES = 600_000 // 8 * FRAGMENT_S
+WRITE_BYTES = 1 << 20		# the service's write buffer
+DISK_S = max(SECONDS // 6, 2)
 
 
 def rss_kib(pid):
@@ -29,6 +33,30 @@ def rss_kib(pid):
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise Missing(f"process {pid} is gone")
+
+
+def disk_ms(directory, bytes_per_s):
+    """Sorted milliseconds of a bare write + fdatasync of as many bytes as the service
+    gathers, at the load's rate, without anything else of ours running."""
+    data = mmap.mmap(-1, WRITE_BYTES)
+    data.write(os.urandom(WRITE_BYTES))
+    count = max(int(bytes_per_s * DISK_S) // WRITE_BYTES, 8)
+    fd = os.open(directory / "disk", os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600)
+    took = []
+    try:
+        os.posix_fallocate(fd, 0, count * WRITE_BYTES)
+        os.fsync(fd)
+        start = time.monotonic()
+        for i in range(count):
+            time.sleep(max(0, start + i * WRITE_BYTES / bytes_per_s - time.monotonic()))
+            begin = time.monotonic()
+            os.pwrite(fd, data, i * WRITE_BYTES)
+            os.fdatasync(fd)
+            took.append(1e3 * (time.monotonic() - begin))
+    finally:
+        os.close(fd)
+        os.unlink(directory / "disk")
+    return sorted(took)
 
 
 class Load:
@@ -42,7 +70,7 @@ class Load:
         return int(subprocess.run([self.program, "size", str(SECONDS)], check=True,
                                   capture_output=True).stdout)
 
-    def run(self, server, heads, count, mode):
+    def run(self, server, heads, count, mode, phase="spread"):
         """What the load says, with cpu: server's seconds per stream-second, and kib: what
         its memory grew by, per session, while all sent."""
         self.heads.write_bytes(b"".join(h.encode("latin-1") + b"\0" for h in heads))
@@ -51,7 +79,7 @@ class Load:
         before = rss_kib(server.pid)
         process = subprocess.Popen(
             pinned(CLIENT_CPU, [self.program, server.port, server.ca, self.heads, count, SECONDS,
-                                start_ms, mode]),
+                                start_ms, mode, phase]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             if not process.stdout.readline():
@@ -76,16 +104,17 @@ class Load:
         return result
 
 
-def with_kvsd(load, directory, build, count):
-    server = Kvsd(directory / f"kvsd-{count}", build / "kvsd")
+def with_kvsd(load, directory, build, count, phase="spread"):
+    server = Kvsd(directory / f"kvsd-{count}-{phase}", build / "kvsd")
     try:
         names = [f"camera-{i}" for i in range(count)]
         for name in names:
             server.create(name)
-        result = load.run(server, [server.put_head(n) for n in names], count, "chunked")
+        result = load.run(server, [server.put_head(n) for n in names], count, "chunked",
+                          phase)
     finally:
         server.stop()
-    wanted = count * SECONDS // FRAGMENT_S
+    wanted = result["fragments"]
     if result["persisted"] != wanted or result["errors"]:
         raise Missing(f"kvsd persisted {result['persisted']} of {wanted} fragments, "
                       f"{result['errors']} errors")
@@ -122,7 +151,9 @@ def bench(build, work):
     try:
         for count in COUNTS:
             report(count, with_kvsd(load, directory, build, count),
-                   with_nginx(load, directory, count), with_sink(load, directory, build, count))
+                   with_nginx(load, directory, count), with_sink(load, directory, build, count),
+                   disk_ms(directory, count * FRAGMENT_BYTES / FRAGMENT_S))
+        report_together(with_kvsd(load, directory, build, max(COUNTS), "together"))
     except kvs_client.Failure as error:
         raise Missing(str(error)) from error
     finally:
@@ -130,7 +161,14 @@ def bench(build, work):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def report(count, ours, nginx, sink):
+def report_together(ours):
+    # The worst case, for comparison: every camera's fragment ends within one frame's time.
+    figure(f"publishers.{max(COUNTS)}.together.persisted_p99", ours["p99_ms"], "ms",
+           p50_ms=ours["p50_ms"], max_ms=ours["max_ms"], cpu_us=1e6 * ours["cpu"],
+           kib_with_tls=ours["kib"], burst_MB=max(COUNTS) * FRAGMENT_BYTES / 1e6)
+
+
+def report(count, ours, nginx, sink, disk):
     def us(result):
         return 1e6 * result["cpu"]
     name = f"publishers.{count}"
@@ -141,8 +179,11 @@ def report(count, ours, nginx, sink):
     figure(f"{name}.cpu_vs_sink", us(ours), "us per stream-second", limit=SINK_RATIO_MAX,
            peer=us(sink), what="sink: TLS decrypted and thrown away")
     gate = count == max(COUNTS)
-    figure(f"{name}.persisted_p50", ours["p50_ms"], "ms", limit=P50_MS_MAX if gate else None)
+    figure(f"{name}.persisted_p50", ours["p50_ms"], "ms", limit=P50_MS_MAX if gate else None,
+           bare_disk_p50_ms=disk[len(disk) // 2],
+           what="from the last byte sent; fragments of different cameras end at different times")
     figure(f"{name}.persisted_p99", ours["p99_ms"], "ms", limit=P99_MS_MAX if gate else None,
-           max_ms=ours["max_ms"])
+           max_ms=ours["max_ms"], bare_disk_p99_ms=disk[len(disk) * 99 // 100],
+           bare_disk_max_ms=disk[-1])
     figure(f"{name}.memory_per_session", ours["kib"] - sink["kib"], "KiB",
            limit=SESSION_KIB_MAX, with_tls=ours["kib"], tls=sink["kib"], nginx=nginx["kib"])
