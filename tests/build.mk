@@ -134,6 +134,7 @@ $(O)/tests/test_agent_output: ours_ld += -Wl,--wrap=capture_thermal_codec
 unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
 	test_json_find test_retain_ram test_upload test_upload_retention
 fuzz_targets += fuzz_json_find
-sim_tests += sim_upload sim_ingest
+sim_tests += sim_upload sim_ingest sim_ingest_fleet
+$(O)/tests/sim_ingest_fleet: ours_ld += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c

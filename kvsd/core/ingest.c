@@ -25,6 +25,7 @@ enum fragment_state {
 /* Tags elements as they came, until it is known whose they are. */
 struct tag_run {
 	struct buf bytes;
+	size_t whole;	    /* of @bytes: elements that are over */
 	unsigned int count; /* of the producer's own tags */
 	bool end_of_fragment;
 	bool bad; /* over a limit, or a reserved name */
@@ -237,6 +238,7 @@ static int add_media(struct fragment *f, const uint8_t *bytes, size_t len)
 static void tag_run_reset(struct tag_run *t)
 {
 	buf_reset(&t->bytes);
+	t->whole = 0;
 	t->count = 0;
 	t->end_of_fragment = false;
 	t->bad = false;
@@ -257,8 +259,8 @@ static int close_ended(struct ingest *in, bool late)
 		return raise(in, ACK_FRAGMENT_METADATA_LIMIT_REACHED);
 	r = add_media(f, buf_head(&f->tags.bytes), buf_len(&f->tags.bytes));
 	if (!r && late) {
-		r = add_media(f, buf_head(&in->tags.bytes),
-			      buf_len(&in->tags.bytes));
+		/* A session may be stopped in the middle of an element. */
+		r = add_media(f, buf_head(&in->tags.bytes), in->tags.whole);
 		tag_run_reset(&in->tags);
 	}
 	if (r < 0)
@@ -561,6 +563,7 @@ static int on_tags_end(void *ctx, uint64_t offset)
 	struct fragment *f = current(in);
 
 	(void)offset;
+	in->tags.whole = buf_len(&in->tags.bytes);
 	if (f && f->state == FRAGMENT_ENDED && in->tags.end_of_fragment)
 		return close_ended(in, true);
 	return 0;
