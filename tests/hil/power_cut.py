@@ -24,6 +24,7 @@ import os
 import random
 import shutil
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -228,9 +229,10 @@ class Judge:
         os.makedirs(self.mount)
 
     def check(self, claims, rng):
-        tool("mount", "-t", self.kind, "-o", "loop", self.copy, self.mount)
+        loop = tool("losetup", "--find", "--show", self.copy)
         service = None
         try:
+            tool("mount", "-t", self.kind, loop, self.mount)
             data = f"{self.mount}/kvs"
             if claims.ready and rng.random() < 0.3:
                 expect(self.fsck(data, "--repair")[0] in (0, 1), True, "fsck --repair first")
@@ -247,7 +249,9 @@ class Judge:
         finally:
             if service:
                 service.kill()
-            tool("umount", self.mount)
+            if os.path.ismount(self.mount):
+                tool("umount", self.mount)
+            tool("losetup", "-d", loop)
 
     @staticmethod
     def fsck(data, *options):
@@ -334,14 +338,23 @@ class Run:
             if error:
                 self.result(f"{kind}: power cut at {point} with {part:.1f} of what was not flushed",
                             False, f"seed {self.args.seed}: {error}")
+                self.keep(recording.disk.log, kind)
         self.result(f"{kind}: nothing promised is lost in {len(points)} power cuts",
                     good == len(points), f"{good} of {len(points)}")
         print(f"# {kind}: {claimed} times a fragment looked for, {time.monotonic() - began:.0f} s")
-        self.liar(kind, log, image, judge, rng, points[-1][0])
+        self.liar(kind, log, judge, folder, rng)
         image.advance(len(log.entries))
         at = image.differs_from(recording.disk.data)
         self.result(f"{kind}: all of the log replayed is the disk", at is None, f"at byte {at}")
         image.close()
+
+    @staticmethod
+    def keep(path, kind):
+        """The log, for whoever looks into it: `guest run --out DIR`."""
+        if os.environ.get("KEEP_LOG"):
+            with open(f"/out/{kind}.log.gz", "wb") as out:
+                subprocess.run(["gzip", "-1c", path], stdout=out, check=False)
+                os.fsync(out.fileno())
 
     def judged(self, judge, claims, rng):
         """None or what is wrong"""
@@ -355,15 +368,14 @@ class Run:
             return f"{type(error).__name__}: {error}\n{tail}"
         return None
 
-    def liar(self, kind, log, image, judge, rng, after):
-        """What is checked can fail: a disk as it was before the last promise."""
-        last = [at for at, text in log.marks() if text.startswith("persisted")][-1]
-        earlier = [at for at, text in log.marks() if text.startswith("persisted") and at < last]
-        point = max([after, *earlier[-20:-10]])
-        image.cut(point, lambda: False, judge.copy)
-        error = self.judged(judge, Claims(log, last), rng)
-        self.result(f"{kind}: a disk that lies is found out", point < last and error and
-                    "are gone" in error, error)
+    def liar(self, kind, log, judge, folder, rng):
+        """What is checked can fail: a disk as it was when half of it was written."""
+        acks = [at for at, text in log.marks() if text.startswith("persisted")]
+        image = Image(log, f"{folder}/liar.img", DISK)
+        image.cut(acks[len(acks) // 2], lambda: True, judge.copy)
+        image.close()
+        error = self.judged(judge, Claims(log, acks[-1]), rng)
+        self.result(f"{kind}: a disk that lies is found out", error and "are gone" in error, error)
 
 
 def main():
