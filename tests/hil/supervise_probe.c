@@ -39,7 +39,7 @@
 /* What the allocator may keep for itself. */
 #define RSS_SLACK_KB 1024
 
-#define KINDS (CAPTURE_EVENT_GAVE_UP_ATTEMPT + 1)
+#define KINDS (CAPTURE_EVENT_STUCK + 1)
 
 static struct {
 	struct capture_source *source;

@@ -60,7 +60,7 @@ static struct {
 	uint64_t frames;
 	uint64_t blanks;
 	uint64_t opens;
-	uint64_t events[CAPTURE_EVENT_GAVE_UP_ATTEMPT + 1];
+	uint64_t events[CAPTURE_EVENT_STUCK + 1];
 } sim;
 
 static uint64_t random_below(uint64_t n)
