@@ -129,7 +129,7 @@ mkvdump_src := tests/e2e/mkvdump.c
 mkvremux_src := tests/e2e/mkvremux.c
 
 # Device side: fragmenter, store, upload session, agent
-unit_tests += test_agent_output test_agent_pipeline
+unit_tests += test_agent_output test_agent_pipeline test_agent_track
 $(O)/tests/test_agent_output: ours_ld += -Wl,--wrap=capture_thermal_codec
 unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
 	test_json_find test_retain_ram test_upload test_upload_retention

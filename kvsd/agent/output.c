@@ -495,7 +495,8 @@ static bool is_key(uint32_t fourcc, const uint8_t *data, size_t bytes,
 {
 	if (fourcc == CAPTURE_FORMAT_FWHT)
 		return fwht_is_key(data, bytes);
-	if (fourcc == CAPTURE_FORMAT_H264 || fourcc == CAPTURE_FORMAT_HEVC)
+	if (fourcc == CAPTURE_FORMAT_H264 || fourcc == CAPTURE_FORMAT_HEVC ||
+	    fourcc == CAPTURE_FORMAT_VP8)
 		return flagged;
 	return true; /* each frame stands alone */
 }

@@ -58,6 +58,8 @@ static void describe_video(struct track *t, const struct output_info *i,
 	} else if (i->codec == CAPTURE_FORMAT_HEVC) {
 		k->payload = KVS_PAYLOAD_H265_ANNEXB;
 		k->codec_id = "V_MPEGH/ISO/HEVC";
+	} else if (i->codec == CAPTURE_FORMAT_VP8) {
+		k->codec_id = "V_VP8";
 	} else if (i->codec == CAPTURE_FORMAT_MJPG ||
 		   i->codec == CAPTURE_FORMAT_JPEG) {
 		k->codec_id = "V_MJPEG";
