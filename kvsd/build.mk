@@ -17,7 +17,7 @@ proto_src := $(addprefix kvsd/proto/, \
 
 # Media containers and bitstreams.
 proto_src += $(addprefix kvsd/proto/, \
-	ebml.c mkv.c mkv_block.c mkv_leaf.c mkv_reader.c mkv_writer.c \
+	codec_check.c ebml.c mkv.c mkv_block.c mkv_leaf.c mkv_reader.c mkv_writer.c \
 	nal.c h264.c h265.c fwht.c frame_time.c frame_index.c mp4.c)
 
 core_src := $(addprefix kvsd/core/, \
@@ -53,7 +53,7 @@ agent_src := $(addprefix kvsd/agent/, \
 	stream.c tap.c track.c)
 
 serve_src := $(addprefix kvsd/serve/, \
-	answer.c archived.c control.c control_check.c credentials.c expiry.c \
+	answer.c archived.c codec_watch.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
 	export_file.c get_clip.c get_media.c health.c http.c import.c import_fragment.c listen.c live.c metrics.c notify.c \
 	operations.c ops.c options.c put_media.c retention.c \

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 kvsctl_src := $(addprefix tools/kvsctl/, \
 	main.c help.c service.c output.c sink.c tracks.c \
-	streams.c put.c get.c fragments.c clip.c export.c hash.c devices.c)
+	streams.c playback.c put.c get.c fragments.c clip.c export.c hash.c devices.c)
 kvsctl_src += $(addprefix tools/kvsctl/, \
 	doctor.c doctor_advice.c doctor_controls.c doctor_kernel.c doctor_record.c \
 	doctor_sensors.c doctor_stream.c doctor_system.c doctor_text.c)

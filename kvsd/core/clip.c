@@ -8,6 +8,7 @@
 
 #include "core/limits.h"
 #include "proto/frame_index.h"
+#include "proto/codec_check.h"
 #include "proto/h264.h"
 #include "proto/h265.h"
 #include "proto/mkv_reader.h"
@@ -121,8 +122,8 @@ static enum clip_error check_audio(struct clip_track *t,
 	t->mp4_codec = MP4_MP4A;
 	if (!track->codec_private_bytes)
 		return CLIP_PRIVATE_MISSING;
-	/* AudioSpecificConfig: type, rate and channels take two bytes. */
-	return track->codec_private_bytes < 2 ? CLIP_PRIVATE_INVALID : CLIP_OK;
+	return codec_check(track) == CODEC_PLAYABLE ? CLIP_OK
+						    : CLIP_PRIVATE_INVALID;
 }
 
 static enum clip_error make_track(struct clip_track *t,
@@ -149,27 +150,12 @@ static enum clip_error make_track(struct clip_track *t,
 	return CLIP_OK;
 }
 
-/* The combinations of the contract: H.264 [+ AAC, A-law], H.265 [+ AAC]. */
-static bool combination_ok(const struct mkv_document *doc)
-{
-	enum media_codec first = mkv_track_codec(&doc->tracks[0]);
-	enum media_codec second;
-
-	if (first != CODEC_H264 && first != CODEC_H265)
-		return false;
-	if (doc->tracks_count == 1)
-		return true;
-	second = mkv_track_codec(&doc->tracks[1]);
-	return second == CODEC_AAC ||
-	       (second == CODEC_ALAW && first == CODEC_H264);
-}
-
 static enum clip_error first_header(struct clip *c,
 				    const struct mkv_document *doc)
 {
 	size_t i;
 
-	if (!combination_ok(doc))
+	if (!codec_clip_tracks(doc->tracks, doc->tracks_count))
 		return CLIP_UNSUPPORTED;
 	c->timescale = TIMESCALE_MS;
 	if (NS_PER_S % doc->timecode_scale_ns == 0 &&

@@ -297,6 +297,8 @@ static int on_document(void *ctx, const struct mkv_document *doc)
 		in->lead = i;
 		break;
 	}
+	if (in->config.ops->document)
+		in->config.ops->document(in->config.ctx, doc);
 	return 0;
 }
 

@@ -69,6 +69,9 @@ enum ingest_end {
  * back into the ingest.
  */
 struct ingest_ops {
+	/* The header, before the first fragment; valid in the call. May be
+	 * NULL. */
+	void (*document)(void *ctx, const struct mkv_document *doc);
 	void (*ack)(void *ctx, const struct ack *ack);
 	void (*begin)(void *ctx, unsigned int fragment,
 		      const struct ingest_view *view);

@@ -68,6 +68,7 @@ struct live_stream {
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
 	bool dirty;			  /* readers have not been told */
+	uint64_t codec_hash; /* of the last upload's tracks; 0: none */
 };
 
 enum live_state { LIVE_OPEN, LIVE_WHOLE, LIVE_COMMITTED, LIVE_GONE };

@@ -188,12 +188,42 @@ static void render_entry(struct buf *out, const struct metrics *m,
 	}
 }
 
+static void render_codecs(struct buf *out, const struct metrics *m)
+{
+	static const char *const labels[] = {
+		[CODEC_PLAYABLE] = "playable",
+		[CODEC_UNSUPPORTED] = "codec_unsupported",
+		[CODEC_ENCODED] = "encoded",
+		[CODEC_PRIVATE_MISSING] = "private_missing",
+		[CODEC_PRIVATE_ANNEXB] = "private_annexb",
+		[CODEC_PRIVATE_INVALID] = "private_invalid",
+	};
+	static const char name[] = "kvsd_upload_tracks_total";
+	size_t i;
+
+	_Static_assert(ARRAY_SIZE(labels) == CODEC_VERDICT_COUNT, "each");
+	(void)buf_printf(out,
+			 "# HELP %s Tracks of uploads, by what can be made of "
+			 "them.\n# TYPE %s counter\n",
+			 name, name);
+	for (i = 0; i < ARRAY_SIZE(labels); i++)
+		(void)buf_printf(out, "%s{verdict=\"%s\"} %" PRIu64 "\n", name,
+				 labels[i], m->codec_tracks[i]);
+	metrics_value(out, "kvsd_upload_codec_changes_total", "counter",
+		      "Uploads with other tracks than the one before.",
+		      m->codec_changes);
+	metrics_value(out, "kvsd_uploads_without_clip", "gauge",
+		      "Running uploads of which no clip can be made.",
+		      m->uploads_no_clip);
+}
+
 void metrics_render(struct buf *out, const struct metrics *m)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(entries); i++)
 		render_entry(out, m, &entries[i]);
+	render_codecs(out, m);
 	metrics_value(out, "kvsd_connections", "gauge",
 		      "Connections that are open.", m->connections);
 	metrics_value(out, "kvsd_unknown_requests_total", "counter",

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "core/histogram.h"
+#include "proto/codec_check.h"
 
 enum metric_api {
 	API_CREATE_STREAM = 0,
@@ -54,6 +55,8 @@ struct metrics {
 	uint64_t in_fragments;	   /* received whole */
 	uint64_t in_frames;
 	uint64_t error_acks;
+	uint64_t codec_tracks[CODEC_VERDICT_COUNT]; /* of uploads' headers */
+	uint64_t codec_changes;		  /* from one upload to the next */
 	uint64_t stored;		  /* fragments that are persisted */
 	uint64_t stored_tried;		  /* ... and that could not be */
 	struct metric_time ingestion;	  /* first byte to last byte */
@@ -66,6 +69,7 @@ struct metrics {
 	uint64_t metadata_points;
 	/* As it is now. */
 	uint64_t uploads;
+	uint64_t uploads_no_clip; /* ... of which no clip can be made */
 	uint64_t readers;
 	uint64_t connections;
 };

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "core/ingest.h"
 #include "proto/epoch.h"
+#include "serve/codec_watch.h"
 #include "serve/live.h"
 #include "serve/operations.h"
 #include "serve/server.h"
@@ -32,6 +33,7 @@ struct put_media {
 	uint64_t leave_ns;    /* a successor is there: end by then */
 	bool no_memory;	      /* a fragment could not be shown to readers */
 	bool in_call;	      /* inside the ingest: no end from within */
+	bool no_clip;	      /* its codecs cannot be in one */
 	bool draining;	      /* the service stops: the open fragment may end */
 	uint64_t frames_told; /* of those counted */
 	/* Of each fragment, CLOCK_MONOTONIC: its first byte, its last one, when
@@ -67,6 +69,14 @@ static void on_ack(void *ctx, const struct ack *ack)
 		return;
 	/* A failed write ends the connection; closed() tells. */
 	(void)!exchange_write(pm->ex, buf_head(&line), buf_len(&line));
+}
+
+static void on_document(void *ctx, const struct mkv_document *doc)
+{
+	struct put_media *pm = ctx;
+
+	pm->no_clip = !codec_watch(pm->ex, pm->live, doc);
+	pm->thread->metrics->uploads_no_clip += pm->no_clip;
 }
 
 /* Finer than a turn of the loop: for once per fragment, not per read. */
@@ -188,6 +198,7 @@ static uint64_t on_next_seq(void *ctx)
 }
 
 static const struct ingest_ops ingest_ops = {
+	.document = on_document,
 	.ack = on_ack,
 	.begin = on_begin,
 	.timed = on_timed,
@@ -206,6 +217,7 @@ static void put_media_free(struct put_media *pm)
 {
 	loop_timer_cancel(pm->thread->loop, &pm->timer);
 	pm->thread->metrics->uploads--;
+	pm->thread->metrics->uploads_no_clip -= pm->no_clip;
 	ingest_free(pm->ingest);
 	list_del(&pm->upload.link);
 	live_stream_put(pm->live);

@@ -153,6 +153,30 @@ run 7 "put of no Matroska" put front "$0"
 run 0 "create-stream for B-frames" create-stream reordered --retention 1h
 run 0 "put of B-frames" put reordered "$w/b-frames.mkv" --json
 json "put of B-frames: every frame" "d['Frames'] == 60 and d['Persisted'] == d['Fragments']"
+run 0 "describe-stream --playback" describe-stream reordered --playback --json
+json "a stream that plays" "d['Playback']['ClipTracks'] and
+	[(t['TrackNumber'], t['CodecId'], t['Playable']) for t in d['Playback']['Tracks']] ==
+	[(1, 'V_MPEG4/ISO/AVC', True)]"
+run 0 "create-stream for a codec private in Annex B" create-stream annexb --retention 1h
+run 0 "playback of an empty stream" describe-stream annexb --playback --json
+json "playback of an empty stream: not known" "d['Playback'] is None"
+PYTHONPATH=tests/support python3 -c '
+import random, sys, time
+import matroska as mkv
+rng, at = random.Random(1), int(time.time() * 1000) - 5000
+sys.stdout.buffer.write(mkv.header([mkv.track(
+    1, mkv.VIDEO, "V_MPEG4/ISO/AVC", b"\0\0\0\1\x67\x42\xc0\x0d")]) + b"".join(
+    mkv.fragment(rng, at + 1000 * i) for i in range(3)))' >"$w/annexb.mkv"
+run 0 "put of a codec private in Annex B" put annexb "$w/annexb.mkv"
+run 0 "playback of a codec private in Annex B" describe-stream annexb --playback --json
+json "playback says why it does not" "not d['Playback']['Tracks'][0]['Playable'] and
+	'Annex B' in d['Playback']['Tracks'][0]['Verdict']"
+if grep -q "stream=annexb track=1 codec=h264 will not play.*Annex B" "$w/serve.log"; then
+	ok "the service logs it at ingest"
+else
+	not_ok "the service logs it at ingest"
+fi
+run 0 "delete-stream of that" delete-stream annexb
 run 0 "clip of B-frames" clip reordered -o "$w/b-frames.mp4"
 pictures() { ffmpeg -v error -i "$1" -map 0:v -f framemd5 - </dev/null | sed -n 's/.*, //p' | md5sum; }
 if [ "$(pictures "$w/b-frames.mkv")" = "$(pictures "$w/b-frames.mp4")" ]; then

@@ -54,6 +54,30 @@ static const char *value_of(const char *name)
 	return value;
 }
 
+static void codecs_are_counted_by_verdict(void **state)
+{
+	(void)state;
+	memset(&a, 0, sizeof(a));
+	a.codec_tracks[CODEC_PLAYABLE] = 7;
+	a.codec_tracks[CODEC_PRIVATE_ANNEXB] = 2;
+	a.codec_changes = 3;
+	a.uploads_no_clip = 1;
+	render(&a);
+	assert_string_equal(
+		value_of("kvsd_upload_tracks_total{verdict=\"playable\"}"),
+		"7");
+	assert_string_equal(
+		value_of(
+			"kvsd_upload_tracks_total{verdict=\"private_annexb\"}"),
+		"2");
+	assert_string_equal(value_of("kvsd_upload_tracks_total{verdict="
+				     "\"private_missing\"}"),
+			    "0");
+	assert_string_equal(value_of("kvsd_upload_codec_changes_total"), "3");
+	assert_string_equal(value_of("kvsd_uploads_without_clip"), "1");
+	memset(&a, 0, sizeof(a));
+}
+
 static void sums_have_every_member(void **state)
 {
 	uint64_t *words = (uint64_t *)(void *)&a;
@@ -158,6 +182,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_have_every_member),
+		cmocka_unit_test(codecs_are_counted_by_verdict),
 		cmocka_unit_test(names_are_cloudwatchs),
 		cmocka_unit_test(a_bucket_has_what_is_at_most_its_bound),
 		cmocka_unit_test(histograms_are_exact_at_powers_of_two),

@@ -123,10 +123,16 @@ static const char create_stream[] =
 "  $ kvsctl create-stream front --retention 24h --tag place=door\n";
 
 static const char describe_stream[] =
-"usage: kvsctl describe-stream STREAM [--json]\n"
+"usage: kvsctl describe-stream STREAM [--playback] [--json]\n"
 "\n"
 "Shows a stream's ARN, state, retention, key and version. With --json: the\n"
-"service's StreamInfo.\n";
+"service's StreamInfo.\n"
+"\n"
+"      --playback             read the header of the newest stored fragment\n"
+"                             and say of each track whether players can\n"
+"                             decode it, and why not: a codec that clips do\n"
+"                             not take, a codec private that is missing,\n"
+"                             Annex B or invalid. With --json: \"Playback\"\n";
 
 static const char delete_stream[] =
 "usage: kvsctl delete-stream STREAM [--if-version VERSION] [--json]\n"

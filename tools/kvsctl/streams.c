@@ -8,6 +8,7 @@
 
 #include "kvsctl/ctl.h"
 #include "kvsctl/output.h"
+#include "kvsctl/playback.h"
 #include "kvsctl/service.h"
 #include "kvsctl/text.h"
 
@@ -301,9 +302,46 @@ static int print_info(const json_t *info)
 	return code;
 }
 
+static int print_playback(const json_t *playback)
+{
+	struct table t;
+	json_t *track;
+	char text[32];
+	size_t i;
+	int code;
+
+	if (json_is_null(playback)) {
+		(void)puts("Playback: nothing is stored, so nothing is known.");
+		return CTL_OK;
+	}
+	table_init(&t, 3);
+	table_add(&t, "TRACK");
+	table_add(&t, "CODEC");
+	table_add(&t, "PLAYBACK");
+	json_array_foreach(json_object_get(playback, "Tracks"), i, track) {
+		(void)snprintf(text, sizeof(text), "%lld",
+			       (long long)json_integer_value(json_object_get(
+				       track, "TrackNumber")));
+		table_add(&t, text);
+		table_add(&t, member(track, "CodecId"));
+		table_add(&t, member(track, "Verdict"));
+	}
+	code = table_print(&t);
+	table_fini(&t);
+	if (json_is_false(json_object_get(playback, "ClipTracks")))
+		(void)puts("No clip: these tracks do not go together in one "
+			   "(H.264 or H.265 first, then AAC).");
+	return code;
+}
+
 int describe_stream_command(struct ctl *ctl, int argc, char **argv)
 {
-	const struct arg_option options[] = { { NULL, 0, NULL, NULL, NULL } };
+	bool playback = false;
+	const struct arg_option options[] = {
+		{ "playback", 0, &playback, NULL, NULL },
+		{ NULL, 0, NULL, NULL, NULL },
+	};
+	json_t *found = NULL;
 	const char *stream;
 	json_t *info = NULL;
 	bool over;
@@ -314,9 +352,15 @@ int describe_stream_command(struct ctl *ctl, int argc, char **argv)
 	if (code != CTL_OK || over)
 		return code;
 	code = service_describe(ctl, stream, &info);
-	if (code != CTL_OK)
-		return code;
-	code = ctl->json ? output_json(info) : print_info(info);
+	if (code == CTL_OK && playback)
+		code = playback_check(ctl, stream, &found);
+	if (code == CTL_OK && found)
+		(void)json_object_set(info, "Playback", found);
+	if (code == CTL_OK)
+		code = ctl->json ? output_json(info) : print_info(info);
+	if (code == CTL_OK && found && !ctl->json)
+		code = print_playback(found);
+	json_decref(found);
 	json_decref(info);
 	return code;
 }
