@@ -190,25 +190,22 @@ static void render_entry(struct buf *out, const struct metrics *m,
 
 static void render_codecs(struct buf *out, const struct metrics *m)
 {
-	static const char *const labels[] = {
-		[CODEC_PLAYABLE] = "playable",
-		[CODEC_UNSUPPORTED] = "codec_unsupported",
-		[CODEC_ENCODED] = "encoded",
-		[CODEC_PRIVATE_MISSING] = "private_missing",
-		[CODEC_PRIVATE_ANNEXB] = "private_annexb",
-		[CODEC_PRIVATE_INVALID] = "private_invalid",
+	static const char *const names[] = {
+		[CODEC_PLAYABLE] = "kvsd_tracks_playable_total",
+		[CODEC_UNSUPPORTED] = "kvsd_tracks_codec_unsupported_total",
+		[CODEC_ENCODED] = "kvsd_tracks_encoded_total",
+		[CODEC_PRIVATE_MISSING] = "kvsd_tracks_private_missing_total",
+		[CODEC_PRIVATE_ANNEXB] = "kvsd_tracks_private_annexb_total",
+		[CODEC_PRIVATE_INVALID] = "kvsd_tracks_private_invalid_total",
 	};
-	static const char name[] = "kvsd_upload_tracks_total";
 	size_t i;
 
-	_Static_assert(ARRAY_SIZE(labels) == CODEC_VERDICT_COUNT, "each");
-	(void)buf_printf(out,
-			 "# HELP %s Tracks of uploads, by what can be made of "
-			 "them.\n# TYPE %s counter\n",
-			 name, name);
-	for (i = 0; i < ARRAY_SIZE(labels); i++)
-		(void)buf_printf(out, "%s{verdict=\"%s\"} %" PRIu64 "\n", name,
-				 labels[i], m->codec_tracks[i]);
+	_Static_assert(ARRAY_SIZE(names) == CODEC_VERDICT_COUNT, "each");
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		metrics_value(out, names[i], "counter",
+			      "Tracks of uploads, by what a clip can make of "
+			      "them.",
+			      m->codec_tracks[i]);
 	metrics_value(out, "kvsd_upload_codec_changes_total", "counter",
 		      "Uploads with other tracks than the one before.",
 		      m->codec_changes);

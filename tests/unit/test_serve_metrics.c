@@ -63,16 +63,9 @@ static void codecs_are_counted_by_verdict(void **state)
 	a.codec_changes = 3;
 	a.uploads_no_clip = 1;
 	render(&a);
-	assert_string_equal(
-		value_of("kvsd_upload_tracks_total{verdict=\"playable\"}"),
-		"7");
-	assert_string_equal(
-		value_of(
-			"kvsd_upload_tracks_total{verdict=\"private_annexb\"}"),
-		"2");
-	assert_string_equal(value_of("kvsd_upload_tracks_total{verdict="
-				     "\"private_missing\"}"),
-			    "0");
+	assert_string_equal(value_of("kvsd_tracks_playable_total"), "7");
+	assert_string_equal(value_of("kvsd_tracks_private_annexb_total"), "2");
+	assert_string_equal(value_of("kvsd_tracks_private_missing_total"), "0");
 	assert_string_equal(value_of("kvsd_upload_codec_changes_total"), "3");
 	assert_string_equal(value_of("kvsd_uploads_without_clip"), "1");
 	memset(&a, 0, sizeof(a));
