@@ -8,7 +8,7 @@ kmod_out := $(abspath $(O))/kmod
 # User-Mode Linux is an architecture of its own, which the folder does not say by itself.
 kmod_arch = $(if $(shell grep -s '^CONFIG_UML=y' $(KDIR)/.config),ARCH=um)
 # Kbuild has its own meaning of O=, and needs make's own rules.
-kmod_make = env -u MAKEFLAGS -u MFLAGS -u O $(MAKE) -j$(shell nproc) -C $(KDIR) M=$(1) $(kmod_arch) $(KMAKE)
+kmod_make = env -u MAKEFLAGS -u MFLAGS -u O $(MAKE) -j$(shell nproc) -C $(KDIR) M=$(1) $(kmod_arch) CONFIG_DEBUG_INFO_BTF_MODULES= $(KMAKE)
 
 .PHONY: kmod kmod-install kunit kmod-kdir
 

@@ -29,7 +29,7 @@ struct tsa_descriptor {
 
 static int cdev_open(struct inode *inode, struct file *file)
 {
-	struct tsa_descriptor *d = kzalloc(sizeof(*d), GFP_KERNEL);
+	struct tsa_descriptor *d = kvzalloc(sizeof(*d), GFP_KERNEL);
 
 	if (!d)
 		return -ENOMEM;
@@ -50,7 +50,7 @@ static int cdev_release(struct inode *inode, struct file *file)
 	}
 	tsa_ring_close();
 	mutex_destroy(&d->lock);
-	kfree(d);
+	kvfree(d);
 	return 0;
 }
 
@@ -85,8 +85,7 @@ static ssize_t cdev_read(struct file *file, char __user *buf, size_t size,
 	if (!max)
 		return -EINVAL;
 	for (;;) {
-		if (mutex_lock_interruptible(&d->lock))
-			return -ERESTARTSYS;
+		mutex_lock(&d->lock);
 		do {
 			r = read_batch(d, buf + done * sizeof(struct tsalign_event),
 				       max - done);
@@ -117,6 +116,7 @@ static __poll_t cdev_poll(struct file *file, poll_table *wait)
 static int cdev_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct tsa_stream *s;
+	unsigned long flags;
 	int r;
 
 	if (vma->vm_end - vma->vm_start != PAGE_SIZE)
@@ -130,12 +130,16 @@ static int cdev_mmap(struct file *file, struct vm_area_struct *vma)
 	s = tsa_stream_get(vma->vm_pgoff);
 	if (!s)
 		return -ENXIO;
-	/* Nor later by mprotect(), nor into a child's core dump. */
+	/*
+	 * Nor later by mprotect(), nor into a child's core dump. Nobody else
+	 * finds the area before it is mapped.
+	 */
+	flags = (vma->vm_flags | VM_DONTEXPAND | VM_DONTDUMP) &
+		~(VM_MAYWRITE | VM_MAYEXEC);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE | VM_MAYEXEC);
+	vm_flags_init(vma, flags);
 #else
-	vma->vm_flags |= VM_DONTEXPAND | VM_DONTDUMP;
-	vma->vm_flags &= ~(VM_MAYWRITE | VM_MAYEXEC);
+	vma->vm_flags = flags;
 #endif
 	r = vm_insert_page(vma, vma->vm_start, s->page);
 	tsa_stream_put(s);
@@ -311,7 +315,7 @@ static int do_submit(struct tsa_descriptor *d, const struct tsalign_submit *arg)
 			r = -EINVAL;
 	if (!r)
 		r = pairs_submit(s, arg, pairs);
-	kfree(pairs);
+	kvfree(pairs);
 	return r;
 }
 
@@ -379,18 +383,17 @@ static long ioctl_call(struct tsa_descriptor *d, unsigned int cmd,
 
 static bool known(unsigned int cmd)
 {
-	switch (cmd) {
-	case TSALIGN_IOC_INFO:
-	case TSALIGN_IOC_STREAM:
-	case TSALIGN_IOC_GET_RULE:
-	case TSALIGN_IOC_GET_TRIGGER:
-	case TSALIGN_IOC_CREATE:
-	case TSALIGN_IOC_SUBMIT:
-	case TSALIGN_IOC_SET_RULE:
-	case TSALIGN_IOC_REFERENCE:
-	case TSALIGN_IOC_TRIGGER:
-		return true;
-	}
+	static const u32 all[] = {
+		TSALIGN_IOC_INFO, TSALIGN_IOC_STREAM, TSALIGN_IOC_GET_RULE,
+		TSALIGN_IOC_GET_TRIGGER, TSALIGN_IOC_CREATE,
+		TSALIGN_IOC_SUBMIT, TSALIGN_IOC_SET_RULE,
+		TSALIGN_IOC_REFERENCE, TSALIGN_IOC_TRIGGER,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i] == cmd)
+			return true;
 	return false;
 }
 
@@ -437,9 +440,12 @@ static struct miscdevice cdev = {
 	.mode = 0660,
 };
 
-int tsa_cdev_init(void)
+int tsa_cdev_init(struct device **ret)
 {
-	return misc_register(&cdev);
+	int r = misc_register(&cdev);
+
+	*ret = cdev.this_device;
+	return r;
 }
 
 void tsa_cdev_exit(void)

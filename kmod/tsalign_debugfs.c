@@ -13,10 +13,10 @@ static struct dentry *root;
 
 /* What to make of samples; @id ~0: of all streams'. */
 static struct {
-	u32 id;
-	u32 jitter_ns;		/* late by a random part of it */
-	u32 drop_permille;
-	u32 duplicate_permille;
+	u64 id;
+	u64 jitter_ns;		/* late by a random part of it */
+	u64 drop_permille;
+	u64 duplicate_permille;
 	u64 step_ns;		/* all times later by this, for ever */
 } inject = { .id = TSA_NO_ID };
 
@@ -56,48 +56,37 @@ static const struct file_operations suspend_fops = {
 	.write = suspend_write,
 };
 
-static void show_lines(struct seq_file *m)
+static int show_lines(struct seq_file *m, void *unused)
 {
 	tsa_lines_show(m);
 	tsa_triggers_show(m);
-}
-
-static const struct view {
-	const char *name;
-	void (*show)(struct seq_file *m);
-} views[] = {
-	{ "streams", tsa_streams_show },
-	{ "queues", tsa_v4l2_show },
-	{ "lines", show_lines },
-};
-
-static int view_show(struct seq_file *m, void *unused)
-{
-	const struct view *view = m->private;
-
-	view->show(m);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(view);
 
-void tsa_debugfs_init(void)
+void tsa_debugfs_init(struct device *dev)
 {
+	static const struct {
+		const char *name;
+		u64 *value;
+	} values[] = {
+		{ "stream", &inject.id },
+		{ "jitter_ns", &inject.jitter_ns },
+		{ "drop_permille", &inject.drop_permille },
+		{ "duplicate_permille", &inject.duplicate_permille },
+		{ "step_ns", &inject.step_ns },
+	};
 	struct dentry *dir;
 	size_t i;
 
 	root = debugfs_create_dir("tsalign", NULL);
-	for (i = 0; i < ARRAY_SIZE(views); i++)
-		debugfs_create_file(views[i].name, 0444, root,
-				    (void *)&views[i], &view_fops);
+	debugfs_create_devm_seqfile(dev, "streams", root, tsa_streams_show);
+	debugfs_create_devm_seqfile(dev, "queues", root, tsa_v4l2_show);
+	debugfs_create_devm_seqfile(dev, "lines", root, show_lines);
 	if (!tsa_inject)
 		return;
 	dir = debugfs_create_dir("inject", root);
-	debugfs_create_u32("stream", 0600, dir, &inject.id);
-	debugfs_create_u32("jitter_ns", 0600, dir, &inject.jitter_ns);
-	debugfs_create_u32("drop_permille", 0600, dir, &inject.drop_permille);
-	debugfs_create_u32("duplicate_permille", 0600, dir,
-			   &inject.duplicate_permille);
-	debugfs_create_u64("step_ns", 0600, dir, &inject.step_ns);
+	for (i = 0; i < ARRAY_SIZE(values); i++)
+		debugfs_create_u64(values[i].name, 0600, dir, values[i].value);
 	debugfs_create_file("suspend", 0200, dir, NULL, &suspend_fops);
 }
 

@@ -70,6 +70,7 @@ static struct notifier_block pm_notifier = {
 static int __init tsalign_init(void)
 {
 	enum tsalign_reference kind = TSALIGN_REF_BOOTTIME;
+	struct device *dev;
 	int r;
 
 	if (!strcmp(reference, "tai")) {
@@ -91,10 +92,10 @@ static int __init tsalign_init(void)
 	r = platform_driver_register(&tsa_platform_driver);
 	if (r)
 		goto pm;
-	r = tsa_cdev_init();
+	r = tsa_cdev_init(&dev);
 	if (r)
 		goto platform;
-	tsa_debugfs_init();
+	tsa_debugfs_init(dev);
 	queue_delayed_work(system_power_efficient_wq, &tick_work, HZ);
 	return 0;
 platform:
@@ -112,8 +113,8 @@ ring:
 
 static void __exit tsalign_exit(void)
 {
-	tsa_cdev_exit();
 	tsa_debugfs_exit();
+	tsa_cdev_exit();
 	platform_driver_unregister(&tsa_platform_driver);
 	unregister_pm_notifier(&pm_notifier);
 	cancel_delayed_work_sync(&tick_work);

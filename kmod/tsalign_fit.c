@@ -104,11 +104,19 @@ static tsa_hot void tsa_bucket_begin(struct tsa_bucket *b, u64 counter, u64 ns,
 	b->width_ns = width_ns;
 }
 
+/* Only @count buckets from @first on stay. */
+static void tsa_keep(struct tsa_fit *fit, u32 first, u32 count)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		fit->bucket[i] = fit->bucket[first + i];
+	fit->used = count;
+}
+
 static void tsa_drop(struct tsa_fit *fit, u32 count)
 {
-	fit->used -= count;
-	memmove(fit->bucket, fit->bucket + count,
-		fit->used * sizeof(fit->bucket[0]));
+	tsa_keep(fit, count, fit->used - count);
 }
 
 /* The first one takes the second one's samples. */
@@ -364,21 +372,22 @@ static bool tsa_stepped(struct tsa_fit *fit)
 	const struct tsa_bucket *b;
 	u64 count = 0;
 	u32 keep = fit->run;
+	u32 first;
 	u32 i;
 
 	if (!keep)
 		return false;
 	for (i = fit->used - keep; i < fit->used; i++)
 		count += fit->bucket[i].count;
-	b = &fit->bucket[fit->used - keep];
+	first = fit->used - keep;
+	b = &fit->bucket[first];
 	if (count < TSA_STEP_SAMPLES ||
 	    fit->last_ns < b->start_ns + TSA_STEP_LASTED_NS)
 		return false;
 	tsa_fit_restart(fit, TSALIGN_CAUSE_DEVICE_STEP);
 	/* They are of the new epoch already. */
 	fit->started = true;
-	memmove(fit->bucket, b, keep * sizeof(*b));
-	fit->used = keep;
+	tsa_keep(fit, first, keep);
 	fit->samples = count;
 	fit->line.base_counter = fit->bucket[keep - 1].counter;
 	fit->line.base_ns = fit->bucket[keep - 1].ns;

@@ -71,11 +71,16 @@ static DEFINE_MUTEX(show_lock);
 
 /* --- properties ------------------------------------------------------------------ */
 
+static int fails(struct device *dev, const struct fwnode_handle *node, int r,
+		 const char *property, const char *why)
+{
+	return dev_err_probe(dev, r, "%pfwP: %s: %s\n", node, property, why);
+}
+
 static int bad(struct device *dev, const struct fwnode_handle *node,
 	       const char *property, const char *why)
 {
-	return dev_err_probe(dev, -EINVAL, "%pfwP: %s: %s\n", node, property,
-			     why);
+	return fails(dev, node, -EINVAL, property, why);
 }
 
 /* @present: may be NULL: then it is required. */
@@ -119,13 +124,11 @@ static int read_word(struct device *dev, struct fwnode_handle *node,
 }
 
 static int refuse(struct device *dev, struct fwnode_handle *node,
-		  const char *role, const char *const *properties)
+		  const char *const *properties)
 {
 	for (; *properties; properties++)
 		if (fwnode_property_present(node, *properties))
-			return dev_err_probe(dev, -EINVAL,
-					     "%pfwP: %s: not for role %s\n",
-					     node, *properties, role);
+			return bad(dev, node, *properties, "not for this role");
 	return 0;
 }
 
@@ -161,7 +164,8 @@ static bool flooded(struct tsa_line *l, u64 now)
 	if (!l->resting) {
 		WRITE_ONCE(l->resting, true);
 		disable_irq_nosync(l->irq);
-		schedule_delayed_work(&l->rest, msecs_to_jiffies(FLOOD_REST_MS));
+		queue_delayed_work(system_power_efficient_wq, &l->rest,
+				   msecs_to_jiffies(FLOOD_REST_MS));
 	}
 	return true;
 }
@@ -218,16 +222,14 @@ static int line_irq(struct tsa_line *l)
 
 	l->irq = gpiod_to_irq(l->gpiod);
 	if (l->irq < 0)
-		return dev_err_probe(l->dev, l->irq,
-				     "%pfwP: gpios: no interrupt\n", l->fwnode);
+		return fails(l->dev, l->fwnode, l->irq, "gpios", "no interrupt");
 	flags |= gpiod_is_active_low(l->gpiod) ? IRQF_TRIGGER_FALLING :
 						 IRQF_TRIGGER_RISING;
 	INIT_DELAYED_WORK(&l->rest, rested);
 	r = devm_request_irq(l->dev, l->irq, line_edge, flags, l->name, l);
 	if (r)
-		return dev_err_probe(l->dev, r,
-				     "%pfwP: gpios: no hard interrupt of its own\n",
-				     l->fwnode);
+		return fails(l->dev, l->fwnode, r, "gpios",
+			     "no hard interrupt of its own");
 	return devm_add_action_or_reset(l->dev, line_rest_end, l);
 }
 
@@ -254,9 +256,9 @@ static int input_probe(struct tsa_line *l, enum tsa_role role)
 	int point;
 	int r;
 
-	r = refuse(l->dev, l->fwnode, role_names[role], not_ours);
+	r = refuse(l->dev, l->fwnode, not_ours);
 	if (!r && role == ROLE_PPS)
-		r = refuse(l->dev, l->fwnode, role_names[role], not_pps);
+		r = refuse(l->dev, l->fwnode, not_pps);
 	if (r)
 		return r;
 	r = read_u32(l->dev, l->fwnode, "kvsd,period-ns", PERIOD_MIN_NS,
@@ -287,9 +289,8 @@ static int input_probe(struct tsa_line *l, enum tsa_role role)
 	memcpy(info.name, l->name, sizeof(info.name));
 	l->stream = tsa_stream_add(&info, &rule, NULL);
 	if (IS_ERR(l->stream))
-		return dev_err_probe(l->dev, PTR_ERR(l->stream),
-				     "%pfwP: label: stream %s\n", l->fwnode,
-				     l->name);
+		return fails(l->dev, l->fwnode, PTR_ERR(l->stream), "label",
+			     l->name);
 	r = devm_add_action_or_reset(l->dev, line_leave, l);
 	return r ?: line_irq(l);
 }
@@ -313,7 +314,7 @@ static int output_probe(struct tsa_line *l)
 	bool present;
 	int r;
 
-	r = refuse(l->dev, l->fwnode, "trigger", not_ours);
+	r = refuse(l->dev, l->fwnode, not_ours);
 	if (r)
 		return r;
 	r = read_u32(l->dev, l->fwnode, "kvsd,period-ns", PERIOD_MIN_NS,
@@ -343,11 +344,9 @@ static int output_probe(struct tsa_line *l)
 	set.pulse_ns = pulse;
 	set.exposure_ns = exposure;
 	if (tsa_trigger_check(&set, &why))
-		return dev_err_probe(l->dev, -EINVAL, "%pfwP: %s contradicts\n",
-				     l->fwnode, why);
+		return bad(l->dev, l->fwnode, why, "contradicts");
 	r = tsa_trigger_add(l->dev, l->name, l->gpiod, &set);
-	return r ? dev_err_probe(l->dev, r, "%pfwP: output %s\n", l->fwnode,
-				 l->name) : 0;
+	return r ? fails(l->dev, l->fwnode, r, "output", l->name) : 0;
 }
 
 static int line_probe(struct tsa_board *b, struct fwnode_handle *node)
@@ -373,10 +372,9 @@ static int line_probe(struct tsa_board *b, struct fwnode_handle *node)
 								GPIOD_IN,
 					 l->name);
 	if (IS_ERR(l->gpiod))
-		return dev_err_probe(l->dev, PTR_ERR(l->gpiod),
-				     "%pfwP: gpios: %s\n", node,
-				     PTR_ERR(l->gpiod) == -ENOENT ?
-				     "missing" : "cannot be had");
+		return fails(l->dev, node, PTR_ERR(l->gpiod), "gpios",
+			     PTR_ERR(l->gpiod) == -ENOENT ? "missing" :
+							    "cannot be had");
 	return role == ROLE_TRIGGER ? output_probe(l) : input_probe(l, role);
 }
 
@@ -477,14 +475,14 @@ static int sensor_probe(struct tsa_board *b, struct fwnode_handle *node)
 	if (check.stamped == TSALIGN_POINT_UNKNOWN)
 		check.stamped = TSALIGN_POINT_EOF;
 	if (check.strobe == TSA_NO_ID && tsa_rule_offset(&check, &offset, &why))
-		return dev_err_probe(b->dev, -EINVAL,
-				     "%pfwP: kvsd,point: cannot be had from what is stamped: %s\n",
-				     node, why);
+		return bad(b->dev, node,
+			   "kvsd,point: cannot be had from what is stamped",
+			   why);
 	b->sensor_count++;
 	return 0;
 }
 
-bool tsa_sensor_rule(const struct device *dev, struct tsalign_rule *ret)
+bool tsa_sensor_rule(struct device *dev, struct tsalign_rule *ret)
 {
 	const struct fwnode_handle *node = dev ? dev_fwnode(dev) : NULL;
 	unsigned long flags;
@@ -542,20 +540,19 @@ static int board_add(struct tsa_board *b)
 	return r ?: devm_add_action_or_reset(b->dev, board_remove, b);
 }
 
-static int children_probe(struct tsa_board *b, const char *prefix,
-			  int (*call)(struct tsa_board *b,
-				      struct fwnode_handle *node))
+static int children_probe(struct tsa_board *b, bool sensors)
 {
+	const char *prefix = sensors ? "sensor" : "line";
 	struct fwnode_handle *child;
 	int r;
 
 	device_for_each_child_node(b->dev, child) {
 		const char *name = fwnode_get_name(child);
 
-		if (!name || strncmp(name, prefix, strlen(prefix)))
+		if (!name || strncmp(name, prefix, sensors ? 6 : 4))
 			continue;
 		/* Kept by the device's own node as long as it is bound. */
-		r = call(b, child);
+		r = sensors ? sensor_probe(b, child) : line_probe(b, child);
 		if (r) {
 			fwnode_handle_put(child);
 			return r;
@@ -591,9 +588,9 @@ static int tsalign_probe(struct platform_device *pdev)
 	b->dev = &pdev->dev;
 	r = board_reference(b);
 	if (!r)
-		r = children_probe(b, "line", line_probe);
+		r = children_probe(b, false);
 	if (!r)
-		r = children_probe(b, "sensor", sensor_probe);
+		r = children_probe(b, true);
 	if (!r)
 		r = board_add(b);
 	return r;

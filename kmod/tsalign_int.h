@@ -127,6 +127,7 @@ void tsa_stream_sample(struct tsa_stream *s, const struct tsa_sample *sample);
 int tsa_stream_burst(struct tsa_stream *s, struct tsalign_pair *pairs,
 		     u32 count);
 void tsa_stream_restart(struct tsa_stream *s, enum tsalign_epoch_cause cause);
+/* @cause 0: publishes them anew, no more. */
 void tsa_streams_restart(enum tsalign_epoch_cause cause);
 int tsa_stream_set_rule(struct tsa_stream *s, const struct tsalign_rule *rule);
 void tsa_stream_rule(struct tsa_stream *s, struct tsalign_rule *ret);
@@ -136,10 +137,14 @@ void tsa_streams_edge(u32 id, u64 edge_ns);
 
 /* Publishes one, or all, anew, e.g. since the reference changed. */
 void tsa_stream_refresh(struct tsa_stream *s);
-void tsa_streams_refresh(void);
+static inline void tsa_streams_refresh(void)
+{
+	tsa_streams_restart(0);
+}
+
 u32 tsa_streams_count(void);
 int tsa_name_check(const struct tsalign_stream *info);
-void tsa_streams_show(struct seq_file *m);
+int tsa_streams_show(struct seq_file *m, void *unused);
 
 /* --- reference: tsalign_reference.c ----------------------------------------- */
 
@@ -194,7 +199,7 @@ struct wait_queue_head *tsa_ring_wait(void);
 int tsa_v4l2_init(void);
 void tsa_v4l2_exit(void);
 bool tsa_v4l2_sees(void);
-void tsa_v4l2_show(struct seq_file *m);
+int tsa_v4l2_show(struct seq_file *m, void *unused);
 /* Refills what probes took, which must not allocate. */
 void tsa_v4l2_refill(void);
 
@@ -203,7 +208,7 @@ void tsa_v4l2_refill(void);
 extern struct platform_driver tsa_platform_driver;
 
 /* The rule that a sensor node tells for the capture device @dev, or false. */
-bool tsa_sensor_rule(const struct device *dev, struct tsalign_rule *ret);
+bool tsa_sensor_rule(struct device *dev, struct tsalign_rule *ret);
 void tsa_lines_show(struct seq_file *m);
 
 struct gpio_desc;
@@ -220,9 +225,11 @@ void tsa_triggers_show(struct seq_file *m);
 
 /* --- the rest --------------------------------------------------------------- */
 
-int tsa_cdev_init(void);
+/* *ret: its device. */
+int tsa_cdev_init(struct device **ret);
 void tsa_cdev_exit(void);
-void tsa_debugfs_init(void);
+/* @dev: what it shows is read as long as that is there. */
+void tsa_debugfs_init(struct device *dev);
 void tsa_debugfs_exit(void);
 
 extern bool tsa_inject;

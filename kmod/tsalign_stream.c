@@ -522,7 +522,7 @@ void tsa_stream_restart(struct tsa_stream *s, enum tsalign_epoch_cause cause)
 	raw_spin_unlock_irqrestore(&s->lock, flags);
 }
 
-static void streams_call(void (*call)(struct tsa_stream *s, u32 arg), u32 arg)
+void tsa_streams_restart(enum tsalign_epoch_cause cause)
 {
 	struct tsa_stream *s;
 	u32 i;
@@ -531,19 +531,12 @@ static void streams_call(void (*call)(struct tsa_stream *s, u32 arg), u32 arg)
 		s = tsa_stream_get(i);
 		if (!s)
 			continue;
-		call(s, arg);
+		if (cause)
+			tsa_stream_restart(s, cause);
+		else
+			tsa_stream_refresh(s);
 		tsa_stream_put(s);
 	}
-}
-
-static void restart_one(struct tsa_stream *s, u32 cause)
-{
-	tsa_stream_restart(s, cause);
-}
-
-void tsa_streams_restart(enum tsalign_epoch_cause cause)
-{
-	streams_call(restart_one, cause);
 }
 
 void tsa_stream_refresh(struct tsa_stream *s)
@@ -554,16 +547,6 @@ void tsa_stream_refresh(struct tsa_stream *s)
 	if (!s->gone)
 		publish(s, ktime_get_boottime_ns(), 0);
 	raw_spin_unlock_irqrestore(&s->lock, flags);
-}
-
-static void refresh_one(struct tsa_stream *s, u32 unused)
-{
-	tsa_stream_refresh(s);
-}
-
-void tsa_streams_refresh(void)
-{
-	streams_call(refresh_one, 0);
 }
 
 /* With a strobe it is the edge that has a meaning and a delay. */
@@ -657,12 +640,12 @@ struct tsalign_source *tsalign_register(const struct tsalign_stream *desc,
 		if (tsa_rule_offset(&own, &offset, &why))
 			return ERR_PTR(-EINVAL);
 	}
-	source = kzalloc(sizeof(*source), GFP_KERNEL);
+	source = kvzalloc(sizeof(*source), GFP_KERNEL);
 	if (!source)
 		return ERR_PTR(-ENOMEM);
 	s = tsa_stream_add(&info, rule ? &own : NULL, source);
 	if (IS_ERR(s)) {
-		kfree(source);
+		kvfree(source);
 		return ERR_CAST(s);
 	}
 	source->stream = s;
@@ -676,7 +659,7 @@ void tsalign_unregister(struct tsalign_source *source)
 		return;
 	tsa_stream_leave(source->stream);
 	tsa_stream_put(source->stream);
-	kfree(source);
+	kvfree(source);
 }
 EXPORT_SYMBOL_GPL(tsalign_unregister);
 
@@ -697,7 +680,7 @@ EXPORT_SYMBOL_GPL(tsalign_submit);
 
 /* --- bring-up ------------------------------------------------------------------------ */
 
-void tsa_streams_show(struct seq_file *m)
+int tsa_streams_show(struct seq_file *m, void *unused)
 {
 	static const char *const states[] = {
 		"free", "waiting", "coarse", "locked", "holdover", "gone",
@@ -723,6 +706,7 @@ void tsa_streams_show(struct seq_file *m)
 			   page.drift_ppb);
 		tsa_stream_put(s);
 	}
+	return 0;
 }
 
 void tsa_streams_exit(void)

@@ -392,7 +392,7 @@ int tsa_trigger_add(struct device *dev, const char *name,
 	raw_spin_lock_init(&t->lock);
 	kthread_init_work(&t->work, work_fires);
 	timer_prepare(&t->timer);
-	strscpy(info.name, name, sizeof(info.name));
+	memcpy(info.name, name, sizeof(info.name));
 	r = trigger_worker(t, name);
 	if (r)
 		return r;

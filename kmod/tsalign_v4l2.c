@@ -146,7 +146,7 @@ static void queue_drop(struct tsa_queue *e)
 	e->fresh = NULL;
 }
 
-static void default_rule(struct tsa_queue *e, const struct device *dev)
+static void default_rule(struct tsa_queue *e, struct device *dev)
 {
 	/* Read once: an unbind at the same time clears it. */
 	const struct device_driver *driver = dev ? READ_ONCE(dev->driver) : NULL;
@@ -630,7 +630,7 @@ void tsa_v4l2_exit(void)
 	disconnect();
 }
 
-void tsa_v4l2_show(struct seq_file *m)
+int tsa_v4l2_show(struct seq_file *m, void *unused)
 {
 	unsigned long flags;
 	size_t i;
@@ -654,6 +654,7 @@ void tsa_v4l2_show(struct seq_file *m)
 			seq_printf(m, "queue %u stream %u minor %d\n",
 				   (u32)i, id, minor);
 	}
+	return 0;
 }
 
 #else /* no V4L2 or no tracepoints in this kernel */
@@ -676,8 +677,9 @@ void tsa_v4l2_refill(void)
 {
 }
 
-void tsa_v4l2_show(struct seq_file *m)
+int tsa_v4l2_show(struct seq_file *m, void *unused)
 {
+	return 0;
 }
 
 #endif
