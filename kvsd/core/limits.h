@@ -20,6 +20,7 @@
 #define PUT_MEDIA_DURATION_NS_MAX (45 * 60 * NS_PER_S) /* ack 4003 */
 #define PUT_MEDIA_IDLE_NS_MAX (30 * NS_PER_S)	      /* then closed */
 #define GET_MEDIA_READERS_MAX 3u	/* connections per stream */
+#define STREAM_REQUESTS_MAX 5u		/* per second, of most operations */
 #define FRAGMENT_LIST_MAX 1000u		/* GetMediaForFragmentList */
 #define LIST_RESULTS_MAX 1000u		/* ListFragments page */
 #define CLIP_FRAGMENTS_MAX 200u
@@ -49,6 +50,7 @@
 #define READER_BYTES (64u << 10)	/* a reader's buffer for the store */
 #define READER_ROWS 16u			/* rows listed ahead */
 #define LIVE_CHUNK_BYTES (64u << 10)
+#define RATE_SLOTS 4096u		/* requests per second and stream, per thread */
 #define LIVE_BUCKETS 1024u		/* hash table of streams, per thread */
 /* Retention 0: whole fragments kept for readers, per stream: that long after
  * they were received. Amazon's host buffer is at most 5 min and 200 MB; this

@@ -76,6 +76,7 @@ struct operation {
 	enum operation_place place;
 	bool upload; /* PutMedia: no JSON, signed without its body */
 	void (*run)(struct exchange *ex);
+	uint32_t per_s_max; /* of one stream, Amazon's quota; 0: none */
 };
 
 #define REQUEST_ID_CHARS 36u

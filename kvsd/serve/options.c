@@ -44,6 +44,8 @@ const char serve_usage[] =
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
 	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
+	"  --api-rate PERCENT  of Amazon's requests per second and stream;\n"
+	"                      default 0: no bound\n"
 	"  --keep-alive TIME   of an idle connection; default 60s\n"
 	"  --drain TIME        a stop waits for ends of fragments; default "
 	"10s\n"
@@ -278,6 +280,7 @@ static const struct setting settings[] = {
 	{"limits", "connections", set_number, AT(limits.connections), true, 16,
 	 65536},
 	{"limits", "readers", set_number, AT(limits.readers), true, 1, 10000},
+	{"limits", "api_rate", set_number, AT(limits.api_rate), true, 0, 10000},
 	{"limits", "keep_alive", set_duration, AT(limits.keep_alive_ns), true,
 	 NS_PER_S, HOUR_NS},
 	{"limits", "drain", set_duration, AT(limits.drain_ns), true, 0,

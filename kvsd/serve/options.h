@@ -31,6 +31,7 @@ struct serve_stream_max {
 struct serve_limits {
 	uint32_t connections; /* per thread */
 	uint32_t readers;     /* GetMedia, per stream */
+	uint32_t api_rate; /* percent of Amazon's, per stream; 0 = no bound */
 	uint64_t keep_alive_ns;
 	uint64_t drain_ns; /* a stop waits for ends of fragments */
 	uint64_t stream_max; /* bytes kept of each stream; 0 = no bound */

@@ -22,6 +22,7 @@
 #include "core/loop.h"
 #include "serve/listen.h"
 #include "serve/live.h"
+#include "core/rate.h"
 #include "serve/metrics.h"
 #include "serve/options.h"
 
@@ -53,6 +54,7 @@ struct server_thread {
 	size_t connection_count;
 	size_t body_bytes; /* of JSON bodies held */
 	struct live_table live;
+	struct rate_table rates; /* of the streams of this thread */
 	struct expiry *expiry;
 	struct buf work;     /* scratch of the signature check */
 	uint32_t random[64]; /* drawn in bulk */

@@ -839,6 +839,48 @@ def in_background():
     return threads
 
 
+def test_request_rates():
+    """One percent of 5 per second: one in 20 s. By itself, at the end."""
+    bench.restart("--api-rate", "1")
+    client = bench.client()
+    for name in ("rates", "rates-2"):
+        client.call("createStream", StreamName=name, DataRetentionInHours=1)
+    readers = []
+
+    def ask(stream):
+        readers.append(bench.client().get_media(stream,
+                                                StartSelectorType="NOW"))
+
+    def ask_often():
+        for _ in range(3):  # below the limit of readers
+            ask("rates")
+
+    with bench.case("too many requests: ClientLimitExceededException"):
+        with expect_error("ClientLimitExceededException", 400):
+            ask_often()
+        expect(len(readers) > 0, True, "the first is let in")
+    with bench.case("rates: other streams and operations are untouched"):
+        ask("rates-2")
+        client.put_media("rates").abort()
+    for reader in readers:
+        reader.close()
+    bench.restart()
+    client = bench.client()
+    with bench.case("rates: off unless configured"):
+        for _ in range(30):
+            bench.client().get_media("rates", StartSelectorType="NOW").close()
+            until(lambda: _no_reader(client), 10, 0.05, "a reader less")
+
+
+def _no_reader(client):
+    try:
+        client.get_media("rates", StartSelectorType="NOW").close()
+    except ApiError as error:
+        expect(error.type, "ConnectionLimitExceededException", "error")
+        return False
+    return True
+
+
 if __name__ == "__main__":
     require("ffmpeg", "mkvmerge")
     bench = bad_http.bench = Bench()
@@ -862,4 +904,6 @@ if __name__ == "__main__":
     for t in waiting:
         t.join(90)
     beside.finish()
+    if bench.alive() and (not wanted or "test_request_rates" in wanted):
+        test_request_rates()
     sys.exit(bench.finish())
