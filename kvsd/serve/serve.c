@@ -21,6 +21,7 @@
 #include "io/tls.h"
 #include "serve/credentials.h"
 #include "serve/listen.h"
+#include "serve/mount.h"
 #include "serve/notify.h"
 #include "serve/ops.h"
 #include "serve/options.h"
@@ -183,6 +184,7 @@ static int open_all(struct service *s)
 	if (r < 0)
 		return r; /* logged */
 	s->dir_open = true;
+	mount_warn(s->dir.fd, s->options.data_dir);
 	r = open_catalog(s);
 	if (r == 0)
 		r = load_credentials(s);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/limits.h"
+#include "serve/mount.h"
 #include "serve/options.h"
 
 #define EXAMPLE "kvsd/serve/serve.conf.example"
@@ -271,6 +272,32 @@ static void the_example_has_every_key(void **state)
 	assert_int_equal(o.log_level, LOG_INFO);
 }
 
+static void mount_options_are_the_filesystems(void **state)
+{
+	static const char f2fs[] =
+		"36 25 8:1 / /a\\040b rw,noatime shared:1 master:2 - f2fs "
+		"/dev/sda1 rw,lazytime,fastboot,mode=adaptive\n";
+	static const char *const others[] = {
+		"36 25 8:1 / /a rw,fastboot - f2fs /dev/sda1 rw\n",
+		"36 25 8:11 / /a rw - f2fs /dev/sda1 rw,fastboot\n",
+		"36 25 8:1 / /a rw - f2fs /dev/sda1 rw,fastboots\n",
+		"36 25 8:1 / /a rw - f2fs fastboot",
+		"36 25 8:1 / /fastboot rw",
+		"36 25 8:1",
+		"36",
+		"",
+	};
+	size_t i;
+
+	(void)state;
+	assert_true(mount_has_option(f2fs, "8:1", "rw"));
+	assert_true(mount_has_option(f2fs, "8:1", "fastboot"));
+	assert_true(mount_has_option(f2fs, "8:1", "mode=adaptive"));
+	assert_false(mount_has_option(f2fs, "8:1", "noatime"));
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++)
+		assert_false(mount_has_option(others[i], "8:1", "fastboot"));
+}
+
 static int set_up(void **state)
 {
 	int fd;
@@ -297,6 +324,7 @@ int main(void)
 		cmocka_unit_test(the_command_line_wins),
 		cmocka_unit_test(a_reload_knows_what_it_cannot_change),
 		cmocka_unit_test(the_example_has_every_key),
+		cmocka_unit_test(mount_options_are_the_filesystems),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
