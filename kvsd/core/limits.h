@@ -187,6 +187,8 @@
 #define INDEX_RESERVE_BYTES_MIN (1u << 20)
 #define INDEX_CHECK_BYTES_MAX (256u << 20) /* integrity checked at start */
 #define SEQUENCE_RESERVE (1ull << 32)	/* numbers per durable reservation */
+/* Half of all: each start takes a reservation above what was imported. */
+#define IMPORT_SEQ_MAX (FRAGMENT_SEQ_MAX / 2)
 #define CREDENTIALS_MAX 10000u
 
 /* --- loop --- */

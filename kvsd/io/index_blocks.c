@@ -30,6 +30,8 @@ static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
 		      " rows) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[BLOCK_REPLACE] = "UPDATE blocks SET rows=?2 WHERE block=?1",
 	[BLOCK_DELETE] = "DELETE FROM blocks WHERE block=?1",
+	[BLOCK_ALL] = "SELECT rows FROM blocks WHERE sid=?1",
+	[STREAM_RECOUNT] = "UPDATE streams SET bytes=?2 WHERE sid=?1",
 	[BLOCK_EXPIRED] = "SELECT block FROM blocks INDEXED BY block_server_max"
 			  " WHERE sid=?1 AND server_max<?2"
 			  " ORDER BY server_max LIMIT 1",
@@ -69,7 +71,10 @@ static int load_block(struct index_db *ix, int64_t block,
 	}
 	db_reset(s);
 	/* It was there a moment ago. */
-	return r == 0 || r == -EBADMSG ? -EUCLEAN : r;
+	if (r != 0 && r != -EBADMSG)
+		return r;
+	ix->damaged = true;
+	return -EUCLEAN;
 }
 
 /* Return: 1 and the block that begins at @seq or before it and ends there or
@@ -284,6 +289,7 @@ static int read_tail(struct index_db *ix, int64_t sid,
 		index_read_row(s, id, &row->f);
 		row->first_segment = (uint32_t)db_int(s, 11);
 		if (row->first_segment > row->f.segment) {
+			ix->damaged = true;
 			r = -EUCLEAN;
 			break;
 		}
@@ -410,6 +416,63 @@ static int count_off(struct index_db *ix, unsigned int count)
 }
 
 /*
+ * The bytes of the blocks that can be unpacked: what the others had is not
+ * known any more. Uses ix->rows.
+ */
+static int recount(struct index_db *ix, int64_t sid,
+		   const uint8_t id[STREAM_ID_BYTES])
+{
+	struct db_stmt *s = ix->blocks[BLOCK_ALL];
+	uint64_t bytes = 0;
+	int i;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	while ((r = db_step(s)) == 1) {
+		size_t len = 0;
+		const uint8_t *packed = db_blob(s, 0, &len);
+		int count = index_block_unpack(packed, len, id, ix->rows);
+
+		for (i = 0; i < count; i++)
+			bytes += index_row_bytes(&ix->rows[i].f);
+	}
+	db_reset(s);
+	if (r < 0)
+		return r;
+	s = ix->blocks[STREAM_RECOUNT];
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(bytes));
+	return db_run(s);
+}
+
+/*
+ * A damaged block goes, or nothing would expire behind it, ever.
+ * Return: 1 and by how much the stream's bytes fell.
+ */
+static int drop_damaged(struct index_db *ix, int64_t sid,
+			const uint8_t id[STREAM_ID_BYTES], int64_t block,
+			uint64_t *ret_bytes)
+{
+	uint64_t before = 0;
+	uint64_t after = 0;
+	int r;
+
+	log_error("index", "a damaged minute is dropped; the next start makes "
+			   "the index again");
+	r = index_stream_bytes(ix, id, &before);
+	if (r >= 0)
+		r = drop_block(ix, sid, block, 0);
+	if (r >= 0)
+		r = recount(ix, sid, id);
+	if (r >= 0)
+		r = index_stream_bytes(ix, id, &after);
+	if (r < 0)
+		return r;
+	*ret_bytes = before - MIN(before, after);
+	return 1;
+}
+
+/*
  * Drops the block that ends first, if that is before @before_ms.
  * Return: 1 and its rows and bytes, 0 there is none.
  */
@@ -431,10 +494,9 @@ static int drop_first(struct index_db *ix, int64_t sid,
 		return r;
 	count = load_block(ix, block, id);
 	if (count == -EUCLEAN) {
-		/* Or nothing would expire behind it, ever. */
-		log_error("index", "a damaged minute is dropped; its "
-				   "segments stay until kvsd fsck --repair");
-		count = 0;
+		/* As a row: the recounting bounds a slice, too. */
+		*ret_count = INDEX_BLOCK_ROWS_MAX;
+		return drop_damaged(ix, sid, id, block, ret_bytes);
 	}
 	if (count < 0)
 		return count;

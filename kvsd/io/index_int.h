@@ -43,6 +43,7 @@ enum index_statement {
 	SEGMENT_LIVE,
 	SEGMENT_DEAD_ROWS,
 	SEGMENT_SPARSE_ROWS,
+	SEGMENT_ROW,
 	FRAGMENT_ADD,
 	FRAGMENT_DELETE,
 	FRAGMENT_OLDEST,
@@ -61,6 +62,8 @@ enum index_block_statement {
 	BLOCK_ADD,
 	BLOCK_REPLACE,
 	BLOCK_DELETE,
+	BLOCK_ALL,
+	STREAM_RECOUNT,
 	BLOCK_EXPIRED,
 };
 #define INDEX_BLOCK_STATEMENT_COUNT (BLOCK_EXPIRED + 1)
@@ -74,6 +77,7 @@ struct index_db {
 	struct db_stmt *tail_query[INDEX_QUERIES];
 	struct db_stmt *block_query[INDEX_QUERIES];
 	struct index_work work;
+	bool damaged; /* something in it was not what it should be */
 	/* Scratch: too large for a stack. */
 	struct index_row rows[INDEX_BLOCK_ROWS_MAX];
 	struct index_row merged[INDEX_BLOCK_ROWS_MAX + 1];

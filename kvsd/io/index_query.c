@@ -243,8 +243,10 @@ static int add_block(struct index_db *ix, struct db_stmt *s,
 
 	ix->work.blocks++;
 	rows = index_block_unpack(packed, len, w->q->stream_id, ix->rows);
-	if (rows < 0)
+	if (rows < 0) {
+		ix->damaged = true;
 		return -EUCLEAN;
+	}
 	for (i = 0; i < rows; i++) {
 		/* Downwards from the end, or each row would be moved. */
 		const struct index_row *row =

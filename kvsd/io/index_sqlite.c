@@ -104,6 +104,8 @@ static const char *const statements[INDEX_STATEMENT_COUNT] = {
 	[SEGMENT_SPARSE_ROWS] = "SELECT " SEGMENT_COLUMNS
 				" FROM segments WHERE closed AND live > 0"
 				" ORDER BY bytes, number LIMIT ?1",
+	[SEGMENT_ROW] = "SELECT " SEGMENT_COLUMNS " FROM segments"
+			" WHERE number=?1",
 	[FRAGMENT_ADD] = "INSERT OR IGNORE INTO fragments(sid, " INDEX_COLUMNS
 			 ", first_segment) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 			 " ?8, ?9, ?10, ?11, ?12, ?13)",
@@ -542,6 +544,24 @@ int index_segments_sparse(struct index_db *ix, unsigned int max,
 	return walk_segments(s, each, ctx);
 }
 
+static int take_live(void *ctx, const struct index_segment *s)
+{
+	uint64_t *live = ctx;
+
+	*live = s->live;
+	return 0;
+}
+
+int index_segment_live(struct index_db *ix, uint32_t number,
+		       uint64_t *ret_live)
+{
+	struct db_stmt *s = ix->st[SEGMENT_ROW];
+
+	*ret_live = 0;
+	db_bind_int(s, 1, number);
+	return walk_segments(s, take_live, ret_live);
+}
+
 int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
 		     int64_t live, int64_t bytes, uint32_t mark)
 {
@@ -927,6 +947,11 @@ int index_measure(struct index_db *ix, struct index_size *ret_size)
 	}
 	(void)db_stmt_free(s);
 	return r < 0 ? r : 0;
+}
+
+bool index_damaged(const struct index_db *ix)
+{
+	return ix->damaged;
 }
 
 struct index_work index_work(const struct index_db *ix)

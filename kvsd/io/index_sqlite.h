@@ -50,6 +50,8 @@ int index_move(const char *path, const char *to) MUST_CHECK;
 struct index_db *index_close(struct index_db *ix);
 DEFINE_AUTO(index_close, struct index_db *)
 
+/* Rows that contradict themselves were met, whatever came of it. */
+bool index_damaged(const struct index_db *ix);
 /* No-op without changes. A failed commit is rolled back. */
 int index_commit(struct index_db *ix) MUST_CHECK;
 void index_rollback(struct index_db *ix);
@@ -86,6 +88,10 @@ int index_segments(struct index_db *ix,
 int index_segments_dead(struct index_db *ix,
 			int (*each)(void *ctx, const struct index_segment *s),
 			void *ctx) MUST_CHECK;
+
+/* Rows that need one; 0 when it is not there. Return: 0 or an error. */
+int index_segment_live(struct index_db *ix, uint32_t number,
+		       uint64_t *ret_live) MUST_CHECK;
 
 /* Closed ones with rows, at most @max, those with the fewest bytes first. */
 int index_segments_sparse(struct index_db *ix, unsigned int max,

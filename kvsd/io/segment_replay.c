@@ -376,6 +376,18 @@ static int read_commit(struct segment_replay *r, const struct store_fragment *f,
 	return 0;
 }
 
+/* What a row says of its fragment is what the commit record says. */
+static bool is_same(const struct segment_commit *c,
+		    const struct store_fragment *f)
+{
+	return c->producer_ms == f->producer_ms &&
+	       c->server_ms == f->server_ms &&
+	       c->duration_ms == f->duration_ms &&
+	       c->header_bytes == f->header_bytes &&
+	       c->media_bytes == f->media_bytes &&
+	       c->frames_bytes == f->frames_bytes;
+}
+
 int segment_replay_check(struct segment_replay *r,
 			 const struct store_fragment *f, uint32_t first_segment,
 			 enum segment_check_depth depth)
@@ -389,11 +401,7 @@ int segment_replay_check(struct segment_replay *r,
 	err = read_commit(r, f, &rec, &c);
 	if (err < 0)
 		return err;
-	if (c.producer_ms != f->producer_ms || c.server_ms != f->server_ms ||
-	    c.duration_ms != f->duration_ms ||
-	    c.header_bytes != f->header_bytes ||
-	    c.media_bytes != f->media_bytes ||
-	    c.frames_bytes != f->frames_bytes)
+	if (!is_same(&c, f))
 		return -EBADMSG;
 	if (depth == SEGMENT_CHECK_COMMIT)
 		return 0;
@@ -440,6 +448,9 @@ int segment_replay_copy(struct segment_replay *r,
 	int err;
 
 	err = read_commit(r, f, &rec, &c);
+	/* The sink sizes by the row what it is given by the record. */
+	if (err == 0 && !is_same(&c, f))
+		err = -EBADMSG;
 	if (err == 0)
 		err = open_key(r, f->stream_id, &key);
 	if (err == 0 && !key)

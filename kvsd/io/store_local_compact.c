@@ -35,6 +35,9 @@
 #include "io/segment_replay.h"
 #include "io/segment_seal.h"
 
+/* START and END. */
+#define ENDS_BYTES (2ull * SEGMENT_BLOCK_BYTES)
+
 struct item {
 	uint32_t block; /* of the record that named it */
 	bool live;	/* it has a row that needs the segment */
@@ -42,6 +45,11 @@ struct item {
 	struct index_row from;
 	struct index_row to;
 	uint32_t mark;
+};
+
+struct left {
+	uint32_t number;
+	bool again; /* in a later round; else not before the next start */
 };
 
 struct compactor {
@@ -61,13 +69,14 @@ struct compactor {
 	uint64_t bytes;
 	struct item items[COMPACT_ITEMS_MAX];
 	unsigned int count;
-	/* What could not be emptied, until the next start. */
-	uint32_t left[COMPACT_LEFT_MAX];
+	/* What could not be emptied. */
+	struct left left[COMPACT_LEFT_MAX];
 	unsigned int left_count;
 
 	/* Where it goes. */
 	struct open_segment *seg;
 	uint64_t wanted; /* bytes of the next */
+	uint64_t victims; /* bytes on disk of what could be emptied */
 	uint8_t *buffer;
 	uint32_t used;
 	int write_err;	   /* of the segment: it is lost */
@@ -83,6 +92,7 @@ struct request {
 	struct compactor *c;
 	int r;
 	uint64_t bytes;
+	uint64_t least; /* of @bytes, where there is no room for them */
 	uint64_t live;
 };
 
@@ -102,15 +112,34 @@ static bool is_left(const struct compactor *c, uint32_t number)
 	unsigned int i;
 
 	for (i = 0; i < c->left_count; i++)
-		if (c->left[i] == number)
+		if (c->left[i].number == number)
 			return true;
 	return false;
 }
 
-static void leave(struct compactor *c, uint32_t number)
+static void leave(struct compactor *c, uint32_t number, bool again)
 {
-	if (c->left_count < COMPACT_LEFT_MAX)
-		c->left[c->left_count++] = number;
+	if (c->left_count == COMPACT_LEFT_MAX)
+		return;
+	c->left[c->left_count++] =
+		(struct left){.number = number, .again = again};
+	if (c->left_count == COMPACT_LEFT_MAX)
+		log_warn("store",
+			 "%u segments could not be emptied: no others are, "
+			 "until the next start",
+			 COMPACT_LEFT_MAX);
+}
+
+/* A round is over: what had to wait for somebody else is tried again. */
+static void forget_left(struct compactor *c)
+{
+	unsigned int count = 0;
+	unsigned int i;
+
+	for (i = 0; i < c->left_count; i++)
+		if (!c->left[i].again)
+			c->left[count++] = c->left[i];
+	c->left_count = count;
 }
 
 /* Sparse ones come first: the first that is idle is taken, all are summed. */
@@ -118,7 +147,8 @@ static int see_sparse(void *ctx, const struct index_segment *s)
 {
 	struct compactor *c = ctx;
 	struct segment_table *t = &c->sl->table;
-	uint64_t bytes = segment_table_bytes_of(t, s->number);
+	uint64_t disk = segment_table_bytes_of(t, s->number);
+	uint64_t bytes = disk - MIN(disk, ENDS_BYTES);
 
 	if (s->bytes * 100 >= bytes * c->sl->config.compact_percent ||
 	    is_left(c, s->number) || !segment_table_idle(t, s->number))
@@ -128,6 +158,7 @@ static int see_sparse(void *ctx, const struct index_segment *s)
 		c->percent = (unsigned int)(s->bytes * 100 / bytes);
 	}
 	c->wanted += s->bytes;
+	c->victims += disk;
 	return 0;
 }
 
@@ -139,9 +170,14 @@ static void choose_run(struct worker_job *job)
 
 	c->number = 0;
 	c->wanted = 0;
-	q->r = sl->broken ? -EIO
-			  : index_segments_sparse(sl->index, COMPACT_SPARSE_MAX,
-						  see_sparse, c);
+	c->victims = 0;
+	q->r = -EAGAIN;
+	/* Those that are left may be the first of them. */
+	if (!sl->broken && c->left_count < COMPACT_LEFT_MAX)
+		q->r = index_segments_sparse(sl->index,
+					     COMPACT_SPARSE_MAX + c->left_count,
+					     see_sparse, c);
+	index_failed(sl, q->r);
 }
 
 /* Return: 1 there is one, 0, or an error. */
@@ -150,12 +186,18 @@ static int choose(struct compactor *c)
 	struct request q;
 	int r = request(c, &q, choose_run);
 
-	if (r < 0 || !c->number)
+	if (r < 0)
+		c->number = 0;
+	if (!c->number)
 		return r;
-	c->wanted = ALIGN_UP(c->wanted, (uint64_t)SEGMENT_BLOCK_BYTES);
-	/* START and END. */
-	c->wanted =
-		MIN(c->wanted + 2 * SEGMENT_BLOCK_BYTES, c->sl->segment_bytes);
+	c->wanted = ALIGN_UP(c->wanted, (uint64_t)SEGMENT_BLOCK_BYTES) +
+		    ENDS_BYTES;
+	/* What saves nothing would be done for ever. */
+	if (c->victims < c->wanted + SEGMENT_BLOCK_BYTES) {
+		c->number = 0;
+		return 0;
+	}
+	c->wanted = MIN(c->wanted, c->sl->segment_bytes);
 	c->block = SEGMENT_FIRST_BLOCK;
 	c->at_end = false;
 	c->gone = false;
@@ -234,7 +276,7 @@ static void find_run(struct worker_job *job)
 	struct compactor *c = q->c;
 	unsigned int i;
 
-	q->r = c->sl->broken ? -EIO : 0;
+	q->r = c->sl->broken ? -EAGAIN : 0;
 	for (i = 0; i < c->count && q->r >= 0; i++) {
 		struct item *item = &c->items[i];
 		struct index_row row;
@@ -246,23 +288,32 @@ static void find_run(struct worker_job *job)
 		if (item->live)
 			item->from = row;
 	}
+	index_failed(c->sl, q->r);
 }
 
 /* --- where it goes --- */
 
-/* Not over config.bytes_max: what is there is not dropped for this. */
+/*
+ * Not over config.bytes_max: what is there is not dropped for this. The row
+ * of the segment is committed before it is written to, or a start after a kill
+ * would replay it.
+ */
 static void make_run(struct worker_job *job)
 {
 	struct request *q = container_of(job, struct request, job);
 	struct compactor *c = q->c;
 	struct store_local *sl = c->sl;
 	uint64_t most = sl->config.bytes_max;
+	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
 
-	if (most &&
-	    segment_table_bytes(&sl->table) + sl->bad_bytes + q->bytes > most)
-		q->r = -ENOSPC;
-	else
-		q->r = segment_make(sl, q->bytes, &c->seg);
+	if (most)
+		q->bytes = MIN(q->bytes, most - MIN(most, used));
+	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;
+	q->r = sl->broken ? -EAGAIN : -ENOSPC;
+	if (!sl->broken && q->bytes >= q->least)
+		q->r = segment_make(sl, q->bytes, false, &c->seg);
+	if (q->r == 0 && changes_commit(sl) < 0)
+		q->r = -EAGAIN;
 }
 
 /* Writes what is in the buffer. Return: 0, or c->write_err. */
@@ -362,13 +413,15 @@ static int next_segment(struct compactor *c, uint64_t bytes)
 	end_segment(c);
 	if (c->write_err)
 		return c->write_err;
-	q.bytes = MAX(MAX(c->wanted, SEGMENT_BYTES_MIN),
-		      bytes + 2 * SEGMENT_BLOCK_BYTES);
+	q.least = MAX((uint64_t)SEGMENT_BYTES_MIN, bytes + ENDS_BYTES);
+	q.bytes = MAX(c->wanted, q.least);
 	if (q.bytes > c->sl->segment_bytes)
 		return -EFBIG;
 	r = request(c, &q, make_run);
-	if (r < 0)
+	if (r < 0) {
+		segment_retire(TAKE_PTR(c->seg));
 		return r;
+	}
 	return segment_room(c, bytes) ? 0 : -EFBIG;
 }
 
@@ -561,7 +614,7 @@ static void move_run(struct worker_job *job)
 	unsigned int i;
 
 	/* What waits is committed first: a failure is not to be its. */
-	q->r = sl->broken ? -EIO : changes_commit(sl);
+	q->r = sl->broken || changes_commit(sl) < 0 ? -EAGAIN : 0;
 	for (i = 0; i < c->count && q->r >= 0; i++) {
 		struct item *item = &c->items[i];
 
@@ -574,19 +627,11 @@ static void move_run(struct worker_job *job)
 			c->bytes += total_of(&item->from.f);
 		}
 	}
-	if (q->r >= 0)
-		q->r = index_commit(sl->index);
+	index_failed(sl, q->r);
+	if (q->r >= 0 && index_commit(sl->index) < 0)
+		q->r = -EAGAIN;
 	if (q->r < 0)
 		index_rollback(sl->index);
-}
-
-static int see_live(void *ctx, const struct index_segment *s)
-{
-	struct request *q = ctx;
-
-	if (s->number == q->c->number)
-		q->live = s->live;
-	return 0;
 }
 
 static void finish_run(struct worker_job *job)
@@ -595,11 +640,11 @@ static void finish_run(struct worker_job *job)
 	struct store_local *sl = q->c->sl;
 
 	q->live = 0;
-	q->r = sl->broken ? -EIO : changes_commit(sl);
+	q->r = sl->broken || changes_commit(sl) < 0 ? -EAGAIN : 0;
 	if (q->r == 0)
-		q->r = index_segments_sparse(sl->index, COMPACT_SPARSE_MAX,
-					     see_live, q);
-	if (q->r == 0)
+		q->r = index_segment_live(sl->index, q->c->number, &q->live);
+	index_failed(sl, q->r);
+	if (q->r >= 0)
 		sweep_segments(sl);
 }
 
@@ -619,7 +664,8 @@ static int finish(struct compactor *c)
 			 (unsigned long long)c->fragments,
 			 (unsigned long long)(c->bytes >> 10));
 	} else {
-		leave(c, c->number);
+		/* With its stream's rows it goes by itself, or can later. */
+		leave(c, c->number, c->gone);
 		if (!c->gone)
 			log_warn("store",
 				 "segment %u: %u %% of it is needed, and not "
@@ -631,6 +677,13 @@ static int finish(struct compactor *c)
 }
 
 /* --- steps --- */
+
+/* It is not the segment that cannot be emptied. */
+static bool is_passing(const struct compactor *c, int r)
+{
+	return c->write_err || r == -EAGAIN || r == -ENOSPC || r == -ENOMEM ||
+	       r == -EMFILE || r == -ENFILE;
+}
 
 static int step(struct compactor *c)
 {
@@ -650,6 +703,21 @@ static int step(struct compactor *c)
 	return MIN(r, 0);
 }
 
+/* One segment must not keep the others from being emptied. */
+static int step_failed(struct compactor *c, bool passing, int r)
+{
+	if (passing) {
+		log_debug("store", "compaction: %s", strerror(-r));
+		return r;
+	}
+	/* -ENOENT: it went before it was empty. */
+	if (r != -ENOENT)
+		log_warn("store", "segment %u: %s; it is not emptied",
+			 c->number, strerror(-r));
+	leave(c, c->number, r == -ENOENT);
+	return 0;
+}
+
 /* For worker_new(): how long it rests. */
 static uint64_t run_step(void *ctx)
 {
@@ -658,26 +726,30 @@ static uint64_t run_step(void *ctx)
 	uint64_t begin_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
 	uint64_t bytes = counted(&sl->counters.compacted_bytes);
 	uint64_t took_ns;
+	bool passing;
+	bool chosen;
 	int r = 0;
 
 	if (atomic_load(&c->ending))
 		return UINT64_MAX;
 	if (!c->number)
 		r = choose(c);
+	chosen = c->number;
 	if (r >= 0 && c->number)
 		r = step(c);
 	else if (r == 0)
 		end_segment(c); /* the next may be long in coming */
+	passing = is_passing(c, r);
 	if (c->write_err)
 		give_up_segment(c);
-	if (r < 0) {
-		log_debug("store", "compaction: %s", strerror(-r));
+	if (r < 0 && c->number) {
+		r = step_failed(c, passing, r);
 		c->number = 0;
 	}
-	if (r == -ENOENT)
-		r = 0; /* it went before it was empty: the next one */
-	if (r < 0 || (!r && !c->number && !c->seg))
+	if (r < 0 || (!r && !c->number && !c->seg && !chosen)) {
+		forget_left(c);
 		return COMPACT_PERIOD_NS;
+	}
 	took_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) - begin_ns;
 	bytes = counted(&sl->counters.compacted_bytes) - bytes;
 	return 1 + MAX(COMPACT_REST * took_ns,

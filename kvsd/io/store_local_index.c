@@ -26,26 +26,37 @@
 /* --- changes --- */
 
 /* What a start sees of an index may look well: it is told. */
-static void note_damage(struct store_local *sl)
+static void write_mark(struct store_local *sl)
 {
+	uint64_t now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
+	bool first = !sl->mark_ns;
 	int r;
 
-	if (sl->marked)
+	if (!sl->damaged || sl->marked || now_ns < sl->mark_ns)
 		return;
-	sl->marked = true;
 	r = sys_write_file(sl->sys, sl->dir->fd, INDEX_DAMAGED, "", 0, 0600);
-	log_error("index",
-		  "damaged: start kvsd again, it is made again from the "
-		  "segments%s%s",
-		  r < 0 ? "; remove index.db before: " : "",
-		  r < 0 ? strerror(-r) : "");
+	sl->marked = r == 0;
+	sl->mark_ns = now_ns + INDEX_RETRY_NS;
+	if (first)
+		log_error("index",
+			  "damaged: start kvsd again, it is made again from "
+			  "the segments%s%s",
+			  r < 0 ? "; remove index.db before: " : "",
+			  r < 0 ? strerror(-r) : "");
+}
+
+void index_failed(struct store_local *sl, int r)
+{
+	if (r != -EUCLEAN)
+		return;
+	sl->damaged = true;
+	write_mark(sl);
 }
 
 static void set_broken(struct store_local *sl, int err)
 {
-	if (err == -EUCLEAN)
-		note_damage(sl);
-	else if (!sl->broken)
+	index_failed(sl, err);
+	if (err != -EUCLEAN && !sl->broken)
 		log_error("index", "cannot be written: %s; tried again",
 			  strerror(-err));
 	sl->broken = err;
@@ -129,6 +140,8 @@ uint64_t changes_end_batch(void *ctx)
 	struct store_local *sl = ctx;
 	uint64_t now_ns;
 
+	sl->damaged |= index_damaged(sl->index);
+	write_mark(sl);
 	if (!sl->broken) {
 		(void)changes_commit(sl); /* sets broken */
 	} else {
@@ -213,8 +226,7 @@ static void query_run(struct worker_job *job)
 
 	if (!sl->broken)
 		r = index_query(sl->index, &j->q, j->rows);
-	if (r == -EUCLEAN)
-		note_damage(sl);
+	index_failed(sl, r);
 	if (r < 0)
 		r = query_error(r);
 	op_complete(j->op, r);
@@ -313,6 +325,7 @@ static void delete_run(struct worker_job *job)
 			sweep_segments(sl);
 		r = j->expire ? (int)MIN(j->total, (uint64_t)INT_MAX) : 0;
 	} else {
+		index_failed(sl, r);
 		r = query_error(r);
 	}
 	op_complete(j->op, r);
@@ -434,6 +447,7 @@ void sweep_segments(struct store_local *sl)
 		if (err == 0 && d->count)
 			err = drop_segments(sl, d);
 	} while (err == 0 && d->more);
+	index_failed(sl, err);
 	if (err < 0)
 		log_warn("store", "removing segments: %s", strerror(-err));
 	free(d);

@@ -94,7 +94,9 @@ struct store_local {
 	int broken;			/* why, while there is a backlog */
 	uint64_t retry_ns;
 	bool sweep_wanted;
-	bool marked; /* INDEX_DAMAGED is there */
+	bool damaged;	  /* the index was found so */
+	bool marked;	  /* INDEX_DAMAGED is there */
+	uint64_t mark_ns; /* it is tried again then */
 
 	/* Under the lock. */
 	pthread_mutex_t lock;
@@ -228,6 +230,8 @@ int sequence_reserve(struct store_local *sl, uint64_t limit) MUST_CHECK;
 
 /* --- store_local_index.c, worker unless it says otherwise --- */
 
+/* Any call of the index ended with @r: -EUCLEAN is told the next start. */
+void index_failed(struct store_local *sl, int r);
 /* Applies @c now or later; its applied() runs when it is committed. */
 void change_submit(struct store_local *sl, struct index_change *c);
 /* For worker_new(). */
@@ -263,10 +267,12 @@ void compactor_kick(struct compactor *c);
 /* --- store_local_segment.c --- */
 
 /*
- * Worker: makes a segment of @wanted bytes, or fewer on a full disk.
+ * Worker: makes a segment of @wanted bytes, or fewer on a full disk. Where it
+ * is not @replayed, what is in it without a row is of no use: a copy, the row
+ * of which may have gone meanwhile.
  * Return: 0, -ENOSPC, -ENOMEM, or of a system call.
  */
-int segment_make(struct store_local *sl, uint64_t wanted,
+int segment_make(struct store_local *sl, uint64_t wanted, bool replayed,
 		 struct open_segment **ret_seg) MUST_CHECK;
 /* Loop thread: asks for a spare segment, if none is on its way. */
 void segment_request(struct store_instance *in);

@@ -294,6 +294,7 @@ static void find_run(struct worker_job *job)
 	j->find_res = sl->broken ? -EIO
 				 : index_find(sl->index, j->f.stream_id,
 					      j->f.number.seq, &j->row);
+	index_failed(sl, j->find_res);
 	loop_post(j->in->loop, &j->found);
 }
 

@@ -110,6 +110,7 @@ void room_make(struct store_local *sl)
 			 (uint64_t)INDEX_BLOCK_SPAN_MS
 				 << i / STORE_ROOM_STEPS_ALIKE);
 	free(l.ids);
+	index_failed(sl, r);
 	if (r < 0)
 		log_warn("store", "dropping the oldest: %s", strerror(-r));
 	else

@@ -65,7 +65,7 @@ static struct segment_change *change_new(uint32_t number)
 	return sc;
 }
 
-int segment_make(struct store_local *sl, uint64_t wanted,
+int segment_make(struct store_local *sl, uint64_t wanted, bool replayed,
 		 struct open_segment **ret_seg)
 {
 	AUTO(segment_free)
@@ -108,6 +108,8 @@ int segment_make(struct store_local *sl, uint64_t wanted,
 	segment_table_set_bytes(&sl->table, seg->number, bytes);
 	memcpy(add->generation, seg->generation, SEGMENT_ID_BYTES);
 	add->change.apply = apply_add;
+	if (!replayed)
+		add->mark = seg->end_block;
 	seg->change->change.apply = apply_close;
 	change_submit(sl, &add->change);
 	*ret_seg = TAKE_PTR(seg);
@@ -135,7 +137,8 @@ static void request_run(struct worker_job *job)
 
 	q->made = NULL;
 	room_make(in->sl);
-	q->res = segment_make(in->sl, in->sl->segment_bytes, &q->made);
+	q->res = segment_make(in->sl, in->sl->segment_bytes, true,
+			      &q->made);
 	loop_post(in->loop, &q->task);
 }
 

@@ -349,7 +349,7 @@ static int import_one(struct run *k, const struct export_fragment *f)
 		k->there++;
 		return 0;
 	}
-	if (r == 0 && f->number.seq > FRAGMENT_SEQ_MAX - 4 * SEQUENCE_RESERVE) {
+	if (r == 0 && f->number.seq > IMPORT_SEQ_MAX) {
 		words = "no number could follow it";
 		r = -EBADMSG;
 	}

@@ -24,6 +24,7 @@ struct found {
 	bool server;
 	bool producer;
 	bool whole; /* the service's Tags and a Cluster's timecode were read */
+	unsigned int clusters;
 };
 
 /* --- reading ------------------------------------------------------------- */
@@ -70,6 +71,15 @@ static int on_tags_end(void *ctx, uint64_t offset)
 	return 0;
 }
 
+static int on_cluster(void *ctx, uint64_t offset, uint64_t size)
+{
+	struct found *d = ctx;
+
+	(void)offset;
+	(void)size;
+	return ++d->clusters > 1 ? -EBADMSG : 0;
+}
+
 static int on_timecode(void *ctx, uint64_t timecode, uint64_t time_ns)
 {
 	struct found *d = ctx;
@@ -77,15 +87,17 @@ static int on_timecode(void *ctx, uint64_t timecode, uint64_t time_ns)
 	(void)timecode;
 	d->timecode_ms = time_ns / NS_PER_MS;
 	d->whole = d->tags_end && d->server && d->producer;
-	return 1;
+	return 0;
 }
 
+/* To its end: of a second Cluster nothing is to be stored, nor of the first. */
 static int look(const struct export_fragment *f, struct found *d)
 {
 	static const struct mkv_reader_ops ops = {
 		.tags_begin = on_tags_begin,
 		.tag = on_tag,
 		.tags_end = on_tags_end,
+		.cluster_begin = on_cluster,
 		.cluster_timecode = on_timecode,
 	};
 	struct mkv_reader reader;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "core/limits.h"
+#include "io/db_sqlite.h"
 #include "support/loop_fake.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
@@ -362,6 +364,201 @@ static void store_ends_while_it_compacts(void **state)
 	}
 }
 
+/* --- what other parts leave behind --- */
+
+static void sql(const struct store_rig *rig, const char *text)
+{
+	char path[128];
+	struct db *db;
+
+	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+	assert_int_equal(db_exec(db, text), 0);
+	assert_null(db_close(db));
+}
+
+/* Rows that say less than there is: memory is not sized by them. */
+static void store_copies_only_what_its_row_says(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[ROWS + 1];
+
+	fill(rig, 140000);
+	rig_close(rig);
+	sql(rig, "UPDATE fragments SET header_bytes=0, frames_bytes=0,"
+		 " media_bytes=10");
+	assert_int_equal(rig_open(rig), 0);
+	compact(rig);
+	assert_int_equal(stats_of(rig).compacted, 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, ROWS + 1), ROWS);
+}
+
+static struct store_rig *expired_rig;
+static bool killed;
+
+/* Between the look at the index and the copy, everything expires. */
+static int expire_first(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			uint8_t ret_key[DATA_KEY_BYTES])
+{
+	struct store_rig *rig = TAKE_PTR(expired_rig);
+
+	if (rig && rig_expire(rig, 0, UINT64_MAX - 1) != (int)ROWS)
+		_exit(3);
+	return rig_find_key(ctx, id, ret_key);
+}
+
+/* As a kill after the copy: its row is not moved. */
+static int kill_after_sync(int fd)
+{
+	int r = sys_posix()->fdatasync(fd);
+
+	if (killed)
+		_exit(0);
+	return r;
+}
+
+static void copy_and_die(struct store_rig *rig, bool early)
+{
+	struct sys_ops dies = *sys_posix();
+
+	dies.fdatasync = kill_after_sync;
+	rig->config.find_key = expire_first;
+	rig->sys = &dies;
+	if (rig_open(rig) < 0)
+		_exit(1);
+	fill(rig, 40000);
+	expired_rig = rig;
+	killed = early;
+	store_local_compact(rig->local);
+	_exit(expired_rig || early ? 4 : 0);
+}
+
+static void dies_after_expiry(struct store_rig *rig, bool early)
+{
+	struct store_fragment rows[ROWS + 1];
+	int status;
+	pid_t pid;
+
+	rig_close(rig);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		copy_and_die(rig, early);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, ROWS + 1), 0);
+}
+
+static void store_replays_no_copy_without_a_row(void **state)
+{
+	dies_after_expiry(*state, false);
+}
+
+static void store_replays_no_copy_that_was_not_moved(void **state)
+{
+	dies_after_expiry(*state, true);
+}
+
+/* The sparsest segment has a fragment of a minute that is damaged. */
+static void store_compacts_what_else_there_is(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[ROWS + 1];
+	uint64_t seq;
+
+	for (seq = 1; seq <= 6; seq++)
+		assert_int_equal(rig_put(rig, 2, seq, 3000, 60000, seq * 10),
+				 0);
+	assert_int_equal(rig_put(rig, 2, 7, 3000, 3000, 400000), 0);
+	for (seq = 8; seq <= 20; seq++)
+		assert_int_equal(rig_put(rig, 1, seq, 180000, 60000, seq), 0);
+	for (seq = 21; seq <= 81; seq++)
+		assert_int_equal(
+			seq % 5 ? rig_put(rig, 1, seq, 180000, 60000, seq)
+				: rig_put(rig, 0, seq, 40000, 60000, seq),
+			0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_in_range(rig_expire(rig, 1, UINT64_MAX - 1), 50, 70);
+	rig_close(rig);
+	sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows))");
+	assert_int_equal(rig_open(rig), 0);
+	compact(rig);
+	assert_true(stats_of(rig).compacted >= 6);
+	assert_int_equal(rig_list_all(rig, 0, rows, ROWS + 1), 12);
+	/* What was met on the way is told the next start. */
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 2, rows, ROWS + 1), 7);
+}
+
+/* START and END are not emptied: a segment of one fragment stays as it is. */
+static void store_rewrites_nothing_for_ever(void **state)
+{
+	struct store_rig *rig = *state;
+	uint64_t bytes;
+	uint64_t seq;
+
+	rig_close(rig);
+	rig->config.compact_percent = 90;
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_put(rig, 0, 1, 40000, 40000, 1), 0);
+	for (seq = 2; seq < 8; seq++)
+		assert_int_equal(rig_put(rig, 1, seq, 180000, 60000, seq), 0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_expire(rig, 1, UINT64_MAX - 1), 6);
+	compact(rig);
+	bytes = stats_of(rig).compacted_bytes;
+	assert_true(bytes > 40000);
+	compact(rig);
+	assert_int_equal(stats_of(rig).compacted_bytes, bytes);
+}
+
+/* Between the catalog's row and the index's the key is not known. */
+static void store_compacts_after_a_removal(void **state)
+{
+	struct store_rig *rig = *state;
+
+	rig->config.find_key = maybe_stream;
+	removed = false;
+	fill(rig, 40000);
+	removed = true;
+	compact(rig);
+	assert_int_equal(stats_of(rig).compacted, 0);
+	removed = false;
+	compact(rig);
+	assert_true(stats_of(rig).compacted >= 8);
+}
+
+/* Room for a part of a segment is room enough. */
+static void store_compacts_with_little_room(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[ROWS + 1];
+	uint64_t seq;
+
+	rig_close(rig);
+	rig->config.segment_bytes = 4 << 20;
+	assert_int_equal(rig_open(rig), 0);
+	for (seq = 1; seq <= ROWS * 5; seq++)
+		assert_int_equal(
+			seq % 5 ? rig_put(rig, 1, seq, 180000, 60000, seq)
+				: rig_put(rig, 0, seq, 200000, 60000, seq),
+			0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_expire(rig, 1, UINT64_MAX - 1), ROWS * 4);
+	rig->config.bytes_max = stats_of(rig).disk_bytes + (3 << 19);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	compact(rig);
+	assert_true(stats_of(rig).compacted >= 2);
+	assert_int_equal(stats_of(rig).dropped, 0);
+	check_rows(rig, rows);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define FAULTY(f) cmocka_unit_test_setup_teardown(f, setup_faulty, teardown)
 #define THREADED(f) cmocka_unit_test_setup_teardown(f, setup_threaded, teardown)
@@ -377,6 +574,13 @@ int main(void)
 		CASE(store_copies_nothing_of_a_removed_stream),
 		CASE(store_leaves_what_fits_nowhere),
 		CASE(store_compacts_within_its_bound),
+		CASE(store_copies_only_what_its_row_says),
+		CASE(store_replays_no_copy_without_a_row),
+		CASE(store_replays_no_copy_that_was_not_moved),
+		CASE(store_compacts_what_else_there_is),
+		CASE(store_rewrites_nothing_for_ever),
+		CASE(store_compacts_after_a_removal),
+		CASE(store_compacts_with_little_room),
 		THREADED(store_compacts_by_itself),
 		THREADED(store_ends_while_it_compacts),
 	};

@@ -37,6 +37,48 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void sql(const struct store_rig *rig, const char *text)
+{
+	char path[128];
+	struct db *db;
+
+	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
+	assert_int_equal(db_exec(db, text), 0);
+	assert_null(db_close(db));
+}
+
+/*
+ * What a damaged minute had is not counted for ever: or each trim would delete
+ * what is new. And the next start has all of it again.
+ */
+static void store_trims_behind_a_damaged_minute(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[100];
+	uint64_t i;
+
+	for (i = 0; i < 60; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 20000, 20000, i * 5000),
+				 0);
+	rig_close(rig);
+	sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows)) WHERE seq_first"
+		 "=(SELECT min(seq_first) FROM blocks)");
+	assert_int_equal(rig_open(rig), 0);
+	while (rig_trim(rig, 0, 40 * 20000) > 0)
+		;
+	assert_in_range(rig_list_all(rig, 0, rows, 100), 28, 48);
+	for (i = 60; i < 90; i++)
+		assert_int_equal(rig_put(rig, 0, i + 1, 20000, 20000, i * 5000),
+				 0);
+	while (rig_trim(rig, 0, 40 * 20000) > 0)
+		;
+	assert_in_range(rig_list_all(rig, 0, rows, 100), 28, 40);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 100), 90);
+}
+
 /* Ten fragments of two pages in one segment; in the second a bit is wrong. */
 #define DAMAGED 2u
 
@@ -579,6 +621,7 @@ int main(void)
 		cmocka_unit_test(store_finds_it_when_the_first_start_fails),
 		CASE(store_makes_an_index_again_that_proves_damaged),
 		CASE(store_makes_an_index_again_that_was_found_damaged),
+		CASE(store_trims_behind_a_damaged_minute),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
