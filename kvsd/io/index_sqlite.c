@@ -552,8 +552,7 @@ static int take_live(void *ctx, const struct index_segment *s)
 	return 0;
 }
 
-int index_segment_live(struct index_db *ix, uint32_t number,
-		       uint64_t *ret_live)
+int index_segment_live(struct index_db *ix, uint32_t number, uint64_t *ret_live)
 {
 	struct db_stmt *s = ix->st[SEGMENT_ROW];
 

@@ -131,7 +131,8 @@ static void remove_mark(struct store_local *sl)
 {
 	int r;
 
-	if (!sl->marked)
+	/* Or the new one is to be made again, too. */
+	if (!sl->marked || sl->damaged)
 		return;
 	r = sl->sys->unlinkat(sl->dir->fd, INDEX_DAMAGED, 0);
 	if (r < 0)
@@ -150,6 +151,7 @@ static int open_and_recover(struct store_local *sl)
 	segment_table_init(&sl->table);
 	sl->recovered = 0;
 	sl->unread = 0;
+	sl->damaged = false;
 	r = open_index(sl);
 	return r < 0 ? r : store_recover(sl);
 }

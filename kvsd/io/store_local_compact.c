@@ -190,8 +190,8 @@ static int choose(struct compactor *c)
 		c->number = 0;
 	if (!c->number)
 		return r;
-	c->wanted = ALIGN_UP(c->wanted, (uint64_t)SEGMENT_BLOCK_BYTES) +
-		    ENDS_BYTES;
+	c->wanted =
+		ALIGN_UP(c->wanted, (uint64_t)SEGMENT_BLOCK_BYTES) + ENDS_BYTES;
 	/* What saves nothing would be done for ever. */
 	if (c->victims < c->wanted + SEGMENT_BLOCK_BYTES) {
 		c->number = 0;

@@ -6,7 +6,8 @@
  *  1. segment files that the index does not know get a row with mark 1;
  *     rows without file and without fragments are dropped
  *  2. segments that were open are replayed from their mark, then synced (what
- *     was found may list pages of each other of them), and closed
+ *     was found may list pages of each other of them), and closed. All of it
+ *     is one transaction: without one that cannot be synced it is done again
  *  3. with a new index: a segment of which nothing could be used although
  *     there is something in it is set aside (NNNNNNNN.bad)
  *  4. fragments of streams that do not exist any more are dropped
@@ -57,9 +58,13 @@ struct recovery {
 	struct useless *useless; /* set aside when no row needs them */
 	size_t useless_count;
 	size_t useless_size;
+	bool salvage;		/* the index was made anew */
 	unsigned int row_count;	/* since the last commit */
 	uint32_t number_max;
 	int index_err; /* of a row that was found */
+	uint32_t *unsynced; /* numbers: not replayed, nor what needs them */
+	size_t unsynced_count;
+	size_t unsynced_size;
 };
 
 /* Room for one more element of @bytes in a growing array. */
@@ -238,6 +243,16 @@ static int write_rows(struct recovery *r)
 	return err < 0 ? err : index_commit(sl->index);
 }
 
+static bool is_unsynced(const struct recovery *r, uint32_t number)
+{
+	size_t i;
+
+	for (i = 0; i < r->unsynced_count; i++)
+		if (r->unsynced[i] == number)
+			return true;
+	return false;
+}
+
 static int generation(void *ctx, uint32_t number,
 		      uint8_t ret_generation[SEGMENT_ID_BYTES])
 {
@@ -245,6 +260,8 @@ static int generation(void *ctx, uint32_t number,
 	int err;
 	size_t i;
 
+	if (is_unsynced(r, number))
+		return -EIO;
 	err = segment_table_generation(&r->sl->table, number, ret_generation);
 	if (err != -ENOENT || !r->sl->unread)
 		return err;
@@ -262,7 +279,9 @@ static int found(void *ctx, const struct store_fragment *f,
 	int err;
 
 	err = index_insert(r->sl->index, f, first_segment, mark);
-	if (err == 0 && ++r->row_count >= INDEX_ROWS_PER_COMMIT_MAX) {
+	/* Beyond marks there is no more than what waited for its rows. */
+	if (err == 0 && r->salvage &&
+	    ++r->row_count >= INDEX_ROWS_PER_COMMIT_MAX) {
 		r->row_count = 0;
 		err = index_commit(r->sl->index);
 	}
@@ -280,6 +299,8 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 	bool torn = false;
 	int err;
 
+	if (is_unsynced(r, s->number))
+		return leave_segment(r, s->number, -EIO);
 	/* With a new index marks say nothing of what comes before them. */
 	err = segment_replay_run(
 		replay, s->number,
@@ -308,16 +329,71 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 	return 0;
 }
 
-/* Or the next start replays it again. */
+/*
+ * Or the next start replays it again. Return: 0; -EAGAIN: it cannot be synced,
+ * rows of what is in it must not stay.
+ */
 static int close_one(struct recovery *r, struct segment_replay *replay,
 		     const struct index_segment *s)
 {
-	int err = segment_replay_sync(replay, s->number);
+	int err = is_unsynced(r, s->number)
+			  ? 0
+			  : segment_replay_sync(replay, s->number);
 
-	if (err < 0)
+	if (err == 0)
+		return s->closed ? index_segment_close(r->sl->index, s->number,
+						       s->mark)
+				 : 0;
+	if (r->salvage) {
+		/* Some are committed: the next start makes it anew, too. */
+		index_failed(r->sl, -EUCLEAN);
 		return leave_segment(r, s->number, err);
-	return s->closed ? index_segment_close(r->sl->index, s->number, s->mark)
-			 : 0;
+	}
+	err = grow(&r->unsynced, r->unsynced_count, &r->unsynced_size,
+		   sizeof(*r->unsynced));
+	if (err < 0)
+		return err;
+	r->unsynced[r->unsynced_count++] = s->number;
+	return -EAGAIN;
+}
+
+/* @copy: r->todo as it was */
+static int replay_once(struct recovery *r, struct segment_replay *replay,
+		       const struct index_segment *copy)
+{
+	size_t i;
+	int err = 0;
+
+	if (r->todo_count)
+		memcpy(r->todo, copy, r->todo_count * sizeof(*copy));
+	for (i = 0; i < r->todo_count && err == 0; i++)
+		err = replay_one(r, replay, &r->todo[i]);
+	for (i = 0; i < r->todo_count && err == 0; i++)
+		err = close_one(r, replay, &r->todo[i]);
+	return err;
+}
+
+/* Each pass without one more that cannot be synced. */
+static int replay_until_synced(struct recovery *r,
+			       struct segment_replay *replay)
+{
+	size_t bytes = r->todo_count * sizeof(*r->todo);
+	struct index_segment *copy = malloc(bytes + 1);
+	uint64_t unread = r->sl->unread;
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	if (bytes)
+		memcpy(copy, r->todo, bytes);
+	while ((err = replay_once(r, replay, copy)) == -EAGAIN) {
+		index_rollback(r->sl->index);
+		r->sl->recovered = 0;
+		r->sl->unread = unread;
+		replay->dropped = 0;
+	}
+	free(copy);
+	return err;
 }
 
 static int replay_all(struct recovery *r)
@@ -337,16 +413,13 @@ static int replay_all(struct recovery *r)
 		 */
 		.salvage = index_rebuilding(sl->index),
 	};
-	size_t i;
 	int err;
 
+	r->salvage = replay.salvage;
 	err = segment_replay_init(&replay);
 	if (err < 0)
 		return err;
-	for (i = 0; i < r->todo_count && err == 0; i++)
-		err = replay_one(r, &replay, &r->todo[i]);
-	for (i = 0; i < r->todo_count && err == 0; i++)
-		err = close_one(r, &replay, &r->todo[i]);
+	err = replay_until_synced(r, &replay);
 	segment_replay_fini(&replay);
 	if (sl->recovered || replay.dropped)
 		log_info("store", "replayed %zu segments: %" PRIu64
@@ -665,6 +738,7 @@ int store_recover(struct store_local *sl)
 	free(r.todo);
 	free(r.gone);
 	free(r.useless);
+	free(r.unsynced);
 	free(r.dead_ids);
 	return err < 0 ? err : sequence_recover(sl);
 }

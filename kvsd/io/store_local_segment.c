@@ -137,8 +137,7 @@ static void request_run(struct worker_job *job)
 
 	q->made = NULL;
 	room_make(in->sl);
-	q->res = segment_make(in->sl, in->sl->segment_bytes, true,
-			      &q->made);
+	q->res = segment_make(in->sl, in->sl->segment_bytes, true, &q->made);
 	loop_post(in->loop, &q->task);
 }
 

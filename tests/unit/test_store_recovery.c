@@ -487,6 +487,87 @@ static void store_syncs_again_what_it_replayed(void **state)
 	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
 }
 
+static unsigned int syncs_of[FILES];
+
+/* The first of each file goes well, those after it do not. */
+static int sync_once(int fd)
+{
+	return syncs_of[file_of(fd)]++ ? -EIO : sys_posix()->fdatasync(fd);
+}
+
+static uint32_t first_segment(const struct store_rig *rig)
+{
+	char path[128];
+	uint32_t n = 0;
+
+	do {
+		assert_true(++n < 10);
+		(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg",
+			       rig->path, n);
+	} while (access(path, F_OK) < 0);
+	return n;
+}
+
+/* What was replayed and cannot be synced has no rows; the next start tries. */
+static void keeps_no_row_unsynced(struct store_rig *rig, bool lost)
+{
+	struct store_fragment rows[20];
+	struct sys_ops fails = *sys_posix();
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (rig_open(rig) < 0)
+			_exit(1);
+		for (i = 1; i <= 10; i++)
+			if (rig_put(rig, 0, i, 150000, 50000, i) < 0)
+				_exit(2);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	memset(files, 0, sizeof(files));
+	memset(syncs_of, 0, sizeof(syncs_of));
+	if (lost)
+		rig_unlink(rig, "index.db");
+	else
+		sql(rig, "UPDATE segments SET closed=0, mark=1, live=0,"
+			 " bytes=0;"
+			 "DELETE FROM fragments; DELETE FROM blocks");
+	fails.fdatasync = sync_once;
+	rig->sys = &fails;
+	assert_int_equal(rig_open(rig), 0);
+	if (!lost)
+		assert_int_equal(rig_list_all(rig, 0, rows, 20), 0);
+	rig_close(rig);
+	rig->sys = sys_posix();
+	/* As if the first of the pages were not on disk. */
+	rig_flip(rig, first_segment(rig), 4096 + 1000);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 9);
+	for (i = 0; i < 9; i++)
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+}
+
+static void store_keeps_no_row_of_what_is_not_synced(void **state)
+{
+	struct store_rig *rig = *state;
+
+	rig_close(rig);
+	keeps_no_row_unsynced(rig, false);
+}
+
+static void store_keeps_no_row_unsynced_of_a_new_index(void **state)
+{
+	struct store_rig *rig = *state;
+
+	rig_close(rig);
+	keeps_no_row_unsynced(rig, true);
+}
+
 /* Numbers go on although there is no room for another file. */
 static void store_opens_without_room_for_its_sequence(void **state)
 {
@@ -622,6 +703,8 @@ int main(void)
 		CASE(store_makes_an_index_again_that_proves_damaged),
 		CASE(store_makes_an_index_again_that_was_found_damaged),
 		CASE(store_trims_behind_a_damaged_minute),
+		CASE(store_keeps_no_row_of_what_is_not_synced),
+		CASE(store_keeps_no_row_unsynced_of_a_new_index),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
