@@ -326,6 +326,47 @@ import 1 "import: a damaged manifest" "byte " "$w/line.tar"
 at=$(grep -abo '"door"' "$w/front.tar" | sed -n '1s/:.*//p')
 flip "$w/front.tar" $((at + 2)) "$w/stream.tar"
 import 1 "import: a damaged description" "byte 512: stream.json is damaged" "$w/stream.tar"
+# craft KIND COPY: a sound file, of which the first fragment is not what it should be
+craft() {
+	python3 - "$w/front.tar" "$@" <<'P'
+import hashlib, io, json, sys, tarfile
+source, kind, target = sys.argv[1:]
+old = tarfile.open(source)
+parts = [[m.name, old.extractfile(m).read()] for m in old.getmembers() if m.isfile()]
+first = next(p for p in parts if p[0].startswith("fragments/"))
+manifest = next(p for p in parts if p[0].endswith("manifest.jsonl"))
+lines = [json.loads(line) for line in manifest[1].splitlines()]
+row = next(r for r in lines if first[0].endswith(r.get("FragmentNumber", "-") + ".mkv"))
+if kind == "clusters":
+    first[1] += first[1][first[1].index(bytes.fromhex("1f43b675")):]
+else:  # a number that only so many starts could follow
+    number = int(row["FragmentNumber"])
+    low = number & (1 << 92) - 1
+    new = str(1 << 156 | 1700000000000000000 - (4 << 32) << 92 | low)
+    first[1] = first[1].replace(row["FragmentNumber"].encode(), new.encode())
+    first[0] = first[0].replace(row["FragmentNumber"], new)
+    row["FragmentNumber"] = new
+grown = len(first[1]) - next(m.size for m in old.getmembers() if m.name.startswith("fragments/") and m.isfile())
+row["SHA256"] = hashlib.sha256(first[1]).hexdigest()
+for key, value in row.items():
+    if key.endswith("Bytes") or key == "Size":
+        row[key] = len(first[1])
+for key in lines[-1]:
+    if key.endswith("Bytes"):
+        lines[-1][key] += grown
+manifest[1] = b"".join(json.dumps(r, separators=(",", ":")).encode() + b"\n" for r in lines)
+with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as new:
+    for name, content in parts:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        new.addfile(info, io.BytesIO(content))
+P
+}
+craft clusters "$w/clusters.tar"
+import 1 "import: two Clusters are refused before the first is stored" \
+	"it is not what GetMediaForFragmentList gives" "$w/clusters.tar"
+craft number "$w/number.tar"
+import 1 "import: a number that only so many starts could follow" "no number could follow it" "$w/number.tar"
 import 2 "import: a bad name is a usage error" usage "$w/front.tar" --stream 'a b'
 import 0 "import, and nothing of the damaged ones was there" \
 	"8 fragments imported, 0 were there" "$w/front.tar"
