@@ -53,7 +53,7 @@ agent_src := $(addprefix kvsd/agent/, \
 	stream.c tap.c track.c)
 
 serve_src := $(addprefix kvsd/serve/, \
-	answer.c archived.c codec_watch.c control.c control_check.c credentials.c expiry.c \
+	answer.c archived.c backup.c codec_watch.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
 	export_file.c get_clip.c get_media.c health.c http.c import.c import_fragment.c listen.c live.c metrics.c mount.c notify.c \
 	operations.c ops.c options.c put_media.c retention.c \

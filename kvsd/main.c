@@ -13,6 +13,7 @@
 #include "agent/agent.h"
 #endif
 #if WITH_SERVE
+#include "serve/backup.h"
 #include "serve/fsck.h"
 #include "serve/import.h"
 #include "serve/serve.h"
@@ -26,6 +27,7 @@ static const char usage[] =
 #endif
 #if WITH_SERVE
 	"  serve   the service: ingest, store, play back\n"
+	"  backup  copy a service's directory while it runs\n"
 	"  fsck    check and repair a service's directory\n"
 	"  import  put an exported stream into a service's directory\n"
 #endif
@@ -43,6 +45,8 @@ int main(int argc, char **argv)
 #if WITH_SERVE
 	if (strcmp(role, "serve") == 0)
 		return serve_main(argc - 1, argv + 1, sys_posix());
+	if (strcmp(role, "backup") == 0)
+		return backup_main(argc - 1, argv + 1, sys_posix());
 	if (strcmp(role, "fsck") == 0)
 		return fsck_main(argc - 1, argv + 1, sys_posix());
 	if (strcmp(role, "import") == 0)

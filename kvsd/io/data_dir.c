@@ -231,6 +231,8 @@ static int dir_lock(struct data_dir *d)
 {
 	int r;
 
+	if (d->beside)
+		return 0;
 	d->lock_fd = d->sys->openat(
 		d->fd, "lock", O_RDWR | O_CLOEXEC | (d->readonly ? 0 : O_CREAT),
 		0600);
@@ -271,18 +273,17 @@ static int dir_open(struct data_dir *d, bool create)
 	return r < 0 ? r : dir_open_segments(d);
 }
 
+/* @how: readonly and beside. */
 static int open_path(const struct sys_ops *sys, const char *path, bool create,
-		     bool readonly, struct data_dir *ret_dir)
+		     const struct data_dir *how, struct data_dir *ret_dir)
 {
-	struct data_dir d = {
-		.sys = sys,
-		.fd = -EBADF,
-		.segments_fd = -EBADF,
-		.lock_fd = -EBADF,
-		.readonly = readonly,
-	};
+	struct data_dir d = *how;
 	int r;
 
+	d.sys = sys;
+	d.fd = -EBADF;
+	d.segments_fd = -EBADF;
+	d.lock_fd = -EBADF;
 	r = snprintf(d.path, sizeof(d.path), "%s", path);
 	if (r < 0 || (size_t)r >= sizeof(d.path))
 		return -ENAMETOOLONG;
@@ -298,13 +299,25 @@ static int open_path(const struct sys_ops *sys, const char *path, bool create,
 int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
 		  struct data_dir *ret_dir)
 {
-	return open_path(sys, path, create, false, ret_dir);
+	static const struct data_dir how;
+
+	return open_path(sys, path, create, &how, ret_dir);
 }
 
 int data_dir_open_readonly(const struct sys_ops *sys, const char *path,
 			   struct data_dir *ret_dir)
 {
-	return open_path(sys, path, false, true, ret_dir);
+	static const struct data_dir how = {.readonly = true};
+
+	return open_path(sys, path, false, &how, ret_dir);
+}
+
+int data_dir_open_beside(const struct sys_ops *sys, const char *path,
+			 struct data_dir *ret_dir)
+{
+	static const struct data_dir how = {.readonly = true, .beside = true};
+
+	return open_path(sys, path, false, &how, ret_dir);
 }
 
 struct gift {

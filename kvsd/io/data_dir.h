@@ -29,6 +29,7 @@ struct data_dir {
 	int segments_fd;
 	int lock_fd;
 	bool readonly;	/* nothing in it is changed, the catalog neither */
+	bool beside;	/* readonly, and somebody else may have its lock */
 	bool created;	/* by this call of data_dir_open() */
 };
 
@@ -51,6 +52,12 @@ int data_dir_open(const struct sys_ops *sys, const char *path, bool create,
  */
 int data_dir_open_readonly(const struct sys_ops *sys, const char *path,
 			   struct data_dir *ret_dir) MUST_CHECK;
+/*
+ * As above without its lock: another process may use and change it all the
+ * time. No database of it must be opened: for who copies its files.
+ */
+int data_dir_open_beside(const struct sys_ops *sys, const char *path,
+			 struct data_dir *ret_dir) MUST_CHECK;
 /*
  * What root made in it, and in its segments, gets the directory's owner: who
  * that is could not use it otherwise. Return: 0, or the first errno.
