@@ -5,7 +5,7 @@ kvsctl_src := $(addprefix tools/kvsctl/, \
 kvsctl_src += $(addprefix tools/kvsctl/, \
 	doctor.c doctor_advice.c doctor_controls.c doctor_kernel.c doctor_record.c \
 	doctor_sensors.c doctor_stream.c doctor_system.c doctor_text.c)
-kvsctl_src += $(addprefix tools/kvsctl/, sync.c sync_capture.c sync_pages.c)
+kvsctl_src += $(addprefix tools/kvsctl/, feed.c sync.c sync_capture.c sync_pages.c)
 
 # The pure parts, which have unit tests.
 kvsctl_lib_src := $(addprefix tools/kvsctl/, args.c settings.c text.c)

@@ -28,6 +28,8 @@
 #define CAPTURE_STAMP_AHEAD_NS 1000000000u
 /* Events taken from a node in one turn; a driver keeps a few at most. */
 #define CAPTURE_EVENTS_MAX 32
+/* How often a PTP clock is read, and a PPS device looked at. */
+#define CAPTURE_FEED_PERIOD_NS 250000000
 /*
  * Frames taken in a row before a node is asked for events again, if nothing
  * is wrong with any of them.

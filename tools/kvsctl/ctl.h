@@ -45,6 +45,7 @@ typedef int ctl_command_fn(struct ctl *ctl, int argc, char **argv);
 ctl_command_fn devices_command;
 ctl_command_fn doctor_command;
 ctl_command_fn sync_command;
+ctl_command_fn feed_command;
 ctl_command_fn streams_command;
 ctl_command_fn create_stream_command;
 ctl_command_fn describe_stream_command;

@@ -29,6 +29,7 @@ static const char general[] =
 "  devices                    list cameras and encoders\n"
 "  doctor [DEVICE]            try them; say what is missing and how to get it\n"
 "  sync [DEVICE]...           how well each sensor's clock is known\n"
+"  feed KIND:PATH...          give tsalign clocks that it cannot hear itself\n"
 "  help [COMMAND|TOPIC]       explain; topics: credentials, times, exit-codes\n"
 "\n"
 "Options, before or after the command:\n"
@@ -299,6 +300,26 @@ static const char sync_page[] =
 "\"jitter_ns\", \"drift_ppb\", \"sigma_ns\", \"epoch\", \"lost\", \"outliers\", ...}]}.\n"
 "Exit code 8: no DEVICE was named and the module is not there.\n";
 
+static const char feed_page[] =
+"usage: kvsctl feed KIND:PATH[=NAME]... [--seconds N] [--json]\n"
+"\n"
+"Reads clocks that no driver tells the kernel module tsalign of, and gives it what\n"
+"they say, until interrupted. Each is a stream of NAME (else the path's last part)\n"
+"meanwhile: see kvsctl sync. A PTP clock may be what all others refer to.\n"
+"\n"
+"  ptp:/dev/ptp0             a network card's clock, beside CLOCK_REALTIME, four\n"
+"                            times a second, by the best way that its driver has\n"
+"  pps:/dev/pps0             seconds, at the edges of a pulse per second\n"
+"  fsync:/dev/v4l-subdev0    frame numbers, at the V4L2 frame-sync events of a CSI\n"
+"                            receiver\n"
+"      --seconds N           end after N seconds\n"
+"\n"
+"With --json, at the end: {\"feeds\": [{\"kind\", \"path\", \"name\", \"pairs\",\n"
+"\"stale\", \"missed\", \"width_ns\"}]}: pairs that the module took, those that came\n"
+"from before the system's clock was set, events that were lost, and how wide the\n"
+"last reading was. Exit code 8: the module is not there, or may not be written to\n"
+"(root and the group kvsd may); 7: a device is not there, or goes.\n";
+
 static const char devices[] =
 "usage: kvsctl devices [--json]\n"
 "\n"
@@ -336,6 +357,7 @@ const char *help_page(const char *topic)
 		{ "devices", devices },
 		{ "doctor", doctor },
 		{ "sync", sync_page },
+		{ "feed", feed_page },
 		{ "help", help },
 	};
 	size_t i;

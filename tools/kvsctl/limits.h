@@ -32,6 +32,9 @@
 #define CTL_DOCTOR_FILE_BYTES_MAX (1u << 20)
 #define CTL_DOCTOR_LOG_RECORDS_MAX 100000u
 
+/* kvsctl feed */
+#define CTL_FEED_SECONDS_MAX 31536000u
+
 /* kvsctl sync */
 #define CTL_SYNC_SECONDS 5u		/* without --seconds, not on a terminal */
 #define CTL_SYNC_SECONDS_MAX 604800u

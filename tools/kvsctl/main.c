@@ -29,6 +29,7 @@ static const struct {
 	{ "devices", devices_command },
 	{ "doctor", doctor_command },
 	{ "sync", sync_command },
+	{ "feed", feed_command },
 };
 
 void ctl_note(const char *fmt, ...)
