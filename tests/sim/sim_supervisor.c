@@ -391,8 +391,11 @@ int main(int argc, char **argv)
 		(void)printf(", %llu %s", (unsigned long long)sim.events[i],
 			     capture_supervisor_kind_name(
 				     (enum capture_supervisor_kind)i));
-		/* A kind that never comes would not be tested. */
-		NEED(count < 50 || sim.events[i]);
+		/*
+		 * A kind that never comes would not be tested. Drivers that do
+		 * not return need a thread and a real clock: test_capture_stuck.
+		 */
+		NEED(count < 50 || i == CAPTURE_EVENT_STUCK || sim.events[i]);
 	}
 	(void)printf("\n");
 	return 0;
