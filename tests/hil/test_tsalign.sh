@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
+# CASES: of "kunit truth live reference feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
 # bench, and with DEBUG all but replug, late, sensors, smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
@@ -53,6 +53,10 @@ if [ "${1:-}" = inside ]; then
 		late) set -- late "$KO/tsalign.ko" ;;
 		sensors) insmod "$KO/tsalign.ko"; set -- sensors "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
+		feeds)
+			insmod "$KO/tsalign.ko"
+			modprobe pps-ktimer
+			set -- feeds "$O/kvsctl" "$KO/tsalign_clocks.ko" ;;
 		lines) insmod "$KO/tsalign.ko"; insmod "$KO/tsalign_truth.ko" gpio=tsalign-sim; set -- lines ;;
 		*) insmod "$KO/tsalign.ko" inject=1; insmod "$KO/tsalign_truth.ko"; set -- "$case" ;;
 		esac
@@ -75,7 +79,7 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference vivid capture inject fuzz lines board race life"
+default="kunit truth live reference feeds vivid capture inject fuzz lines board race life"
 # The debug kernel's sizes are not the module's, and vivid, loaded again, meets the guards of its first time (see flags=).
 [ -n "${DEBUG:-}" ] || default="$default replug late sensors smp lint"
 cases=${CASES:-$default}
@@ -100,7 +104,7 @@ build() {
 }
 build M="$KO/tsalign"
 build M="$KO/truth" TSALIGN="$KO/tsalign" KBUILD_EXTRA_SYMBOLS="$KO/tsalign/Module.symvers"
-cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/truth/tsalign_shutter.ko" "$KO/"
+cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/truth/tsalign_shutter.ko" "$KO/truth/tsalign_clocks.ko" "$KO/"
 case " $cases " in *" kunit "*)
 	build M="$KO/kunit" TSALIGN_KUNIT=1
 	cp "$KO/kunit/tsalign_kunit.ko" "$KO/" ;;
