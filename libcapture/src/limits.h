@@ -117,7 +117,7 @@
  * A map is called cached when it reads at a quarter of the rate of ordinary
  * memory or better: uncached ones of real boards read at a twentieth. The
  * best of a few runs counts, as others may hold the CPU; and no map is slow
- * that was fast in one of a few rounds of them.
+ * that was fast in one of a few rounds of both.
  */
 #define CAPTURE_MEASURE_BYTES (256u << 10)
 #define CAPTURE_MEASURE_RUNS 3
