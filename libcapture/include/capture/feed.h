@@ -92,6 +92,7 @@ CAPTURE_API short capture_feed_events(const struct capture_feed *feed);
  */
 CAPTURE_API int capture_feed_turn(struct capture_feed *feed) CAPTURE_MUST_CHECK;
 
+/* What it has given so far. */
 CAPTURE_API void capture_feed_stats(const struct capture_feed *feed,
 				    struct capture_feed_stats *ret_stats);
 
