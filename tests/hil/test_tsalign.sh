@@ -5,7 +5,7 @@
 # CASES: of "kunit truth live reference feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
 # bench, and with DEBUG all but replug, late, sensors, smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
-# DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (20, 20000, 50).
+# DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (100, 20000, 50).
 set -eu
 
 sim=/sys/kernel/config/gpio-sim/tsalign
@@ -127,7 +127,7 @@ done
 if [ -n "$guest" ]; then
 	# shellcheck disable=SC2086
 	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-$((400 + 4 * ${CYCLES:-50}))}" \
-		--modules "vivid n_devs=2 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-20}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
+		--modules "vivid n_devs=2 node_types=0x1" --env KO="$KO" --env SEEDS="${SEEDS:-100}" --env ROUNDS="${ROUNDS:-20000}" --env CYCLES="${CYCLES:-50}" \
 		-- sh tests/hil/test_tsalign.sh inside $guest || failed=1
 fi
 exit $failed

@@ -9,6 +9,7 @@
  *		now on, in no time, through tsalign_submit()
  *	truth	read: struct pair {counter, true host ns}[] of the last run,
  *		dropped frames too, and one second into the future
+ *	heard	read: the same of what was submitted, when it was heard
  *	live	write "rate_mhz seconds": the same from a hrtimer, in real time;
  *		"late NS" in `lateness` is the worst that the timer was
  *	storm	write an interrupt's number: it comes a thousand times at once
@@ -43,7 +44,8 @@ MODULE_PARM_DESC(bad, "which mistake the board's properties have; 0: none");
 static DEFINE_MUTEX(lock);
 static struct dentry *root;
 static struct tsalign_pair *points;
-static u32 point_count;
+static struct tsalign_pair *heard;
+static u32 point_count, heard_count;
 static u64 state;
 
 /* xorshift64*: the same on each machine. */
@@ -108,6 +110,7 @@ static void simulate(const struct sensor *s, struct tsalign_source *source)
 	u64 k;
 
 	point_count = 0;
+	heard_count = 0;
 	for (k = 0; k < frames + extra && point_count < POINTS_MAX; k++) {
 		u64 at = true_ns(s, begin, k, frames);
 		u64 delay = exponential(s->mean_ns);
@@ -117,18 +120,21 @@ static void simulate(const struct sensor *s, struct tsalign_source *source)
 		};
 		if (k >= frames)
 			continue;
-		/* A burst: five in a row are late by up to 50 ms. */
+		/* A burst: five in a row are late by 200 ms. */
 		if (!late && dice() % 1000 < s->burst_permille)
 			late = 5;
 		if (late) {
 			late--;
-			delay += dice() % (50 * NSEC_PER_MSEC);
+			delay += 200 * NSEC_PER_MSEC;
 		}
 		if (dice() % 1000 < s->drop_permille)
 			continue;
 		/* Heard in order, as interrupts are. */
 		at = max(at + delay, newest + 1);
 		newest = at;
+		heard[heard_count++] = (struct tsalign_pair){
+			.counter = k, .host_ns = at,
+		};
 		tsalign_submit(source, k & U32_MAX, at, 0);
 		if (!(k % 256))
 			cond_resched();
@@ -180,6 +186,18 @@ static ssize_t truth_read(struct file *file, char __user *buf, size_t size,
 	return r;
 }
 
+static ssize_t heard_read(struct file *file, char __user *buf, size_t size,
+			  loff_t *pos)
+{
+	ssize_t r;
+
+	mutex_lock(&lock);
+	r = simple_read_from_buffer(buf, size, pos, heard,
+				    heard_count * sizeof(*heard));
+	mutex_unlock(&lock);
+	return r;
+}
+
 static const struct file_operations run_fops = {
 	.owner = THIS_MODULE,
 	.open = simple_open,
@@ -190,6 +208,13 @@ static const struct file_operations truth_fops = {
 	.owner = THIS_MODULE,
 	.open = simple_open,
 	.read = truth_read,
+	.llseek = default_llseek,
+};
+
+static const struct file_operations heard_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = heard_read,
 	.llseek = default_llseek,
 };
 
@@ -409,16 +434,19 @@ static int __init truth_init(void)
 	int r;
 
 	points = vmalloc(array_size(POINTS_MAX, sizeof(*points)));
-	if (!points)
-		return -ENOMEM;
-	r = gpio ? board_make() : 0;
+	heard = vmalloc(array_size(POINTS_MAX, sizeof(*heard)));
+	r = -ENOMEM;
+	if (points && heard)
+		r = gpio ? board_make() : 0;
 	if (r) {
 		vfree(points);
+		vfree(heard);
 		return r;
 	}
 	root = debugfs_create_dir("tsalign_truth", NULL);
 	debugfs_create_file("run", 0200, root, NULL, &run_fops);
 	debugfs_create_file("truth", 0400, root, NULL, &truth_fops);
+	debugfs_create_file("heard", 0400, root, NULL, &heard_fops);
 	debugfs_create_file("live", 0200, root, NULL, &live_fops);
 	debugfs_create_u64("lateness", 0400, root, &live.worst);
 	debugfs_create_file("storm", 0200, root, NULL, &storm_fops);
@@ -434,6 +462,7 @@ static void __exit truth_exit(void)
 		software_node_unregister_node_group((const struct software_node **)nodes);
 	}
 	vfree(points);
+	vfree(heard);
 }
 
 module_init(truth_init);
