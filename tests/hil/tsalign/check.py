@@ -221,9 +221,13 @@ def case_capture():
         sync_checks(report, f"v4l2-{minor}", minor)
     check("kvsctl sync: from the module's pages", report["from"] == "kernel" and report["tsalign"]["present"] and
           report["tsalign"]["sees_v4l2"] and report["tsalign"]["injects"])
-    own = subprocess.run(["kvsctl", "sync", "--json", "--seconds", "5", camera, thermal], capture_output=True,
-                         text=True, timeout=60, check=False)
-    sensors = json.loads(own.stdout)["sensors"] if own.returncode == 0 else []
+    # A host that is busy gives few frames in five seconds; the map holds after some.
+    for seconds in ("5", "20", "60"):
+        own = subprocess.run(["kvsctl", "sync", "--json", "--seconds", seconds, camera, thermal], capture_output=True,
+                             text=True, timeout=120, check=False)
+        sensors = json.loads(own.stdout)["sensors"] if own.returncode == 0 else []
+        if own.returncode or all(s["by"] == "kernel" for s in sensors):
+            break
     check("kvsctl sync DEVICE...: it captures, and its frames are by the module's word",
           [s["name"] for s in sensors] == [camera, thermal] and
           any(s["by"] == "kernel" for s in sensors) and
