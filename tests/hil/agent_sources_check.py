@@ -3,7 +3,7 @@
 """agent_sources_check.py DIR SECONDS: what test_agent_sources.sh collected: the agent's report and tap, what
 GetMedia gave of the streams. Independent of the product's parsers. A guest that is kept from its CPU loses
 frames in its drivers, though they have buffers: each of these must be counted. FOUR=1: four sources on a host
-that is idle, and none may be lost."""
+that is idle: none may be lost for want of a buffer, or be dropped, and few by the drivers themselves."""
 import json
 import os
 import struct
@@ -96,7 +96,8 @@ def check_report(report, taps, seconds):
               (track["encode_s"] > 0) == (track["encoder"] in THREADED), track)
         check_all_the_time(name, s, taps[name], seconds, gap_s, ours_max)
         if FOUR:
-            check(f"{name}: none was lost", s["frames_lost"] == s["frames_starved"] == s["overruns"] == 0, s)
+            check(f"{name}: none was lost for want of a buffer", s["frames_starved"] == s["overruns"] == 0, s)
+            check(f"{name}: its driver lost one in a hundred at most", s["frames_lost"] * 100 <= s["frames_captured"], s)
         if s.get("rate_num"):
             check_counted(name, s, taps[name])
         check(f"{name}: every frame was put", track["frames_put"] + track["frames_refused"] ==

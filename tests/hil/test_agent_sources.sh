@@ -3,7 +3,7 @@
 # The sources of one guest in one agent: a camera (H.264), a thermal core (FFV1), a radio, a camera's metadata
 # and an inertial sensor (data tracks), a sound card (A-law) and a camera of libcamera (raw), into three streams.
 # SECONDS_RUN: how long. LIBCAMERA=no: without that one. O=build: where the programs are.
-# FOUR=1: camera, sound, core and radio alone, in two streams, and not a frame may be missing: for an idle host.
+# FOUR=1: camera, sound, core and radio alone, in two streams, none lost for want of a buffer: for an idle host.
 set -eu
 
 seconds=${SECONDS_RUN:-20}
