@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/limits.h"
+#include "io/db_sqlite.h"
 
 struct waiting_op {
 	struct store_op op;
@@ -362,4 +363,18 @@ unsigned int rig_segments(const struct store_rig *rig)
 	if (d)
 		(void)closedir(d);
 	return count;
+}
+
+int rig_sql(const struct store_rig *rig, const char *text)
+{
+	char path[128];
+	struct db *db;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
+	r = db_open(path, DB_INDEX, false, &db);
+	if (r < 0)
+		return r;
+	r = db_exec(db, text);
+	return db_close(db) ? -EBUSY : r;
 }

@@ -40,6 +40,9 @@ void rig_remove(const char *path);
 /* As rig_remove() for rig->path/NAME, a file. */
 void rig_unlink(const struct store_rig *rig, const char *name);
 
+/* On the index, while nothing has it open. Return: 0 or an errno. */
+int rig_sql(const struct store_rig *rig, const char *text);
+
 /* Inverts the lowest bit of the byte at @offset of a segment's file. */
 void rig_flip(const struct store_rig *rig, uint32_t segment, off_t offset);
 

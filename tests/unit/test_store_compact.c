@@ -366,17 +366,6 @@ static void store_ends_while_it_compacts(void **state)
 
 /* --- what other parts leave behind --- */
 
-static void sql(const struct store_rig *rig, const char *text)
-{
-	char path[128];
-	struct db *db;
-
-	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
-	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
-	assert_int_equal(db_exec(db, text), 0);
-	assert_null(db_close(db));
-}
-
 /* Rows that say less than there is: memory is not sized by them. */
 static void store_copies_only_what_its_row_says(void **state)
 {
@@ -385,8 +374,8 @@ static void store_copies_only_what_its_row_says(void **state)
 
 	fill(rig, 140000);
 	rig_close(rig);
-	sql(rig, "UPDATE fragments SET header_bytes=0, frames_bytes=0,"
-		 " media_bytes=10");
+	assert_int_equal(rig_sql(rig, "UPDATE fragments SET header_bytes=0, frames_bytes=0,"
+		 " media_bytes=10"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	compact(rig);
 	assert_int_equal(stats_of(rig).compacted, 0);
@@ -482,7 +471,7 @@ static void store_compacts_what_else_there_is(void **state)
 	assert_int_equal(rig_open(rig), 0);
 	assert_in_range(rig_expire(rig, 1, UINT64_MAX - 1), 50, 70);
 	rig_close(rig);
-	sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows))");
+	assert_int_equal(rig_sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows))"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	compact(rig);
 	assert_true(stats_of(rig).compacted >= 6);

@@ -37,17 +37,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void sql(const struct store_rig *rig, const char *text)
-{
-	char path[128];
-	struct db *db;
-
-	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
-	assert_int_equal(db_open(path, DB_INDEX, false, &db), 0);
-	assert_int_equal(db_exec(db, text), 0);
-	assert_null(db_close(db));
-}
-
 /*
  * What a damaged minute had is not counted for ever: or each trim would delete
  * what is new. And the next start has all of it again.
@@ -62,8 +51,8 @@ static void store_trims_behind_a_damaged_minute(void **state)
 		assert_int_equal(rig_put(rig, 0, i + 1, 20000, 20000, i * 5000),
 				 0);
 	rig_close(rig);
-	sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows)) WHERE seq_first"
-		 "=(SELECT min(seq_first) FROM blocks)");
+	assert_int_equal(rig_sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows)) WHERE seq_first"
+		 "=(SELECT min(seq_first) FROM blocks)"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	while (rig_trim(rig, 0, 40 * 20000) > 0)
 		;
@@ -443,6 +432,27 @@ static int see_fdatasync(int fd)
 	return sys_posix()->fdatasync(fd);
 }
 
+/* Ten fragments over two segments, by a process that closes nothing. */
+static void write_and_die(struct store_rig *rig)
+{
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (rig_open(rig) < 0)
+			_exit(1);
+		for (i = 1; i <= 10; i++)
+			if (rig_put(rig, 0, i, 150000, 50000, i) < 0)
+				_exit(2);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* Rows must not outlive a page that came after the first sync. */
 static void store_syncs_again_what_it_replayed(void **state)
 {
@@ -451,23 +461,9 @@ static void store_syncs_again_what_it_replayed(void **state)
 	struct sys_ops seen = *sys_posix();
 	unsigned int count = 0;
 	unsigned int i;
-	int status;
-	pid_t pid;
 
 	rig_close(rig);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		if (rig_open(rig) < 0)
-			_exit(1);
-		/* Over two segments. */
-		for (i = 1; i <= 10; i++)
-			if (rig_put(rig, 0, i, 150000, 50000, i) < 0)
-				_exit(2);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	write_and_die(rig);
 	memset(files, 0, sizeof(files));
 	seen.pread = see_pread;
 	seen.fdatasync = see_fdatasync;
@@ -514,29 +510,16 @@ static void keeps_no_row_unsynced(struct store_rig *rig, bool lost)
 	struct store_fragment rows[20];
 	struct sys_ops fails = *sys_posix();
 	unsigned int i;
-	int status;
-	pid_t pid;
 
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		if (rig_open(rig) < 0)
-			_exit(1);
-		for (i = 1; i <= 10; i++)
-			if (rig_put(rig, 0, i, 150000, 50000, i) < 0)
-				_exit(2);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	write_and_die(rig);
 	memset(files, 0, sizeof(files));
 	memset(syncs_of, 0, sizeof(syncs_of));
 	if (lost)
 		rig_unlink(rig, "index.db");
 	else
-		sql(rig, "UPDATE segments SET closed=0, mark=1, live=0,"
+		assert_int_equal(rig_sql(rig, "UPDATE segments SET closed=0, mark=1, live=0,"
 			 " bytes=0;"
-			 "DELETE FROM fragments; DELETE FROM blocks");
+			 "DELETE FROM fragments; DELETE FROM blocks"), 0);
 	fails.fdatasync = sync_once;
 	rig->sys = &fails;
 	assert_int_equal(rig_open(rig), 0);
