@@ -654,6 +654,14 @@ static int retain_stream(struct catalog_sqlite *cs, struct catalog_stream *s,
 	return r;
 }
 
+/* By whichever of name and ARN was asked for. */
+static int find_stream(const struct catalog_job *j,
+		       struct catalog_stream *ret_stream)
+{
+	return catalog_cache_find(&j->cs->cache, j->name[0] ? j->name : NULL,
+				  j->name[0] ? NULL : j->arn, NULL, ret_stream);
+}
+
 static void retain_run(struct worker_job *job)
 {
 	struct catalog_job *j = container_of(job, struct catalog_job, job);
@@ -661,9 +669,7 @@ static void retain_run(struct worker_job *job)
 	int r = -ENOMEM;
 
 	if (s) {
-		r = catalog_cache_find(&j->cs->cache,
-				       j->name[0] ? j->name : NULL,
-				       j->name[0] ? NULL : j->arn, NULL, s);
+		r = find_stream(j, s);
 		if (r == 0 && strcmp(s->version, j->version) != 0)
 			r = -ESTALE;
 		if (r == 0) {
@@ -723,9 +729,7 @@ static void tags_run(struct worker_job *job)
 	int r = -ENOMEM;
 
 	if (s) {
-		r = catalog_cache_find(&j->cs->cache,
-				       j->name[0] ? j->name : NULL,
-				       j->name[0] ? NULL : j->arn, NULL, s);
+		r = find_stream(j, s);
 		if (r == 0)
 			r = catalog_db_tags(j->cs->first, s->store.id,
 					    j->ret_tags);

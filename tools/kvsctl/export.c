@@ -33,6 +33,7 @@
 #include "kvsctl/service.h"
 #include "kvsctl/sink.h"
 #include "kvsctl/tar.h"
+#include "kvsctl/text.h"
 #include "proto/mkv_reader.h"
 
 #define NS_PER_MS 1000000u
@@ -145,26 +146,14 @@ static int on_bytes(void *ctx, enum mkv_region region, uint64_t offset,
 static int on_tag(void *ctx, const struct mkv_tag_event *event)
 {
 	struct export *x = ctx;
-	const struct {
-		const char *name;
-		char *out;
-		size_t size;
-	} kept[] = {
-		{ AWS_TAG "FRAGMENT_NUMBER", x->number, sizeof(x->number) },
-		{ AWS_TAG "ERROR_ID", x->error_id, sizeof(x->error_id) },
-	};
-	const struct mkv_tag *t = &event->tag;
-	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(kept); i++) {
-		/* The first counts: the service's own come first. */
-		if (t->name_len != strlen(kept[i].name) || kept[i].out[0] ||
-		    memcmp(t->name, kept[i].name, t->name_len) != 0 ||
-		    t->value_len >= kept[i].size)
-			continue;
-		memcpy(kept[i].out, t->value, t->value_len);
-		kept[i].out[t->value_len] = '\0';
-	}
+	/* The first counts: the service's own come first. */
+	if (!x->number[0])
+		(void)text_of_tag(&event->tag, AWS_TAG "FRAGMENT_NUMBER",
+				  x->number, sizeof(x->number));
+	if (!x->error_id[0])
+		(void)text_of_tag(&event->tag, AWS_TAG "ERROR_ID", x->error_id,
+				  sizeof(x->error_id));
 	return 0;
 }
 

@@ -96,27 +96,15 @@ static int get_frame(void *ctx, const struct mkv_frame *frame)
 static int get_tag(void *ctx, const struct mkv_tag_event *event)
 {
 	struct get *g = ctx;
-	const struct {
-		const char *name;
-		char *out;
-		size_t size;
-	} kept[] = {
-		{ AWS_TAG "CONTINUATION_TOKEN", g->token, sizeof(g->token) },
-		{ AWS_TAG "ERROR_ID", g->error_id, sizeof(g->error_id) },
-		{ AWS_TAG "ERROR_CODE", g->error_code, sizeof(g->error_code) },
-	};
 	const struct mkv_tag *t = &event->tag;
-	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(kept); i++) {
-		if (t->name_len != strlen(kept[i].name) ||
-		    memcmp(t->name, kept[i].name, t->name_len) != 0 ||
-		    t->value_len >= kept[i].size)
-			continue;
-		memcpy(kept[i].out, t->value, t->value_len);
-		kept[i].out[t->value_len] = '\0';
-		g->complete |= kept[i].out == g->token;
-	}
+	if (text_of_tag(t, AWS_TAG "CONTINUATION_TOKEN", g->token,
+			sizeof(g->token)))
+		g->complete = true;
+	(void)text_of_tag(t, AWS_TAG "ERROR_ID", g->error_id,
+			  sizeof(g->error_id));
+	(void)text_of_tag(t, AWS_TAG "ERROR_CODE", g->error_code,
+			  sizeof(g->error_code));
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "kvsctl/limits.h"
 #include "proto/epoch.h"
+#include "proto/mkv.h"
 
 int text_time(const char *text, uint64_t now_ms, uint64_t *ret_ms)
 {
@@ -188,4 +189,16 @@ void text_utf8(const char *text, char *out, size_t size)
 		s += bytes ? bytes : 1;
 	}
 	out[used] = '\0';
+}
+
+bool text_of_tag(const struct mkv_tag *tag, const char *name, char *out,
+		 size_t size)
+{
+	if (tag->name_len != strlen(name) ||
+	    memcmp(tag->name, name, tag->name_len) != 0 ||
+	    tag->value_len >= size)
+		return false;
+	memcpy(out, tag->value, tag->value_len);
+	out[tag->value_len] = '\0';
+	return true;
 }

@@ -3,6 +3,7 @@
 #ifndef KVSCTL_TEXT_H
 #define KVSCTL_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,5 +57,14 @@ void text_span(uint64_t ms, char out[TEXT_SPAN_CHARS]);
  * become '?'. A driver's words may be anything, and are cut anywhere.
  */
 void text_utf8(const char *text, char *out, size_t size);
+
+struct mkv_tag;
+
+/*
+ * The value of a tag of that name, with its end. Return: false, and @out as it
+ * was: another name, or too long.
+ */
+bool text_of_tag(const struct mkv_tag *tag, const char *name, char *out,
+		 size_t size);
 
 #endif
