@@ -374,8 +374,9 @@ static void store_copies_only_what_its_row_says(void **state)
 
 	fill(rig, 140000);
 	rig_close(rig);
-	assert_int_equal(rig_sql(rig, "UPDATE fragments SET header_bytes=0, frames_bytes=0,"
-		 " media_bytes=10"), 0);
+	assert_int_equal(rig_sql(rig,
+				 "UPDATE fragments SET header_bytes=0, frames_bytes=0,"
+				 " media_bytes=10"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	compact(rig);
 	assert_int_equal(stats_of(rig).compacted, 0);
@@ -471,7 +472,8 @@ static void store_compacts_what_else_there_is(void **state)
 	assert_int_equal(rig_open(rig), 0);
 	assert_in_range(rig_expire(rig, 1, UINT64_MAX - 1), 50, 70);
 	rig_close(rig);
-	assert_int_equal(rig_sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows))"), 0);
+	assert_int_equal(rig_sql(rig,
+				 "UPDATE blocks SET rows=zeroblob(length(rows))"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	compact(rig);
 	assert_true(stats_of(rig).compacted >= 6);

@@ -51,8 +51,9 @@ static void store_trims_behind_a_damaged_minute(void **state)
 		assert_int_equal(rig_put(rig, 0, i + 1, 20000, 20000, i * 5000),
 				 0);
 	rig_close(rig);
-	assert_int_equal(rig_sql(rig, "UPDATE blocks SET rows=zeroblob(length(rows)) WHERE seq_first"
-		 "=(SELECT min(seq_first) FROM blocks)"), 0);
+	assert_int_equal(rig_sql(rig,
+				 "UPDATE blocks SET rows=zeroblob(length(rows)) WHERE seq_first"
+				 "=(SELECT min(seq_first) FROM blocks)"), 0);
 	assert_int_equal(rig_open(rig), 0);
 	while (rig_trim(rig, 0, 40 * 20000) > 0)
 		;
@@ -517,8 +518,9 @@ static void keeps_no_row_unsynced(struct store_rig *rig, bool lost)
 	if (lost)
 		rig_unlink(rig, "index.db");
 	else
-		assert_int_equal(rig_sql(rig, "UPDATE segments SET closed=0, mark=1, live=0,"
-			 " bytes=0;"
+		assert_int_equal(rig_sql(rig,
+				 "UPDATE segments SET closed=0, mark=1, live=0,"
+				 " bytes=0;"
 			 "DELETE FROM fragments; DELETE FROM blocks"), 0);
 	fails.fdatasync = sync_once;
 	rig->sys = &fails;
