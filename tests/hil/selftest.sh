@@ -121,6 +121,9 @@ test_failures() {
 	"$guest" run --bogus >"$tmp/stdout" 2>"$tmp/stderr"
 	code=$?
 	check "$label: bad arguments are 204" exits 204
+	[ "${label#uml}" = "$label" ] || return
+	in_guest --clock virtual -- true
+	check "$label: --clock virtual is 204" exits 204
 }
 
 test_terminated() {
@@ -149,6 +152,23 @@ test_devices() {
 	for probe in io_uring memfd udmabuf loopback; do
 		check "$label: $probe works" said "^$probe ok"
 	done
+}
+
+# Time passes when all sleep, and then at once; none passes while the host is slow.
+test_virtual_clock() {
+	in_guest --clock virtual --timeout 300 -- sh -c \
+		'echo $HIL_CLOCK; was=$(date +%s); sleep 100000; echo $(($(date +%s) - was))'
+	check "$label: a day's sleep ends in virtual time" exits 0
+	check "$label: --clock is told to the command" said '^virtual$'
+	check "$label: and the guest's clock went on by it" said '^10000[0-2]$'
+	in_guest --clock virtual --modules "vivid n_devs=1 node_types=0x1" -- sh -c \
+		'v4l2-ctl -d0 --set-parm 30; was=$(date +%s%N)
+		v4l2-ctl -d0 --stream-mmap --stream-count 300 --verbose 2>&1 | grep -o "seq: *[0-9]*" | tail -n 1
+		echo $((($(date +%s%N) - was) / 100000000)) tenths'
+	check "$label: vivid loses no frame in virtual time" said '^seq: *299$'
+	check "$label: and gives 30 in a second" said '^\(99\|100\) tenths$'
+	in_guest -- sh -c 'echo $HIL_CLOCK'
+	check "$label: without --clock it is the real one" said '^real$'
 }
 
 test_qemu_devices() {
@@ -251,6 +271,7 @@ for label; do
 		test_isolation
 		test_failures
 		test_devices
+		test_virtual_clock
 		;;
 	*)
 		test_qemu_devices

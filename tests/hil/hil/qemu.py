@@ -25,6 +25,8 @@ MACHINES = {"qemu-arm64": ARM64}
 
 
 def command(job):
+    if job.clock != "real":
+        raise HarnessError(EXIT_SETUP, "--clock virtual: QEMU's guests have the real one alone; use UML")
     machine = MACHINES.get(job.options.engine, X86_64)
     arguments = " ".join([
         *machine["append"], "loglevel=5", "panic=-1", "reboot=t", "rdinit=/init",

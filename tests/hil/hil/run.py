@@ -48,6 +48,7 @@ class Job:
         self.mem = options.mem or default
         self.cpus = options.cpus
         self.append = options.append
+        self.clock = options.clock
         self.shell = options.shell
         self.terminal = 0
         self.initrd = directory / "initrd"
@@ -167,6 +168,7 @@ def command_script(options):
         "TERM": os.environ.get("TERM", "dumb"),
         "LANG": "C.UTF-8",
         "HIL_ENGINE": options.engine,
+        "HIL_CLOCK": options.clock,
         "HIL_OUT": "/out",
     }
     for text in options.env:

@@ -32,6 +32,9 @@ def command(job):
         "panic=1",
         "rdinit=/init",
     ]
+    if job.clock == "virtual":
+        # Without inf-cpu a timer may fire while code runs, as late as the host is busy.
+        argv.append("time-travel=inf-cpu")
     if job.shell:
         argv.append(f"con4=fd:{job.terminal},fd:{job.terminal}")
     return argv + job.append
