@@ -13,7 +13,8 @@ capture_src := $(addprefix libcapture/src/, \
 capture_src += $(addprefix libcapture/src/, \
 	frame_pool.c pattern.c pcm.c record.c records_port.c source_records.c \
 	source_synthetic.c)
-capture_src += $(addprefix libcapture/src/, encoder_y16.c thermal.c thermal_map.c)
+capture_src += $(addprefix libcapture/src/, encoder_y16.c thermal.c thermal_map.c \
+	thermal_measure.c)
 capture_src += $(addprefix libcapture/src/, \
 	controls.c queue_heap.c settings.c signal.c source_v4l2_frames.c)
 capture_src += $(addprefix libcapture/src/, encoder_g711.c g711.c scan_gaps.c sensor.c supervisor_call.c)

@@ -353,16 +353,18 @@ static void say_count(const char *name, uint32_t count, bool radiometric,
 		       (long long)(mk < 0 ? -mk : mk) % 1000);
 }
 
-/* What a thermal core's last picture measured. */
+/* What the last picture of a thermal core that was looked at measured. */
 static void thermal_line(const struct feed *f, const struct feed_output *o)
 {
 	const struct capture_thermal_reading *r = &o->stats.reading;
 
 	if (!o->stats.has_reading)
 		return;
-	printf("kvsd agent: %s: shows counts %u to %u; last picture",
-	       f->stream->tracks[o->track].name, o->stats.thermal.shown_min,
-	       o->stats.thermal.shown_max);
+	printf("kvsd agent: %s: ", f->stream->tracks[o->track].name);
+	if (o->stats.thermal.frames)
+		printf("shows counts %u to %u; ", o->stats.thermal.shown_min,
+		       o->stats.thermal.shown_max);
+	printf("picture %u", r->sequence);
 	say_count("min", r->coldest.count, r->radiometric,
 		  r->coldest.temperature_mk);
 	say_count("max", r->hottest.count, r->radiometric,

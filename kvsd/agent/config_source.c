@@ -666,12 +666,13 @@ static int check_video_keys(const struct checking *c)
 	unsigned int coded = E(AUTO) | E(M2M) | E(OPENH264);
 	int r = 0;
 
+	r = useless(c, "offset_uk", s->scale_uk, "only with scale_uk");
+	if (r < 0)
+		return r;
 	if (thermal && !s->view) {
 		static const char *const keys[] = {
-			"view_encoder", "palette", "range", "telemetry_rows",
-			"scale_uk", "offset_uk", "spot",
-			"encoder_device", "encoder_timeout", "bitrate", "gop",
-			"quality",
+			"view_encoder", "palette", "range", "encoder_device",
+			"encoder_timeout", "bitrate", "gop", "quality",
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(keys) && r == 0; i++)
@@ -679,9 +680,6 @@ static int check_video_keys(const struct checking *c)
 				    "only with view = yes");
 		return r;
 	}
-	r = useless(c, "offset_uk", s->scale_uk, "only with scale_uk");
-	if (r < 0)
-		return r;
 	r = useless(c, "encoder_device", e == AGENT_ENCODER_AUTO ||
 		    e == AGENT_ENCODER_M2M, "only m2m has one");
 	if (r == 0)

@@ -18,6 +18,7 @@
 #define REOPEN_NS_MIN NS_PER_S
 #define REOPEN_NS_MAX (30 * NS_PER_S)
 #define LATE_FRAME_NS_MAX (10 * NS_PER_S) /* keeps sums small */
+#define MEASURE_NS NS_PER_S /* between two frames that are measured */
 #define BITRATE_VIDEO 4000000
 #define BITRATE_AUDIO 64000
 
@@ -35,7 +36,13 @@ struct output {
 	struct encode_thread *thread;	/* the encoder's, if it has one */
 	uint32_t depth;			/* of its queue */
 	bool key_wanted;		/* of the thread's next frame */
-	struct output_telemetry telemetry; /* the newest frame's */
+	/* Of a thermal core: counts that no view is made of are measured. */
+	struct capture_thermal_config thermal;
+	bool measures;
+	bool has_reading;
+	uint64_t bytes_measured;
+	struct capture_thermal_reading reading;
+	struct output_telemetry telemetry; /* of the frame that was measured */
 	struct output_info info;
 	uint8_t *private;		/* of the first encoder */
 	struct backoff backoff;
@@ -269,35 +276,42 @@ static int open_encoder(struct output *o, const struct output_config *config,
 	return r;
 }
 
+static void init_thermal(struct capture_thermal_config *config,
+			 const struct agent_source *s)
+{
+	capture_thermal_config_init(config);
+	config->palette = s->palette;
+	config->telemetry_rows = s->telemetry_rows;
+	config->scale_uk = s->scale_uk;
+	config->offset_uk = s->offset_uk;
+	if (s->has_spot) {
+		config->spot_x = s->spot_x;
+		config->spot_y = s->spot_y;
+	}
+	if (s->range_max) {
+		config->range = CAPTURE_THERMAL_RANGE_FIXED;
+		config->min = s->range_min;
+		config->max = s->range_max;
+	}
+}
+
+static const char *thermal_error(int r)
+{
+	if (r == -EPROTONOSUPPORT)
+		return "not a picture of counts";
+	return r == -EINVAL ? "telemetry_rows or spot do not fit" :
+			      strerror(-r);
+}
+
 static int open_view(struct output *o, char *error)
 {
-	const struct agent_source *s = o->source;
-	struct capture_thermal_config config;
 	struct capture_thermal_stats stats;
 	int r;
 
-	capture_thermal_config_init(&config);
-	config.palette = s->palette;
-	config.telemetry_rows = s->telemetry_rows;
-	config.scale_uk = s->scale_uk;
-	config.offset_uk = s->offset_uk;
-	if (s->has_spot) {
-		config.spot_x = s->spot_x;
-		config.spot_y = s->spot_y;
-	}
-	if (s->range_max) {
-		config.range = CAPTURE_THERMAL_RANGE_FIXED;
-		config.min = s->range_min;
-		config.max = s->range_max;
-	}
-	r = capture_thermal_view_new(o->sys, &o->format, &config, &o->view);
+	r = capture_thermal_view_new(o->sys, &o->format, &o->thermal, &o->view);
 	if (r < 0) {
 		(void)snprintf(error, OUTPUT_ERROR_CHARS, "view: %s",
-			       r == -EPROTONOSUPPORT ?
-				       "not a picture of counts" :
-			       r == -EINVAL ?
-				       "telemetry_rows or spot do not fit" :
-				       strerror(-r));
+			       thermal_error(r));
 		return r;
 	}
 	o->format = *capture_thermal_view_format(o->view);
@@ -305,6 +319,26 @@ static int open_view(struct output *o, char *error)
 	o->dmabuf = stats.rung != CAPTURE_RUNG_S5;
 	/* Views wait, not the frames that they are of. */
 	o->depth = CAPTURE_THERMAL_BUFFERS;
+	return 0;
+}
+
+/* Counts that no view is made of: do the keys fit them? */
+static int open_measure(struct output *o, char *error)
+{
+	const struct agent_source *s = o->source;
+	const struct capture_format *f = &o->format;
+
+	if (s->view || agent_source_class(s) != AGENT_CLASS_THERMAL ||
+	    !capture_thermal_is_counts(f->fourcc))
+		return 0;
+	if (s->telemetry_rows >= f->height ||
+	    (s->has_spot && (s->spot_x >= f->width ||
+			     s->spot_y >= f->height - s->telemetry_rows))) {
+		(void)snprintf(error, OUTPUT_ERROR_CHARS, "%s",
+			       thermal_error(-EINVAL));
+		return -EINVAL;
+	}
+	o->measures = true;
 	return 0;
 }
 
@@ -331,7 +365,8 @@ int output_open(const struct sys_ops *sys, const struct output_config *config,
 	o->dmabuf = config->source_dmabuf;
 	o->depth = MIN(MAX(config->frames_held, 1u), ENCODE_FRAMES_MAX);
 	backoff_init(&o->backoff, sys_now_ns(sys, CLOCK_MONOTONIC));
-	r = config->view ? open_view(o, error) : 0;
+	init_thermal(&o->thermal, o->source);
+	r = config->view ? open_view(o, error) : open_measure(o, error);
 	if (r == 0)
 		r = open_encoder(o, config, error);
 	if (r < 0)
@@ -401,8 +436,13 @@ void output_stats(const struct output *o, struct output_stats *ret)
 		ret->bytes_touched += ret->thermal.bytes_touched;
 		ret->has_reading = capture_thermal_view_read(
 			o->view, &ret->reading) == 0;
-		ret->telemetry = o->telemetry;
 	}
+	if (o->measures) {
+		ret->bytes_touched += o->bytes_measured;
+		ret->has_reading = o->has_reading;
+		ret->reading = o->reading;
+	}
+	ret->telemetry = o->telemetry;
 	if (o->encoder)
 		add_stats(o, ret);
 }
@@ -667,10 +707,29 @@ static void keep_telemetry(struct output *o, const struct capture_frame *frame)
 	o->telemetry.count = bytes;
 }
 
+/* Not each frame: whoever reads the counts is not waiting for them. */
+static void measure(struct output *o, struct capture_frame *frame)
+{
+	struct capture_thermal_reading reading;
+
+	if (o->has_reading && o->reading.epoch == frame->epoch &&
+	    frame->stamp_ns - o->reading.stamp_ns < MEASURE_NS)
+		return;
+	if (capture_thermal_measure(o->sys, &o->format, &o->thermal, frame,
+				    &reading) < 0)
+		return;
+	o->reading = reading;
+	o->has_reading = true;
+	o->bytes_measured += frame->planes[0].bytesused;
+	keep_telemetry(o, frame);
+}
+
 void output_put(struct output *o, struct capture_frame *frame, uint64_t now_ns)
 {
 	struct capture_frame *view;
 
+	if (o->measures)
+		measure(o, frame);
 	if (!o->encodes) {
 		pass_on(o, frame);
 		return;

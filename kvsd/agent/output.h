@@ -89,8 +89,12 @@ struct output_stats {
 	uint64_t encode_ns;
 	uint64_t encode_ns_max;	/* with one frame */
 	uint32_t queue_frames_max; /* most that were inside at once */
-	/* Of a view: zeroes else. What the newest frame shows, and measures. */
+	/* Of a view: zeroes else. What it shows. */
 	struct capture_thermal_stats thermal;
+	/*
+	 * Of a thermal core: with a view, what its newest picture measures;
+	 * else a frame of the last second.
+	 */
 	bool has_reading;
 	struct capture_thermal_reading reading;
 	struct output_telemetry telemetry;

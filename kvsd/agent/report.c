@@ -93,18 +93,20 @@ static void add_telemetry(struct buf *b, const struct output_telemetry *t)
 	(void)buf_add_str(b, "\"");
 }
 
-/* What a view shows, and what the last frame measured. */
+/* What a view shows, if there is one, and what a frame measured. */
 static void add_thermal(struct buf *b, const struct feed *f,
 			const struct output_stats *s)
 {
 	const struct capture_thermal_reading *r = &s->reading;
 
-	(void)buf_printf(b, ",\"thermal\":{\"range\":\"%s\"",
-			 f->config->range_max ? "fixed" : "auto");
-	add_count(b, "shown_min", s->thermal.shown_min);
-	add_count(b, "shown_max", s->thermal.shown_max);
-	add_count(b, "range_moves", s->thermal.range_moves);
-	add_count(b, "telemetry_rows", f->config->telemetry_rows);
+	(void)buf_printf(b, ",\"thermal\":{\"telemetry_rows\":%u",
+			 f->config->telemetry_rows);
+	if (s->thermal.frames) {
+		add_text(b, "range", f->config->range_max ? "fixed" : "auto");
+		add_count(b, "shown_min", s->thermal.shown_min);
+		add_count(b, "shown_max", s->thermal.shown_max);
+		add_count(b, "range_moves", s->thermal.range_moves);
+	}
 	if (s->telemetry.count)
 		add_telemetry(b, &s->telemetry);
 	if (s->has_reading) {
@@ -148,7 +150,7 @@ static void add_output(struct buf *b, const struct feed *f,
 	add_ratio(b, "raw_copies_per_frame", s->copies, f->stats.frames);
 	add_ratio(b, "raw_bytes_touched_per_frame", s->bytes_touched,
 		  f->stats.frames);
-	if (s->thermal.frames)
+	if (s->thermal.frames || s->has_reading)
 		add_thermal(b, f, s);
 	(void)buf_add_str(b, "}");
 }

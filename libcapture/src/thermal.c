@@ -14,12 +14,9 @@
 #include "src/frame_pool.h"
 #include "src/limits.h"
 #include "src/thermal_map.h"
+#include "src/thermal_measure.h"
 
-#define HYSTERESIS_PERMILLE_MAX 500u
-#define CLIP_PERMILLE_MAX 200u
 #define CHROMA_NONE 128
-#define SCALE_UK_MAX 1000000000u
-#define OFFSET_UK_MAX INT64_C(1000000000000)
 
 struct capture_thermal_view {
 	const struct sys_ops *sys;
@@ -30,8 +27,6 @@ struct capture_thermal_view {
 	uint32_t rows;		      /* of the picture, without telemetry */
 	uint32_t first_row;
 	uint32_t epoch;
-	uint32_t spot_x;
-	uint32_t spot_y;
 	/* Of the last frame, whose counts are below. */
 	bool readable;
 	struct capture_thermal_reading last;
@@ -100,52 +95,6 @@ void capture_thermal_config_init(struct capture_thermal_config *config)
 	config->spot_radius = 1;
 }
 
-static int check_config(const struct capture_thermal_config *c)
-{
-	if ((unsigned int)c->palette > CAPTURE_PALETTE_RAINBOW ||
-	    c->buffer_count > CAPTURE_BUFFERS_MAX ||
-	    c->scale_uk > SCALE_UK_MAX || c->offset_uk > OFFSET_UK_MAX ||
-	    c->offset_uk < -OFFSET_UK_MAX ||
-	    c->spot_radius > CAPTURE_THERMAL_SPOT_RADIUS_MAX)
-		return -EINVAL;
-	switch (c->range) {
-	case CAPTURE_THERMAL_RANGE_AUTO:
-		if (c->hysteresis_permille > HYSTERESIS_PERMILLE_MAX ||
-		    c->clip_permille > CLIP_PERMILLE_MAX || !c->span_min ||
-		    c->span_min > THERMAL_COUNT_MAX)
-			return -EINVAL;
-		return 0;
-	case CAPTURE_THERMAL_RANGE_FIXED:
-		return c->min < c->max && c->max <= THERMAL_COUNT_MAX ? 0
-								      : -EINVAL;
-	}
-	return -EINVAL;
-}
-
-static bool spot_fits(uint32_t at, uint32_t side)
-{
-	return at < side || at == CAPTURE_THERMAL_CENTRE;
-}
-
-static uint32_t spot_at(uint32_t at, uint32_t side)
-{
-	return at == CAPTURE_THERMAL_CENTRE ? side / 2 : at;
-}
-
-static int check_source(const struct capture_format *source,
-			const struct capture_thermal_config *config,
-			struct pix_layout *ret_layout)
-{
-	if (source->media != CAPTURE_MEDIA_PICTURE ||
-	    !thermal_bits(source->fourcc))
-		return -EPROTONOSUPPORT;
-	if (config->telemetry_rows >= source->height ||
-	    !spot_fits(config->spot_x, source->width) ||
-	    !spot_fits(config->spot_y, source->height - config->telemetry_rows))
-		return -EINVAL;
-	return pix_layout_init(source, ret_layout);
-}
-
 static void init_format(const struct capture_format *source, uint32_t rows,
 			struct capture_format *ret_format)
 {
@@ -179,8 +128,6 @@ static int view_setup(struct capture_thermal_view *v,
 	v->source = *source;
 	v->rows = source->height - config->telemetry_rows;
 	v->first_row = config->telemetry_on_top ? config->telemetry_rows : 0;
-	v->spot_x = spot_at(config->spot_x, source->width);
-	v->spot_y = spot_at(config->spot_y, v->rows);
 	v->range.hysteresis_permille = config->hysteresis_permille;
 	v->range.span_min = config->span_min;
 	if (config->range == CAPTURE_THERMAL_RANGE_FIXED) {
@@ -206,9 +153,7 @@ int capture_thermal_view_new(const struct sys_ops *sys,
 	size_t bytes;
 	int r;
 
-	r = check_config(config);
-	if (r == 0)
-		r = check_source(source, config, &layout);
+	r = thermal_check(source, config, &layout);
 	if (r < 0)
 		return r;
 	bytes = (size_t)source->width *
@@ -370,13 +315,8 @@ static void paint(struct capture_thermal_view *v, uint8_t *out)
 static void remember(struct capture_thermal_view *v,
 		     const struct capture_frame *frame)
 {
-	v->readable =
-		!(frame->flags & (CAPTURE_FRAME_BLANK | CAPTURE_FRAME_ERROR));
-	v->last.sequence = frame->sequence;
-	v->last.epoch = frame->epoch;
-	v->last.stamp_ns = frame->stamp_ns;
-	v->last.clock = frame->clock;
-	v->last.radiometric = v->config.scale_uk != 0;
+	v->readable = thermal_is_measurable(frame);
+	thermal_reading_init(&v->last, frame);
 }
 
 static void copy_origin(const struct capture_frame *from,
@@ -425,84 +365,20 @@ int capture_thermal_view_apply(struct capture_thermal_view *view,
 	return 0;
 }
 
-/* --- temperatures -------------------------------------------------------- */
-
-/* Of the mean of @pixels counts, which are @sum together. */
-static int64_t temperature_mk(const struct capture_thermal_view *v,
-			      uint64_t sum, uint64_t pixels)
-{
-	int64_t uk;
-
-	if (!v->config.scale_uk)
-		return 0;
-	/* In two parts: the counts of a picture by a scale are over 64 bits. */
-	uk = (int64_t)(sum / pixels * v->config.scale_uk +
-		       (sum % pixels * v->config.scale_uk + pixels / 2) /
-			       pixels) +
-	     v->config.offset_uk;
-	return (uk + (uk < 0 ? -500 : 500)) / 1000;
-}
-
-static struct capture_thermal_point
-point_of(const struct capture_thermal_view *v, size_t at)
-{
-	struct capture_thermal_point point = {
-		.x = (uint32_t)(at % v->source.width),
-		.y = (uint32_t)(at / v->source.width),
-		.count = v->counts[at],
-		.temperature_mk = temperature_mk(v, v->counts[at], 1),
-	};
-
-	return point;
-}
-
-/* The mean around it, as far as the picture goes. */
-static struct capture_thermal_point
-spot_of(const struct capture_thermal_view *v)
-{
-	uint32_t radius = v->config.spot_radius;
-	uint32_t left = v->spot_x - MIN(radius, v->spot_x);
-	uint32_t top = v->spot_y - MIN(radius, v->spot_y);
-	uint32_t right = MIN(v->spot_x + radius, v->source.width - 1);
-	uint32_t bottom = MIN(v->spot_y + radius, v->rows - 1);
-	uint32_t pixels = (right - left + 1) * (bottom - top + 1);
-	struct capture_thermal_point point = {.x = v->spot_x, .y = v->spot_y};
-	uint64_t sum = 0;
-	uint32_t x;
-	uint32_t y;
-
-	for (y = top; y <= bottom; y++) {
-		for (x = left; x <= right; x++)
-			sum += v->counts[(size_t)y * v->source.width + x];
-	}
-	point.count = (uint32_t)((sum + pixels / 2) / pixels);
-	point.temperature_mk = temperature_mk(v, sum, pixels);
-	return point;
-}
-
 int capture_thermal_view_read(const struct capture_thermal_view *view,
 			      struct capture_thermal_reading *ret_reading)
 {
-	size_t count = (size_t)view->source.width * view->rows;
-	size_t coldest = 0;
-	size_t hottest = 0;
-	uint64_t sum = view->counts[0];
-	size_t i;
+	uint32_t width = view->source.width;
+	struct thermal_tally tally;
+	uint32_t y;
 
 	if (!view->readable)
 		return -EAGAIN;
-	for (i = 1; i < count; i++) {
-		sum += view->counts[i];
-		if (view->counts[i] < view->counts[coldest])
-			coldest = i;
-		if (view->counts[i] > view->counts[hottest])
-			hottest = i;
-	}
+	thermal_tally_init(&tally, &view->config, width, view->rows);
+	for (y = 0; y < view->rows; y++)
+		thermal_tally_add(&tally, 0, y,
+				  view->counts + (size_t)y * width, width);
 	*ret_reading = view->last;
-	ret_reading->mean = (uint32_t)((sum + count / 2) / count);
-	ret_reading->mean_mk = temperature_mk(view, sum, count);
-	ret_reading->coldest = point_of(view, coldest);
-	ret_reading->hottest = point_of(view, hottest);
-	ret_reading->spot = spot_of(view);
+	thermal_tally_take(&tally, ret_reading);
 	return 0;
 }

@@ -425,6 +425,8 @@ static const struct mistake {
 	  ":5: [source b] bitrate: only with view = yes" },
 	{ HEAD("thermal") "palette = iron\nview = no\n",
 	  ":5: [source b] palette: only with view = yes" },
+	{ HEAD("thermal") "telemetry_rows = 2\nspot = 8,9\noffset_uk = 1\n",
+	  ":7: [source b] offset_uk: only with scale_uk" },
 	/* four tracks in one stream */
 	{ HEAD("thermal") "view = yes\n[source c]\nkind = camera\n"
 	  "stream = a\n[source d]\nkind = camera\nstream = a\n",

@@ -16,9 +16,11 @@
 #include <capture/source.h>
 #include <capture/thermal.h>
 
+#include "base/bytes.h"
 #include "core/limits.h"
 #include "support/fake_v4l2.h"
 #include "support/sys_fault.h"
+
 
 uint32_t __real_capture_thermal_codec(const struct capture_format *format);
 uint32_t __wrap_capture_thermal_codec(const struct capture_format *format);
@@ -181,6 +183,80 @@ static void frames_are_as_late_as_there_are_buffers(void **state)
 	assert_int_equal(output_info(output)->late_ms, 16);
 }
 
+static struct capture_frame *thermal_frame(uint32_t sequence, uint64_t stamp_ns)
+{
+	static uint8_t counts[320 * 120];
+	static struct capture_frame f;
+
+	memset(counts, 0x10, sizeof(counts));
+	counts[320 * 118] = 0xab; /* telemetry: the last two rows */
+	store_le16(counts + 320 * 7 + 2 * 9, (uint16_t)(30000 + sequence));
+	f = (struct capture_frame){
+		.fourcc = CAPTURE_FORMAT_Y16,
+		.width = 160,
+		.height = 120,
+		.sequence = sequence,
+		.stamp_ns = stamp_ns,
+		.plane_count = 1,
+		.planes = {{.dmabuf_fd = -1, .length = sizeof(counts),
+			    .bytesused = sizeof(counts), .stride = 320,
+			    .map = counts}},
+	};
+	return &f;
+}
+
+/* A frame a second, and the first of each epoch; no view needed for that. */
+static void counts_without_a_view_are_measured(void **state)
+{
+	struct output_stats stats;
+	struct capture_frame *f;
+
+	(void)state;
+	source.encoder = AGENT_ENCODER_RAW;
+	source.telemetry_rows = 2;
+	source.scale_uk = 10000;
+	assert_int_equal(open_output(), 0);
+	output_stats(output, &stats);
+	assert_false(stats.has_reading);
+	output_put(output, thermal_frame(1, NS_PER_S), 1);
+	output_put(output, thermal_frame(2, 2 * NS_PER_S - 1), 2);
+	output_stats(output, &stats);
+	assert_true(stats.has_reading);
+	assert_int_equal(stats.thermal.frames, 0);
+	assert_int_equal(stats.reading.sequence, 1);
+	assert_int_equal(stats.reading.hottest.x, 9);
+	assert_int_equal(stats.reading.hottest.y, 7);
+	assert_int_equal(stats.reading.hottest.temperature_mk, 300010);
+	assert_int_equal(stats.reading.coldest.count, 0x1010);
+	assert_int_equal(stats.telemetry.count, OUTPUT_TELEMETRY_BYTES);
+	assert_int_equal(stats.telemetry.bytes[0], 0xab);
+	output_put(output, thermal_frame(3, 2 * NS_PER_S), 3);
+	output_stats(output, &stats);
+	assert_int_equal(stats.reading.sequence, 3);
+	f = thermal_frame(4, 2 * NS_PER_S + 1);
+	f->flags = CAPTURE_FRAME_BLANK; /* made up: measures nothing */
+	f->epoch = 1;
+	output_put(output, f, 4);
+	f = thermal_frame(5, 2 * NS_PER_S + 2);
+	f->epoch = 1;
+	output_put(output, f, 5);
+	output_stats(output, &stats);
+	assert_int_equal(stats.reading.sequence, 5);
+	assert_int_equal(stats.reading.epoch, 1);
+	output = output_close(output);
+	source.view = true; /* it is the view that measures, then */
+	assert_int_equal(open_output(), 0);
+	output_put(output, thermal_frame(6, NS_PER_S), 6);
+	output_stats(output, &stats);
+	assert_false(stats.has_reading);
+	output = output_close(output);
+	source.view = false;
+	source.has_spot = true;
+	source.spot_y = 118; /* telemetry */
+	assert_int_equal(open_output(), -EINVAL);
+	assert_string_equal(error, "telemetry_rows or spot do not fit");
+}
+
 #if HAVE_AVCODEC
 #define SOUND_FRAMES 12
 #define HANG_MS 60000
@@ -268,6 +344,7 @@ int main(void)
 		CASE(counts_that_are_many_are_kept_raw_when_told),
 		CASE(counts_that_are_many_take_ffv1_where_it_is),
 		CASE(frames_are_as_late_as_there_are_buffers),
+		CASE(counts_without_a_view_are_measured),
 #if HAVE_AVCODEC
 		CASE(outputs_end_together),
 #endif

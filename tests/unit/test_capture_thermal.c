@@ -102,12 +102,46 @@ static void fill(struct capture_frame *f, uint16_t first, uint16_t step)
 	}
 }
 
+static void same_point(const struct capture_thermal_point *a,
+		       const struct capture_thermal_point *b)
+{
+	assert_int_equal(a->x, b->x);
+	assert_int_equal(a->y, b->y);
+	assert_int_equal(a->count, b->count);
+	assert_int_equal(a->temperature_mk, b->temperature_mk);
+}
+
+/* A frame measures the same alone as through the view that it was put in. */
+static void measured_alike(struct capture_frame *f)
+{
+	struct capture_thermal_reading seen;
+	struct capture_thermal_reading alone;
+	int r = capture_thermal_view_read(view, &seen);
+
+	assert_int_equal(capture_thermal_measure(sys_fault(), &source, &config,
+						 f, &alone),
+			 r);
+	if (r < 0)
+		return;
+	assert_int_equal(alone.sequence, seen.sequence);
+	assert_int_equal(alone.epoch, seen.epoch);
+	assert_int_equal(alone.stamp_ns, seen.stamp_ns);
+	assert_int_equal(alone.clock, seen.clock);
+	assert_int_equal(alone.radiometric, seen.radiometric);
+	assert_int_equal(alone.mean, seen.mean);
+	assert_int_equal(alone.mean_mk, seen.mean_mk);
+	same_point(&alone.coldest, &seen.coldest);
+	same_point(&alone.hottest, &seen.hottest);
+	same_point(&alone.spot, &seen.spot);
+}
+
 /* Takes @f's reference and gives the view's. */
 static struct capture_frame *apply(struct capture_frame *f)
 {
 	struct capture_frame *out;
 
 	assert_int_equal(capture_thermal_view_apply(view, f, &out), 0);
+	measured_alike(f);
 	(void)capture_frame_unref(f);
 	return out;
 }
@@ -682,6 +716,60 @@ static void counts_without_a_scale_are_no_temperatures(void **state)
 	assert_int_equal(r.spot.count, 100 + WIDTH / 2);
 }
 
+/* Lines longer than what is read at once, of one byte a pixel. */
+static void frames_are_measured_where_they_lie(void **state)
+{
+	struct capture_source_config c = {.buffer_count = 2,
+					  .rung = CAPTURE_RUNG_S5};
+	struct capture_thermal_reading r;
+	struct capture_frame *f;
+	uint8_t *p;
+
+	(void)state;
+	source = (struct capture_format){
+		.fourcc = CAPTURE_FORMAT_GREY,
+		.width = 1301,
+		.height = 5,
+		.plane_count = 1,
+		.stride = {1320},
+		.size = {1320 * 5},
+	};
+	frame_pool_close(pool);
+	assert_int_equal(frame_pool_new(sys_fault(), &source, &c, &pool), 0);
+	config.telemetry_rows = 1;
+	config.spot_x = 1024;
+	config.spot_y = 1;
+	f = new_frame();
+	p = frame_pool_data(f, 0);
+	memset(p, 250, source.size[0]); /* telemetry, and what is no pixel */
+	for (uint32_t y = 0; y < 4; y++)
+		memset(p + 1320 * (size_t)y, 10, 1301);
+	p[1320 + 1025] = 100; /* beside the spot, in another run */
+	p[1320 * 3 + 1300] = 3;
+	assert_int_equal(capture_thermal_measure(NULL, &source, &config, f, &r),
+			 0);
+	assert_int_equal(r.hottest.x, 1025);
+	assert_int_equal(r.hottest.y, 1);
+	assert_int_equal(r.hottest.count, 100);
+	assert_int_equal(r.coldest.x, 1300);
+	assert_int_equal(r.coldest.y, 3);
+	assert_int_equal(r.coldest.count, 3);
+	assert_int_equal(r.spot.x, 1024);
+	assert_int_equal(r.spot.count, 20); /* (8 * 10 + 100) / 9 */
+	assert_int_equal(r.mean, 10);
+	f->width--;
+	assert_int_equal(capture_thermal_measure(NULL, &source, &config, f, &r),
+			 -EINVAL);
+	f->width++;
+	config.telemetry_rows = 5;
+	assert_int_equal(capture_thermal_measure(NULL, &source, &config, f, &r),
+			 -EINVAL);
+	source.fourcc = CAPTURE_FORMAT_YU12;
+	assert_int_equal(capture_thermal_measure(NULL, &source, &config, f, &r),
+			 -EPROTONOSUPPORT);
+	(void)capture_frame_unref(f);
+}
+
 static void spots_that_cannot_be_are_refused(void **state)
 {
 	struct capture_thermal_config ok = config;
@@ -729,6 +817,7 @@ int main(void)
 		CASE(temperatures_have_their_places),
 		CASE(spots_end_with_the_picture),
 		CASE(counts_without_a_scale_are_no_temperatures),
+		CASE(frames_are_measured_where_they_lie),
 		CASE(spots_that_cannot_be_are_refused),
 	};
 

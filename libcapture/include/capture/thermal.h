@@ -74,9 +74,9 @@ struct capture_thermal_config {
 	uint32_t scale_uk;
 	int64_t offset_uk;
 	/*
-	 * What capture_thermal_view_read() measures: the mean of the pixels
-	 * within @spot_radius (at most CAPTURE_THERMAL_SPOT_RADIUS_MAX) of a
-	 * pixel of the picture without its telemetry, in both directions.
+	 * What is measured: the mean of the pixels within @spot_radius (at
+	 * most CAPTURE_THERMAL_SPOT_RADIUS_MAX) of a pixel of the picture
+	 * without its telemetry, in both directions.
 	 * CAPTURE_THERMAL_CENTRE: half of that side.
 	 */
 	uint32_t spot_x;
@@ -199,6 +199,29 @@ struct capture_thermal_reading {
 CAPTURE_API int capture_thermal_view_read(
 	const struct capture_thermal_view *view,
 	struct capture_thermal_reading *ret_reading) CAPTURE_MUST_CHECK;
+
+/**
+ * capture_thermal_measure() - measure one frame, without a view
+ * @sys: system calls, or NULL
+ * @source: format of the frames
+ * @config: its telemetry, scale and spot count, as a view's; the rest must be
+ * valid, as capture_thermal_config_init() makes it
+ * @frame: of @source; only read, no reference is kept
+ *
+ * One look at each pixel, in the frame's own memory: no memory is taken.
+ *
+ * Context: the source's thread. No system call where CPU caches follow DMA.
+ * Return: 0, -EPROTONOSUPPORT (not a picture of counts), -EINVAL (config,
+ * source or frame contradict each other), or -EAGAIN: the frame was made up
+ * or is damaged.
+ */
+CAPTURE_API int
+capture_thermal_measure(const struct sys_ops *sys,
+			const struct capture_format *source,
+			const struct capture_thermal_config *config,
+			struct capture_frame *frame,
+			struct capture_thermal_reading *ret_reading)
+	CAPTURE_MUST_CHECK;
 
 /* Whether frames of this fourcc are pictures of counts. */
 CAPTURE_API bool capture_thermal_is_counts(uint32_t fourcc);
