@@ -2,20 +2,21 @@
 """vivid -> vh264enc -> FFmpeg, in the guest.
 
 encoder_check.py modules BUILD VH264ENC.KO
-    Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
+    (ONLY=jpeg, hevc or vp8: that codec alone.) Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
     before. Then each fault that vh264enc can make.
 encoder_check.py faults BUILD VH264ENC.KO
     The short part of it that frees what is in use: for a kernel that finds that (KASAN, lockdep).
-encoder_check.py agent DIR
+encoder_check.py agent|agent-hevc|agent-vp8 DIR
     What the service gave back (media.mkv, clip.mp4) against what the agent saw (tap, report.json).
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
 
-BUILD, MODULE = sys.argv[2:4] if sys.argv[1] != "agent" else (None, None)
+BUILD, MODULE = sys.argv[2:4] if not sys.argv[1].startswith("agent") else (None, None)
 # What hangs holds on for ever; a busy host only for a while.
 RUN_S_MAX = 60
 PARAMETERS = "/sys/module/vh264enc/parameters/"
@@ -382,6 +383,131 @@ def hevc():
         need("HEVC: a hang is -ETIMEDOUT", t["error"] == "ETIMEDOUT" and len(packets) == 4, t)
 
 
+def mosaic(frame, width, height):
+    """Each block of 4 x 4 samples as its mean, rounded half up: what VP8 is at QP 4, and at 0."""
+    out, at = bytearray(len(frame)), 0
+    for w, h in ((width, height), (width // 2, height // 2), (width // 2, height // 2)):
+        for y in range(at, at + w * h, 4 * w):
+            line = bytearray(w)
+            for x in range(0, w, 4):
+                total = sum(sum(frame[i + x:i + x + 4]) for i in (y, y + w, y + 2 * w, y + 3 * w))
+                line[x:x + 4] = bytes(((total + 8) // 16,)) * 4
+            for i in (y, y + w, y + 2 * w, y + 3 * w):
+                out[i:i + w] = line
+        at += w * h
+    return bytes(out)
+
+
+def vp8_decoded(packets, width, height):
+    """What FFmpeg makes of the packets, put into an IVF file."""
+    with open("/tmp/coded", "rb") as f, open("/tmp/coded.ivf", "wb") as ivf:
+        ivf.write(struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"VP80", width, height, RATE, 1, len(packets), 0))
+        for i, p in enumerate(packets):
+            ivf.write(struct.pack("<IQ", p["bytes"], i) + f.read(p["bytes"]))
+    return decoded_frames(width, height, "/tmp/coded.ivf")
+
+
+def vp8_pictures(packets, fourcc, width, height, bits=None, path="/tmp/raw"):
+    """What they are to be: a key frame whole, of others the next macroblocks, as many as the bitrate allows."""
+    raw = list(raw_frames(fourcc, width, height, path))
+    across, down = width // 16, height // 16
+    part = 0 if bits is None else min(bits // RATE // 8 // 96, across * down)
+    picture, first, want = b"", 0, []
+    for p in packets:
+        fresh = mosaic(raw[p["frame"]], width, height)
+        if p["key"]:
+            picture, first = fresh, 0
+        else:
+            new = bytearray(picture)
+            for mb in (i % (across * down) for i in range(first, first + part)):
+                at = 0
+                for w, side in ((width, 16), (width // 2, 8), (width // 2, 8)):
+                    for y in range(mb // across * side, (mb // across + 1) * side):
+                        x = at + y * w + mb % across * side
+                        new[x:x + side] = fresh[x:x + side]
+                    at += w * height * side // 16
+            picture, first = bytes(new), (first + part) % (across * down)
+        want.append(picture)
+    return want
+
+
+def vp8_tags(packets):
+    """Of each packet, from its bytes: (key, version, shown, quantiser of a key frame)."""
+    with open("/tmp/coded", "rb") as f:
+        for p in packets:
+            data = f.read(p["bytes"])
+            yield not data[0] & 1, data[0] >> 1 & 7, data[0] >> 4 & 1, data[3:6] == b"\x9d\x01\x2a"
+
+
+def vp8():
+    """vh264enc's VP8 is flat blocks: what a decoder makes of them follows from the frames to the bit."""
+    for fourcc, size, rung, bits, more in (("YU12", "640x480", "S1", None, ()), ("NV12", "1280x720", "S3", None, ()),
+                                           ("NV12", "640x480", "S1", 2000000, ("--copy",)),
+                                           ("YU12", "640x480", "S3", 20000000, ())):
+        width, height = map(int, size.split("x"))
+        rate = ["qp=4"] if bits is None else [f"bitrate={bits}"]
+        packets, t = probe("--codec", "VP80", "--format", fourcc, "--size", size, "--rung", rung, *more,
+                           "gop_frames=5", *rate, files=True)
+        what = " ".join(("VP8", fourcc, size, rung, *rate, *more))
+        need(f"{what}: all frames come out", t["error"] == "EPIPE" and 0 < len(packets) == t["submitted"]
+             and t["copies"] == (t["submitted"] if more else 0) and not t["ignored"] + t["adjusted"], t)
+        tags = list(vp8_tags(packets))
+        need(f"{what}: a key frame in five, by the frame's tag", key_frames(packets) == list(range(0, len(packets), 5))
+             and [(t[0], t[3]) for t in tags] == [(p["key"], p["key"]) for p in packets] and all(t[2] for t in tags), tags)
+        need(f"{what}: the driver's flag agrees", all(p["key"] == p["driver_key"] for p in packets))
+        got, want = vp8_decoded(packets, width, height), vp8_pictures(packets, fourcc, width, height, bits)
+        need(f"{what}: pictures are the means of what went in, to the bit", got == want and len(got) == 12,
+             [i for i, (a, b) in enumerate(zip(got, want)) if a != b] or len(got))
+        need(f"{what}: frames between keys are new as far as the bitrate goes", (len(set(want)) > 3) == (bits is not None)
+             and all(p["key"] or p["bytes"] <= (bits or 0) // RATE // 8 + 900 for p in packets), packets)
+    vp8_controls()
+    with Faults(fault_key_flag=1):
+        packets, _ = probe("--codec", "VP80", "gop_frames=5")
+        need("VP8: a key flag that is never set: the tag tells", key_frames(packets) == [0, 5, 10]
+             and not any(p["driver_key"] for p in packets), packets)
+    with Faults(fault_key_flag=2):
+        packets, _ = probe("--codec", "VP80", "gop_frames=5")
+        need("VP8: a key flag that lies is not believed", key_frames(packets) == [0, 5, 10], packets)
+    with Faults(coded_bytes=3000):
+        packets, t = probe("--codec", "VP80", "--lockstep")
+        need("VP8: frames that do not fit their buffer are errors", t["errors"] == t["submitted"] == 12
+             and not packets and t["error"] == "EPIPE", t)
+    for fault in ("error", "empty"):
+        with Faults(**{f"fault_{fault}": 4}):
+            packets, t = probe("--codec", "VP80", "--lockstep", "qp=4", "gop_frames=100", files=True)
+            need(f"VP8: {fault}: dropped, counted, a key frame after each", t["errors"] == 3 and len(packets) == 9
+                 and key_frames(packets) == [0, 4, 8], t)
+            need(f"VP8: {fault}: what is left decodes to the bit",
+                 vp8_decoded(packets, 640, 480) == vp8_pictures(packets, "YU12", 640, 480), packets)
+    with Faults(fault_hang=5):
+        packets, t = probe("--codec", "VP80", "--timeout", "1000")
+        need("VP8: a hang is -ETIMEDOUT", t["error"] == "ETIMEDOUT" and len(packets) == 4, t)
+        packets, t = probe("--codec", "VP80", "--timeout", "1000", "--heal", PARAMETERS + "fault_hang", frames=20)
+        need("VP8: ... and opened again it goes on, with a key frame", t["reopened"] == 1
+             and [p["key"] for p in packets if p["run"]][:1] == [True], t)
+
+
+def vp8_controls():
+    packets, t = probe("--codec", "VP80", "qp=4", "gop_frames=10", "--force", "7", "--lockstep", frames=20)
+    need("VP8: a forced key frame is the next frame", key_frames(packets) == [0, 7, 17], key_frames(packets))
+    packets, t = probe("--codec", "VP80", "profile=9", "qp=4", frames=3, files=True)
+    need("VP8: profile 3", {tag[1] for tag in vp8_tags(packets)} == {3} and not t["ignored"], t)
+    packets, _ = probe("--codec", "VP80", "bitrate=1000000", "bitrate_mode=1", files=True)
+    need("VP8: CBR fills up", {p["bytes"] for p in packets if not p["key"]} == {1000000 // RATE // 8}, packets)
+    need("VP8: ... with what no decoder reads", vp8_decoded(packets, 640, 480) ==
+         vp8_pictures(packets, "YU12", 640, 480, 1000000), packets)
+    # A step of QP 40 is 37 eighths: no mean is further off than half of it, and the rounding.
+    for wish, step in (("qp_min=40", 37), ("qp=40", 37), ("qp_max=0", 4)):
+        packets, t = probe("--codec", "VP80", wish, "gop_frames=1", frames=2, files=True)
+        got, want = vp8_decoded(packets, 640, 480), vp8_pictures(packets, "YU12", 640, 480)
+        off = max(abs(a - b) for g, w in zip(got, want) for a, b in zip(g, w))
+        need(f"VP8: {wish} decides how coarse a step is", len(got) == 2 and not t["ignored"]
+             and (off == 0 if step == 4 else 0 < off <= (step // 2 + 4) // 8 + 1), (off, t))
+    _, t = probe("--codec", "VP80", "level=31", "header_mode=1", "repeat_headers=1", frames=2)
+    need("VP8: what it lacks is told", t["ignored"] == CONTROL["level"] | CONTROL["header_mode"]
+         | CONTROL["repeat_headers"], t)
+
+
 def hangs():
     def stuck(what, *args, packets_want, frames=12):
         packets, t = probe("--timeout", "1000", *args, frames=frames)
@@ -572,10 +698,42 @@ def agent(directory):
     return 1 if bad else 0
 
 
+def agent_codec(codec, directory):
+    """H.265 comes back bit by bit; of VP8 key frames are the means, others as far as the bitrate goes."""
+    def path(name):
+        return os.path.join(directory, name)
+
+    with open(path("report.json"), encoding="utf-8") as f:
+        report = json.load(f)
+    (source,), (sent,) = report["sources"], report["streams"]
+    track = source["tracks"][0]
+    raw = list(raw_frames(source["format"], 640, 480, path(f"tap/{codec}/raw")))
+    need(f"agent, {codec}: every frame became a packet, by import", len(raw) > 30 and track["encoder"] == "m2m"
+         and sent["frames_put"] == source["frames_captured"] == len(raw) and track["raw_copies"] == 0, report)
+    need(f"agent, {codec}: every fragment was acknowledged as persisted",
+         sent["fragments_sealed"] == sent["persisted"] > 1, sent)
+    told = json.loads(subprocess.run(
+        ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags,size:stream=codec_name,width,height",
+         "-of", "json", path("media.mkv")], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout)
+    packets = [{"frame": i, "key": "K" in p["flags"]} for i, p in enumerate(told["packets"])]
+    need(f"agent, {codec}: the track says so", [told["streams"][0][k] for k in ("codec_name", "width", "height")] ==
+         [codec, 640, 480] and len(packets) == len(raw), told["streams"])
+    keys = key_frames(packets)
+    need(f"agent, {codec}: begins with a key frame, has more, one a fragment", keys[:1] == [0]
+         and len(keys) >= sent["fragments_sealed"] > 1, (keys, sent))
+    got = decoded_frames(640, 480, path("media.mkv"))
+    want = raw if codec == "hevc" else vp8_pictures(packets, source["format"], 640, 480, 2000000,
+                                                    path(f"tap/{codec}/raw"))
+    need(f"agent, {codec}: every picture is what was to be, to the bit", got == want,
+         [i for i, (a, b) in enumerate(zip(got, want)) if a != b] or (len(got), len(want)))
+    return 1 if bad else 0
+
+
 def modules():
-    if os.environ.get("ONLY") == "hevc":
-        load("", "hevc=1")
-        hevc()
+    only = os.environ.get("ONLY")
+    if only:
+        load("", f"{only}=1")
+        {"jpeg": jpeg, "hevc": hevc, "vp8": vp8}[only]()
         return 1 if bad else 0
     load("", "")
     matrix([(f, s, r) for f in ("YU12", "NV12") for s in ("640x480", "1280x720")
@@ -611,8 +769,12 @@ def modules():
     jpeg()
     load("", "hevc=1")
     hevc()
+    load("", "vp8=1")
+    vp8()
     sh("/sbin/rmmod", "vh264enc")
     return 1 if bad else 0
 
 
+if sys.argv[1].startswith("agent-"):
+    sys.exit(agent_codec(sys.argv[1][6:], sys.argv[2]))
 sys.exit(agent(sys.argv[2]) if sys.argv[1] == "agent" else {"modules": modules, "faults": faults}[sys.argv[1]]())

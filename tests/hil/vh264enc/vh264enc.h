@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the module share: _param what it is and what goes wrong,
- * _ioctl formats and commands, _job the work, _bits the stream, _jpeg and
- * _hevc others, _drv the rest.
+ * _ioctl formats and commands, _job the work, _bits the stream, _jpeg,
+ * _hevc and _vp8 others, _drv the rest.
  */
 #ifndef VH264ENC_H
 #define VH264ENC_H
@@ -16,6 +16,8 @@
 #include <media/v4l2-ioctl.h>
 #include <media/v4l2-mem2mem.h>
 
+#include "vh264enc_vp8.h"
+
 #define NAME "vh264enc"
 #define RATE_DEFAULT 30
 
@@ -27,6 +29,7 @@ struct enc_traits {
 	bool encoder_cmd;
 	bool jpeg;
 	bool hevc;
+	bool vp8;
 	unsigned int size_align;
 	unsigned int stride_align;
 	bool separate_only;
@@ -92,6 +95,7 @@ struct enc_ctx {
 	u32 frames;
 	u32 out_sequence, cap_sequence;
 	u32 since_idr, since_i, frame_num, idr_count, window;
+	struct vvp8_state vp8; /* what a decoder has, of VP8 alone */
 	bool headers_due;
 	bool headers_sent;
 	bool aborting;
@@ -107,6 +111,7 @@ static inline u32 enc_coded_fourcc(void)
 {
 	return enc_traits.jpeg	 ? V4L2_PIX_FMT_JPEG
 	       : enc_traits.hevc ? V4L2_PIX_FMT_HEVC
+	       : enc_traits.vp8	 ? V4L2_PIX_FMT_VP8
 				 : V4L2_PIX_FMT_H264;
 }
 

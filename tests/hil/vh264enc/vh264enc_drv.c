@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
+#include <linux/mm.h>
 #include <linux/version.h>
 #include <media/videobuf2-dma-contig.h>
 #include <media/videobuf2-vmalloc.h>
@@ -88,10 +89,38 @@ static void enc_queue(struct vb2_buffer *vb)
 	v4l2_m2m_buf_queue(m2m, b);
 }
 
+/* What is kept between frames of VP8; the size may be another now. */
+static int alloc_state(struct enc_ctx *ctx)
+{
+	kvfree(ctx->vp8.blocks);
+	ctx->vp8.blocks =
+		kvzalloc(vvp8_state_bytes(ctx->width, ctx->height), GFP_KERNEL);
+	return ctx->vp8.blocks ? 0 : -ENOMEM;
+}
+
+static void return_buffers(struct enc_ctx *ctx, struct vb2_queue *q,
+			   enum vb2_buffer_state state)
+{
+	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
+	struct vb2_v4l2_buffer *b;
+
+	for (;;) {
+		b = enc_is_raw(q->type) ? v4l2_m2m_src_buf_remove(m2m)
+					: v4l2_m2m_dst_buf_remove(m2m);
+		if (!b)
+			return;
+		v4l2_m2m_buf_done(b, state);
+	}
+}
+
 static int enc_start(struct vb2_queue *q, unsigned int count)
 {
 	struct enc_ctx *ctx = vb2_get_drv_priv(q);
 
+	if (enc_traits.vp8 && enc_is_raw(q->type) && alloc_state(ctx) < 0) {
+		return_buffers(ctx, q, VB2_BUF_STATE_QUEUED);
+		return -ENOMEM;
+	}
 	v4l2_m2m_update_start_streaming_state(ctx->fh.m2m_ctx, q);
 	ctx->aborting = false;
 	if (enc_is_raw(q->type)) {
@@ -105,7 +134,7 @@ static int enc_start(struct vb2_queue *q, unsigned int count)
 	ctx->cap_sequence = 0;
 	ctx->idr_count = 0;
 	ctx->headers_sent = false;
-	ctx->headers_due = !enc_traits.jpeg &&
+	ctx->headers_due = ctx->header_mode &&
 			   ctx->header_mode->cur.val ==
 				   V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE;
 	return 0;
@@ -115,19 +144,12 @@ static void enc_stop(struct vb2_queue *q)
 {
 	struct enc_ctx *ctx = vb2_get_drv_priv(q);
 	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
-	struct vb2_v4l2_buffer *b;
 
 	/* No job is left, but an abort may have queued the work again. */
 	cancel_delayed_work_sync(&ctx->work);
 	if (!enc_is_raw(q->type))
 		enc_done_held(ctx, VB2_BUF_STATE_ERROR);
-	for (;;) {
-		b = enc_is_raw(q->type) ? v4l2_m2m_src_buf_remove(m2m)
-					: v4l2_m2m_dst_buf_remove(m2m);
-		if (!b)
-			break;
-		v4l2_m2m_buf_done(b, VB2_BUF_STATE_ERROR);
-	}
+	return_buffers(ctx, q, VB2_BUF_STATE_ERROR);
 	v4l2_m2m_update_stop_streaming_state(m2m, q);
 	if (enc_is_raw(q->type) && v4l2_m2m_has_stopped(m2m))
 		enc_tell_end(ctx);
@@ -248,11 +270,41 @@ static void init_hevc_controls(struct enc_ctx *ctx)
 	ctx->qp_max = number(ctx, V4L2_CID_MPEG_VIDEO_HEVC_MAX_QP, 0, 51, 51);
 }
 
-static int init_controls(struct enc_ctx *ctx)
+static void init_vp8_controls(struct enc_ctx *ctx)
+{
+	ctx->profile = menu(ctx, V4L2_CID_MPEG_VIDEO_VP8_PROFILE,
+			    V4L2_MPEG_VIDEO_VP8_PROFILE_3, 0,
+			    V4L2_MPEG_VIDEO_VP8_PROFILE_0);
+	ctx->qp_i = number(ctx, V4L2_CID_MPEG_VIDEO_VPX_I_FRAME_QP, 0,
+			   VP8_QP_MAX, VP8_QP_EXACT);
+	ctx->qp_p = number(ctx, V4L2_CID_MPEG_VIDEO_VPX_P_FRAME_QP, 0,
+			   VP8_QP_MAX, VP8_QP_EXACT);
+	ctx->qp_min =
+		number(ctx, V4L2_CID_MPEG_VIDEO_VPX_MIN_QP, 0, VP8_QP_MAX, 0);
+	ctx->qp_max = number(ctx, V4L2_CID_MPEG_VIDEO_VPX_MAX_QP, 0, VP8_QP_MAX,
+			     VP8_QP_MAX);
+}
+
+/* How parameter sets are given, for codecs that have some. */
+static void init_header_controls(struct enc_ctx *ctx)
 {
 	const u32 separate = V4L2_MPEG_VIDEO_HEADER_MODE_SEPARATE;
 	const u32 joined = V4L2_MPEG_VIDEO_HEADER_MODE_JOINED_WITH_1ST_FRAME;
 
+	ctx->header_mode = menu(ctx, V4L2_CID_MPEG_VIDEO_HEADER_MODE, joined,
+				enc_traits.separate_only ? BIT(joined) : 0,
+				enc_traits.separate_only ? separate : joined);
+	if (enc_traits.repeat_controls && !enc_traits.separate_only) {
+		ctx->repeat = number(ctx, V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER,
+				     0, 1, 0);
+		ctx->prepend = number(ctx,
+				      V4L2_CID_MPEG_VIDEO_PREPEND_SPSPPS_TO_IDR,
+				      0, 1, 0);
+	}
+}
+
+static int init_controls(struct enc_ctx *ctx)
+{
 	v4l2_ctrl_handler_init(&ctx->ctrls, 20);
 	ctx->bitrate = number(ctx, V4L2_CID_MPEG_VIDEO_BITRATE, 1000,
 			      2000000000, 64000);
@@ -264,18 +316,12 @@ static int init_controls(struct enc_ctx *ctx)
 	number(ctx, V4L2_CID_MPEG_VIDEO_B_FRAMES, 0, 0, 0);
 	v4l2_ctrl_new_std(&ctx->ctrls, &enc_ctrl_ops,
 			  V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 0, 0, 0, 0);
-	ctx->header_mode = menu(ctx, V4L2_CID_MPEG_VIDEO_HEADER_MODE, joined,
-				enc_traits.separate_only ? BIT(joined) : 0,
-				enc_traits.separate_only ? separate : joined);
-	if (enc_traits.repeat_controls && !enc_traits.separate_only) {
-		ctx->repeat = number(ctx, V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER,
-				     0, 1, 0);
-		ctx->prepend = number(ctx,
-				      V4L2_CID_MPEG_VIDEO_PREPEND_SPSPPS_TO_IDR,
-				      0, 1, 0);
-	}
+	if (!enc_traits.vp8)
+		init_header_controls(ctx);
 	if (enc_traits.hevc)
 		init_hevc_controls(ctx);
+	else if (enc_traits.vp8)
+		init_vp8_controls(ctx);
 	else
 		init_h264_controls(ctx);
 	v4l2_ctrl_new_std(&ctx->ctrls, &enc_ctrl_ops,
@@ -329,6 +375,7 @@ static int enc_release(struct file *file)
 	cancel_delayed_work_sync(&ctx->work);
 	v4l2_ctrl_handler_free(&ctx->ctrls);
 	v4l2_fh_exit(&ctx->fh);
+	kvfree(ctx->vp8.blocks);
 	kfree(ctx);
 	return 0;
 }

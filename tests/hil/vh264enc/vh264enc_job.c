@@ -54,6 +54,8 @@ static void fill_params(const struct enc_ctx *ctx, struct vh264_params *p)
 	memset(p, 0, sizeof(*p));
 	p->width = ctx->crop.width;
 	p->height = ctx->crop.height;
+	if (enc_traits.vp8)
+		return;
 	if (enc_traits.hevc) {
 		p->level_idc = hevc_levels[ctx->level->cur.val];
 		return;
@@ -104,7 +106,9 @@ static void choose_frame(struct enc_ctx *ctx, struct vh264_frame *f)
 {
 	u32 mbs = vh264_mbs(ctx->crop.width) * vh264_mbs(ctx->crop.height);
 	u32 gop = ctx->gop->cur.val;
-	u32 i_period = ctx->i_period ? ctx->i_period->cur.val : 1;
+	/* H.265 sends all frames whole; VP8 has no such but keys. */
+	u32 i_period = ctx->i_period ? ctx->i_period->cur.val : enc_traits.hevc;
+	u32 mb_bytes = enc_traits.vp8 ? VP8_MB_BYTES_MAX : 384;
 	bool forced = atomic_xchg(&ctx->force_key, 0);
 
 	memset(f, 0, sizeof(*f));
@@ -128,7 +132,7 @@ static void choose_frame(struct enc_ctx *ctx, struct vh264_frame *f)
 			max(ctx->qp_min->cur.val, ctx->qp_max->cur.val));
 	if (f->kind == VH264_P && ctx->rc->cur.val) {
 		f->window_first = ctx->window % mbs;
-		f->window_count = min(bytes_per_frame(ctx) / 384, mbs);
+		f->window_count = min(bytes_per_frame(ctx) / mb_bytes, mbs);
 		ctx->window = (ctx->window + f->window_count) % mbs;
 	}
 }
@@ -138,7 +142,7 @@ static bool wants_headers(struct enc_ctx *ctx, enum vh264_kind kind)
 	bool repeat = (ctx->repeat && ctx->repeat->cur.val) ||
 		      (ctx->prepend && ctx->prepend->cur.val);
 
-	if (kind != VH264_IDR)
+	if (kind != VH264_IDR || enc_traits.vp8)
 		return false;
 	if (!ctx->headers_sent) {
 		ctx->headers_sent = true;
@@ -154,6 +158,19 @@ static void put_sets(struct vh264_out *o, const struct vh264_params *p)
 		vhevc_put_headers(o, p);
 	else
 		vh264_put_headers(o, p);
+}
+
+static void put_frame(struct enc_ctx *ctx, struct vh264_out *o,
+		      const struct vh264_params *p,
+		      const struct vh264_picture *pic,
+		      const struct vh264_frame *f)
+{
+	if (enc_traits.hevc)
+		vhevc_put_frame(o, p, pic, f);
+	else if (enc_traits.vp8)
+		vvp8_put_frame(o, p, ctx->profile->cur.val, pic, f, &ctx->vp8);
+	else
+		vh264_put_frame(o, p, pic, f);
 }
 
 /* Each picture stands alone. */
@@ -190,15 +207,14 @@ static size_t encode(struct enc_ctx *ctx, struct vb2_v4l2_buffer *src,
 	choose_frame(ctx, &frame);
 	if (wants_headers(ctx, frame.kind))
 		put_sets(&out, &params);
-	if (enc_traits.hevc)
-		vhevc_put_frame(&out, &params, &pic, &frame);
-	else
-		vh264_put_frame(&out, &params, &pic, &frame);
+	put_frame(ctx, &out, &params, &pic, &frame);
 	if (ctx->rc->cur.val && frame.kind == VH264_P &&
 	    ctx->bitrate_mode->cur.val == V4L2_MPEG_VIDEO_BITRATE_MODE_CBR) {
 		size_t want = min_t(size_t, bytes_per_frame(ctx), out.max);
 
-		if (want > out.len)
+		if (want > out.len && enc_traits.vp8)
+			vvp8_put_padding(&out, want - out.len);
+		else if (want > out.len)
 			vh264_put_filler(&out, want - out.len);
 	}
 	ctx->since_idr++;

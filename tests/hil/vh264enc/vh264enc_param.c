@@ -28,6 +28,7 @@ TRAIT(memory, charp, 0444, "vmalloc or dma-contig");
 TRAIT(encoder_cmd, bool, 0444, "has ENCODER_CMD");
 TRAIT(jpeg, bool, 0444, "gives JPEG, not H.264");
 TRAIT(hevc, bool, 0444, "gives H.265, not H.264");
+TRAIT(vp8, bool, 0444, "gives VP8, not H.264");
 TRAIT(size_align, uint, 0644, "raw sizes are rounded up to this; see crop");
 TRAIT(stride_align, uint, 0644, "lines begin at a multiple of this");
 TRAIT(separate_only, bool, 0644, "headers come as a first buffer, never else");
