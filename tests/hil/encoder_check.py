@@ -707,11 +707,11 @@ def agent_codec(codec, directory):
         report = json.load(f)
     (source,), (sent,) = report["sources"], report["streams"]
     track = source["tracks"][0]
-    raw = list(raw_frames(source["format"], 640, 480, path(f"tap/{codec}/raw")))
+    raw = list(raw_frames(source["format"], 640, 480, path(f"tap/cam/raw")))
     need(f"agent, {codec}: every frame became a packet, by import", len(raw) > 30 and track["encoder"] == "m2m"
          and sent["frames_put"] == source["frames_captured"] == len(raw) and track["raw_copies"] == 0, report)
     need(f"agent, {codec}: every fragment was acknowledged as persisted",
-         sent["fragments_sealed"] == sent["persisted"] > 1, sent)
+         sent["fragments_sealed"] == sent["fragments_persisted"] > 1, sent)
     told = json.loads(subprocess.run(
         ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags,size:stream=codec_name,width,height",
          "-of", "json", path("media.mkv")], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout)
@@ -723,7 +723,7 @@ def agent_codec(codec, directory):
          and len(keys) >= sent["fragments_sealed"] > 1, (keys, sent))
     got = decoded_frames(640, 480, path("media.mkv"))
     want = raw if codec == "hevc" else vp8_pictures(packets, source["format"], 640, 480, 2000000,
-                                                    path(f"tap/{codec}/raw"))
+                                                    path(f"tap/cam/raw"))
     need(f"agent, {codec}: every picture is what was to be, to the bit", got == want,
          [i for i, (a, b) in enumerate(zip(got, want)) if a != b] or (len(got), len(want)))
     return 1 if bad else 0

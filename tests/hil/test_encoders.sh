@@ -41,7 +41,9 @@ if [ "${1:-}" = inside ]; then
 		/sbin/rmmod vh264enc
 		/sbin/insmod "$module" $codec=1
 		mkdir -p "$work/$codec/tap"
-		sed "s/stream cam\]/stream $codec]/; s/^stream = cam/stream = $codec/" "$work/agent.conf" >"$work/$codec/agent.conf"
+		# Several fragments in a few seconds, on a slow host too.
+		sed "s/^\[stream cam\]/[stream $codec]\nfragment = 1s/; s/^stream = cam/stream = $codec\ngop = 5/" \
+			"$work/agent.conf" >"$work/$codec/agent.conf"
 		kvsd agent --config "$work/$codec/agent.conf" --duration 3s --report "$work/$codec/report.json" \
 			--tap "$work/$codec/tap" >"$work/agent.log" 2>&1 || { cat "$work/agent.log"; exit 1; }
 		kvsctl get $codec --start EARLIEST --no-follow --raw -o "$work/$codec/media.mkv" 2>"$work/get.log"
