@@ -370,14 +370,39 @@ def by_pipe():
     records("pipe", "pipe:radar", send)
 
 
+SPI_MODE, SPI_BITS, SPI_HZ = (1, "B"), (3, "B"), (4, "<I")  # of spidev's ioctls: number, what it takes
+
+
+def spi_get(fd, what):
+    number, kind = what
+    return struct.unpack(kind, fcntl.ioctl(fd, 0x80006B00 | struct.calcsize(kind) << 16 | number, bytes(struct.calcsize(kind))))[0]
+
+
+def spi_set(fd, what, value):
+    number, kind = what
+    fcntl.ioctl(fd, 0x40006B00 | struct.calcsize(kind) << 16 | number, struct.pack(kind, value))
+
+
 def by_spi():
+    # Held open: with its last user the kernel itself forgets them.
+    fd = os.open("/dev/spidev0.0", os.O_RDWR)
+    spi_set(fd, SPI_HZ, 500000)
+    spi_set(fd, SPI_MODE, 1)
+
+    def settings():
+        return [spi_get(fd, what) for what in (SPI_HZ, SPI_BITS, SPI_MODE)]
+    before = settings()
+
     def send(pieces):
+        need("SPI: read at the speed asked for, in its own mode", settings() == [1000000, 8, 1])
         with open("/sys/kernel/debug/spiradar/stream", "wb", buffering=0) as f:
             # A device that has nothing to say is read all the same.
             for part in (pieces[:100], pieces[100:]):
                 whole = b"".join(part)
                 need("SPI: the device takes what it will say", f.write(whole) == len(whole))
     records("SPI", "spi:/dev/spidev0.0:1000000", send, filled=True)
+    need(f"SPI: put back as it was: {before}", before[0] == 500000 and settings() == before)
+    os.close(fd)
 
 
 def by_udp(family, host, path):
