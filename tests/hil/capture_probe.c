@@ -24,6 +24,9 @@
  *	--raw FILE	write the raw frames that went in
  *	--out FILE	write the packets, one after the other
  *	--copy		do not import, though there are dma-bufs
+ *	--slow-map	the driver's coherent memory reads slowly, as on boards
+ *			whose maps are not cached
+ *	--sync		a machine whose caches do not follow DMA
  *
  * Exit: 0; 1: something failed (it says what); 77: there is no camera.
  */
@@ -35,6 +38,9 @@
 #include <string.h>
 #include <time.h>
 
+#include <linux/dma-buf.h>
+#include <linux/videodev2.h>
+
 #include <capture/device.h>
 #include <capture/encoder.h>
 #include <capture/settings.h>
@@ -43,6 +49,8 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "base/sys.h"
+#include "src/limits.h"
+#include "src/queue.h"
 
 #define WAIT_NS UINT64_C(5000000000)
 #define CONTROLS_MAX 16
@@ -75,6 +83,79 @@ struct options {
 	struct capture_control_setting controls[CONTROLS_MAX];
 	char found[CAPTURE_PATH_BYTES];
 };
+
+/* --- what is asked of the kernel ----------------------------------------- */
+
+#define SLOW_NS 10000000u
+
+static struct {
+	struct sys_ops ops;
+	bool slow_map; /* asked for */
+	bool slow;     /* such memory is what the source has now */
+	unsigned int looks; /* at the clock */
+	/* Since the first frame. */
+	uint64_t ioctls;
+	uint64_t waits;
+	uint64_t syncs;
+	uint64_t syncs_failed;
+} calls;
+
+static int call_ioctl(int fd, unsigned long request, void *arg)
+{
+	int r = sys_posix()->ioctl(fd, request, arg);
+	const struct v4l2_requestbuffers *req = arg;
+
+	if (request == VIDIOC_REQBUFS && r == 0) {
+		calls.slow = calls.slow_map &&
+			     req->memory == V4L2_MEMORY_MMAP &&
+			     !(req->flags & V4L2_MEMORY_FLAG_NON_COHERENT);
+		calls.looks = 0;
+	}
+	if (request == DMA_BUF_IOCTL_SYNC) {
+		calls.syncs++;
+		calls.syncs_failed += r < 0;
+	} else {
+		calls.ioctls++;
+	}
+	return r;
+}
+
+static int call_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
+{
+	calls.waits++;
+	return sys_posix()->poll(fds, count, timeout_ms);
+}
+
+/* Each second look ends a reading: of ordinary memory, then of the map. */
+static int call_clock(clockid_t clock, struct timespec *ret_ts)
+{
+	int r = sys_posix()->clock_gettime(clock, ret_ts);
+	uint64_t ns;
+
+	if (!calls.slow || ++calls.looks % 2 ||
+	    (calls.looks - 1) / (2 * CAPTURE_MEASURE_RUNS) % 2 == 0)
+		return r;
+	ns = (uint64_t)ret_ts->tv_nsec + SLOW_NS;
+	ret_ts->tv_sec += (time_t)(ns / 1000000000);
+	ret_ts->tv_nsec = (long)(ns % 1000000000);
+	return r;
+}
+
+static void call_init(void)
+{
+	calls.ops = *sys_posix();
+	calls.ops.ioctl = call_ioctl;
+	calls.ops.poll = call_poll;
+	calls.ops.clock_gettime = call_clock;
+}
+
+/* The first frame is there: what follows is the price of a frame. */
+static void call_reset(void)
+{
+	calls.ioctls = 0;
+	calls.waits = 0;
+	calls.slow = false; /* no time is made up any more */
+}
 
 static uint64_t now_ns(void)
 {
@@ -249,7 +330,7 @@ static int open_stream(const struct options *o, enum capture_rung rung,
 		config.rate_num = 0;
 		config.rate_den = 0;
 	}
-	return capture_source_open(NULL, &config, ret);
+	return capture_source_open(&calls.ops, &config, ret);
 }
 
 /* What was seen of the frames of one run. */
@@ -276,6 +357,7 @@ static void see(const struct options *o, struct seen *seen, uint32_t i,
 	seen->last_ns = now_ns();
 	if (!i) {
 		seen->first_ns = seen->last_ns;
+		call_reset();
 	} else if (frame->stamp_ns <= seen->stamp_ns) {
 		seen->rising = false;
 	}
@@ -286,14 +368,32 @@ static void see(const struct options *o, struct seen *seen, uint32_t i,
 	seen->clock = clock_text(frame->clock);
 	seen->point = point_text(frame->point);
 	seen->dmabuf = frame->planes[0].dmabuf_fd >= 0;
+	if (seen->raw)
+		capture_frame_begin_read(&calls.ops, frame);
 	for (p = 0; seen->raw && p < frame->plane_count; p++)
 		(void)fwrite(frame->planes[p].map + frame->planes[p].offset, 1,
 			     frame->planes[p].bytesused, seen->raw);
+	if (seen->raw)
+		capture_frame_end_read(&calls.ops, frame);
 	if (o->hold) {
 		(void)capture_frame_unref(seen->held[slot]);
 		seen->held[slot] = capture_frame_ref(frame);
 	}
 	(void)capture_frame_unref(frame);
+}
+
+static void report_calls(const struct options *o,
+			 const struct capture_source_stats *stats)
+{
+	double frames = o->frames > 1 ? o->frames - 1 : 1;
+
+	printf("\"non_coherent\": %s, \"syncs\": %llu, "
+	       "\"syncs_failed\": %llu, \"ioctls_per_frame\": %.3f, "
+	       "\"waits_per_frame\": %.3f, ",
+	       stats->non_coherent ? "true" : "false",
+	       (unsigned long long)calls.syncs,
+	       (unsigned long long)calls.syncs_failed,
+	       (double)calls.ioctls / frames, (double)calls.waits / frames);
 }
 
 static void report_capture(const struct options *o, enum capture_rung rung,
@@ -343,6 +443,7 @@ static void report_capture(const struct options *o, enum capture_rung rung,
 	       (unsigned long long)stats.bytes_touched, stats.buffer_count,
 	       (unsigned long long)stats.memory_bytes,
 	       (unsigned long long)(stats.map_read_bytes_per_s / 1000000));
+	report_calls(o, &stats);
 }
 
 static int capture_one(const struct options *o, enum capture_rung rung)
@@ -645,6 +746,12 @@ static int parse_setting(int c, const char *arg, struct options *o)
 	case 'A':
 		o->as_is = true;
 		return 0;
+	case 'M':
+		calls.slow_map = true;
+		return 0;
+	case 'Y':
+		queue_assume_sync(true);
+		return 0;
 	case 'k':
 		return parse_u32(arg, &o->borrow);
 	case 'h':
@@ -676,9 +783,11 @@ static int parse_option(int c, const char *arg, struct options *o)
 	case 'c':
 		return parse_rung(arg, &o->coded_rung);
 	case 'f':
-		if (strlen(arg) != 4)
+		if (strlen(arg) != 4 && (strlen(arg) != 7 ||
+					 strcmp(arg + 4, "-BE") != 0))
 			return -EINVAL;
-		o->fourcc = CAPTURE_FOURCC(arg[0], arg[1], arg[2], arg[3]);
+		o->fourcc = CAPTURE_FOURCC(arg[0], arg[1], arg[2], arg[3]) |
+			    (arg[4] ? 1u << 31 : 0);
 		break;
 	case 's':
 		return parse_size(arg, o);
@@ -720,7 +829,8 @@ int main(int argc, char **argv)
 		{ "set", 1, NULL, 'S' },	{ "crop", 1, NULL, 'P' },
 		{ "input", 1, NULL, 'I' },	{ "timings", 0, NULL, 'T' },
 		{ "as-is", 0, NULL, 'A' },	{ "borrow", 1, NULL, 'k' },
-		{ "hold", 1, NULL, 'h' },
+		{ "hold", 1, NULL, 'h' },	{ "sync", 0, NULL, 'Y' },
+		{ "slow-map", 0, NULL, 'M' },
 		{ "bitrate", 1, NULL, 'B' },	{ "raw", 1, NULL, 'w' },
 		{ "out", 1, NULL, 'o' },	{ "copy", 0, NULL, 'C' },
 		{ NULL, 0, NULL, 0 },
@@ -738,6 +848,7 @@ int main(int argc, char **argv)
 	int c;
 	int r;
 
+	call_init();
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (parse_option(c, optarg, &o) < 0)
 			return failed(argv[optind - 1], -EINVAL);
