@@ -3,7 +3,7 @@
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
 # CASES: of "kunit truth live reference feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
-# bench, and with DEBUG all but replug, late, sensors, smp and lint. smp: the suites and the race on two processors of
+# bench, and with DEBUG all but smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (100, 20000, 50).
 set -eu
@@ -80,8 +80,9 @@ O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
 default="kunit truth live reference feeds vivid capture inject fuzz lines board race life"
-# The debug kernel's sizes are not the module's, and vivid, loaded again, meets the guards of its first time (see flags=).
-[ -n "${DEBUG:-}" ] || default="$default replug late sensors smp lint"
+default="$default replug late sensors"
+# The debug kernel's sizes are not the module's.
+[ -n "${DEBUG:-}" ] || default="$default smp lint"
 cases=${CASES:-$default}
 tests/hil/guest prepare uml ${DEBUG:+--debug} >/dev/null
 kdir=$(tests/hil/guest kdir uml ${DEBUG:+--debug})
@@ -90,16 +91,9 @@ mkdir -p "$KO/tsalign" "$KO/kunit" "$KO/truth"
 cp -Ru kmod/. "$KO/tsalign"
 cp -Ru kmod/. "$KO/kunit"
 cp -Ru tests/hil/tsalign/. "$KO/truth"
-# Without KASAN_VMALLOC the guards of a module's variables outlive it, and hurt who is loaded there next.
-flags=
-if grep -q '^CONFIG_KASAN=y' "$kdir/.config" && ! grep -q '^CONFIG_KASAN_VMALLOC=y' "$kdir/.config"; then
-	flags="CFLAGS_KASAN=-fsanitize=kernel-address --param=asan-globals=0 --param=asan-stack=1"
-	flags="$flags --param=asan-instrumentation-with-call-threshold=10000"
-	flags="$flags -fasan-shadow-offset=$(sed -n 's/^CONFIG_KASAN_SHADOW_OFFSET=//p' "$kdir/.config")"
-fi
 build() {
 	# Ours are make's flags of another make.
-	env -u MAKEFLAGS -u MFLAGS -u O make -s -j"$(nproc)" -C "$kdir" ARCH=um "$@" ${flags:+"$flags"} ||
+	env -u MAKEFLAGS -u MFLAGS -u O make -s -j"$(nproc)" -C "$kdir" ARCH=um "$@" ||
 		{ echo "not ok - the module does not build"; exit 1; }
 }
 build M="$KO/tsalign"
