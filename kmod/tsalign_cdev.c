@@ -269,6 +269,8 @@ static int pairs_submit(struct tsa_stream *s, const struct tsalign_submit *arg,
 	u32 i;
 	int r;
 
+	if (arg->flags & TSALIGN_SUBMIT_RESTART)
+		tsa_stream_recount(s);
 	if (arg->flags & TSALIGN_SUBMIT_BURST) {
 		r = tsa_stream_burst(s, pairs, arg->count);
 		if (r)
@@ -293,7 +295,7 @@ static int do_submit(struct tsa_descriptor *d, const struct tsalign_submit *arg)
 	int r;
 
 	if (!zero(arg->reserved, ARRAY_SIZE(arg->reserved)) ||
-	    arg->flags & ~TSALIGN_SUBMIT_BURST)
+	    arg->flags & ~(TSALIGN_SUBMIT_BURST | TSALIGN_SUBMIT_RESTART))
 		return -EINVAL;
 	if (arg->count > TSALIGN_PAIRS_MAX)
 		return -E2BIG;

@@ -126,6 +126,8 @@ void tsa_stream_sample(struct tsa_stream *s, const struct tsa_sample *sample);
 /* Unwraps and back-dates @pairs in place. */
 int tsa_stream_burst(struct tsa_stream *s, struct tsalign_pair *pairs,
 		     u32 count);
+/* Its counter begins anew with the next sample. */
+void tsa_stream_recount(struct tsa_stream *s);
 void tsa_stream_restart(struct tsa_stream *s, enum tsalign_epoch_cause cause);
 /* @cause 0: publishes them anew, no more. */
 void tsa_streams_restart(enum tsalign_epoch_cause cause);

@@ -247,6 +247,7 @@ static void stream_begin(struct tsa_stream *s, u32 id,
 {
 	const struct tsa_fit_config config = {
 		.nominal_mhz = info->nominal_mhz,
+		.counter = info->counter,
 	};
 	u64 now = ktime_get_boottime_ns();
 	bool again = s->ever;
@@ -409,6 +410,26 @@ static tsa_hot void sample_event(const struct tsa_stream *s, u64 counter,
 }
 
 /* With s->lock held. */
+static void count_anew(struct tsa_stream *s)
+{
+	tsa_fit_restart(&s->fit, TSALIGN_CAUSE_DEVICE_STEP);
+	tsa_unwrap_init(&s->unwrap, s->info.counter_bits);
+	tsa_pairing_init(&s->pairing);
+}
+
+void tsa_stream_recount(struct tsa_stream *s)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&s->lock, flags);
+	if (!s->gone) {
+		count_anew(s);
+		publish(s, ktime_get_boottime_ns(), 0);
+	}
+	raw_spin_unlock_irqrestore(&s->lock, flags);
+}
+
+/* With s->lock held. */
 static tsa_hot void sample_take(struct tsa_stream *s, struct tsa_sample *sample)
 {
 	bool usable = !(sample->flags & TSALIGN_EVF_ERROR);
@@ -416,11 +437,8 @@ static tsa_hot void sample_take(struct tsa_stream *s, struct tsa_sample *sample)
 	u64 counter;
 
 	sample->arrival_ns = sample->arrival_ns ?: sample->host_ns;
-	if (unlikely(sample->restart)) {
-		tsa_fit_restart(&s->fit, TSALIGN_CAUSE_DEVICE_STEP);
-		tsa_unwrap_init(&s->unwrap, s->info.counter_bits);
-		tsa_pairing_init(&s->pairing);
-	}
+	if (unlikely(sample->restart))
+		count_anew(s);
 	counter = sample->unwrapped ? sample->counter :
 				      tsa_unwrap(&s->unwrap, sample->counter);
 	if (usable && s->rule.strobe != TSA_NO_ID &&

@@ -31,8 +31,8 @@ unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_
 	test_capture_records test_capture_synthetic
 unit_tests += test_capture_media test_doctor
 $(O)/obj/tests/unit/test_doctor.o: ours_cpp += -Itools
-unit_tests += test_align_page test_capture_align test_capture_feed test_sync
-$(O)/obj/tests/unit/test_align_page.o $(O)/obj/tests/unit/test_capture_align.o $(O)/obj/tests/unit/test_capture_feed.o: \
+unit_tests += test_align_page test_align_submit test_capture_align test_capture_feed test_sync
+$(O)/obj/tests/unit/test_align_page.o $(O)/obj/tests/unit/test_align_submit.o $(O)/obj/tests/unit/test_capture_align.o $(O)/obj/tests/unit/test_capture_feed.o: \
 	ours_cpp += -Ikmod -Ikmod/include/uapi
 $(O)/obj/tests/unit/test_sync.o: ours_cpp += -Itools
 unit_tests += test_capture_blank test_capture_stuck test_capture_supervisor
@@ -115,6 +115,11 @@ libcamera_probe_src := tests/hil/libcamera_probe.c
 test_programs += tsalign_race
 tsalign_race_src := tests/hil/tsalign_race.c
 $(O)/obj/tests/hil/tsalign_race.o: ours_cpp += -isystem kmod/include/uapi
+
+# The same pairs through the module and in a program; in a guest
+test_programs += tsalign_same
+tsalign_same_src := tests/hil/tsalign_same.c
+$(O)/obj/tests/hil/tsalign_same.o: ours_cpp += -Ikmod -Ikmod/include/uapi
 
 # When frames were taken, and by whose word; in a guest
 test_programs += align_probe

@@ -8,6 +8,7 @@
 #include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
+#include "src/align_submit.h"
 #include "src/limits.h"
 #include "tsalign_core.h"
 
@@ -30,12 +31,14 @@ struct capture_align {
 	uint32_t look_gap;
 	uint64_t started_ns; /* CLOCK_BOOTTIME */
 	uint32_t sequence_shift; /* of frames, from the driver's */
+	struct align_submit submit; /* the page is a stream of ours */
 
 	/* Our own. */
 	struct tsa_fit fit;
 	struct tsa_unwrap unwrap;
 	struct tsa_estimate estimate;
 	uint64_t device_hz; /* what the fit counts; 0: frames */
+	uint64_t stamp_ticks; /* frames' stamps are so much later than they */
 
 	/* What was given to frames. */
 	bool any;
@@ -53,6 +56,7 @@ struct sample {
 	uint64_t stamp_ns;
 	uint64_t width_ns; /* of the clocks' difference */
 	uint64_t counter;
+	uint64_t lead; /* the frame's own count is so much less */
 };
 
 /* What a line says of it. */
@@ -63,10 +67,22 @@ struct reading {
 	uint64_t line_epoch;
 };
 
+/* The module's stream, whoever's it is. */
+static void let_go(struct capture_align *a)
+{
+	a->page = align_page_unmap(a->sys, a->page);
+	align_submit_close(&a->submit, a->sys);
+	a->map_read = false;
+}
+
 static void begin_fit(struct capture_align *a, uint64_t device_hz)
 {
 	struct tsa_fit_config config = {0};
 
+	if (a->submit.fd >= 0) {
+		let_go(a); /* it counts something else */
+		a->look_in = 1;
+	}
 	if (device_hz && device_hz <= UINT64_MAX / MHZ_PER_HZ)
 		config.nominal_mhz = device_hz * MHZ_PER_HZ;
 	config.counter = device_hz ? TSALIGN_COUNT_TICKS : TSALIGN_COUNT_EVENTS;
@@ -85,6 +101,7 @@ int capture_align_new(const struct sys_ops *sys, int32_t minor,
 		return -ENOMEM;
 	a->sys = sys ? sys : sys_posix();
 	a->minor = minor;
+	align_submit_init(&a->submit);
 	begin_fit(a, 0);
 	*ret_align = a;
 	return 0;
@@ -93,7 +110,7 @@ int capture_align_new(const struct sys_ops *sys, int32_t minor,
 struct capture_align *capture_align_free(struct capture_align *a)
 {
 	if (a)
-		a->page = align_page_unmap(a->sys, a->page);
+		let_go(a);
 	free(a);
 	return NULL;
 }
@@ -104,6 +121,7 @@ static void restart_fit(struct capture_align *a)
 	if (a->any)
 		tsa_fit_restart(&a->fit, TSALIGN_CAUSE_DEVICE_STEP);
 	tsa_unwrap_init(&a->unwrap, a->device_hz ? 64 : 32);
+	align_submit_restart(&a->submit);
 	a->anew = true;
 }
 
@@ -112,13 +130,72 @@ void capture_align_started(struct capture_align *a)
 	a->started_ns = sys_now_ns(a->sys, CLOCK_BOOTTIME);
 	a->map_read = false;
 	a->look_gap = 1;
-	a->look_in = a->minor >= 0 && !a->page;
+	a->look_in = !a->page && (a->minor >= 0 || a->submit.name[0]);
 	restart_fit(a);
+}
+
+void align_name(struct capture_align *a, const char *kind, const char *path)
+{
+	align_submit_name(&a->submit, kind, path);
+}
+
+void align_stamp_after(struct capture_align *a, uint64_t ticks)
+{
+	a->stamp_ticks = ticks;
 }
 
 void align_shift_sequence(struct capture_align *a, uint32_t shift)
 {
 	a->sequence_shift = shift;
+}
+
+/* --- the module's stream -------------------------------------------------- */
+
+/* Asked again, rarer each time of a start. */
+static void look_later(struct capture_align *a)
+{
+	if (a->look_gap < CAPTURE_ALIGN_LOOK_FRAMES_MAX)
+		a->look_gap *= 2;
+	a->look_in = a->look_gap;
+}
+
+static int find_page(struct capture_align *a)
+{
+	if (a->minor >= 0)
+		return align_page_find(a->sys, a->minor, &a->stream, &a->page);
+	return align_submit_open(&a->submit, a->sys, a->device_hz, &a->stream,
+				 &a->page);
+}
+
+/*
+ * The module knows a V4L2 device from its first buffer on; a counter it knows
+ * from us.
+ */
+static void look_for_page(struct capture_align *a)
+{
+	int r;
+
+	if (!a->look_in || (a->minor < 0 && !a->device_hz) || --a->look_in)
+		return;
+	r = find_page(a);
+	/* Else: found, or it is not for us. A module may be loaded late. */
+	if (r == -ENOENT || r == -ENODEV || r == -ENOSPC || r == -EEXIST)
+		look_later(a);
+}
+
+/* A pair of our own counter; what the module does not take ends the stream. */
+static void submit(struct capture_align *a, const struct sample *s)
+{
+	int r;
+
+	if (a->submit.fd < 0)
+		return;
+	r = align_submit_add(&a->submit, a->sys, s->counter, s->stamp_ns,
+			     s->width_ns, s->now_ns);
+	if (r == 0)
+		return;
+	let_go(a);
+	look_later(a);
 }
 
 /* --- the frame's own stamp ------------------------------------------------ */
@@ -130,6 +207,9 @@ static void on_boottime(struct capture_align *a, struct align_clock *c,
 		tsa_fit_restart(&a->fit, clock == CLOCK_MONOTONIC
 						 ? TSALIGN_CAUSE_SUSPEND
 						 : TSALIGN_CAUSE_HOST_STEP);
+		/* Of a suspend the module knows by itself. */
+		if (clock != CLOCK_MONOTONIC)
+			align_submit_restart(&a->submit);
 		a->anew = true;
 	}
 	s->stamp_ns = align_clock_to_boot(c, stamp_ns);
@@ -170,35 +250,18 @@ static void read_frame(struct capture_align *a, const struct capture_frame *f,
 		begin_fit(a, f->device_hz);
 	else if (a->any && f->epoch != a->frame_epoch)
 		restart_fit(a); /* an overrun: the source counts anew */
-	s->counter = tsa_unwrap(&a->unwrap, raw);
+	look_for_page(a);
+	s->lead = f->device_hz ? a->stamp_ticks : 0;
+	s->counter = tsa_unwrap(&a->unwrap, raw + s->lead);
 	/* What came with a damaged frame may be damaged as well. */
-	if (stamped && !(f->flags & CAPTURE_FRAME_ERROR))
-		(void)tsa_fit_add(&a->fit, s->counter, s->stamp_ns,
-				  (uint32_t)MIN(s->width_ns, UINT32_MAX));
+	if (!stamped || f->flags & CAPTURE_FRAME_ERROR)
+		return;
+	(void)tsa_fit_add(&a->fit, s->counter, s->stamp_ns,
+			  (uint32_t)MIN(s->width_ns, UINT32_MAX));
+	submit(a, s);
 }
 
 /* --- the lines ------------------------------------------------------------ */
-
-/* Asked again, rarer each time of a start. */
-static void look_later(struct capture_align *a)
-{
-	if (a->look_gap < CAPTURE_ALIGN_LOOK_FRAMES_MAX)
-		a->look_gap *= 2;
-	a->look_in = a->look_gap;
-}
-
-/* The module knows a device from its first buffer on. */
-static void look_for_page(struct capture_align *a)
-{
-	int r;
-
-	if (!a->look_in || --a->look_in)
-		return;
-	r = align_page_find(a->sys, a->minor, &a->stream, &a->page);
-	/* Else: found, or it is not for us. A module may be loaded late. */
-	if (r == -ENOENT || r == -ENODEV)
-		look_later(a);
-}
 
 /* @sigma_ns holds near @base_ns; elsewhere it is more. */
 static uint64_t sigma_at(uint64_t sigma_ns, uint64_t sigma_ppb,
@@ -234,8 +297,7 @@ static bool read_map(struct capture_align *a)
 	else if (r != -EAGAIN)
 		a->map_read = false;
 	if (a->map_read && a->map.state == TSALIGN_GONE) {
-		a->page = align_page_unmap(a->sys, a->page);
-		a->map_read = false;
+		let_go(a);
 		look_later(a); /* what is found next may be gone as well */
 	}
 	return a->map_read;
@@ -246,16 +308,39 @@ static bool near(uint64_t a, uint64_t b)
 	return (a > b ? a - b : b - a) <= CAPTURE_ALIGN_NEAR_NS;
 }
 
+/* The frame's count as the map has it. */
+static uint64_t map_counter(const struct capture_align *a,
+			    const struct capture_frame *f,
+			    const struct sample *s)
+{
+	uint32_t step;
+
+	if (a->submit.fd >= 0)
+		return s->counter - s->lead;
+	/* The frame's 32 bits, extended next to the map's counter. */
+	step = f->sequence - a->sequence_shift - (uint32_t)a->map.base_counter;
+	return a->map.base_counter + (uint64_t)(int64_t)(int32_t)step;
+}
+
+/* A page that is of this frame's count, and holds. */
+static bool page_is_ours(const struct capture_align *a)
+{
+	bool ticks = a->submit.fd >= 0;
+
+	if (!holds(a->map.state) || (ticks && a->submit.restart))
+		return false;
+	return a->map.counter ==
+	       (ticks ? TSALIGN_COUNT_TICKS : TSALIGN_COUNT_EVENTS);
+}
+
 static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 		      const struct sample *s, struct reading *ret)
 {
 	const struct tsalign_page *p = &a->map;
 	struct tsa_map map;
 	uint64_t now_ns;
-	uint32_t step;
 
-	if (!read_map(a) || !holds(p->state) ||
-	    p->counter != TSALIGN_COUNT_EVENTS)
+	if (!read_map(a) || !page_is_ours(a))
 		return false;
 	/* Not of this start: its frames count from 0 again. */
 	if (p->updated_ns < a->started_ns)
@@ -264,10 +349,7 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 	    p->reference != TSALIGN_REF_TAI)
 		return false;
 	map = (struct tsa_map){p->base_counter, p->base_ns, p->mult, p->shift};
-	/* The frame's 32 bits, extended next to the map's counter. */
-	step = f->sequence - a->sequence_shift - (uint32_t)p->base_counter;
-	ret->ns = tsa_map_apply(&map, p->base_counter +
-					      (uint64_t)(int64_t)(int32_t)step);
+	ret->ns = tsa_map_apply(&map, map_counter(a, f, s));
 	ret->sigma_ns =
 		sigma_at(p->sigma_ns, p->sigma_ppb, p->base_ns, ret->ns);
 	if (p->reference == TSALIGN_REF_TAI) {
@@ -277,6 +359,8 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 		if (ret->sigma_ns != UINT64_MAX)
 			ret->sigma_ns += align_clock_width_ns(&a->tai);
 	}
+	if (a->submit.fd >= 0 && ret->sigma_ns < UINT64_MAX - s->width_ns)
+		ret->sigma_ns += s->width_ns;
 	ret->by = CAPTURE_ALIGNED_KERNEL;
 	ret->line_epoch = p->epoch;
 	/* Farther off, it is another frame's: the counts have slipped. */
@@ -291,7 +375,7 @@ static bool by_estimate(struct capture_align *a, const struct sample *s,
 	tsa_fit_estimate(&a->fit, s->now_ns, e);
 	if (!holds(e->state))
 		return false;
-	ret->ns = tsa_map_apply(&e->map, s->counter);
+	ret->ns = tsa_map_apply(&e->map, s->counter - s->lead);
 	ret->sigma_ns =
 		sigma_at(e->sigma_ns, e->sigma_ppb, e->map.base_ns, ret->ns);
 	if (ret->sigma_ns != UINT64_MAX)
@@ -299,6 +383,23 @@ static bool by_estimate(struct capture_align *a, const struct sample *s,
 	ret->by = CAPTURE_ALIGNED_ESTIMATE;
 	ret->line_epoch = e->epoch;
 	return near(ret->ns, s->stamp_ns);
+}
+
+/* A stream that was made late knows less than we do, for a while. */
+static bool knows_less(struct capture_align *a, const struct sample *s,
+		       const struct reading *kernel)
+{
+	struct reading own;
+
+	return a->submit.fd >= 0 && a->by == CAPTURE_ALIGNED_ESTIMATE &&
+	       by_estimate(a, s, &own) &&
+	       kernel->sigma_ns / 2 > own.sigma_ns;
+}
+
+/* By the nominal rate. */
+static uint64_t lead_ns(const struct capture_align *a, const struct sample *s)
+{
+	return a->device_hz ? s->lead * NS_PER_S / a->device_hz : 0;
 }
 
 /* --- what the frame is given ---------------------------------------------- */
@@ -339,11 +440,11 @@ void capture_align_frame(struct capture_align *a, struct capture_frame *frame)
 	frame->aligned = (struct capture_aligned){0};
 	if (frame->flags & CAPTURE_FRAME_BLANK)
 		return;
-	look_for_page(a);
 	read_frame(a, frame, &s);
-	if (!by_kernel(a, frame, &s, &r) && !by_estimate(a, &s, &r)) {
+	if ((!by_kernel(a, frame, &s, &r) || knows_less(a, &s, &r)) &&
+	    !by_estimate(a, &s, &r)) {
 		r.by = CAPTURE_ALIGNED_STAMP;
-		r.ns = s.stamp_ns;
+		r.ns = s.stamp_ns - MIN(s.stamp_ns, lead_ns(a, &s));
 		r.sigma_ns = UINT64_MAX;
 		r.line_epoch = 0;
 	}

@@ -11,4 +11,17 @@
  */
 void align_shift_sequence(struct capture_align *align, uint32_t shift);
 
+/*
+ * The name of a source with a counter of its own, which is given to the
+ * module as a stream; without a name it is not. Before capture_align_started().
+ */
+void align_name(struct capture_align *align, const char *kind,
+		const char *path);
+
+/*
+ * The next frame's stamp is so many ticks later than its device_ticks: of a
+ * FIFO's content, where only the end has a time.
+ */
+void align_stamp_after(struct capture_align *align, uint64_t ticks);
+
 #endif

@@ -95,6 +95,9 @@
 #define CAPTURE_ALIGN_NEAR_NS 1000000000ull
 /* Between two looks for a stream that the module does not have (yet). */
 #define CAPTURE_ALIGN_LOOK_FRAMES_MAX 1024u
+/* Pairs of a sensor's own counter: how many wait for the module, how long. */
+#define CAPTURE_ALIGN_PAIRS_MAX 64u
+#define CAPTURE_ALIGN_SUBMIT_NS 10000000ull
 
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u

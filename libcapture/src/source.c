@@ -84,6 +84,21 @@ static int check_kind(const struct capture_source_config *config)
 	return s->compose ? refuse(config, "compose", -EOPNOTSUPP) : 0;
 }
 
+/* Sensors with a clock of their own, which the module can only hear of here. */
+static void name_stream(struct capture_source *source,
+			const struct capture_source_config *config)
+{
+	static const char *const kinds[] = {
+		[CAPTURE_SOURCE_ALSA] = "audio",
+		[CAPTURE_SOURCE_IIO] = "iio",
+		[CAPTURE_SOURCE_RECORDS] = "records",
+	};
+	size_t kind = (size_t)config->kind;
+
+	if (kind < ARRAY_SIZE(kinds) && kinds[kind] && config->path)
+		align_name(source->align, kinds[kind], config->path);
+}
+
 int capture_source_open(const struct sys_ops *sys,
 			const struct capture_source_config *config,
 			struct capture_source **ret_source)
@@ -116,6 +131,7 @@ int capture_source_open(const struct sys_ops *sys,
 		source->ops->close(source);
 		return r;
 	}
+	name_stream(source, config);
 	*ret_source = source;
 	return 0;
 }
@@ -202,6 +218,7 @@ int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 		return r;
 	if (source->align) {
 		align_shift_sequence(source->align, source->sequence_shift);
+		align_stamp_after(source->align, source->stamp_ticks);
 		capture_align_frame(source->align, *ret_frame);
 	} else {
 		number_epoch(source, *ret_frame);

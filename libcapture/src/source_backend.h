@@ -53,6 +53,8 @@ struct capture_source {
 	struct capture_format format;
 	/* By how much frames count more than the driver does. */
 	uint32_t sequence_shift;
+	/* The newest frame's stamp is so many ticks after its device_ticks. */
+	uint64_t stamp_ticks;
 	/* What follows is source.c's. NULL: frames come with their times. */
 	struct capture_align *align;
 	/* The newest frame's, to number the epochs of whoever opens many. */

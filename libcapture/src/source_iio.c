@@ -588,6 +588,8 @@ static void fill_in(struct iio *s, struct capture_frame *frame, uint32_t bytes)
 	} else {
 		frame->stamp_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 		frame->point = CAPTURE_POINT_ARRIVAL;
+		/* Its last sample came just before. */
+		s->base.stamp_ticks = bytes / f->sample_bytes;
 	}
 	frame->sequence = s->sequence++;
 	frame->epoch = s->epoch;

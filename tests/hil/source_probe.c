@@ -18,6 +18,7 @@
 #include <alsa/asoundlib.h>
 #endif
 
+#include <capture/align.h>
 #include <capture/encoder.h>
 #include <capture/source.h>
 
@@ -143,11 +144,14 @@ static void print_frame(const struct capture_frame *f)
 	printf("{\"sequence\": %u, \"epoch\": %u, \"stamp_ns\": %" PRIu64
 	       ", \"clock\": \"%s\", \"point\": \"%s\", \"ticks\": %" PRIu64
 	       ", \"hz\": %" PRIu64 ", \"bytes\": %u, \"now_ns\": %" PRIu64
-	       "}\n",
+	       ", \"by\": \"%s\", \"aligned_ns\": %" PRIu64
+	       ", \"sigma_ns\": %" PRIu64 ", \"aligned_epoch\": %u}\n",
 	       f->sequence, f->epoch, f->stamp_ns, clocks[f->clock],
 	       points[f->point], f->device_ticks, f->device_hz,
 	       f->planes[0].bytesused,
-	       sys_now_ns(sys_posix(), CLOCK_MONOTONIC));
+	       sys_now_ns(sys_posix(), CLOCK_MONOTONIC),
+	       capture_aligned_by_name(f->aligned.by), f->aligned.ns,
+	       f->aligned.sigma_ns, f->aligned.epoch);
 }
 
 static void print_stats(const struct capture_source *s)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
+# CASES: of "kunit truth live reference same counters feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
 # bench, and with DEBUG all but smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (100, 20000, 50).
@@ -50,6 +50,7 @@ if [ "${1:-}" = inside ]; then
 			rmmod tsalign_kunit
 			continue ;;
 		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
+		same | counters) insmod "$KO/tsalign.ko" ;;
 		late) set -- late "$KO/tsalign.ko" ;;
 		sensors) insmod "$KO/tsalign.ko"; set -- sensors "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
@@ -62,6 +63,11 @@ if [ "${1:-}" = inside ]; then
 		esac
 		if [ "$case" = race ]; then
 			"$O/tests/tsalign_race" || r=1
+		elif [ "$case" = same ]; then
+			"$O/tests/tsalign_same" || r=1
+		elif [ "$case" = counters ]; then
+			modprobe -a snd-aloop iio_dummy iio-trig-hrtimer
+			python3 counters.py || r=1
 		elif [ "$case" = bench ]; then
 			insmod "$KO/tsalign_cost.ko"
 			"$O/bench/bench_tsalign" || r=1
@@ -79,7 +85,7 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference feeds vivid capture inject fuzz lines board race life"
+default="kunit truth live reference same counters feeds vivid capture inject fuzz lines board race life"
 default="$default replug late sensors"
 # The debug kernel's sizes are not the module's.
 [ -n "${DEBUG:-}" ] || default="$default smp lint"
@@ -105,6 +111,7 @@ case " $cases " in *" kunit "*)
 esac
 failed=0
 guest=
+virtual=
 smp() {
 	cp "$(tests/hil/guest kmod qemu-6.12 kmod)" "$KO/tsalign-smp.ko" &&
 		cp "$(tests/hil/guest kmod qemu-6.12 tests/hil/tsalign/alone TSALIGN="$PWD/kmod")" "$KO/" &&
@@ -115,9 +122,16 @@ for case in $cases; do
 	case $case in
 	smp) smp || failed=1 ;;
 	lint) KO=$KO kdir=$kdir sh tests/hil/tsalign/lint.sh || failed=1 ;;
+	# What these compare must not depend on how busy the host is.
+	same | counters) virtual="$virtual $case" ;;
 	*) guest="$guest $case" ;;
 	esac
 done
+if [ -n "$virtual" ]; then
+	# shellcheck disable=SC2086
+	tests/hil/guest run --engine uml ${DEBUG:+--debug} --clock virtual --mem 512M --timeout 400 --env KO="$KO" \
+		--env "PATH=$O:$PATH" -- sh tests/hil/test_tsalign.sh inside $virtual || failed=1
+fi
 if [ -n "$guest" ]; then
 	# shellcheck disable=SC2086
 	tests/hil/guest run --engine uml ${DEBUG:+--debug} --mem 512M --timeout "${TIMEOUT:-$((400 + 4 * ${CYCLES:-50}))}" \

@@ -20,10 +20,8 @@
 #include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
+#include "support/fake_clocks.h"
 
-#define S UINT64_C(1000000000)
-#define MS UINT64_C(1000000)
-#define US UINT64_C(1000)
 #define FAKE_FD 1000
 #define MINOR 7
 #define FRAME_NS (S / 30)
@@ -36,10 +34,6 @@ static struct {
 	bool no_stream;
 	unsigned int opens;
 	unsigned int maps; /* that are there now */
-	uint64_t boot_ns;
-	int64_t monotonic_ns; /* CLOCK_MONOTONIC - CLOCK_BOOTTIME */
-	int64_t realtime_ns;
-	int64_t tai_ns;
 	struct tsalign_page *page;
 	struct tsalign_event events[4];
 	size_t event_count;
@@ -117,23 +111,6 @@ static ssize_t fake_read(int fd, void *bytes, size_t len)
 	return (ssize_t)n;
 }
 
-static int fake_clock_gettime(clockid_t clock, struct timespec *ret_ts)
-{
-	uint64_t ns = fake.boot_ns;
-
-	if (clock == CLOCK_MONOTONIC)
-		ns += (uint64_t)fake.monotonic_ns;
-	else if (clock == CLOCK_REALTIME)
-		ns += (uint64_t)fake.realtime_ns;
-	else if (clock == CLOCK_TAI)
-		ns += (uint64_t)fake.tai_ns;
-	else
-		assert_int_equal(clock, CLOCK_BOOTTIME);
-	ret_ts->tv_sec = (time_t)(ns / S);
-	ret_ts->tv_nsec = (long)(ns % S);
-	return 0;
-}
-
 static int setup(void **state)
 {
 	static struct tsalign_page page;
@@ -150,10 +127,7 @@ static int setup(void **state)
 	fake.ops.munmap = fake_munmap;
 	fake.ops.read = fake_read;
 	fake.ops.clock_gettime = fake_clock_gettime;
-	fake.boot_ns = 5000 * S;
-	fake.monotonic_ns = -(int64_t)(1000 * S); /* was suspended so long */
-	fake.realtime_ns = (int64_t)(1700000000 * S);
-	fake.tai_ns = fake.realtime_ns + (int64_t)(37 * S);
+	fake_clocks_init();
 	return 0;
 }
 
@@ -179,7 +153,7 @@ static void publish_map(uint64_t first_ns, uint64_t counter)
 		.epoch = 1,
 		.sigma_ns = 500,
 		.sigma_ppb = 100,
-		.updated_ns = fake.boot_ns,
+		.updated_ns = clocks.boot_ns,
 	};
 }
 
@@ -189,10 +163,10 @@ static struct capture_frame frame_at(uint64_t first_ns, uint32_t n,
 {
 	uint64_t taken_ns = first_ns + (uint64_t)n * S / 30;
 
-	fake.boot_ns = taken_ns + late_ns + 10 * US;
+	clocks.boot_ns = taken_ns + late_ns + 10 * US;
 	return (struct capture_frame){
 		.sequence = n,
-		.stamp_ns = taken_ns + late_ns + (uint64_t)fake.monotonic_ns,
+		.stamp_ns = taken_ns + late_ns + (uint64_t)clocks.monotonic_ns,
 		.clock = CAPTURE_CLOCK_MONOTONIC,
 	};
 }
@@ -206,25 +180,12 @@ static struct capture_align *align_new(int32_t minor)
 	return a;
 }
 
-static uint64_t apart(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : b - a;
-}
-
-/* A generator of its own, so that a seed gives the same row everywhere. */
-static uint32_t seed;
-static uint32_t random_below(uint32_t limit)
-{
-	seed = seed * 1664525 + 1013904223;
-	return (uint32_t)(((uint64_t)(seed >> 8) * limit) >> 24);
-}
-
 /* --- the module's page ---------------------------------------------------- */
 
 static void align_takes_the_map_of_the_module(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_alignment now;
 	uint32_t n;
 
@@ -252,7 +213,7 @@ static void align_takes_the_map_of_the_module(void **state)
 static void align_asks_the_map_for_the_drivers_count(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	uint32_t n;
 
 	(void)state;
@@ -274,7 +235,7 @@ static void align_asks_the_map_for_the_drivers_count(void **state)
 static void align_opens_an_epoch_with_the_modules(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f = frame_at(first, 0, MS);
 
 	(void)state;
@@ -293,7 +254,7 @@ static void align_opens_an_epoch_with_the_modules(void **state)
 static void align_never_goes_back_though_the_map_does(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f = frame_at(first, 0, MS);
 	uint64_t last;
 
@@ -326,13 +287,13 @@ static struct capture_frame frame_by_kernel(struct capture_align *a,
 static void align_leaves_a_map_of_another_start_alone(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f;
 
 	(void)state;
 	(void)frame_by_kernel(a, first, 10);
-	fake.boot_ns += 100 * MS;
-	first = fake.boot_ns;
+	clocks.boot_ns += 100 * MS;
+	first = clocks.boot_ns;
 	capture_align_started(a);
 	f = frame_at(first, 0, MS);
 	capture_align_frame(a, &f);
@@ -367,7 +328,7 @@ static void align_refuses_a_page_that_cannot_be(void **state)
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct capture_align *a = align_new(MINOR);
-		uint64_t first = fake.boot_ns;
+		uint64_t first = clocks.boot_ns;
 		struct capture_frame f = frame_at(first, 5, MS);
 
 		publish_map(first, 5);
@@ -387,13 +348,13 @@ static void align_refuses_a_page_that_cannot_be(void **state)
 static void align_brings_tai_to_boottime(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f = frame_at(first, 5, MS);
 
 	(void)state;
 	publish_map(first, 5);
 	fake.page->reference = TSALIGN_REF_TAI;
-	fake.page->base_ns += (uint64_t)fake.tai_ns;
+	fake.page->base_ns += (uint64_t)clocks.tai_ns;
 	capture_align_frame(a, &f);
 	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
 	assert_true(apart(f.aligned.ns, first + 5 * S / 30) <= 2);
@@ -403,7 +364,7 @@ static void align_brings_tai_to_boottime(void **state)
 static void align_looks_for_a_stream_seldom(void **state)
 {
 	struct capture_align *a;
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	uint32_t n;
 
 	(void)state;
@@ -431,7 +392,7 @@ static void align_looks_for_a_stream_seldom(void **state)
 static void align_finds_a_module_that_comes_later(void **state)
 {
 	struct capture_align *a;
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f;
 	uint32_t n;
 
@@ -456,7 +417,7 @@ static void align_finds_a_module_that_comes_later(void **state)
 static void align_lets_go_of_a_stream_that_went(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f;
 
 	(void)state;
@@ -476,7 +437,7 @@ static void align_lets_go_of_a_stream_that_went(void **state)
 static void align_page_read_gives_up_on_a_writer_that_hangs(void **state)
 {
 	struct capture_align *a = align_new(MINOR);
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_frame f = frame_at(first, 0, MS);
 	struct tsalign_page copy;
 
@@ -498,7 +459,7 @@ static void align_page_read_gives_up_on_a_writer_that_hangs(void **state)
 /* The sensor is 20 ppm fast; stamps are late by 50 us at least, mostly more. */
 static void align_estimates_without_a_module(void **state)
 {
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	uint64_t worst = 0;
 	uint64_t worst_stamp = 0;
 	uint64_t last = 0;
@@ -516,11 +477,11 @@ static void align_estimates_without_a_module(void **state)
 		uint64_t late = 50 * US + random_below(400) * US;
 		struct capture_frame f = {
 			.sequence = n,
-			.stamp_ns = taken + late + (uint64_t)fake.monotonic_ns,
+			.stamp_ns = taken + late + (uint64_t)clocks.monotonic_ns,
 			.clock = CAPTURE_CLOCK_MONOTONIC,
 		};
 
-		fake.boot_ns = taken + late + 10 * US;
+		clocks.boot_ns = taken + late + 10 * US;
 		capture_align_frame(a, &f);
 		if (f.aligned.epoch == epoch)
 			assert_true(f.aligned.ns > last);
@@ -543,7 +504,7 @@ static void align_estimates_without_a_module(void **state)
 
 static void align_counts_ticks_where_there_are_some(void **state)
 {
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_alignment now;
 	struct capture_align *a;
 	uint32_t n;
@@ -562,7 +523,7 @@ static void align_counts_ticks_where_there_are_some(void **state)
 			.clock = CAPTURE_CLOCK_BOOTTIME,
 		};
 
-		fake.boot_ns = f.stamp_ns + 100 * US;
+		clocks.boot_ns = f.stamp_ns + 100 * US;
 		capture_align_frame(a, &f);
 		if (n > 250)
 			assert_true(apart(f.aligned.ns, first + n * 20 * MS) <
@@ -579,7 +540,7 @@ static void align_counts_ticks_where_there_are_some(void **state)
 /* A sound card that lost samples counts from 0 again, in another epoch. */
 static void align_counts_anew_after_an_overrun(void **state)
 {
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_align *a;
 	uint32_t epoch = 0;
 	uint32_t n;
@@ -598,7 +559,7 @@ static void align_counts_anew_after_an_overrun(void **state)
 			.clock = CAPTURE_CLOCK_BOOTTIME,
 		};
 
-		fake.boot_ns = f.stamp_ns + 100 * US;
+		clocks.boot_ns = f.stamp_ns + 100 * US;
 		capture_align_frame(a, &f);
 		assert_true(apart(f.aligned.ns, f.stamp_ns) < MS);
 		if (n == 99)
@@ -610,7 +571,7 @@ static void align_counts_anew_after_an_overrun(void **state)
 
 static void align_opens_an_epoch_after_a_suspend(void **state)
 {
-	uint64_t first = fake.boot_ns;
+	uint64_t first = clocks.boot_ns;
 	struct capture_align *a = align_new(-1);
 	uint32_t epoch = 0;
 	uint32_t n;
@@ -622,8 +583,8 @@ static void align_opens_an_epoch_after_a_suspend(void **state)
 		if (n == 100) {
 			/* An hour passes, CLOCK_MONOTONIC stands. */
 			first += 3600 * S;
-			fake.monotonic_ns -= (int64_t)(3600 * S);
-			fake.boot_ns += 3600 * S;
+			clocks.monotonic_ns -= (int64_t)(3600 * S);
+			clocks.boot_ns += 3600 * S;
 		}
 		f = frame_at(first, n, MS);
 		capture_align_frame(a, &f);
@@ -639,7 +600,7 @@ static void align_has_nothing_for_a_made_up_frame(void **state)
 {
 	struct capture_align *a = align_new(-1);
 	struct capture_alignment now;
-	struct capture_frame f = frame_at(fake.boot_ns, 0, MS);
+	struct capture_frame f = frame_at(clocks.boot_ns, 0, MS);
 
 	(void)state;
 	f.flags = CAPTURE_FRAME_BLANK;
@@ -678,7 +639,7 @@ static void align_takes_the_arrival_where_a_stamp_cannot_be(void **state)
 
 		capture_align_frame(a, &f);
 		assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_STAMP);
-		assert_true(f.aligned.ns == fake.boot_ns);
+		assert_true(f.aligned.ns == clocks.boot_ns);
 		(void)capture_align_free(a);
 	}
 }
@@ -718,7 +679,7 @@ static void timeline_shows_streams_and_samples(void **state)
 	struct capture_timeline *t;
 
 	(void)state;
-	publish_map(fake.boot_ns, 9);
+	publish_map(clocks.boot_ns, 9);
 	assert_int_equal(capture_timeline_open(&fake.ops, &t), 0);
 	assert_int_equal(capture_timeline_info(t, &info), 0);
 	assert_true(info.sees_v4l2);

@@ -5,8 +5,10 @@
  * is not. So each frame's time is read off a line that was fitted to the
  * counts and stamps of many: struct capture_aligned in capture/frame.h.
  *
- * Who fits: the kernel module tsalign, which hears of each buffer at its
- * interrupt, where it is loaded and knows the device; else the same estimator
+ * Who fits: the kernel module tsalign, where it is loaded. It hears of each
+ * V4L2 buffer at its interrupt; counters of other sensors (records, samples,
+ * scans) are given to it, for which /dev/tsalign must be writable (udev's rule:
+ * the group kvsd). Else the same estimator
  * inside this library, from the stamps of the frames that were dequeued. The
  * latter knows less, and its sigma says so. Every source of this library has
  * an aligner; frames come with their aligned time.
@@ -111,7 +113,8 @@ CAPTURE_API void capture_align_started(struct capture_align *align);
  *
  * No memory is allocated. Clocks are read (in user space, where the kernel
  * has a vDSO); system calls are made only where a start is followed by the
- * search for the module's stream.
+ * search for the module's stream, and, by sources of this library with a
+ * counter of their own, to give it to the module: one a frame at most.
  */
 CAPTURE_API void capture_align_frame(struct capture_align *align,
 				     struct capture_frame *frame);

@@ -234,11 +234,13 @@ struct tsalign_submit {
 	 * FIFO bursts: only the newest pair has a real host_ns, the others are
 	 * back-dated by the stream's own rate.
 	 */
-	__u32 flags;		/* TSALIGN_SUBMIT_BURST */
+	__u32 flags;		/* TSALIGN_SUBMIT_BURST, _RESTART */
 	__u32 reserved[5];
 };
 
 #define TSALIGN_SUBMIT_BURST	0x1
+/* The counter began anew before these pairs: they open the next epoch. */
+#define TSALIGN_SUBMIT_RESTART	0x2
 
 /*
  * An output that fires at ref = k / rate + phase_ns. @centred: that is the
