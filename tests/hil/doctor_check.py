@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """doctor_check.py WORLD DIR: judges what test_doctor.sh left, against what other tools say."""
+import configparser
 import json
 import os
 import pathlib
@@ -156,7 +157,7 @@ def check_record():
     need("the archive has the kernel's log", b"vivid" in content and b"Linux version" in content)
 
 
-def check_agent(report):
+def check_agent(report, name="one camera"):
     """The agent reads what was suggested."""
     kvsd = os.path.join(os.environ["O"], "kvsd")
     if not os.path.exists(kvsd):
@@ -166,7 +167,7 @@ def check_agent(report):
     conf.write_text(f"[service]\nendpoint = https://127.0.0.1:1\ncredentials = {DIR}/credentials\n"
                     f"[stream front-door]\n{report['suggested']}")
     run = subprocess.run([kvsd, "agent", "--check", "--config", str(conf)], capture_output=True, text=True)
-    need(f"kvsd agent takes the suggestion {run.stderr.strip()}", run.returncode == 0)
+    need(f"{name}: kvsd agent takes the suggestion {run.stderr.strip()}", run.returncode == 0)
 
 
 def check_probe():
@@ -281,6 +282,39 @@ def check_uml():
     check_probe()
     check_udev()
     check_access(vivid)
+    check_two()
+
+
+def sections(report):
+    """[(name, {key: value})] of what is suggested."""
+    parser = configparser.RawConfigParser(strict=True)
+    parser.read_string(report["suggested"] or "")
+    return [(name.removeprefix("source "), dict(parser[name])) for name in parser.sections()]
+
+
+def check_two():
+    """Cameras of one driver, or of one model: sections that no number of a node and no plugging in changes."""
+    two, moved, twins, serials = (load(n) for n in ("two", "moved", "twins", "serials"))
+    nodes, moved_nodes = text("two.nodes").split(), text("moved.nodes").split()
+    got = sections(two)
+    need(f"two cameras: a section each: {got}", [s["device"] for _, s in got] == nodes and len(nodes) == 2
+         and [s["kind"] for _, s in got] == ["camera", "thermal"] and got[0][0] != got[1][0] and code("two") == 0)
+    need("two cameras: the core's counts are kept as they are", (got[1][1]["encoder"], got[1][1]["size"]) == ("auto", "320x180")
+         and "format" not in got[1][1] and got[0][1]["encoder"] in ("openh264", "m2m"))
+    counts = next(s for s in two["streams"] if s["device"] == nodes[1])["measured"]["counts"]
+    need(f"two cameras: what the core sees: {counts}", 0 <= counts["coldest"]["count"] < counts["mean"] <
+         counts["hottest"]["count"] <= 65535 and counts["hottest"]["x"] < 320 and counts["hottest"]["y"] < 180)
+    need("two cameras: the text has it", "    counts  measured: " in text("two.text") and "kind = thermal" in text("two.text"))
+    check_agent(two, "two cameras")
+    need("two cameras: other numbers, the same names", moved_nodes != nodes and
+         [n for n, _ in sections(moved)] == [n for n, _ in got] and [s["device"] for _, s in sections(moved)] == moved_nodes)
+    got = sections(twins)
+    need(f"two of one model, without serials: by where they are plugged in: {got}", [s["device"] for _, s in got] ==
+         [f"/dev/v4l/by-path/usb-0:{n}-video-index0" for n in (1, 2)] and got[0][0] != got[1][0])
+    check_agent(twins, "two of one model")
+    got = sections(serials)
+    need(f"two of one model, with serials: by these: {got}", [s["device"] for _, s in got] ==
+         [f"/dev/v4l/by-id/usb-HD_Webcam_000{n}-video-index0" for n in (1, 2)])
 
 
 def check_bare():

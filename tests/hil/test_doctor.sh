@@ -133,6 +133,50 @@ if [ "${1:-}" = inside ]; then
 		echo 'KERNEL=="video0", NOSUCHKEY="1"' >/run/udev/rules.d/99-kvsd-bad.rules
 		udevadm test --action=add /sys/class/video4linux/video0 >/out/udevbad 2>&1
 	fi
+
+	rm -rf /dev/kvsd # of nodes that are going
+	# Two devices of one driver, one of them set to a thermal core's counts; then with other numbers.
+	pair() { # FILE: the nodes of both, in the driver's order
+		cd /sys/class/video4linux
+		grep -l vivid-00.-vid-cap ./*/name | while read -r n; do
+			echo "$(cat "$n") /dev/$(basename "$(dirname "$n")")"
+		done | sort | cut -d' ' -f2 >"$1"
+		cd /tmp
+	}
+	modprobe -r vivid
+	modprobe vivid n_devs=2 node_types=0x1,0x1
+	pair /out/two.nodes
+	second=$(tail -n 1 /out/two.nodes)
+	v4l2-ctl -d "$second" -v width=320,height=180,pixelformat='Y16 '
+	doctor two --seconds 1
+	"$O/kvsctl" doctor "$second" --seconds 1 >/out/two.text 2>&1 || :
+	modprobe -r vivid
+	modprobe vim2m
+	modprobe vivid n_devs=2 node_types=0x1,0x1
+	pair /out/moved.nodes
+	second=$(tail -n 1 /out/moved.nodes)
+	v4l2-ctl -d "$second" -v width=320,height=180,pixelformat='Y16 '
+	doctor moved --seconds 1
+	# As if both were webcams of one model: what sysfs and udev then have.
+	mkdir -p /run/class /run/usb/1-1 /run/usb/1-2 /dev/v4l/by-path
+	n=0
+	while read -r node; do
+		n=$((n + 1))
+		mkdir "/run/class/$(basename "$node")"
+		echo "HD Webcam" >"/run/class/$(basename "$node")/name"
+		echo 0 >"/run/class/$(basename "$node")/index"
+		ln -s "/run/usb/1-$n" "/run/class/$(basename "$node")/device"
+		ln -s "$node" "/dev/v4l/by-path/usb-0:$n-video-index0"
+	done </out/moved.nodes
+	mkdir /dev/v4l/by-id
+	ln -s "$second" /dev/v4l/by-id/usb-HD_Webcam-video-index0
+	mount --bind /run/class /sys/class/video4linux
+	doctor twins --seconds 1
+	rm /dev/v4l/by-id/*
+	ln -s "$(head -n 1 /out/moved.nodes)" /dev/v4l/by-id/usb-HD_Webcam_0001-video-index0
+	ln -s "$second" /dev/v4l/by-id/usb-HD_Webcam_0002-video-index0
+	doctor serials --seconds 1
+	umount /sys/class/video4linux
 	exit 0
 fi
 
@@ -151,7 +195,7 @@ for world in ${*:-uml bare qemu-6.1 host}; do
 	echo "== $world"
 	mkdir "$out/$world"
 	case $world in
-	uml) tests/hil/guest run --engine uml --mem 768M --timeout 400 --out "$out/$world" \
+	uml) tests/hil/guest run --engine uml --clock virtual --mem 768M --timeout 400 --out "$out/$world" \
 		--modules "vivid n_devs=1,vicodec,vimc,snd-aloop,iio_dummy,iio-trig-hrtimer" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
 	bare) tests/hil/guest run --engine uml --timeout 60 --out "$out/$world" \
 		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;

@@ -8,7 +8,8 @@
 
 #include "kvsctl/devices.h"
 
-#define CONFIG_CHARS 2048u
+#define CONFIG_CHARS 2048u /* of a camera's section */
+#define STREAM_TRACKS 3u   /* of one stream, in all */
 
 /* --- media graphs ------------------------------------------------------------
  */
@@ -119,7 +120,8 @@ static int rank(const json_t *pair)
 	return !strcmp(text(pair, "codec"), "H264") ? 3 : 1;
 }
 
-static const json_t *best_pair(const json_t *pairs)
+/* Of the pairs of the camera at @path. */
+static const json_t *best_pair(const json_t *pairs, const char *path)
 {
 	const json_t *best = NULL;
 	const json_t *pair;
@@ -127,31 +129,31 @@ static const json_t *best_pair(const json_t *pairs)
 
 	json_array_foreach(pairs, i, pair)
 	{
-		if (rank(pair) && (!best || rank(pair) > rank(best)))
+		if (!strcmp(text(pair, "source"), path) && rank(pair) &&
+		    (!best || rank(pair) > rank(best)))
 			best = pair;
 	}
 	return best;
 }
 
-static const json_t *encoded_stream(const json_t *streams)
+/* A thermal or depth core, set to its counts; monochrome cameras have less. */
+static bool is_thermal(const json_t *stream)
 {
-	const json_t *s;
-	size_t i;
+	const char *fourcc =
+		text(json_object_get(stream, "declared"), "fourcc");
 
-	json_array_foreach(streams, i, s)
-	{
-		if (is_measured(s) && is_encoded(s))
-			return s;
-	}
-	return NULL;
+	return !strncmp(fourcc, "Y16", 3) || !strncmp(fourcc, "Y14", 3);
 }
 
-static size_t camera_section(const char *path, const json_t *declared,
-			     char *out, size_t size)
+static size_t camera_section(const char *kind, const char *path,
+			     const json_t *declared, char *out, size_t size)
 {
 	char link[DOCTOR_LINK_CHARS];
 	char name[DOCTOR_SOURCE_CHARS];
 	const char *rate = text(declared, "rate");
+	/* Of counts the agent itself takes those of most bits. */
+	const char *format =
+		strcmp(kind, "thermal") != 0 ? text(declared, "fourcc") : "";
 	int n;
 
 	doctor_stable_path(path, link);
@@ -159,42 +161,83 @@ static size_t camera_section(const char *path, const json_t *declared,
 	n = snprintf(
 		out, size,
 		"[source %s]\n"
-		"kind = camera\n"
+		"kind = %s\n"
 		"# the name of its [stream NAME]\n"
 		"stream = front-door\n"
 		"device = %s\n"
-		"format = %s\n"
+		"%s%s%s"
 		"size = %dx%d\n"
 		"%s%s%s",
-		name, link, text(declared, "fourcc"),
+		name, kind, link, format[0] ? "format = " : "", format,
+		format[0] ? "\n" : "",
 		(int)json_integer_value(json_object_get(declared, "width")),
 		(int)json_integer_value(json_object_get(declared, "height")),
 		rate[0] ? "rate = " : "", rate, rate[0] ? "\n" : "");
 	return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 
-static void suggest(struct doctor *d, const json_t *pair, const json_t *encoded)
+/* Appends what to write for one camera. Return: there is something. */
+static bool suggest(const json_t *stream, const json_t *pairs, char *config,
+		    size_t size)
 {
-	const json_t *from = pair ? pair : encoded;
-	const char *path = text(from, pair ? "source" : "device");
-	char config[CONFIG_CHARS];
-	char link[DOCTOR_LINK_CHARS];
+	const char *path = text(stream, "device");
+	const json_t *pair = best_pair(pairs, path);
+	bool thermal = is_thermal(stream);
+	char link[DOCTOR_LINK_CHARS] = "";
+	const char *how = "encoder = openh264";
 	size_t len;
 
-	len = camera_section(path, json_object_get(from, "declared"), config,
-			     sizeof(config));
-	if (!pair) {
-		(void)snprintf(config + len, sizeof(config) - len,
-			       "encoder = none\n");
+	if (thermal) {
+		pair = NULL;
+		how = "encoder = auto\n# a picture for people, too: view = yes";
+	} else if (!pair && is_encoded(stream)) {
+		how = "encoder = none";
+	} else if (!pair) {
+		return false;
 	} else if (!strcmp(text(pair, "kind"), "m2m")) {
+		how = "encoder = m2m\nencoder_device = ";
 		doctor_stable_path(text(pair, "encoder"), link);
-		(void)snprintf(config + len, sizeof(config) - len,
-			       "encoder = m2m\nencoder_device = %s\n", link);
-	} else {
-		(void)snprintf(config + len, sizeof(config) - len,
-			       "encoder = openh264\n");
 	}
-	(void)json_object_set_new(d->report, "suggested", json_string(config));
+	len = camera_section(thermal ? "thermal" : "camera", path,
+			     json_object_get(pair ? pair : stream, "declared"),
+			     config, size);
+	(void)snprintf(config + len, size - len, "%s%s\n", how, link);
+	return true;
+}
+
+/* A section for each camera that can be used, as many as a stream takes. */
+static size_t suggest_all(struct doctor *d, const char *kind)
+{
+	const json_t *pairs = json_object_get(d->report, "pairs");
+	char config[STREAM_TRACKS * CONFIG_CHARS] = "";
+	const json_t *s;
+	size_t count = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(d->report, "streams"), i, s)
+	{
+		size_t len = strlen(config);
+
+		if (!is_measured(s) || strcmp(text(s, "kind"), kind) != 0)
+			continue;
+		if (count == STREAM_TRACKS)
+			doctor_lack(d, false,
+				    "kvsctl doctor DEVICE: it needs another "
+				    "[stream NAME]",
+				    "no section is suggested for %s",
+				    text(s, "device"));
+		else if (suggest(s, pairs, config + len, CONFIG_CHARS))
+			count++;
+		else
+			doctor_lack(d, false,
+				    "set it to a format that an encoder takes",
+				    "no encoder takes what %s gives",
+				    text(s, "device"));
+	}
+	if (count)
+		(void)json_object_set_new(d->report, "suggested",
+					  json_string(config));
+	return count;
 }
 
 /* The device that was asked for, or the first camera; NULL: there is none. */
@@ -245,12 +288,9 @@ static bool node_is_closed(const struct doctor *d)
 void doctor_advice(struct doctor *d)
 {
 	const json_t *streams = json_object_get(d->report, "streams");
-	const json_t *pairs = json_object_get(d->report, "pairs");
-	const json_t *encoded = encoded_stream(streams);
-	const json_t *pair = best_pair(pairs);
 	const struct capture_device *device = subject(d);
-	const char *kind = d->device ? NULL
-				     : devices_kind(CAPTURE_DEVICE_CAMERA);
+	const char *camera = devices_kind(CAPTURE_DEVICE_CAMERA);
+	const char *kind = d->device ? NULL : camera;
 
 	(void)json_object_set_new(d->report, "suggested", json_null());
 	if (!device && !d->sensor)
@@ -265,11 +305,9 @@ void doctor_advice(struct doctor *d)
 			    d->device ? d->device : "no camera");
 	else if (!device || device->kind != CAPTURE_DEVICE_CAMERA)
 		return; /* samples and records need no encoder */
-	else if (!pair && !encoded)
+	else if (!suggest_all(d, camera))
 		doctor_lack(d, true,
 			    "build kvsd with openh264 (OPENH264=1), or set the "
 			    "camera to a format that an encoder takes",
 			    "no encoder takes what the camera gives");
-	else
-		suggest(d, pair, pair ? NULL : encoded);
 }

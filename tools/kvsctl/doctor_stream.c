@@ -13,6 +13,7 @@
 
 #include <capture/encoder.h>
 #include <capture/source.h>
+#include <capture/thermal.h>
 
 #include "base/sys.h"
 #include "kvsctl/devices.h"
@@ -77,7 +78,24 @@ struct run {
 	uint64_t last_ticks;
 	uint64_t first_stamp_ns;
 	bool single; /* its frames have one sample, the first and the last */
+	/* Of a picture of counts. */
+	const struct capture_format *format;
+	bool has_counts;
+	struct capture_thermal_reading counts;
 };
+
+/* The last that there is in any case: the first ones may be no good yet. */
+static void take_counts(struct run *run, struct capture_frame *f)
+{
+	struct capture_thermal_config config;
+
+	if (run->count > STAMPS_FRAMES_MIN ||
+	    !capture_thermal_is_counts(run->format->fourcc))
+		return;
+	capture_thermal_config_init(&config);
+	run->has_counts |= capture_thermal_measure(NULL, run->format, &config,
+						   f, &run->counts) == 0;
+}
 
 static void take_frame(struct run *run, const struct capture_frame *f)
 {
@@ -124,6 +142,7 @@ static int run_source(struct capture_source *s, uint64_t length_ns,
 		if (r < 0)
 			break;
 		take_frame(run, f);
+		take_counts(run, f);
 		(void)capture_frame_unref(f);
 		if (run->count == 1)
 			run->first_ns = run->samples[0].dequeue_ns - began;
@@ -211,6 +230,12 @@ static json_t *stamps_json(const struct run *run)
 	return out;
 }
 
+static json_t *point_json(const struct capture_thermal_point *p)
+{
+	return json_pack("{s:i, s:i, s:i}", "x", (int)p->x, "y", (int)p->y,
+			 "count", (int)p->count);
+}
+
 static json_t *run_json(const struct run *run,
 			const struct capture_source_stats *stats)
 {
@@ -230,6 +255,13 @@ static json_t *run_json(const struct run *run,
 		out,
 		json_pack("{s:o, s:I}", "sample_rate", sample_rate_json(run),
 			  "overruns", (json_int_t)stats->overruns));
+	if (run->has_counts)
+		(void)json_object_set_new(
+			out, "counts",
+			json_pack("{s:o, s:o, s:i}", "coldest",
+				  point_json(&run->counts.coldest), "hottest",
+				  point_json(&run->counts.hottest), "mean",
+				  (int)run->counts.mean));
 	return out;
 }
 
@@ -260,10 +292,11 @@ static json_t *format_json(const struct capture_format *f)
 	if (f->media == CAPTURE_MEDIA_SAMPLES && f->sample_bytes)
 		return samples_json(f, fourcc);
 	rate_text(f, rate, sizeof(rate));
-	return json_pack("{s:s, s:i, s:i, s:i, s:o}", "fourcc", fourcc, "width",
-			 (int)f->width, "height", (int)f->height, "planes",
-			 (int)f->plane_count, "rate",
-			 rate[0] ? json_string(rate) : json_null());
+	return json_pack("{s:s, s:i, s:i, s:i, s:o, s:b}", "fourcc", fourcc,
+			 "width", (int)f->width, "height", (int)f->height,
+			 "planes", (int)f->plane_count, "rate",
+			 rate[0] ? json_string(rate) : json_null(), "counts",
+			 (int)capture_thermal_is_counts(f->fourcc));
 }
 
 /* Read rate of the driver's own memory, which only the lower rungs show. */
@@ -303,6 +336,7 @@ static json_t *stream_json(struct doctor *d, struct capture_source *s,
 	if (!run)
 		return out;
 	run->single = is_single(capture_source_format(s));
+	run->format = capture_source_format(s);
 	*ret_result = run_source(s, d->seconds * NS_PER_S, run);
 	capture_source_stats(s, &stats);
 	declared = format_json(capture_source_format(s));

@@ -325,6 +325,33 @@ static bool place_is_shared(const char *node)
 	return shared;
 }
 
+/* Whether a link of @folder leads to @path; the first is written to @out. */
+static bool find_link(const char *folder, const char *path, const char *name,
+		      char out[DOCTOR_LINK_CHARS])
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *e;
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir))) {
+		char link[PATH_CHARS];
+		char real[PATH_MAX];
+
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(link, sizeof(link), "%s/%.255s", folder,
+			       e->d_name);
+		found = realpath(link, real) && !strcmp(real, path) &&
+			strlen(link) < DOCTOR_LINK_CHARS &&
+			(!name || doctor_link_has_name(link, name));
+		if (found)
+			memcpy(out, link, strlen(link) + 1);
+	}
+	if (dir)
+		(void)closedir(dir);
+	return found;
+}
+
 /* The driver's name of a node, or "". */
 static void read_name(const char *node, char *out, size_t size)
 {
@@ -337,6 +364,42 @@ static void read_name(const char *node, char *out, size_t size)
 static const char *node_of(const char *path)
 {
 	return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+}
+
+/*
+ * Cameras of one model without serial numbers have one name by id, and udev's
+ * link leads to the one that came last: to this one today, to the other
+ * tomorrow. Of two that have a link each, each is its own.
+ */
+static bool id_is_shared(const char *folder, const char *node)
+{
+	char index[2][PATH_CHARS];
+	char device[2][PATH_MAX];
+	char name[2][PATH_CHARS];
+	char path[PATH_CHARS];
+	char link[DOCTOR_LINK_CHARS];
+	const struct dirent *e;
+	bool shared = false;
+	DIR *dir;
+
+	if (!strstr(folder, "by-id") || !read_place(node, device[0], index[0]))
+		return false;
+	read_name(node, name[0], sizeof(name[0]));
+	dir = opendir(SYS_VIDEO);
+	while (dir && !shared && (e = readdir(dir))) {
+		if (strncmp(e->d_name, "video", 5) != 0 ||
+		    !strcmp(e->d_name, node) ||
+		    !read_place(e->d_name, device[1], index[1]))
+			continue;
+		read_name(e->d_name, name[1], sizeof(name[1]));
+		(void)snprintf(path, sizeof(path), "/dev/%.64s", e->d_name);
+		shared = !strcmp(name[0], name[1]) &&
+			 !strcmp(index[0], index[1]) &&
+			 !find_link(folder, path, NULL, link);
+	}
+	if (dir)
+		(void)closedir(dir);
+	return shared;
 }
 
 void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
@@ -353,27 +416,9 @@ void doctor_stable_path(const char *path, char out[DOCTOR_LINK_CHARS])
 	(void)snprintf(out, DOCTOR_LINK_CHARS, "%s", path);
 	read_name(node, name, sizeof(name));
 	for (i = 0; i < ARRAY_SIZE(folders); i++) {
-		DIR *dir = opendir(folders[i]);
-		const struct dirent *e;
-
-		while (dir && (e = readdir(dir))) {
-			char link[PATH_CHARS];
-			char real[PATH_MAX];
-
-			if (e->d_name[0] == '.')
-				continue;
-			(void)snprintf(link, sizeof(link), "%s/%.255s",
-				       folders[i], e->d_name);
-			if (!realpath(link, real) || strcmp(real, path) != 0 ||
-			    strlen(link) >= DOCTOR_LINK_CHARS ||
-			    (shared && !doctor_link_has_name(link, name)))
-				continue;
-			memcpy(out, link, strlen(link) + 1);
-			(void)closedir(dir);
+		if (!id_is_shared(folders[i], node) &&
+		    find_link(folders[i], path, shared ? name : NULL, out))
 			return;
-		}
-		if (dir)
-			(void)closedir(dir);
 	}
 }
 

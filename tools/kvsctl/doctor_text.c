@@ -264,6 +264,22 @@ static void print_measured(const json_t *m, const json_t *declared, FILE *out)
 		      number(m, "first_frame_ms"));
 }
 
+/* A thermal or depth core: whether it sees something, in its own numbers. */
+static void print_counts(const json_t *counts, FILE *out)
+{
+	const json_t *cold = json_object_get(counts, "coldest");
+	const json_t *hot = json_object_get(counts, "hottest");
+
+	if (!json_is_object(counts))
+		return;
+	(void)fprintf(out,
+		      "    counts  measured: %.0f at %.0f,%.0f to %.0f at "
+		      "%.0f,%.0f, mean %.0f\n",
+		      number(cold, "count"), number(cold, "x"),
+		      number(cold, "y"), number(hot, "count"), number(hot, "x"),
+		      number(hot, "y"), number(counts, "mean"));
+}
+
 static void print_streams(const json_t *report, FILE *out)
 {
 	const json_t *s;
@@ -290,6 +306,7 @@ static void print_streams(const json_t *report, FILE *out)
 		(void)fputc('\n', out);
 		if (json_is_object(m))
 			print_measured(m, d, out);
+		print_counts(json_object_get(m, "counts"), out);
 		if (json_is_integer(map))
 			(void)fprintf(
 				out,
@@ -460,9 +477,8 @@ static void print_tsalign(const json_t *report, FILE *out)
 		      yes(t, "sees_v4l2") ? "" : "; sees no V4L2 buffers");
 	json_array_foreach(json_object_get(t, "streams"), i, s)
 	{
-		(void)fprintf(out, "    %-12s %-8s epoch %.0f",
-			      text(s, "name"), text(s, "state"),
-			      number(s, "epoch"));
+		(void)fprintf(out, "    %-12s %-8s epoch %.0f", text(s, "name"),
+			      text(s, "state"), number(s, "epoch"));
 		if (json_is_integer(json_object_get(s, "sigma_ns")))
 			(void)fprintf(out,
 				      ", sigma %.3f us, jitter %.3f us, drift "
