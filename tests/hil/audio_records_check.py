@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import warnings
 
 PROBE = sys.argv[1]
@@ -150,6 +151,7 @@ def hear(name):
     """What comes out while a player of a format runs: its lines, and samples."""
     player = subprocess.Popen([PROBE, "play", PLAYBACK, str(RATE), "2", str(3 * RATE), name], stdout=subprocess.PIPE, text=True)
     player.stdout.readline()  # it plays: the card is bound to its format
+    time.sleep(0.1)  # past what the signal begins with
     lines = finish(*start("alsa", CAPTURE, f"rate={RATE}", "channels=2", f"samples={FRAME}", "count=4", "raw=raw.s16"))
     player.wait()
     return stats_of(lines), read_s16("raw.s16")

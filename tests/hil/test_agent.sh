@@ -141,7 +141,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 failed=0
 code=0
-tests/hil/guest run --engine uml --mem 768M --timeout $((ack_delay * 3 + 300)) --out "$out" \
+tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 768M --timeout $((ack_delay * 3 + 300)) --out "$out" \
 	--modules "vivid n_devs=3 node_types=0x1,0x1,0x1,vicodec" --env "PATH=$O/tests:$O:$PATH" --env "CASES=$cases" \
 	--env "ACK_DELAY=$ack_delay" -- sh tests/hil/test_agent.sh inside >"$out/log" 2>&1 || code=$?
 if [ $code != 0 ]; then

@@ -17,6 +17,6 @@ export O
 for tool in v4l2-ctl v4l2-compliance; do
 	command -v $tool >/dev/null || { echo "no $tool (v4l-utils)"; exit 77; }
 done
-exec tests/hil/guest run --engine uml --clock virtual --mem 768M --timeout 600 \
+exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 768M --timeout 600 \
 	--modules "vivid n_devs=1" -- \
 	python3 tests/hil/capture_matrix.py "$O/tests/capture_probe"
