@@ -19,6 +19,7 @@
 #include "base/sys.h"
 
 #define AGENT_TEXT_CHARS 256u
+#define AGENT_SETUP_CHARS 1024u	/* all lines of links, or of pads */
 #define AGENT_PATH_CHARS 512u
 #define AGENT_LABEL_CHARS 24u	/* of a section; "-view" still fits a track */
 #define AGENT_STREAMS_MAX 8u
@@ -78,8 +79,8 @@ struct agent_source {
 	uint32_t input;
 	enum capture_timings timings;
 	enum capture_blank blank;	/* pictures while there is none */
-	char links[AGENT_TEXT_CHARS];	/* as capture/media.h has them */
-	char pads[AGENT_TEXT_CHARS];
+	char links[AGENT_SETUP_CHARS];	/* as capture/media.h has them */
+	char pads[AGENT_SETUP_CHARS];
 	enum agent_encoder encoder;
 	/* Of the video encoder: of the view, if the source is thermal. */
 	char encoder_device[AGENT_TEXT_CHARS]; /* "" = the first that fits */

@@ -449,14 +449,35 @@ static int set_quality(struct agent_source *s, const char *v, struct why *w)
 	return r;
 }
 
+/* What each line has is appended: a pipeline is longer than a line. */
+static int take_more(char out[AGENT_SETUP_CHARS], const char *v,
+		     struct why *w)
+{
+	size_t len = strlen(out);
+	size_t comma = len ? strlen(", ") : 0;
+	size_t more = strlen(v);
+
+	if (len + comma + more >= AGENT_SETUP_CHARS)
+		return wrong(w, "at most %u characters, all lines together",
+			     AGENT_SETUP_CHARS - 1);
+	memcpy(out + len, ", ", comma);
+	memcpy(out + len + comma, v, more + 1);
+	return 0;
+}
+
 static int set_links(struct agent_source *s, const char *v, struct why *w)
 {
-	return take_text(s->links, sizeof(s->links), v, w);
+	return take_more(s->links, v, w);
 }
 
 static int set_pads(struct agent_source *s, const char *v, struct why *w)
 {
-	return take_text(s->pads, sizeof(s->pads), v, w);
+	return take_more(s->pads, v, w);
+}
+
+static bool may_repeat(const char *key)
+{
+	return strcmp(key, "links") == 0 || strcmp(key, "pads") == 0;
 }
 
 /* Which kinds have a key. A synthetic source has those of what it imitates. */
@@ -557,9 +578,10 @@ int source_take(struct agent_source *s, struct source_lines *lines,
 		if (strcmp(source_keys[i].name, key) != 0 ||
 		    !source_keys[i].set)
 			continue;
-		if (lines->keys[i])
+		if (lines->keys[i] && !may_repeat(key))
 			return wrong(w, "given twice");
-		lines->keys[i] = line;
+		if (!lines->keys[i])
+			lines->keys[i] = line;
 		return source_keys[i].set(s, value, w);
 	}
 	return wrong(w, "unknown key");

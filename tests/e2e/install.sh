@@ -38,6 +38,21 @@ for std in c11 c17; do
 done
 LD_LIBRARY_PATH=$d/usr/lib "$d/t" && echo "ok - a program builds and runs against the installed libraries"
 examples=$d/usr/share/doc/kvsd/examples
+# Of the capture library alone: no more is needed for its frames.
+# shellcheck disable=SC2046
+gcc -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror $(pkg-config --cflags libcapture) "$examples/grab_dmabuf.c" \
+	-o "$d/grab" $(pkg-config --libs libcapture)
+echo "ok - libcapture's pkg-config file is enough for grab_dmabuf"
+soname=$(readelf -d "$d/usr/lib/libcapture.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+if [ "$soname" = "libcapture.so.${soname##*.}" ] && [ -e "$d/usr/lib/$soname" ] &&
+	readelf -d "$d/grab" | grep -q "NEEDED.*\[$soname\]" &&
+	nm -D "$d/grab" | grep -q "U capture_source_open@LIBCAPTURE_${soname##*.}" &&
+	pkg-config --modversion libcapture | grep -q "^${soname##*.}\.[0-9]"; then
+	echo "ok - programs need $soname, and its calls by version"
+else
+	echo "not ok - programs need '$soname', and its calls by version"
+	exit 1
+fi
 for x in grab_dmabuf record_pair; do
 	# shellcheck disable=SC2046
 	gcc -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror $(pkg-config --cflags libkvsproducer libcapture) \

@@ -221,6 +221,13 @@ def check_settings(camera, directory):
     need("and nothing is changed", settled(camera) == before)
 
 
+def check_skipped(camera):
+    """Cameras that begin dark: the first frames of a start are left out, and counted."""
+    got = probe("capture", "--device", camera, "--frames", "3", "--rung", "S1", "--skip", "5")
+    need("5 frames are left out at the start", got.get("skipped") == 5 and got["frames"] == 3 and
+         got["sequences"][0] == 5 + got["lost"] - (got["sequences"][2] - got["sequences"][0] - 2), got)
+
+
 def check_borrow(camera, directory):
     raw = os.path.join(directory, "raw")
     wanted = reference(camera, "YUYV", 640, 480, directory)
@@ -302,6 +309,7 @@ def main():
     before = {path: settled(path) for path in nodes()}
     check_listed(camera)
     check_settings(camera, directory)
+    check_skipped(camera)
     check_borrow(camera, directory)
     check_source_change(camera)
     for path in nodes()[1:]:

@@ -17,6 +17,7 @@
  *	--input N	--timings	of the device; --crop LEFT,TOP,WxH
  *	--borrow N	frames out before copies are made
  *	--hold N	frames to keep while capturing
+ *	--skip N	frames to leave out at the start
  *	--format FOURCC	default YU12
  *	--size WxH	default 640x480; --rate N, default 30
  *	--frames N	default 30
@@ -77,6 +78,7 @@ struct options {
 	bool as_is;
 	uint32_t borrow;
 	uint32_t hold;
+	uint32_t skip;
 	struct capture_settings settings;
 	struct capture_settings_error error;
 	struct capture_rect crop;
@@ -321,6 +323,7 @@ static int open_stream(const struct options *o, enum capture_rung rung,
 		.rung = rung,
 		.settings = &o->settings,
 		.borrow_max = o->borrow,
+		.skip_first = o->skip,
 	};
 
 	if (o->as_is) {
@@ -387,9 +390,11 @@ static void report_calls(const struct options *o,
 {
 	double frames = o->frames > 1 ? o->frames - 1 : 1;
 
-	printf("\"non_coherent\": %s, \"syncs\": %llu, "
+	printf("\"skipped\": %llu, \"non_coherent\": %s, "
+	       "\"syncs\": %llu, "
 	       "\"syncs_failed\": %llu, \"ioctls_per_frame\": %.3f, "
 	       "\"waits_per_frame\": %.3f, ",
+	       (unsigned long long)stats->frames_skipped,
 	       stats->non_coherent ? "true" : "false",
 	       (unsigned long long)calls.syncs,
 	       (unsigned long long)calls.syncs_failed,
@@ -746,6 +751,8 @@ static int parse_setting(int c, const char *arg, struct options *o)
 	case 'A':
 		o->as_is = true;
 		return 0;
+	case 'K':
+		return parse_u32(arg, &o->skip);
 	case 'M':
 		calls.slow_map = true;
 		return 0;
@@ -830,7 +837,7 @@ int main(int argc, char **argv)
 		{ "input", 1, NULL, 'I' },	{ "timings", 0, NULL, 'T' },
 		{ "as-is", 0, NULL, 'A' },	{ "borrow", 1, NULL, 'k' },
 		{ "hold", 1, NULL, 'h' },	{ "sync", 0, NULL, 'Y' },
-		{ "slow-map", 0, NULL, 'M' },
+		{ "slow-map", 0, NULL, 'M' },	{ "skip", 1, NULL, 'K' },
 		{ "bitrate", 1, NULL, 'B' },	{ "raw", 1, NULL, 'w' },
 		{ "out", 1, NULL, 'o' },	{ "copy", 0, NULL, 'C' },
 		{ NULL, 0, NULL, 0 },

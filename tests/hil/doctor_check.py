@@ -86,6 +86,7 @@ def check_streams(report, vivid):
          and measured["clock"] == "monotonic" and measured["clock_verdict"] == "agrees"
          and measured["rung"] == "S1" and not measured["stamps_replaced"])
     need("the rate is about what is declared", 15 < measured["rate"] < 30)
+    need("jitter: the median is not over the 99th percentile", 0 <= measured["jitter_p50_ms"] <= measured["jitter_p99_ms"])
     need("a median age between the least and the largest",
          0 <= measured["lag_min_ms"] <= measured["lag_median_ms"] <= measured["lag_max_ms"] < 1000)
     need("the driver's memory was read", (stream["map_read_bytes_per_s"] or 0) > 1e6)

@@ -97,6 +97,7 @@ static const char every_key[] =
 	"blank = signal\n"
 	"links = 'imx219 10-0010':0 -> 'unicam-image':0 [1]\n"
 	"pads = 'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]\n"
+	"pads = 'csis':0 [fmt:SRGGB10_1X10/1640x1232]\n"
 	"encoder = m2m\n"
 	"encoder_device = /dev/video11\n"
 	"bitrate = 2500k\n"
@@ -170,7 +171,8 @@ static void agent_config_takes_every_key_of_a_camera(void **state)
 	assert_string_equal(s->links,
 			    "'imx219 10-0010':0 -> 'unicam-image':0 [1]");
 	assert_string_equal(s->pads,
-			    "'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232]");
+			    "'imx219 10-0010':0 [fmt:SRGGB10_1X10/1640x1232], "
+			    "'csis':0 [fmt:SRGGB10_1X10/1640x1232]");
 	assert_string_equal(s->controls[0].name, "brightness");
 	assert_int_equal(s->controls[0].value, 128);
 	assert_string_equal(s->controls[1].name, "exposure");
@@ -197,6 +199,29 @@ static void agent_config_has_defaults(void **state)
 	assert_int_equal(config.sources[0].width, 0);
 	assert_int_equal(config.sources[0].timeout_ns, 5 * NS_PER_S);
 	assert_int_equal(config.sources[0].encoder_timeout_ns, 2 * NS_PER_S);
+}
+
+/* As many lines as it takes, within a bound that is told. */
+static void agent_config_takes_long_pipelines(void **state)
+{
+	char text[4096] = "[stream a]\n[source b]\nkind = camera\nstream = a\n";
+	char words[AGENT_ERROR_CHARS];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 8; i++)
+		strcat(text, "pads = 'an entity with a rather long name':0 "
+			     "[fmt:SRGGB10_1X10/1640x1232 crop:(0,0)/1640x1232]"
+			     "\n");
+	assert_int_equal(read_config(text, &config, words), 0);
+	assert_int_equal(strlen(config.sources[0].pads), 8 * 87 + 7 * 2);
+	for (i = 0; i < 4; i++)
+		strcat(text, "pads = 'an entity with a rather long name':0 "
+			     "[fmt:SRGGB10_1X10/1640x1232 crop:(0,0)/1640x1232]"
+			     "\n");
+	assert_int_equal(read_config(text, &config, words), -EINVAL);
+	assert_non_null(strstr(words, ":16: [source b] pads: at most 1023 "
+				      "characters, all lines together"));
 }
 
 static void agent_config_takes_every_kind(void **state)
@@ -698,6 +723,7 @@ int main(void)
 		T(agent_config_takes_every_key),
 		T(agent_config_takes_every_key_of_a_camera),
 		T(agent_config_has_defaults),
+		T(agent_config_takes_long_pipelines),
 		T(agent_config_takes_every_kind),
 		T(agent_config_names_file_line_and_key),
 		T(agent_config_has_bounds),
