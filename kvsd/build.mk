@@ -21,7 +21,7 @@ proto_src += $(addprefix kvsd/proto/, \
 	nal.c h264.c h265.c fwht.c frame_time.c frame_index.c mp4.c)
 
 core_src := $(addprefix kvsd/core/, \
-	disk_forecast.c clip.c frame_probe.c index_block.c ingest.c ingest_sink.c loop.c \
+	disk_forecast.c clip.c frame_probe.c index_block.c ingest.c ingest_sink.c key_error.c loop.c \
 	media_out.c rate.c)
 
 # The device's side of core/ and io/.
@@ -36,7 +36,7 @@ io_src := $(addprefix kvsd/io/, \
 store_src := $(addprefix kvsd/io/, \
 	catalog_cache.c catalog_db.c catalog_sqlite.c cert.c data_dir.c \
 	db_sqlite.c disk_reserve.c index_blocks.c index_query.c \
-	index_sqlite.c key_cache.c kms_local.c segment_file.c \
+	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
 	store_fsck.c store_local.c store_local_compact.c store_local_index.c store_local_read.c \
 	store_local_recover.c store_local_room.c store_local_segment.c \

@@ -40,6 +40,9 @@ struct catalog_stream {
 	char kms_key_id[CATALOG_KMS_BYTES];
 	uint64_t created_ms;		/* Unix epoch; also the ARN's tail */
 	uint32_t retention_hours;	/* 0 = live only */
+	/* 0; or why the customer key cannot be used, an errno of
+	 * kms_keys_apply(): there is no store.key then. Of catalog_find(). */
+	int key_error;
 };
 
 struct catalog_credential {

@@ -88,8 +88,8 @@ struct ingest {
 	uint64_t block_offset; /* of the latest block */
 	uint64_t block_end;    /* of its payload; 0 while it is open */
 	bool block_simple;     /* its first byte was seen to say so */
-	bool draining; /* no Cluster after this one */
-	bool drained;  /* ... and the reader was stopped for it */
+	bool draining;	       /* no Cluster after this one */
+	bool drained;	       /* ... and the reader was stopped for it */
 	struct store_waiter waiter;
 	bool waiting; /* @waiter is with the store */
 	struct ingest_counts counts;
@@ -625,6 +625,8 @@ static enum ack_error reader_error(const struct ingest *in)
 		return ACK_MORE_THAN_ALLOWED_TRACKS_FOUND;
 	case MKV_ERR_UNDECLARED_TRACK:
 		return ACK_TRACK_NUMBER_MISMATCH;
+	case MKV_ERR_CLUSTER_TIME:
+		return ACK_INVALID_PRODUCER_TIMESTAMP;
 	case MKV_ERR_NO_MEMORY:
 		return ACK_INTERNAL_ERROR;
 	default:
@@ -802,7 +804,7 @@ void ingest_tick(struct ingest *in, struct ingest_time at)
 	push(in);
 	if (in->state != SESSION_READING)
 		return;
-	if (at.now_ns >= in->start_ns + PUT_MEDIA_DURATION_NS_MAX) {
+	if (at.now_ns >= in->start_ns + in->config.duration_ns_max) {
 		fail(in, current(in), ACK_MAX_CONNECTION_DURATION_REACHED);
 		return;
 	}
@@ -824,7 +826,7 @@ void ingest_tick(struct ingest *in, struct ingest_time at)
 
 uint64_t ingest_deadline_ns(const struct ingest *in)
 {
-	uint64_t at = in->start_ns + PUT_MEDIA_DURATION_NS_MAX;
+	uint64_t at = in->start_ns + in->config.duration_ns_max;
 
 	if (in->state != SESSION_READING)
 		return UINT64_MAX;
@@ -847,6 +849,11 @@ bool ingest_over(const struct ingest *in)
 bool ingest_ended(const struct ingest *in)
 {
 	return in->state != SESSION_READING;
+}
+
+bool ingest_under_way(const struct ingest *in)
+{
+	return free_places(in) < INGEST_FRAGMENTS_MAX;
 }
 
 bool ingest_failed(const struct ingest *in)
@@ -873,6 +880,8 @@ int ingest_new(const struct ingest_config *config, struct ingest_time at,
 	if (!in)
 		return -ENOMEM;
 	in->config = *config;
+	if (!config->duration_ns_max)
+		in->config.duration_ns_max = PUT_MEDIA_DURATION_NS_MAX;
 	in->at = at;
 	in->start_ns = at.now_ns;
 	in->last_byte_ns = at.now_ns;

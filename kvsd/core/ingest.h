@@ -100,6 +100,7 @@ struct ingest_config {
 	struct store_stream stream;
 	bool relative;		    /* x-amzn-fragment-timecode-type */
 	uint64_t producer_start_ms; /* Unix epoch; used when relative */
+	uint64_t duration_ns_max;   /* 0: PUT_MEDIA_DURATION_NS_MAX */
 	const struct ingest_ops *ops;
 	void *ctx;
 };
@@ -160,6 +161,8 @@ bool ingest_blocked(const struct ingest *in);
 bool ingest_over(const struct ingest *in);
 /* Not reading any more: the body's rest is of no interest. */
 bool ingest_ended(const struct ingest *in);
+/* Something of the session is neither whole nor, if it is stored, stored. */
+bool ingest_under_way(const struct ingest *in);
 /* The session ended with an ERROR ack. */
 bool ingest_failed(const struct ingest *in);
 /* When the last byte came, CLOCK_MONOTONIC. */

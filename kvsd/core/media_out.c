@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "proto/ack.h"
 #include "proto/ebml.h"
 #include "proto/epoch.h"
 #include "proto/mkv_writer.h"
@@ -108,15 +109,12 @@ int media_out_after(struct buf *out, const struct fragment_number *number,
 
 static const char *error_text(enum media_error error)
 {
-	switch (error) {
-	case MEDIA_ERROR_WRITING:
+	if (error >= MEDIA_ERROR_KMS_FIRST && error <= MEDIA_ERROR_KMS_LAST)
+		return ack_error_name(error);
+	if (error == MEDIA_ERROR_WRITING)
 		return "ERROR_WRITING_TO_STREAM";
-	case MEDIA_ERROR_NOT_FOUND:
-		return "FRAGMENT_NOT_FOUND";
-	case MEDIA_ERROR_INTERNAL:
-		break;
-	}
-	return "INTERNAL_ERROR";
+	return error == MEDIA_ERROR_NOT_FOUND ? "FRAGMENT_NOT_FOUND"
+					      : "INTERNAL_ERROR";
 }
 
 static void put_element(struct buf *out, uint32_t id, const void *body,

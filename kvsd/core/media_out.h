@@ -51,6 +51,8 @@ int media_out_after(struct buf *out, const struct fragment_number *number,
 enum media_error {
 	MEDIA_ERROR_WRITING = 3002,
 	MEDIA_ERROR_NOT_FOUND = 4000,
+	MEDIA_ERROR_KMS_FIRST = 4500, /* these as in acks (proto/ack.h) */
+	MEDIA_ERROR_KMS_LAST = 4506,
 	MEDIA_ERROR_INTERNAL = 5000,
 };
 

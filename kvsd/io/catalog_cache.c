@@ -172,6 +172,7 @@ static void unpack(const struct cached_stream *s, struct catalog_stream *out)
 		       s->kms_key_id);
 	out->created_ms = s->created_ms;
 	out->retention_hours = s->retention_hours;
+	out->key_error = 0;
 }
 
 static struct cached_stream *pack(const struct catalog_stream *s)

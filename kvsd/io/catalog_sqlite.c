@@ -14,6 +14,7 @@
 #include "io/catalog_cache.h"
 #include "io/catalog_db.h"
 #include "io/crypto.h"
+#include "io/kms_keys.h"
 #include "io/kms_local.h"
 #include "io/segment_file.h"
 #include "io/worker.h"
@@ -30,6 +31,7 @@ struct catalog_sqlite {
 	struct catalog base;
 	const struct data_dir *dir;
 	struct kms_local *kms;	/* worker's, after the opening */
+	const char *kms_keys;	/* NULL: none */
 	char region[STREAM_NAME_CHARS_MAX + 1];
 	char account[STREAM_NAME_CHARS_MAX + 1];
 	struct catalog_cache cache;
@@ -713,13 +715,41 @@ static void sqlite_retain(struct catalog *c, struct loop *l, const char *name,
 	worker_submit(j->cs->worker, &j->job);
 }
 
+static int apply_key(const struct catalog_sqlite *cs, struct catalog_stream *s)
+{
+	if (kms_key_is_default(s->kms_key_id))
+		return 0;
+	return kms_keys_apply(cs->dir->sys, cs->kms_keys, s->kms_key_id,
+			      &s->store);
+}
+
+static void key_run(struct worker_job *job)
+{
+	struct catalog_job *j = container_of(job, struct catalog_job, job);
+
+	j->stream->key_error = apply_key(j->cs, j->stream);
+	job_done(j, 0);
+}
+
 static void sqlite_find(struct catalog *c, struct loop *l, const char *name,
 			const char *arn, struct catalog_stream *ret_stream,
 			struct catalog_op *op)
 {
-	complete(l, op,
-		 catalog_cache_find(&sqlite_of(c)->cache, name, arn, NULL,
-				    ret_stream));
+	int r = catalog_cache_find(&sqlite_of(c)->cache, name, arn, NULL,
+				   ret_stream);
+	struct catalog_job *j;
+
+	if (r < 0 || kms_key_is_default(ret_stream->kms_key_id)) {
+		complete(l, op, r);
+		return;
+	}
+	/* Reading a key blocks. */
+	j = job_new(c, l, op);
+	if (!j)
+		return;
+	j->stream = ret_stream;
+	j->job.run = key_run;
+	worker_submit(j->cs->worker, &j->job);
 }
 
 static void tags_run(struct worker_job *job)
@@ -874,6 +904,8 @@ int catalog_sqlite_find_key(void *catalog, const uint8_t id[STREAM_ID_BYTES],
 		return -ENOMEM;
 	r = catalog_cache_find(&cs->cache, NULL, NULL, id, s);
 	if (r == 0)
+		r = apply_key(cs, s);
+	if (r == 0)
 		memcpy(ret_key, s->store.key, DATA_KEY_BYTES);
 	crypto_wipe(s, sizeof(*s));
 	free(s);
@@ -916,6 +948,7 @@ int catalog_sqlite_open(const struct catalog_sqlite_config *config,
 	catalog_cache_init(&cs->cache);
 	cs->base.ops = &sqlite_ops;
 	cs->dir = config->dir;
+	cs->kms_keys = config->kms_keys;
 	if (!name_region_valid(slice_of(config->region)) ||
 	    !name_account_valid(slice_of(config->account)))
 		return -EINVAL;

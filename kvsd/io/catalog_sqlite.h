@@ -27,6 +27,8 @@ struct catalog_sqlite_config {
 	const struct data_dir *dir;	/* borrowed; outlives the catalog */
 	const char *master_key;	/* path of a file of 32 bytes; NULL:
 				 * DIR/master.key, made with the catalog */
+	const char *kms_keys;	/* directory of customer keys; NULL: none;
+				 * borrowed; outlives the catalog */
 	const char *region;	/* of the ARNs */
 	const char *account;	/* twelve digits */
 	bool no_thread;		/* as store_local_config.no_thread */
@@ -56,7 +58,8 @@ DEFINE_AUTO(catalog_sqlite_close, struct catalog *)
 
 /*
  * A stream's key by id; @catalog is the struct catalog: for
- * store_local_config.find_key. Any thread. Return: 0, -ENOENT, -ENOMEM.
+ * store_local_config.find_key. Any thread; may block on a customer key. Return:
+ * 0, -ENOENT, -ENOMEM, or an error of kms_keys_apply().
  */
 int catalog_sqlite_find_key(void *catalog, const uint8_t id[STREAM_ID_BYTES],
 			    uint8_t ret_key[DATA_KEY_BYTES]);

@@ -9,8 +9,10 @@ static int end_timecode(struct mkv_reader *r, uint64_t value)
 {
 	uint64_t scale = r->doc.timecode_scale_ns;
 
-	if (r->cluster_timed || value > UINT64_MAX / scale)
+	if (r->cluster_timed)
 		return mkv_fail(r, MKV_ERR_TIMECODE);
+	if (value > UINT64_MAX / scale)
+		return mkv_fail(r, MKV_ERR_CLUSTER_TIME);
 	r->cluster_timed = true;
 	r->cluster_timecode = value;
 	return MKV_EMIT(r, cluster_timecode, value, value * scale);

@@ -70,6 +70,7 @@ static const char *const error_names[] = {
 	[MKV_ERR_TOO_MANY_TRACKS] = "too many tracks",
 	[MKV_ERR_UNDECLARED_TRACK] = "frame of an undeclared track",
 	[MKV_ERR_TIMECODE] = "timecode missing or out of range",
+	[MKV_ERR_CLUSTER_TIME] = "a Cluster at no time that there is",
 	[MKV_ERR_LACING] = "bad lacing",
 	[MKV_ERR_TRUNCATED] = "ends inside an element",
 	[MKV_ERR_NO_MEMORY] = "no memory",

@@ -45,19 +45,20 @@
 enum mkv_error {
 	MKV_OK = 0,
 	MKV_ERR_NOT_MATROSKA, /* no EBML header, or one we cannot read */
-	MKV_ERR_MALFORMED, /* bad integer, size or nesting */
+	MKV_ERR_MALFORMED,    /* bad integer, size or nesting */
 	MKV_ERR_ELEMENT_SIZE, /* over the bound of its kind */
-	MKV_ERR_HEADER_SIZE, /* over MKV_HEADER_BYTES_MAX */
+	MKV_ERR_HEADER_SIZE,  /* over MKV_HEADER_BYTES_MAX */
 	MKV_ERR_CODEC_PRIVATE_SIZE,
 	MKV_ERR_SECOND_SEGMENT, /* or a second EBML header, without MULTI */
-	MKV_ERR_NEW_TRACKS, /* Tracks (or a first Info) after the header */
-	MKV_ERR_NO_TRACKS, /* no track when the header ends */
-	MKV_ERR_BAD_TRACK, /* no number, a number twice, no codec id */
+	MKV_ERR_NEW_TRACKS,	/* Tracks (or a first Info) after the header */
+	MKV_ERR_NO_TRACKS,	/* no track when the header ends */
+	MKV_ERR_BAD_TRACK,	/* no number, a number twice, no codec id */
 	MKV_ERR_TOO_MANY_TRACKS,
 	MKV_ERR_UNDECLARED_TRACK, /* a frame of a track not in the header */
-	MKV_ERR_TIMECODE, /* missing, negative or beyond 64-bit ns */
-	MKV_ERR_LACING, /* lace sizes that do not add up */
-	MKV_ERR_TRUNCATED, /* the body ends inside an element */
+	MKV_ERR_TIMECODE,	  /* missing, negative or beyond 64-bit ns */
+	MKV_ERR_CLUSTER_TIME,	  /* a Cluster's beyond 64-bit ns */
+	MKV_ERR_LACING,		  /* lace sizes that do not add up */
+	MKV_ERR_TRUNCATED,	  /* the body ends inside an element */
 	MKV_ERR_NO_MEMORY,
 	MKV_ERR_CALLBACK, /* a callback returned an error */
 };

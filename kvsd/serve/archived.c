@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/parse.h"
+#include "core/key_error.h"
 #include "core/media_out.h"
 #include "proto/ack.h"
 #include "serve/operations.h"
@@ -419,5 +420,8 @@ void get_media_for_fragment_list_run(struct exchange *ex)
 	exchange_ref(ex);
 	(void)!exchange_begin(ex, "video/x-matroska", EXCHANGE_CHUNKED,
 			      &list_handler, l);
+	if (ex->stream.key_error)
+		list_fail(l, (enum media_error)key_error_ack(
+				     ex->stream.key_error));
 	list_pump(l);
 }

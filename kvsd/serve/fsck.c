@@ -36,6 +36,7 @@ static const char usage[] =
 	"the\n"
 	"                      catalog from its other copy\n"
 	"  --master-key FILE   default: DIR/master.key\n"
+	"  --kms-keys DIR      as kvsd serve has it\n"
 	"\n"
 	"Exit status: 0 nothing is wrong, 1 it was and is repaired, 4 "
 	"something\n"
@@ -44,6 +45,7 @@ static const char usage[] =
 struct options {
 	char dir[TOOL_PATH_CHARS];
 	char master_key[TOOL_PATH_CHARS]; /* "" = the directory's own */
+	char kms_keys[TOOL_PATH_CHARS];	  /* "" = none */
 	enum fsck_level level;
 	bool repair;
 };
@@ -98,6 +100,9 @@ static int parse(struct options *o, int argc, char **argv)
 		} else if (strcmp(argv[i], "--master-key") == 0) {
 			r = tool_set_path(o->master_key, value);
 			i++;
+		} else if (strcmp(argv[i], "--kms-keys") == 0) {
+			r = tool_set_path(o->kms_keys, value);
+			i++;
 		} else if (argv[i][0] != '-' && !o->dir[0]) {
 			r = tool_set_path(o->dir, argv[i]);
 		} else {
@@ -132,6 +137,7 @@ static int open_catalog(struct run *k)
 	const struct catalog_sqlite_config config = {
 		.dir = &k->dir,
 		.master_key = k->o->master_key[0] ? k->o->master_key : NULL,
+		.kms_keys = k->o->kms_keys[0] ? k->o->kms_keys : NULL,
 		.region = "us-west-2", /* of streams made: none are */
 		.account = "000000000000",
 	};

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "core/clip.h"
+#include "core/key_error.h"
 #include "core/limits.h"
 #include "proto/limits.h"
 #include "serve/operations.h"
@@ -400,6 +401,12 @@ void get_clip_run(struct exchange *ex)
 	if (!ex->stream.retention_hours) {
 		exchange_error(ex, 400, "NoDataRetentionException",
 			       "The stream does not retain data.");
+		return;
+	}
+	if (ex->stream.key_error) {
+		exchange_error(
+			ex, 401, "NotAuthorizedException",
+			ack_error_name(key_error_ack(ex->stream.key_error)));
 		return;
 	}
 	j = job_new(ex);

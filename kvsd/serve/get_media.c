@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "core/key_error.h"
 #include "core/media_out.h"
 #include "proto/fragment_number.h"
 #include "serve/live.h"
@@ -104,16 +105,18 @@ static void cut(struct reader *r, int why)
 	exchange_cut(r->ex, why);
 }
 
-/* Ends with error tags; only between fragments. */
-static void fail(struct reader *r, const struct fragment_number *number)
+/* Ends with error tags; only between fragments. @number: NULL: of none. */
+static void fail(struct reader *r, const struct fragment_number *number,
+		 enum media_error error)
 {
-	char digits[FRAGMENT_NUMBER_CHARS + 1];
+	char digits[FRAGMENT_NUMBER_CHARS + 1] = "";
 	uint8_t bytes[MEDIA_OUT_TAGS_BYTES_MAX];
 	struct buf out = {
 		.data = bytes, .size = sizeof(bytes), .max = sizeof(bytes)};
 
-	fragment_number_format(number, digits);
-	if (media_out_error(&out, slice_of(digits), MEDIA_ERROR_INTERNAL) < 0 ||
+	if (number)
+		fragment_number_format(number, digits);
+	if (media_out_error(&out, slice_of(digits), error) < 0 ||
 	    exchange_write(r->ex, buf_head(&out), buf_len(&out)) < 0)
 		cut(r, -EIO);
 	else
@@ -405,7 +408,7 @@ static int pump_stored(struct reader *r)
 	if (r->out.sent)
 		cut(r, e);
 	else
-		fail(r, &r->out.row.number);
+		fail(r, &r->out.row.number, MEDIA_ERROR_INTERNAL);
 	return 0;
 }
 
@@ -704,6 +707,12 @@ void get_media_run(struct exchange *ex)
 	/* After a failed write closed() follows. */
 	(void)!exchange_begin(ex, "video/x-matroska", EXCHANGE_CHUNKED,
 			      &handler, r);
+	if (ex->stream.key_error) {
+		fail(r, NULL,
+		     (enum media_error)key_error_ack(ex->stream.key_error));
+		free_if_quiet(r);
+		return;
+	}
 	select_start(r, s.type == START_TIME ? s.order : STORE_BY_NUMBER,
 		     s.at_ms);
 }

@@ -530,6 +530,17 @@ static void settle_on_thread(struct exchange *ex)
 /* --- streaming bodies
  * ---------------------------------------------------------------- */
 
+/* Its end was not seen, and where it is cannot be known any more. */
+static void body_unreadable(struct exchange *ex, int why)
+{
+	ex->last = true;
+	ex->body_done = true;
+	if (ex->handler->unreadable)
+		ex->handler->unreadable(ex);
+	else
+		exchange_cut(ex, why);
+}
+
 /* Payload of an upload, framing taken off. Return: bytes dealt with. */
 static size_t read_upload(struct exchange *ex, const uint8_t *bytes, size_t len)
 {
@@ -567,7 +578,7 @@ static size_t read_upload(struct exchange *ex, const uint8_t *bytes, size_t len)
 			break;
 		default:
 			ex->owed = 0;
-			exchange_cut(ex, -EBADMSG);
+			body_unreadable(ex, -EBADMSG);
 			return len;
 		}
 		pos += used - ex->owed;
@@ -630,7 +641,9 @@ static void on_ended(struct conn *c, void *ctx)
 	ex->last = true;
 	if (ex->state == EXCHANGE_HEAD || ex->state == EXCHANGE_BODY)
 		conn_close(c);
-	else if (ex->handler && !(ex->body_done && ex->handler->data))
+	else if (ex->handler && ex->handler->data && !ex->body_done)
+		body_unreadable(ex, -ECONNRESET);
+	else if (ex->handler && !ex->handler->data)
 		conn_abort(c, -ECONNRESET);
 }
 

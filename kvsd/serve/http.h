@@ -41,6 +41,9 @@ struct exchange_handler {
 	size_t (*data)(struct exchange *ex, const uint8_t *bytes, size_t len);
 	/* The body ended in order. */
 	void (*body_end)(struct exchange *ex);
+	/* It cannot be read to its end; no more data(). NULL: the connection
+	 * is cut. */
+	void (*unreadable)(struct exchange *ex);
 	/* All output is with the kernel. */
 	void (*drained)(struct exchange *ex);
 	/* The service stops: finish soon. */

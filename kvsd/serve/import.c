@@ -47,10 +47,12 @@ static const char usage[] =
 	"creation time, version and key are new. May be repeated.\n"
 	"\n"
 	"  --stream NAME       under another name\n"
-	"  --retention HOURS   of a stream that is new here; default: as it was\n"
+	"  --retention HOURS   of a stream that is new here; default: as it "
+	"was\n"
 	"  --region NAME       of the new ARN; default us-west-2\n"
 	"  --account DIGITS    default 000000000000\n"
 	"  --master-key FILE   default: DIR/master.key\n"
+	"  --kms-keys DIR      as kvsd serve has it\n"
 	"\n"
 	"Exit status: 0 all of it is there, 1 the file is damaged or does not "
 	"go\n"
@@ -60,7 +62,8 @@ struct options {
 	char dir[TOOL_PATH_CHARS];
 	char file[TOOL_PATH_CHARS];
 	char master_key[TOOL_PATH_CHARS];
-	const char *stream; /* NULL: as it was */
+	char kms_keys[TOOL_PATH_CHARS]; /* "" = none */
+	const char *stream;		/* NULL: as it was */
 	const char *region;
 	const char *account;
 	uint64_t retention_hours;
@@ -106,6 +109,8 @@ static int take_option(struct options *o, const char *name, const char *value)
 	}
 	if (strcmp(name, "--master-key") == 0)
 		return tool_set_path(o->master_key, value);
+	if (strcmp(name, "--kms-keys") == 0)
+		return tool_set_path(o->kms_keys, value);
 	return -EINVAL;
 }
 
@@ -253,6 +258,7 @@ static int open_all(struct run *k)
 	if (r < 0)
 		return r;
 	catalog.master_key = o->master_key[0] ? o->master_key : NULL;
+	catalog.kms_keys = o->kms_keys[0] ? o->kms_keys : NULL;
 	r = catalog_sqlite_open(&catalog, &k->catalog);
 	local.find_key_ctx = k->catalog;
 	if (r == 0)
@@ -298,7 +304,8 @@ static int find_or_create(struct run *k)
 			       k->o->region, k->o->account);
 	catalog_create(k->catalog, k->loop, wanted, k->tags, &w.catalog);
 	r = wait_for(k, &w);
-	if (r == -EEXIST) {
+	/* With its customer key, for what follows. */
+	if (r == 0 || r == -EEXIST) {
 		struct waiting again = {.catalog = {.done = catalog_done}};
 		char name[CATALOG_NAME_BYTES];
 
@@ -306,6 +313,8 @@ static int find_or_create(struct run *k)
 		catalog_find(k->catalog, k->loop, name, NULL, wanted,
 			     &again.catalog);
 		r = wait_for(k, &again);
+		if (r == 0)
+			r = wanted->key_error;
 	}
 	if (r < 0)
 		log_error("import", "stream %s: %s", wanted->name,

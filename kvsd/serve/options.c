@@ -41,11 +41,13 @@ const char serve_usage[] =
 	"  --cert FILE         certificate chain, PEM\n"
 	"  --key FILE          its key, PEM\n"
 	"  --master-key FILE   default: DATA_DIR/master.key\n"
+	"  --kms-keys DIR      of the keys that a stream's KmsKeyId names\n"
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
 	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
 	"  --api-rate PERCENT  of Amazon's requests per second and stream;\n"
 	"                      default 0: no bound\n"
+	"  --upload-max TIME   of one PutMedia; default and most 45min\n"
 	"  --keep-alive TIME   of an idle connection; default 60s\n"
 	"  --drain TIME        a stop waits for ends of fragments; default "
 	"10s\n"
@@ -71,6 +73,7 @@ void serve_options_init(struct serve_options *o)
 		.account = "000000000000",
 		.limits = {.connections = CONNECTIONS_MAX,
 			   .readers = GET_MEDIA_READERS_MAX,
+			   .upload_ns_max = PUT_MEDIA_DURATION_NS_MAX,
 			   .keep_alive_ns = KEEP_ALIVE_NS_MAX,
 			   .drain_ns = SERVE_STOP_NS_MAX},
 		.alive_within_ns = SERVE_ALIVE_NS,
@@ -276,11 +279,14 @@ static const struct setting settings[] = {
 	{"serve", "cert", set_text, AT(cert), true, 0, 0},
 	{"serve", "key", set_text, AT(key), true, 0, 0},
 	{"serve", "master_key", set_text, AT(master_key), false, 0, 0},
+	{"serve", "kms_keys", set_text, AT(kms_keys), false, 0, 0},
 	{"serve", "credentials", set_text, AT(credentials), false, 0, 0},
 	{"limits", "connections", set_number, AT(limits.connections), true, 16,
 	 65536},
 	{"limits", "readers", set_number, AT(limits.readers), true, 1, 10000},
 	{"limits", "api_rate", set_number, AT(limits.api_rate), true, 0, 10000},
+	{"limits", "upload_max", set_duration, AT(limits.upload_ns_max), true,
+	 NS_PER_S, PUT_MEDIA_DURATION_NS_MAX},
 	{"limits", "keep_alive", set_duration, AT(limits.keep_alive_ns), true,
 	 NS_PER_S, HOUR_NS},
 	{"limits", "drain", set_duration, AT(limits.drain_ns), true, 0,

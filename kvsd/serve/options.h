@@ -32,8 +32,9 @@ struct serve_limits {
 	uint32_t connections; /* per thread */
 	uint32_t readers;     /* GetMedia, per stream */
 	uint32_t api_rate; /* percent of Amazon's, per stream; 0 = no bound */
+	uint64_t upload_ns_max; /* of one PutMedia, then 4003 */
 	uint64_t keep_alive_ns;
-	uint64_t drain_ns; /* a stop waits for ends of fragments */
+	uint64_t drain_ns;   /* a stop waits for ends of fragments */
 	uint64_t stream_max; /* bytes kept of each stream; 0 = no bound */
 	uint32_t stream_max_count;
 	struct serve_stream_max stream_maxes[SERVE_STREAM_MAX_ENTRIES];
@@ -57,6 +58,7 @@ struct serve_options {
 	char cert[SERVE_PATH_BYTES];
 	char key[SERVE_PATH_BYTES];
 	char master_key[SERVE_PATH_BYTES];  /* "" = DATA_DIR/master.key */
+	char kms_keys[SERVE_PATH_BYTES];    /* "" = none */
 	char credentials[SERVE_PATH_BYTES]; /* "" = none */
 	struct serve_address listen;
 	struct serve_address metrics_listen; /* host "": off */
@@ -64,8 +66,8 @@ struct serve_options {
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
 	uint32_t compact_below; /* percent; 0 = no compaction */
-	uint64_t storage_max; /* bytes of media kept; 0 = what the disk has */
-	uint32_t threads;     /* 0 = one per processor */
+	uint64_t storage_max;	/* bytes of media kept; 0 = what the disk has */
+	uint32_t threads;	/* 0 = one per processor */
 	struct serve_limits limits;
 	uint64_t alive_within_ns;
 	uint64_t disk_free_min; /* bytes */

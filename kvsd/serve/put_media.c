@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "core/ingest.h"
+#include "core/key_error.h"
 #include "proto/epoch.h"
 #include "serve/codec_watch.h"
 #include "serve/live.h"
@@ -279,8 +280,7 @@ static void settle(struct put_media *pm)
 	/* Deadlines move later with each byte: one that fires early looks. */
 	if (loop_timer_armed(&pm->timer) && pm->timer.expires_ns <= at)
 		return;
-	if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) <
-		 0)
+	if (loop_timer_set(pm->thread->loop, &pm->timer, at, timer_fired) < 0)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
 }
 
@@ -346,6 +346,17 @@ static void on_closed(struct exchange *ex)
 	settle(pm);
 }
 
+/* Framing that is none, or the end of what the peer sends, inside the body. */
+static void on_unreadable(struct exchange *ex)
+{
+	struct put_media *pm = ex->state_of_op;
+
+	pm->in_call = true;
+	ingest_fail(pm->ingest, ACK_STREAM_READ_ERROR);
+	pm->in_call = false;
+	settle(pm);
+}
+
 static void on_stop(struct exchange *ex)
 {
 	struct put_media *pm = ex->state_of_op;
@@ -363,6 +374,7 @@ static void on_stop(struct exchange *ex)
 static const struct exchange_handler handler = {
 	.data = on_data,
 	.body_end = on_body_end,
+	.unreadable = on_unreadable,
 	.stop = on_stop,
 	.closed = on_closed,
 };
@@ -372,7 +384,9 @@ static void on_deleted(struct live_upload *u)
 	struct put_media *pm = container_of(u, struct put_media, upload);
 
 	pm->in_call = true;
-	ingest_fail(pm->ingest, ACK_STREAM_DELETED);
+	ingest_fail(pm->ingest, ingest_under_way(pm->ingest)
+					? ACK_STREAM_DELETED
+					: ACK_STREAM_NOT_ACTIVE);
 	pm->in_call = false;
 	settle(pm);
 }
@@ -466,6 +480,7 @@ static int put_media_new(struct exchange *ex, struct ingest_config *config,
 	pm->upload.deleted = on_deleted;
 	config->store = live->stored ? ex->thread->store : NULL;
 	config->stream = ex->stream.store;
+	config->duration_ns_max = ex->thread->limits.upload_ns_max;
 	config->ops = &ingest_ops;
 	config->ctx = pm;
 	r = ingest_new(config, server_time(pm->thread), &pm->ingest);
@@ -520,6 +535,8 @@ void put_media_run(struct exchange *ex)
 		ex->state_of_op = pm;
 		return; /* closed() ends it */
 	}
+	if (ex->stream.key_error)
+		ingest_fail(pm->ingest, key_error_ack(ex->stream.key_error));
 	exchange_resume(ex);
 	settle(pm);
 }

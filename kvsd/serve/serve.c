@@ -56,6 +56,7 @@ static int open_catalog(struct service *s)
 	const struct catalog_sqlite_config config = {
 		.dir = &s->dir,
 		.master_key = o->master_key[0] ? o->master_key : NULL,
+		.kms_keys = o->kms_keys[0] ? o->kms_keys : NULL,
 		.region = o->region,
 		.account = o->account,
 	};
@@ -509,6 +510,8 @@ static int check_files(struct service *s)
 	}
 	if (o->master_key[0] && access(o->master_key, R_OK) < 0)
 		return check_failed("master_key", o->master_key, -errno);
+	if (o->kms_keys[0] && access(o->kms_keys, R_OK | X_OK) < 0)
+		return check_failed("kms_keys", o->kms_keys, -errno);
 	if (stat(o->data_dir, &st) == 0 && !S_ISDIR(st.st_mode))
 		return check_failed("data_dir", o->data_dir, -ENOTDIR);
 	return check_storage(o);

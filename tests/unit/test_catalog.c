@@ -26,6 +26,7 @@ struct rig {
 	struct data_dir dir;
 	struct catalog *catalog;
 	struct loop *loop;
+	const char *kms_key_id; /* NULL: the default one, no directory */
 	bool threaded;
 };
 
@@ -38,6 +39,7 @@ static int open_it(void)
 		.region = "eu-central-1",
 		.account = "123456789012",
 		.no_thread = !rig.threaded,
+		.kms_keys = rig.kms_key_id ? rig.path : NULL,
 	};
 	int r;
 
@@ -124,7 +126,9 @@ static int create(const char *name, struct catalog_stream *s)
 	(void)snprintf(s->device_name, sizeof(s->device_name), "dev-%s",
 		       name);
 	(void)snprintf(s->media_type, sizeof(s->media_type), "video/h264");
-	(void)snprintf(s->kms_key_id, sizeof(s->kms_key_id), "alias/x");
+	(void)snprintf(s->kms_key_id, sizeof(s->kms_key_id), "%s",
+		       rig.kms_key_id ? rig.kms_key_id
+				      : "alias/aws/kinesisvideo");
 	s->retention_hours = 24;
 	catalog_create(rig.catalog, rig.loop, s, "{\"a\":\"b\"}", &w.op);
 	return wait_for(&w);
@@ -285,6 +289,42 @@ static void catalog_survives_reopening(void **state)
 	assert_false(on_disk(s.store.key, DATA_KEY_BYTES));
 	assert_false(on_disk(c.secret, strlen(c.secret)));
 	assert_true(on_disk("cam-1", 5));
+}
+
+/* A missing one is told, and is no stream that is gone. */
+static void catalog_uses_customer_keys(void **state)
+{
+	static const uint8_t bytes[32] = {1, 2, 3};
+	static struct catalog_stream s;
+	static struct catalog_stream t;
+	uint8_t key[DATA_KEY_BYTES];
+	int fd;
+
+	(void)state;
+	close_it();
+	rig.kms_key_id = "alias/x";
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(create("cam-1", &s), 0);
+	assert_int_equal(find("cam-1", NULL, &t), 0);
+	assert_int_equal(t.key_error, -ENOKEY);
+	memset(key, 0, sizeof(key));
+	assert_memory_equal(t.store.key, key, sizeof(key));
+	assert_int_equal(catalog_sqlite_find_key(rig.catalog, s.store.id, key),
+			 -ENOKEY);
+	fd = open(in_dir("x.key"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	close(fd);
+	assert_int_equal(find(NULL, s.arn, &t), 0);
+	assert_int_equal(t.key_error, 0);
+	assert_int_equal(catalog_sqlite_find_key(rig.catalog, s.store.id, key),
+			 0);
+	assert_memory_equal(t.store.key, key, sizeof(key));
+	assert_memory_not_equal(t.store.key, s.store.key, sizeof(key));
+	/* What is kept is the data key alone. */
+	assert_int_equal(unlink(in_dir("x.key")), 0);
+	assert_int_equal(find("cam-1", NULL, &t), 0);
+	assert_int_equal(t.key_error, -ENOKEY);
 }
 
 static void catalog_remove_shreds_the_key_in_all_files(void **state)
@@ -742,6 +782,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		CASE(catalog_finds_what_was_created),
 		THREADED(catalog_finds_what_was_created),
+		CASE(catalog_uses_customer_keys),
+		THREADED(catalog_uses_customer_keys),
 		CASE(catalog_survives_reopening),
 		THREADED(catalog_survives_reopening),
 		CASE(catalog_remove_shreds_the_key_in_all_files),

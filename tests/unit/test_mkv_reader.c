@@ -628,7 +628,7 @@ static void mkv_reader_checks_timecodes(void **state)
 	expect_error(MKV_ERR_TIMECODE); /* before zero */
 	b.len = header;
 	mkv_build_cluster(&b, UINT64_MAX / 1000000 + 1);
-	expect_error(MKV_ERR_TIMECODE); /* beyond 64 bits of ns */
+	expect_error(MKV_ERR_CLUSTER_TIME); /* beyond 64 bits of ns */
 	b.len = header;
 	mkv_build_cluster(&b, UINT64_MAX / 1000000);
 	mkv_build_block(&b, MKV_ID_SIMPLE_BLOCK, 1, 1, 0x80, "x");
