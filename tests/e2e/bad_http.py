@@ -98,6 +98,12 @@ def test_smuggling():
     s.attempt("Transfer-Encoding with a space before the colon",
               b"Transfer-Encoding : chunked\r\n" + cl % 2, plain)
     s.attempt("two different Content-Length", cl % 2 + cl % 5, plain)
+    s.attempt("the same Content-Length twice", cl % 2 + cl % 2, plain)
+    s.attempt("a folded Transfer-Encoding",
+              b"Transfer-Encoding:\r\n chunked\r\n" + cl % 2, plain)
+    s.attempt("a header line that ends in a bare LF",
+              b"X: y\n" + te + cl % 2, plain)
+    s.attempt("a head that ends in a bare LF", cl % 2 + b"\n", plain)
     for value in (b"+2", b"0x2", b"-2", b"2, 3", b"2 2", b"2;", b"2e0", b"",
                   b"18446744073709551618", b"9" * 40):
         s.attempt(f"Content-Length {value!r}",
@@ -109,6 +115,9 @@ def test_smuggling():
             ("empty chunk size", b"\r\n{}\r\n0\r\n\r\n"),
             ("chunk size over 64 bits",
              b"10000000000000002\r\n{}\r\n0\r\n\r\n"),
+            ("chunk size line that ends in a bare LF",
+             b"2\n{}\r\n0\r\n\r\n"),
+            ("chunk that ends in a bare LF", b"2\r\n{}\n0\r\n\r\n"),
             ("chunk that ends elsewhere", b"2\r\n{}XX0\r\n\r\n"),
             ("bare CR in the size line", b"2\r{}\r\n0\r\n\r\n"),
             ("endless chunk extension", b"2;" + b"a" * 20000 + b"\r\n")):
