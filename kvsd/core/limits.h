@@ -21,6 +21,9 @@
 #define PUT_MEDIA_IDLE_NS_MAX (30 * NS_PER_S)	      /* then closed */
 #define GET_MEDIA_READERS_MAX 3u	/* connections per stream */
 #define STREAM_REQUESTS_MAX 5u		/* per second, of most operations */
+#define ACCOUNT_REQUESTS_MAX 50u	/* per second, of most operations */
+#define ACCOUNT_LOOKUPS_MAX 300u	/* DescribeStream, GetDataEndpoint */
+#define PACE_STEP_BYTES 16384u		/* a bound of bytes lets so many go */
 #define FRAGMENT_LIST_MAX 1000u		/* GetMediaForFragmentList */
 #define LIST_RESULTS_MAX 1000u		/* ListFragments page */
 #define CLIP_FRAGMENTS_MAX 200u

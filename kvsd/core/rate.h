@@ -9,6 +9,7 @@
 #define CORE_RATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/limits.h"
@@ -31,5 +32,22 @@ struct rate_table {
  */
 bool rate_take(struct rate_table *t, uint64_t key, uint64_t interval_ns,
 	       uint64_t now_ns);
+
+/* Bytes per second, smoothed over a quarter of one. All zeroes: none yet. */
+struct pace {
+	uint64_t busy_ns; /* CLOCK_MONOTONIC; past: free */
+};
+
+/**
+ * pace_room() - how many bytes may go now
+ * @per_s: 0: no bound
+ *
+ * Return: SIZE_MAX (no bound), 0 (wait until pace_ready_ns()), else at least
+ * PACE_STEP_BYTES.
+ */
+size_t pace_room(const struct pace *p, uint64_t per_s, uint64_t now_ns);
+void pace_spend(struct pace *p, uint64_t per_s, size_t bytes, uint64_t now_ns);
+/* When pace_room() is not 0 again. */
+uint64_t pace_ready_ns(const struct pace *p, uint64_t per_s);
 
 #endif

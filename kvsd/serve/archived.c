@@ -12,6 +12,7 @@
 #include "core/media_out.h"
 #include "proto/ack.h"
 #include "serve/operations.h"
+#include "serve/quota.h"
 #include "serve/server.h"
 #include "serve/stored_out.h"
 #include "serve/token.h"
@@ -160,6 +161,10 @@ void list_fragments_run(struct exchange *ex)
 		return;
 	if (limit < 1 || limit > LIST_RESULTS_MAX) {
 		exchange_bad_argument(ex, "MaxResults must be 1 to 1000.");
+		return;
+	}
+	if (!quota_points(ex, QUOTA_METADATA, (uint32_t)limit)) {
+		quota_exceeded(ex);
 		return;
 	}
 	l = calloc(1, sizeof(*l) + (size_t)limit * sizeof(l->rows[0]));
@@ -410,6 +415,11 @@ void get_media_for_fragment_list_run(struct exchange *ex)
 
 	if (check_numbers(ex) < 0)
 		return;
+	if (!quota_points(ex, QUOTA_MEDIA,
+			  (uint32_t)json_array_size(numbers_of(ex)))) {
+		quota_exceeded(ex);
+		return;
+	}
 	l = calloc(1, sizeof(*l));
 	if (!l || stored_out_init(&l->out, ex, false, list_wake) < 0) {
 		free(l);

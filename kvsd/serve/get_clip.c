@@ -14,6 +14,7 @@
 #include "core/limits.h"
 #include "proto/limits.h"
 #include "serve/operations.h"
+#include "serve/quota.h"
 #include "serve/server.h"
 
 struct clip_job {
@@ -334,6 +335,20 @@ static void choose_rows(struct clip_job *j, size_t found)
 	}
 }
 
+/* A clip costs as many points of both kinds as it has fragments. */
+static void start_reading(struct clip_job *j)
+{
+	uint32_t points = (uint32_t)j->count;
+
+	if (quota_points(j->ex, QUOTA_METADATA, points) &&
+	    quota_points(j->ex, QUOTA_MEDIA, points)) {
+		read_index(j);
+		return;
+	}
+	j->ended = true;
+	quota_exceeded(j->ex);
+}
+
 static void listed(struct store_op *op, int res)
 {
 	struct clip_job *j = container_of(op, struct clip_job, op);
@@ -348,7 +363,7 @@ static void listed(struct store_op *op, int res)
 				       "There is no media in the range.");
 		} else {
 			choose_rows(j, (size_t)res);
-			read_index(j);
+			start_reading(j);
 		}
 	}
 	free_if_quiet(j);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "core/key_error.h"
 #include "core/media_out.h"
+#include "core/rate.h"
 #include "proto/fragment_number.h"
 #include "serve/live.h"
 #include "serve/operations.h"
@@ -57,6 +58,9 @@ struct reader {
 	uint64_t sent;	 /* of its media */
 	uint64_t resume; /* media sent before the store took
 			  * over; 0 = none */
+	struct pace pace; /* get_rate */
+	struct loop_timer paced;
+	uint64_t paid; /* of the exchange's sent_bytes */
 	bool pumping;
 	bool draining; /* the service stops: no fragment after this one */
 };
@@ -72,6 +76,7 @@ static void free_if_quiet(struct reader *r)
 		return;
 	if (r->out.busy || r->listing || r->pumping)
 		return;
+	loop_timer_cancel(r->ex->thread->loop, &r->paced);
 	if (!list_empty(&r->events.link))
 		r->ex->thread->metrics->readers--;
 	live_reader_remove(r->live, &r->events);
@@ -436,6 +441,30 @@ static int step(struct reader *r)
 	return 0;
 }
 
+static void paced(struct loop_timer *t)
+{
+	pump(container_of(t, struct reader, paced));
+}
+
+/* Return: more may be sent; false: not before the timer fires. */
+static bool within_pace(struct reader *r)
+{
+	struct loop *loop = r->ex->thread->loop;
+	uint64_t rate = r->ex->thread->limits.get_rate;
+
+	if (!rate)
+		return true;
+	pace_spend(&r->pace, rate, r->ex->sent_bytes - r->paid,
+		   loop_now_ns(loop));
+	r->paid = r->ex->sent_bytes;
+	if (pace_room(&r->pace, rate, loop_now_ns(loop)))
+		return true;
+	if (loop_timer_set(loop, &r->paced, pace_ready_ns(&r->pace, rate),
+			   paced) < 0)
+		cut(r, -ENOMEM);
+	return false;
+}
+
 /* Runs until it has to wait for the store, the client or the stream. */
 static void pump(struct reader *r)
 {
@@ -443,7 +472,8 @@ static void pump(struct reader *r)
 		return;
 	r->pumping = true;
 	while (exchange_alive(r->ex) &&
-	       exchange_backlog(r->ex) < OUTPUT_BYTES_MAX && step(r))
+	       exchange_backlog(r->ex) < OUTPUT_BYTES_MAX && within_pace(r) &&
+	       step(r))
 		;
 	r->pumping = false;
 	free_if_quiet(r);

@@ -13,6 +13,7 @@
 #include "proto/slice.h"
 #include "serve/answer.h"
 #include "serve/operations.h"
+#include "serve/quota.h"
 #include "serve/server.h"
 
 #define SIGNED_SERVICE "kinesisvideo"
@@ -418,28 +419,6 @@ static void stream_found(struct catalog_op *op, int res)
 	ex->op->run(ex);
 }
 
-/* FNV-1a of stream and operation. */
-static uint64_t rate_key(const struct exchange *ex)
-{
-	uint64_t key = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)ex->op->api;
-	const char *p;
-
-	for (p = ex->name; *p; p++)
-		key = (key ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-	return key ^ key >> 32;
-}
-
-/* On the stream's own thread. Return: no quota is in the way. */
-static bool within_rate(struct exchange *ex)
-{
-	struct server_thread *t = ex->thread;
-	uint64_t hundredths = (uint64_t)ex->op->per_s_max * t->limits.api_rate;
-
-	return !hundredths ||
-	       rate_take(&t->rates, rate_key(ex), 100 * NS_PER_S / hundredths,
-			 loop_now_ns(t->loop));
-}
-
 /* On the stream's own thread. */
 static void run_on_stream(struct exchange *ex)
 {
@@ -448,11 +427,8 @@ static void run_on_stream(struct exchange *ex)
 			       "The service is stopping.");
 		return;
 	}
-	if (!within_rate(ex)) {
-		exchange_error(ex, 400, "ClientLimitExceededException",
-			       "Too many requests per second of this stream.");
+	if (!quota_request(ex))
 		return;
-	}
 	if (ex->op->place == PLACE_OWNER) {
 		ex->state = EXCHANGE_RUNNING;
 		ex->op->run(ex);
@@ -481,6 +457,8 @@ static void run(struct exchange *ex)
 		return;
 	}
 	if (ex->op->place == PLACE_ANY) {
+		if (!quota_request(ex))
+			return;
 		ex->state = EXCHANGE_RUNNING;
 		ex->op->run(ex);
 	} else if (operation_stream_of(ex) == 0) {

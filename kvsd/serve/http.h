@@ -79,7 +79,9 @@ struct operation {
 	enum operation_place place;
 	bool upload; /* PutMedia: no JSON, signed without its body */
 	void (*run)(struct exchange *ex);
-	uint32_t per_s_max; /* of one stream, Amazon's quota; 0: none */
+	/* Amazon's quotas; 0: none. */
+	uint32_t per_s_max;	    /* of one stream */
+	uint32_t account_per_s_max; /* of all together */
 };
 
 #define REQUEST_ID_CHARS 36u

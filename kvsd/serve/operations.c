@@ -9,34 +9,39 @@
 #include "proto/names.h"
 #include "serve/server.h"
 
+#define B ACCOUNT_REQUESTS_MAX
+#define S STREAM_REQUESTS_MAX
+
 static const struct operation operations[] = {
 	{"/createStream", "CreateStream", API_CREATE_STREAM, PLACE_ANY, false,
-	 control_create_stream, 0},
+	 control_create_stream, 0, B},
 	{"/describeStream", "DescribeStream", API_DESCRIBE_STREAM, PLACE_ANY,
-	 false, control_describe_stream, 0},
+	 false, control_describe_stream, S, ACCOUNT_LOOKUPS_MAX},
 	{"/listStreams", "ListStreams", API_LIST_STREAMS, PLACE_ANY, false,
-	 control_list_streams, 0},
+	 control_list_streams, 0, B},
 	{"/deleteStream", "DeleteStream", API_DELETE_STREAM, PLACE_OWNER, false,
-	 control_delete_stream, 0},
+	 control_delete_stream, S, B},
 	{"/updateDataRetention", "UpdateDataRetention",
-	 API_UPDATE_DATA_RETENTION, PLACE_OWNER, false, retention_update,
-	 STREAM_REQUESTS_MAX},
+	 API_UPDATE_DATA_RETENTION, PLACE_OWNER, false, retention_update, S, B},
 	{"/listTagsForStream", "ListTagsForStream", API_LIST_TAGS, PLACE_ANY,
-	 false, control_list_tags, 0},
+	 false, control_list_tags, S, B},
 	{"/getDataEndpoint", "GetDataEndpoint", API_GET_DATA_ENDPOINT,
-	 PLACE_ANY, false, control_get_data_endpoint, 0},
+	 PLACE_ANY, false, control_get_data_endpoint, S, ACCOUNT_LOOKUPS_MAX},
 	{"/putMedia", "PutMedia", API_PUT_MEDIA, PLACE_STREAM, true,
-	 put_media_run, STREAM_REQUESTS_MAX},
+	 put_media_run, S, 0},
 	{"/getMedia", "GetMedia", API_GET_MEDIA, PLACE_STREAM, false,
-	 get_media_run, STREAM_REQUESTS_MAX},
+	 get_media_run, S, 0},
 	{"/getMediaForFragmentList", "GetMediaForFragmentList",
 	 API_GET_MEDIA_FOR_FRAGMENT_LIST, PLACE_STREAM, false,
-	 get_media_for_fragment_list_run, 0},
+	 get_media_for_fragment_list_run, 0, 0},
 	{"/listFragments", "ListFragments", API_LIST_FRAGMENTS, PLACE_STREAM,
-	 false, list_fragments_run, 0},
+	 false, list_fragments_run, 0, 0},
 	{"/getClip", "GetClip", API_GET_CLIP, PLACE_STREAM, false, get_clip_run,
-	 0},
+	 0, 0},
 };
+
+#undef B
+#undef S
 
 const struct operation *operation_find(struct slice path)
 {

@@ -45,8 +45,12 @@ const char serve_usage[] =
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
 	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
-	"  --api-rate PERCENT  of Amazon's requests per second and stream;\n"
+	"  --api-rate PERCENT  of Amazon's requests and points per second;\n"
 	"                      default 0: no bound\n"
+	"  --put-rate SIZE     bytes per second of one PutMedia; default 0: "
+	"no\n"
+	"                      bound\n"
+	"  --get-rate SIZE     ... of one GetMedia\n"
 	"  --upload-max TIME   of one PutMedia; default and most 45min\n"
 	"  --keep-alive TIME   of an idle connection; default 60s\n"
 	"  --drain TIME        a stop waits for ends of fragments; default "
@@ -205,6 +209,20 @@ static int set_bytes(const struct setting *s, void *out, const char *value,
 	return 0;
 }
 
+/* Less than the least would be a silence that devices take for an end. */
+static int set_rate(const struct setting *s, void *out, const char *value,
+		    struct why *w)
+{
+	uint64_t bytes = 0;
+
+	if (set_bytes(s, &bytes, value, w) < 0)
+		return -EINVAL;
+	if (bytes && (bytes < s->min || bytes > s->max))
+		return wrong(w, "0, or 64K to 1024G");
+	*(uint64_t *)out = bytes;
+	return 0;
+}
+
 static int set_number(const struct setting *s, void *out, const char *value,
 		      struct why *w)
 {
@@ -285,6 +303,10 @@ static const struct setting settings[] = {
 	 65536},
 	{"limits", "readers", set_number, AT(limits.readers), true, 1, 10000},
 	{"limits", "api_rate", set_number, AT(limits.api_rate), true, 0, 10000},
+	{"limits", "put_rate", set_rate, AT(limits.put_rate), true, 64u << 10,
+	 1ull << 40},
+	{"limits", "get_rate", set_rate, AT(limits.get_rate), true, 64u << 10,
+	 1ull << 40},
 	{"limits", "upload_max", set_duration, AT(limits.upload_ns_max), true,
 	 NS_PER_S, PUT_MEDIA_DURATION_NS_MAX},
 	{"limits", "keep_alive", set_duration, AT(limits.keep_alive_ns), true,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "core/ingest.h"
 #include "core/key_error.h"
+#include "core/rate.h"
 #include "proto/epoch.h"
 #include "serve/codec_watch.h"
 #include "serve/live.h"
@@ -35,6 +36,8 @@ struct put_media {
 	bool no_memory;	      /* a fragment could not be shown to readers */
 	bool in_call;	      /* inside the ingest: no end from within */
 	bool no_clip;	      /* its codecs cannot be in one */
+	struct pace pace;     /* put_rate */
+	uint64_t paced_ns;    /* nothing is taken before; 0: now */
 	bool draining;	      /* the service stops: the open fragment may end */
 	uint64_t frames_told; /* of those counted */
 	/* Of each fragment, CLOCK_MONOTONIC: its first byte, its last one, when
@@ -273,6 +276,8 @@ static void settle(struct put_media *pm)
 	}
 	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
 	at = MIN(at, drain_end_ns(pm));
+	if (pm->paced_ns)
+		at = MIN(at, pm->paced_ns);
 	if (at == UINT64_MAX) {
 		loop_timer_cancel(pm->thread->loop, &pm->timer);
 		return;
@@ -297,6 +302,10 @@ static void timer_fired(struct loop_timer *t)
 		ingest_stop(pm->ingest, server_time(pm->thread));
 	ingest_tick(pm->ingest, server_time(pm->thread));
 	pm->in_call = false;
+	if (pm->paced_ns && loop_now_ns(pm->thread->loop) >= pm->paced_ns) {
+		pm->paced_ns = 0;
+		exchange_resume(pm->ex);
+	}
 	settle(pm);
 }
 
@@ -312,10 +321,19 @@ static void count_input(struct put_media *pm, size_t bytes)
 static size_t on_data(struct exchange *ex, const uint8_t *bytes, size_t len)
 {
 	struct put_media *pm = ex->state_of_op;
+	uint64_t now = loop_now_ns(pm->thread->loop);
+	uint64_t rate = pm->thread->limits.put_rate;
 	size_t used;
 
+	len = MIN(len, pace_room(&pm->pace, rate, now));
+	if (!len) {
+		pm->paced_ns = pace_ready_ns(&pm->pace, rate);
+		settle(pm);
+		return 0;
+	}
 	pm->in_call = true;
 	used = ingest_feed(pm->ingest, server_time(pm->thread), bytes, len);
+	pace_spend(&pm->pace, rate, used, now);
 	count_input(pm, used);
 	if (pm->no_memory)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);

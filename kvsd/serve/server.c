@@ -366,6 +366,7 @@ void server_free(struct server *s)
 	free(s->threads);
 	s->threads = NULL;
 	pthread_mutex_destroy(&s->mutex);
+	pthread_mutex_destroy(&s->rates_lock);
 	pthread_cond_destroy(&s->changed);
 }
 
@@ -559,6 +560,7 @@ static void sync_init(struct server *s)
 	pthread_condattr_t attr;
 
 	pthread_mutex_init(&s->mutex, NULL);
+	pthread_mutex_init(&s->rates_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->changed, &attr);

@@ -98,6 +98,8 @@ struct server {
 	uint16_t port; /* that we listen on */
 	unsigned int thread_count;
 	struct server_thread *threads;
+	pthread_mutex_t rates_lock;
+	struct rate_table rates; /* of what any thread runs (serve/quota.h) */
 	/* Exchanges and expiry runs, over all threads. */
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;

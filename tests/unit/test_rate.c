@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/macros.h"
 #include "core/rate.h"
 
 #define FIFTH (NS_PER_S / 5)
@@ -68,9 +69,58 @@ static void a_full_table_forgets_and_goes_on(void **state)
 	assert_false(rate_take(&table, 20ull * RATE_SLOTS, FIFTH, NS_PER_S));
 }
 
+/* Over any time no more than the bound and a quarter of a second's of it. */
+static void a_pace_is_kept(void **state)
+{
+	static const uint64_t rates[] = {65536, 100000, 1 << 20, 12500000,
+					 1ull << 40};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rates); i++) {
+		struct pace p = {0};
+		uint64_t start = 7 * NS_PER_S;
+		uint64_t now = start;
+		uint64_t sent = 0;
+		uint64_t most;
+
+		while (now < start + 10 * NS_PER_S) {
+			size_t room = pace_room(&p, rates[i], now);
+			uint64_t ready = pace_ready_ns(&p, rates[i]);
+
+			if (!room) {
+				assert_true(ready > now);
+				now = ready;
+				assert_true(pace_room(&p, rates[i], now) >=
+					    PACE_STEP_BYTES);
+				continue;
+			}
+			assert_true(room >= PACE_STEP_BYTES);
+			room = room < (1u << 30) ? room : 1u << 30;
+			pace_spend(&p, rates[i], room, now);
+			sent += room;
+			/* Time passes only by waiting. */
+		}
+		most = rates[i] * ((now - start) / 1000) / (NS_PER_S / 1000);
+		assert_true(sent <= most + rates[i] / 4 + 2 * PACE_STEP_BYTES);
+		assert_true(sent >= most - most / 10);
+	}
+}
+
+static void no_bound_no_pace(void **state)
+{
+	struct pace p = {0};
+
+	(void)state;
+	pace_spend(&p, 0, 1 << 30, NS_PER_S);
+	assert_true(pace_room(&p, 0, NS_PER_S) == SIZE_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pace_is_kept),
+		cmocka_unit_test(no_bound_no_pace),
 		cmocka_unit_test(a_burst_of_a_second_then_the_rate),
 		cmocka_unit_test(keys_do_not_share),
 		cmocka_unit_test(slower_than_one_a_second_takes_one),
