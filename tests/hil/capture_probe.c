@@ -55,6 +55,7 @@
 
 #define WAIT_NS UINT64_C(5000000000)
 #define CONTROLS_MAX 16
+#define CONTROL_NAME_BYTES 64
 #define HOLD_MAX 32
 #define SEQUENCES_MAX 8u
 
@@ -83,6 +84,7 @@ struct options {
 	struct capture_settings_error error;
 	struct capture_rect crop;
 	struct capture_control_setting controls[CONTROLS_MAX];
+	char control_names[CONTROLS_MAX][CONTROL_NAME_BYTES];
 	char found[CAPTURE_PATH_BYTES];
 };
 
@@ -693,20 +695,16 @@ static int parse_size(const char *text, struct options *o)
 
 static int parse_control(const char *text, struct options *o)
 {
-	struct capture_control_setting *c =
-		&o->controls[o->settings.control_count];
+	size_t count = o->settings.control_count;
+	struct capture_control_setting *c = &o->controls[count];
 	const char *equal = strchr(text, '=');
 	uint32_t value = 0;
-	char *name;
 
-	if (!equal || o->settings.control_count == CONTROLS_MAX ||
-	    parse_u32(equal + 1, &value) < 0)
+	if (!equal || equal - text >= CONTROL_NAME_BYTES ||
+	    count == CONTROLS_MAX || parse_u32(equal + 1, &value) < 0)
 		return -EINVAL;
-	name = strdup(text); /* for the life of the program */
-	if (!name)
-		return -ENOMEM;
-	name[equal - text] = '\0';
-	c->name = name;
+	memcpy(o->control_names[count], text, (size_t)(equal - text));
+	c->name = o->control_names[count];
 	c->value = value;
 	o->settings.controls = o->controls;
 	o->settings.control_count++;
