@@ -841,10 +841,11 @@ def in_background():
 
 def test_request_rates():
     """One percent of 5 per second: one in 20 s. By itself, at the end."""
-    bench.restart("--api-rate", "1")
     client = bench.client()
     for name in ("rates", "rates-2"):
         client.call("createStream", StreamName=name, DataRetentionInHours=1)
+    bench.restart("--api-rate", "1")
+    client = bench.client()
     readers = []
 
     def ask(stream):
