@@ -29,15 +29,15 @@ struct capture_align {
 	bool map_read;
 	uint32_t look_in; /* frames until it is looked for; 0: never */
 	uint32_t look_gap;
-	uint64_t started_ns; /* CLOCK_BOOTTIME */
-	uint32_t sequence_shift; /* of frames, from the driver's */
+	uint64_t started_ns;	    /* CLOCK_BOOTTIME */
+	uint32_t sequence_shift;    /* of frames, from the driver's */
 	struct align_submit submit; /* the page is a stream of ours */
 
 	/* Our own. */
 	struct tsa_fit fit;
 	struct tsa_unwrap unwrap;
 	struct tsa_estimate estimate;
-	uint64_t device_hz; /* what the fit counts; 0: frames */
+	uint64_t device_hz;   /* what the fit counts; 0: frames */
 	uint64_t stamp_ticks; /* frames' stamps are so much later than they */
 
 	/* What was given to frames. */
@@ -392,8 +392,7 @@ static bool knows_less(struct capture_align *a, const struct sample *s,
 	struct reading own;
 
 	return a->submit.fd >= 0 && a->by == CAPTURE_ALIGNED_ESTIMATE &&
-	       by_estimate(a, s, &own) &&
-	       kernel->sigma_ns / 2 > own.sigma_ns;
+	       by_estimate(a, s, &own) && kernel->sigma_ns / 2 > own.sigma_ns;
 }
 
 /* By the nominal rate. */

@@ -168,8 +168,8 @@ int align_submit_add(struct align_submit *s, const struct sys_ops *sys,
 			.counter = counter,
 			.host_ns = host_ns,
 		};
-		s->width_ns = MAX(s->width_ns,
-				  (uint32_t)MIN(width_ns, UINT32_MAX));
+		s->width_ns =
+			MAX(s->width_ns, (uint32_t)MIN(width_ns, UINT32_MAX));
 	}
 	past = count_past(s, now_ns);
 	if (!past || (past < CAPTURE_ALIGN_PAIRS_MAX && !s->restart &&

@@ -20,7 +20,7 @@ struct align_submit {
 	char name[TSALIGN_NAME_BYTES]; /* "": pairs are nobody's business */
 	int fd;			       /* that made the stream; -EBADF: none */
 	uint32_t id;
-	bool restart; /* the count begins anew with the next pair */
+	bool restart;	   /* the count begins anew with the next pair */
 	uint64_t given_ns; /* CLOCK_BOOTTIME of the last submit */
 	uint32_t width_ns; /* widest of those that wait */
 	uint32_t count;

@@ -49,6 +49,7 @@ struct feed_kind {
 	uint32_t counter;
 	uint32_t counter_bits;
 	uint64_t nominal_mhz;
+	int flags;  /* to open the device with */
 	bool timed; /* looked at by a timer */
 	int (*probe)(struct capture_feed *f);
 	int (*turn)(struct capture_feed *f);
@@ -323,6 +324,8 @@ static const struct feed_kind kinds[] = {
 			.counter = TSALIGN_COUNT_TICKS,
 			.counter_bits = 64,
 			.nominal_mhz = NS_PER_S * MHZ_PER_HZ,
+			/* udev's rule lets the group kvsd read, not set it. */
+			.flags = O_RDONLY,
 			.timed = true,
 			.probe = ptp_probe,
 			.turn = ptp_turn,
@@ -333,6 +336,7 @@ static const struct feed_kind kinds[] = {
 			.counter = TSALIGN_COUNT_EVENTS,
 			.counter_bits = 64,
 			.nominal_mhz = MHZ_PER_HZ,
+			.flags = O_RDONLY,
 			/* poll() of a PPS device is always ready before 6.13. */
 			.timed = true,
 			.probe = pps_probe,
@@ -343,6 +347,7 @@ static const struct feed_kind kinds[] = {
 			.kind = TSALIGN_FSYNC,
 			.counter = TSALIGN_COUNT_EVENTS,
 			.counter_bits = 32,
+			.flags = O_RDWR,
 			.probe = fsync_probe,
 			.turn = fsync_turn,
 		},
@@ -392,8 +397,8 @@ static int open_stream(struct capture_feed *f, const char *name)
 
 static int open_all(struct capture_feed *f, const char *path, const char *name)
 {
-	int r = f->sys->openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NONBLOCK,
-			       0);
+	int r = f->sys->openat(AT_FDCWD, path,
+			       f->kind->flags | O_CLOEXEC | O_NONBLOCK, 0);
 
 	if (r < 0)
 		return r;

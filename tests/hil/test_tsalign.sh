@@ -123,7 +123,7 @@ for case in $cases; do
 	smp) smp || failed=1 ;;
 	lint) KO=$KO kdir=$kdir sh tests/hil/tsalign/lint.sh || failed=1 ;;
 	# What these compare must not depend on how busy the host is.
-	same | counters) virtual="$virtual $case" ;;
+	same | counters | lines) virtual="$virtual $case" ;;
 	*) guest="$guest $case" ;;
 	esac
 done

@@ -26,7 +26,7 @@
 static struct {
 	struct sys_ops ops;
 	bool no_module;
-	int submit; /* result */
+	int submit;	    /* result */
 	unsigned int taken; /* names that others have */
 	unsigned int opens;
 	unsigned int descriptors; /* open now */
@@ -230,7 +230,8 @@ static struct capture_frame record_at(uint64_t first_ns, uint32_t n,
 
 /* --- the module's word is ours --------------------------------------------- */
 
-static void submitted_pairs_give_the_same_times_as_our_own_estimate(void **state)
+static void
+submitted_pairs_give_the_same_times_as_our_own_estimate(void **state)
 {
 	struct capture_aligned with[1000];
 	struct capture_align *a = align_new("udp:0.0.0.0:5000");
@@ -258,7 +259,8 @@ static void submitted_pairs_give_the_same_times_as_our_own_estimate(void **state
 		assert_int_equal(f.aligned.ns, with[n].ns);
 		assert_int_equal(f.aligned.epoch, with[n].epoch);
 		if (with[n].by == CAPTURE_ALIGNED_KERNEL) {
-			assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_ESTIMATE);
+			assert_int_equal(f.aligned.by,
+					 CAPTURE_ALIGNED_ESTIMATE);
 			assert_int_equal(f.aligned.sigma_ns, with[n].sigma_ns);
 			kernel++;
 		} else {
@@ -306,14 +308,16 @@ static void submitted_short_names_are_kept(void **state)
 	assert_string_equal(s.name, "records-dev.ttyACM0");
 }
 
-/* --- how often --------------------------------------------------------------- */
+/* --- how often ---------------------------------------------------------------
+ */
 
 static void submits_are_as_few_as_promised(void **state)
 {
 	static const struct {
 		uint64_t period_ns;
 		uint32_t frames;
-	} cases[] = {{20 * MS, 500}, {10 * MS, 500}, {MS, 5000}, {20 * US, 50000}};
+	} cases[] = {
+		{20 * MS, 500}, {10 * MS, 500}, {MS, 5000}, {20 * US, 50000}};
 	size_t i;
 
 	(void)state;
@@ -372,7 +376,8 @@ static void submitted_pairs_wait_until_they_have_come(void **state)
 	(void)capture_align_free(a);
 }
 
-/* --- what is no smooth change ------------------------------------------------- */
+/* --- what is no smooth change
+ * ------------------------------------------------- */
 
 static void submitted_count_that_begins_anew_is_told(void **state)
 {
@@ -386,7 +391,8 @@ static void submitted_count_that_begins_anew_is_told(void **state)
 		struct capture_frame f = {
 			.sequence = n,
 			.epoch = n >= 100,
-			.device_ticks = (uint64_t)(n - (n < 100 ? 0 : 100)) * 960,
+			.device_ticks =
+				(uint64_t)(n - (n < 100 ? 0 : 100)) * 960,
 			.device_hz = 48000,
 			.stamp_ns = first + n * 20 * MS,
 			.clock = CAPTURE_CLOCK_BOOTTIME,
@@ -456,7 +462,8 @@ static void take_rest(struct capture_align *a, uint64_t first, uint32_t from,
 
 static void submit_that_is_refused_ends_in_our_own_estimate(void **state)
 {
-	static const int errors[] = {-ENODEV, -EPERM, -EINVAL, -ENOMEM, -EFAULT};
+	static const int errors[] = {-ENODEV, -EPERM, -EINVAL, -ENOMEM,
+				     -EFAULT};
 	size_t i;
 
 	(void)state;
@@ -559,7 +566,8 @@ static void counter_without_a_name_is_nobodys_business(void **state)
 	(void)capture_align_free(a);
 }
 
-/* --- FIFOs --------------------------------------------------------------------- */
+/* --- FIFOs
+ * --------------------------------------------------------------------- */
 
 /* Read 32 at once, when the last has come: 2 % slower than it says. */
 static void fifo_frames_are_back_dated_by_the_rate_that_was_learnt(void **state)
@@ -590,12 +598,14 @@ static void fifo_frames_are_back_dated_by_the_rate_that_was_learnt(void **state)
 			align_stamp_after(a, 32);
 			capture_align_frame(a, &f);
 			/* Before anything is known: by the nominal rate. */
-			assert_true(apart(f.aligned.ns, end_ns - 32 * sample_ns) <
-				    (n < 100 ? 2 * MS : 100 * US));
+			assert_true(
+				apart(f.aligned.ns, end_ns - 32 * sample_ns) <
+				(n < 100 ? 2 * MS : 100 * US));
 			if (n >= 100)
-				assert_int_equal(f.aligned.by,
-						 module ? CAPTURE_ALIGNED_KERNEL
-							: CAPTURE_ALIGNED_ESTIMATE);
+				assert_int_equal(
+					f.aligned.by,
+					module ? CAPTURE_ALIGNED_KERNEL
+					       : CAPTURE_ALIGNED_ESTIMATE);
 		}
 		(void)capture_align_free(a);
 		if (module)

@@ -38,6 +38,7 @@ static struct {
 	int create;		/* result */
 	int submit;
 	unsigned int opened;	/* descriptors open now */
+	int clock_flags;	/* it was opened for that */
 	struct tsalign_stream stream;
 	struct tsalign_submit submits[PAIRS_MAX];
 	struct tsalign_pair pairs[PAIRS_MAX];
@@ -66,7 +67,10 @@ static int fake_openat(int dirfd, const char *path, int flags, mode_t mode)
 	(void)dirfd;
 	(void)mode;
 	assert_true(flags & O_CLOEXEC);
-	assert_int_equal(flags & O_ACCMODE, O_RDWR);
+	if (strcmp(path, "/dev/tsalign"))
+		fake.clock_flags = flags & O_ACCMODE;
+	else
+		assert_int_equal(flags & O_ACCMODE, O_RDWR);
 	if (!strcmp(path, "/dev/tsalign") && fake.no_module)
 		return -ENOENT;
 	fake.opened++;
@@ -265,6 +269,9 @@ static struct capture_feed *open_feed(enum capture_feed_kind kind)
 	assert_int_equal(capture_feed_open(&fake.ops, kind, "/dev/clock0",
 					   "clock-0", &f), 0);
 	assert_string_equal(fake.stream.name, "clock-0");
+	/* Who may read a clock need not be able to set it. */
+	assert_int_equal(fake.clock_flags,
+			 kind == CAPTURE_FEED_FRAME_SYNC ? O_RDWR : O_RDONLY);
 	return f;
 }
 

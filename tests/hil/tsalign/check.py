@@ -81,6 +81,28 @@ def offline(heard):
     return ns0 + (ns1 - ns0) * (heard[-1][0] - k0) // (k1 - k0)
 
 
+def steps(device):
+    """Sensors that step once, by 0.4 s: one epoch each, and within each no time goes back."""
+    opened, causes, errors, back = [], set(), [], 0
+    for seed in range(1, 21):
+        device.events()
+        truth = run(f"stepped{seed % 4}", 30_000, 30, seed, step=400)
+        stream = device.find(f"stepped{seed % 4}")
+        errs, now = errors_of(ts.Page(device.fd, stream), truth, 30_000)
+        told = [e for e in device.events() if e.stream == stream]
+        came = [i for i, e in enumerate(told) if e.type == ts.STREAM_CAME]
+        told = told[came[-1] + 1 if came else 0:]
+        samples = [e for e in told if e.type == ts.SAMPLE and e.aligned_ns]
+        back += sum(a.epoch == b.epoch and a.aligned_ns >= b.aligned_ns for a, b in zip(samples, samples[1:]))
+        opened.append(len({e.epoch for e in samples}))
+        causes |= {e.cause for e in told if e.type == ts.EPOCH and e.epoch == now.epoch}
+        errors.append(percentile(errs, 0.99))
+    check("a step of 0.4 s opens one epoch, each time", set(opened) == {2} and causes == {2}, (opened, causes))
+    check("no time goes back within an epoch", not back, back)
+    check("after the step the map is right again", max(errors) <= 500_000, max(errors))
+    return now
+
+
 def case_truth():
     device = ts.Device(os.O_RDONLY)
     seeds = int(os.environ.get("SEEDS", "100"))
@@ -109,11 +131,7 @@ def case_truth():
             if (mhz, seconds) == (30_000, 30):
                 check(f"{what}: 99 % nearer than 50 us", p99 <= 50, f"{p99:.1f} us")
             check(f"{what}: the error bound holds for 99 %", beyond <= bounded // 100, f"{beyond} of {bounded} beyond")
-    truth = run("stepped", 30_000, 40, 5, step=400)
-    page = ts.Page(device.fd, device.find("stepped"))
-    errs, now = errors_of(page, truth, 30_000)
-    check("a step of 0.4 s opens an epoch", now.epoch >= 2, f"epoch {now.epoch}")
-    check("after the step the map is right again", percentile(errs, 0.99) <= 500_000, percentile(errs, 0.99))
+    now = steps(device)
     events = [e for e in ts.Device().events() if e.type == ts.EPOCH]
     check("a descriptor hears of nothing before its open", not events)
     check("a source that left is GONE, its page stays", now.state == ts.GONE)
@@ -186,6 +204,14 @@ def case_vivid(*cards):
         epoch = now.epoch
         dequeue(node, 10)
         check(f"{node}: streaming again opens an epoch", page.read().epoch > epoch)
+        device.events()
+        subprocess.run(["v4l2-ctl", "-d", node, "-c", "inject_v4l2_buf_flag_error=1"], check=True)
+        user = dequeue(node, 10)
+        mine = [e for e in device.events(1) if e.stream == came and e.type == ts.SAMPLE]
+        damaged, now = [e for e in mine if e.flags & ts.ERROR], page.read()
+        check(f"{node}: a buffer that is done with an error is told, and no sample", len(damaged) == 1 and
+              len(mine) >= len(user) and now.samples + now.outliers == len(mine) - 1,
+              f"{len(damaged)} of {len(mine)}, {now.samples} samples, {now.outliers} outliers")
         device.close()
 
 
@@ -381,13 +407,31 @@ def trigger_checks(device):
           all(0 <= e.host_ns - e.counter * 50_000_000 <= 25_000_000 for e in events))
     numbers = [e.counter for e in events]
     check("none fires twice", numbers == sorted(set(numbers)))
+    together(device)
     off = device.trigger(0, 0)
     check("a disabled output rests", not off.enable and value(2) == 0)
     check("contradictions are refused", refused(lambda: device.trigger(0, 1, 20_000, pulse_ns=60_000_000), errno.EINVAL) and
           refused(lambda: device.trigger(0, 1, 0, pulse_ns=50_000), errno.EINVAL) and
           refused(lambda: device.trigger(0, 1, 20_000, 50_000_000, 50_000), errno.EINVAL) and
-          refused(lambda: device.trigger(1, 1, 20_000, 0, 50_000), errno.ENOENT) and
+          refused(lambda: device.trigger(2, 1, 20_000, 0, 50_000), errno.ENOENT) and
           refused(lambda: device.trigger(NOT_AN_INDEX, 0), errno.ENOENT))
+
+
+def together(device):
+    """Two sensors: one is exposed for 10 ms around the moment at which the other one's line rises."""
+    aims = {0: 20_000_000 - 5_000_000, 1: 20_000_000}
+    ids = {device.trigger(0, 1, 20_000, 20_000_000, 5_000_000, 10_000_000, 1).stream: 0,
+           device.trigger(1, 1, 20_000, 20_000_000, 5_000_000).stream: 1}
+    device.events()
+    time.sleep(2)
+    events = [e for e in device.events() if e.type == ts.FIRED and e.stream in ids]
+    check("outputs have their phase, one of them by its exposure's middle",
+          all(0 <= e.host_ns - e.counter * 50_000_000 - aims[ids[e.stream]] <= 25_000_000 for e in events))
+    numbers = [{e.counter for e in events if ids[e.stream] == i} for i in (0, 1)]
+    common = numbers[0] & numbers[1]
+    check("and fire in the same periods", len(common) >= 20 and len(common) >= len(numbers[0] | numbers[1]) * 3 // 4,
+          [len(common), len(numbers[0]), len(numbers[1])])
+    check("the other one rests, too", not device.trigger(1, 0).enable and value(3) == 0)
 
 
 NOT_AN_INDEX = 0xFFFFFFFF
@@ -627,7 +671,13 @@ def case_inject():
         events = [(e.host_ns - begin - e.counter * period, e) for e in device.events() if e.type == ts.SAMPLE]
         return ([e for e in events if e[1].stream == one], [e for e in events if e[1].stream == other])
 
+    tracing = "/sys/kernel/tracing/"
+    write(tracing + "events/tsalign/tsalign_event/enable", 1)
     mine, theirs = told(300)
+    write(tracing + "events/tsalign/tsalign_event/enable", 0)
+    with open(tracing + "trace", encoding="ascii") as f:
+        traced = re.findall(r"tsalign_event: (.*)", f.read())
+    check("the tracepoint tells each event", len(traced) >= 600, traced[:1])
     check("nothing is injected that nobody asked for", len(mine) == len(theirs) == 300 and
           all(not late and not e.flags for late, e in mine + theirs))
     inject(stream=one, drop_permille=1000)
@@ -692,6 +742,8 @@ def case_fuzz():
     check("names: taken, empty, too long, odd", refused(lambda: device.create(ts.DEVICE, "mine", 0, 32, 0), errno.EEXIST) and
           all(refused(lambda n=n: device.create(ts.DEVICE, n, 0, 32, 0), errno.EINVAL)
               for n in ("", "x" * 32, "a b", "a/b", "\x7f", "v4l2-0")))
+    check("flags that nobody knows", all(refused(lambda f=1 << i: device.submit(mine, [(1, now)], flags=f), errno.EINVAL)
+                                         for i in range(2, 32)))
     reserved = 0
     for request, layout in ((ts.IOC_STREAM, ts.STREAM), (ts.IOC_GET_RULE, ts.RULE), (ts.IOC_SUBMIT, ts.SUBMIT),
                             (ts.IOC_SET_RULE, ts.RULE), (ts.IOC_GET_TRIGGER, ts.TRIGGER), (ts.IOC_TRIGGER, ts.TRIGGER)):

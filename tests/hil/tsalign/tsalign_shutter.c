@@ -13,16 +13,14 @@
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/gpio/consumer.h>
-#include <linux/gpio/machine.h>
-#include <linux/gpio/property.h>
 #include <linux/irq.h>
 #include <linux/module.h>
-#include <linux/platform_device.h>
-#include <linux/property.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <media/videobuf2-v4l2.h>
 #include <trace/events/vb2.h>
+
+#include "board.h"
 
 #define SHOTS_MAX	4096
 #define LAG_US		500	/* edge to buffer */
@@ -111,12 +109,6 @@ static const struct software_node *const nodes[] = {
 	&chip, &node, &strobe_node, &sensor_node, NULL,
 };
 
-static struct property_entry reference(const char *name,
-				       struct software_node_ref_args *ref)
-{
-	return (struct property_entry)PROPERTY_ENTRY_REF_ARRAY_LEN(name, ref, 1);
-}
-
 /* What is referred to must outlive the call. */
 static void board_properties(void)
 {
@@ -129,18 +121,18 @@ static void board_properties(void)
 	strobe_ref = (struct software_node_ref_args)
 		SOFTWARE_NODE_REFERENCE(&strobe_node);
 	strobe_props[0] = PROPERTY_ENTRY_STRING("kvsd,role", "strobe");
-	strobe_props[1] = reference("gpios", &line_ref);
+	strobe_props[1] = board_reference("gpios", &line_ref);
 	strobe_props[2] = PROPERTY_ENTRY_STRING("label", "shutter");
 	if (bad != 1)
-		sensor_props[s++] = reference("kvsd,capture", &camera_ref);
+		sensor_props[s++] = board_reference("kvsd,capture", &camera_ref);
 	if (strobe) {
-		sensor_props[s++] = reference("kvsd,strobe", &strobe_ref);
+		sensor_props[s++] = board_reference("kvsd,strobe", &strobe_ref);
 		sensor_props[s++] = PROPERTY_ENTRY_STRING("kvsd,point",
 							  "start-of-exposure");
 		return;
 	}
 	if (bad == 2)
-		sensor_props[s++] = reference("kvsd,strobe", &camera_ref);
+		sensor_props[s++] = board_reference("kvsd,strobe", &camera_ref);
 	sensor_props[s++] = PROPERTY_ENTRY_STRING("kvsd,stamped",
 						  "end-of-frame");
 	if (bad != 3)
@@ -155,23 +147,9 @@ static void board_properties(void)
 
 static int board_make(void)
 {
-	struct platform_device_info info = {
-		.name = "tsalign",
-		.id = PLATFORM_DEVID_NONE,
-	};
-	int r;
-
 	chip.name = gpio;
 	board_properties();
-	r = software_node_register_node_group((const struct software_node **)nodes);
-	if (r)
-		return r;
-	info.fwnode = software_node_fwnode(&node);
-	board = platform_device_register_full(&info);
-	if (!IS_ERR(board))
-		return 0;
-	software_node_unregister_node_group((const struct software_node **)nodes);
-	return PTR_ERR(board);
+	return board_register(nodes, &board);
 }
 
 /* --- debugfs ---------------------------------------------------------------------- */
@@ -240,8 +218,7 @@ static int __init shutter_init(void)
 	debugfs_create_file_unsafe("fault_at", 0200, root, NULL, &fault_at_fops);
 	return 0;
 board:
-	platform_device_unregister(board);
-	software_node_unregister_node_group((const struct software_node **)nodes);
+	board_unregister(nodes, board);
 unname:
 	device_remove_software_node(camera);
 put:
@@ -254,8 +231,7 @@ static void __exit shutter_exit(void)
 	debugfs_remove_recursive(root);
 	unregister_trace_vb2_buf_done(shoot, NULL);
 	tracepoint_synchronize_unregister();
-	platform_device_unregister(board);
-	software_node_unregister_node_group((const struct software_node **)nodes);
+	board_unregister(nodes, board);
 	device_remove_software_node(camera);
 	put_device(camera);
 }

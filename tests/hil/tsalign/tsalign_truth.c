@@ -18,18 +18,16 @@
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
-#include <linux/gpio/machine.h>
-#include <linux/gpio/property.h>
 #include <linux/hrtimer.h>
 #include <linux/irq.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/platform_device.h>
-#include <linux/property.h>
 #include <linux/slab.h>
 #include <linux/tsalign.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+
+#include "board.h"
 
 #define POINTS_MAX	80000
 
@@ -351,7 +349,8 @@ static const struct software_node node = { .name = "tsalign" };
 static struct property_entry strobe_props[8];
 static struct property_entry pps_props[8];
 static struct property_entry trigger_props[10];
-static struct software_node_ref_args refs[3];
+static struct property_entry other_props[8];
+static struct software_node_ref_args refs[4];
 static const struct software_node strobe_node = {
 	.name = "line-strobe", .parent = &node, .properties = strobe_props,
 };
@@ -361,8 +360,12 @@ static const struct software_node pps_node = {
 static const struct software_node trigger_node = {
 	.name = "line-trigger", .parent = &node, .properties = trigger_props,
 };
+static const struct software_node other_node = {
+	.name = "line-trigger-other", .parent = &node, .properties = other_props,
+};
 static const struct software_node *const nodes[] = {
-	&chip, &node, &strobe_node, &pps_node, &trigger_node, NULL,
+	&chip, &node, &strobe_node, &pps_node, &trigger_node,
+	&other_node, NULL,
 };
 static struct platform_device *board;
 
@@ -373,13 +376,12 @@ static void board_properties(void)
 	u32 t = 0;
 	u32 i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < ARRAY_SIZE(refs); i++)
 		refs[i] = (struct software_node_ref_args)
 			SOFTWARE_NODE_REFERENCE(&chip, i, GPIO_ACTIVE_HIGH);
 	strobe_props[s++] = PROPERTY_ENTRY_STRING("kvsd,role", "strobe");
 	if (bad != 1)
-		strobe_props[s++] = (struct property_entry)
-			PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[0], 1);
+		strobe_props[s++] = board_reference("gpios", &refs[0]);
 	strobe_props[s++] = PROPERTY_ENTRY_STRING("label", "strobe");
 	if (bad == 2)
 		strobe_props[s++] = PROPERTY_ENTRY_U32("kvsd,pulse-ns", 20000);
@@ -387,16 +389,14 @@ static void board_properties(void)
 		strobe_props[s++] = PROPERTY_ENTRY_STRING("kvsd,point", "noon");
 	pps_props[p++] = PROPERTY_ENTRY_STRING("kvsd,role",
 					       bad == 4 ? "ppps" : "pps");
-	pps_props[p++] = (struct property_entry)
-		PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[1], 1);
+	pps_props[p++] = board_reference("gpios", &refs[1]);
 	pps_props[p++] = PROPERTY_ENTRY_STRING("label",
 					       bad == 5 ? "strobe" :
 					       bad == 10 ? "v4l2-0" : "pps");
 	if (bad == 6)
 		pps_props[p++] = PROPERTY_ENTRY_U32("kvsd,period-ns", 2000000000);
 	trigger_props[t++] = PROPERTY_ENTRY_STRING("kvsd,role", "trigger");
-	trigger_props[t++] = (struct property_entry)
-		PROPERTY_ENTRY_REF_ARRAY_LEN("gpios", &refs[2], 1);
+	trigger_props[t++] = board_reference("gpios", &refs[2]);
 	trigger_props[t++] = PROPERTY_ENTRY_STRING("label", "trigger");
 	if (bad != 7)
 		trigger_props[t++] = PROPERTY_ENTRY_U32("kvsd,period-ns", 50000000);
@@ -404,29 +404,17 @@ static void board_properties(void)
 						bad == 8 ? 60000000 : 5000000);
 	if (bad == 9)
 		trigger_props[t++] = PROPERTY_ENTRY_BOOL("kvsd,centred");
+	other_props[0] = PROPERTY_ENTRY_STRING("kvsd,role", "trigger");
+	other_props[1] = board_reference("gpios", &refs[3]);
+	other_props[2] = PROPERTY_ENTRY_U32("kvsd,period-ns", 50000000);
+	other_props[3] = PROPERTY_ENTRY_U32("kvsd,pulse-ns", 5000000);
 }
 
 static int board_make(void)
 {
-	struct platform_device_info info = {
-		.name = "tsalign",
-		.id = PLATFORM_DEVID_NONE,
-	};
-	int r;
-
 	chip.name = gpio;
 	board_properties();
-	r = software_node_register_node_group((const struct software_node **)nodes);
-	if (r)
-		return r;
-	info.fwnode = software_node_fwnode(&node);
-	board = platform_device_register_full(&info);
-	if (IS_ERR(board)) {
-		r = PTR_ERR(board);
-		board = NULL;
-		software_node_unregister_node_group((const struct software_node **)nodes);
-	}
-	return r;
+	return board_register(nodes, &board);
 }
 
 static int __init truth_init(void)
@@ -457,10 +445,7 @@ static int __init truth_init(void)
 static void __exit truth_exit(void)
 {
 	debugfs_remove_recursive(root);
-	if (board) {
-		platform_device_unregister(board);
-		software_node_unregister_node_group((const struct software_node **)nodes);
-	}
+	board_unregister(nodes, board);
 	vfree(points);
 	vfree(heard);
 }
