@@ -198,6 +198,8 @@
 #define LOOP_ENTRIES 1024u
 #define LOOP_GATHER_NS NS_PER_MS	/* waited for more than one completion */
 #define LOOP_GATHER_MAX 64u
+#define LOOP_RECV_BUFFERS 128u	/* that all connections receive into */
+#define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u
 
 #endif

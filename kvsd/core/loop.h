@@ -11,7 +11,8 @@
  * submits. `now` is read once per turn.
  *
  * An operation is embedded in its owner and must outlive it: it ends with
- * exactly one call of done(), also when it is cancelled (-ECANCELED).
+ * exactly one call of done(), also when it is cancelled (-ECANCELED). Only
+ * recv_many calls it before that too, and loop_op_busy() there tells which.
  */
 #ifndef CORE_LOOP_H
 #define CORE_LOOP_H
@@ -36,9 +37,13 @@ struct loop_op {
 	/* The rest belongs to the loop. */
 	struct list_node link;
 	int res;
-	unsigned int want;	/* write_sync: bytes that must be written */
-	uint8_t state;		/* 0 = idle */
-	uint8_t pending;	/* completions still to come */
+	unsigned int want; /* write_sync: bytes that must be written */
+	int fd;		   /* recv_many */
+	uint8_t state;	   /* 0 = idle */
+	uint8_t pending;   /* completions still to come */
+	bool many;	   /* recv_many */
+	/* For done() of recv_many: what arrived; valid in that call. */
+	const uint8_t *bytes;
 };
 
 static inline bool loop_op_busy(const struct loop_op *op)
@@ -48,9 +53,9 @@ static inline bool loop_op_busy(const struct loop_op *op)
 
 struct loop_timer {
 	void (*fired)(struct loop_timer *timer);
-	uint64_t expires_ns;	/* CLOCK_MONOTONIC */
+	uint64_t expires_ns; /* CLOCK_MONOTONIC */
 	/* The rest belongs to the loop. */
-	size_t slot;		/* 1-based place in the heap, 0 = idle */
+	size_t slot; /* 1-based place in the heap, 0 = idle */
 };
 
 /* Work handed over from another thread. Runs once per post. */
@@ -67,6 +72,13 @@ struct loop_ops {
 	/* res = bytes, 0 at the peer's end of stream. */
 	void (*recv)(struct loop *l, struct loop_op *op, int fd, void *bytes,
 		     size_t len);
+	/*
+	 * Goes on receiving, into memory of the loop's: each done() has res
+	 * bytes at op->bytes. Over with res <= 0, and whenever the operation
+	 * is idle in done(). 0: the peer's end of stream; -ENOBUFS, -EAGAIN:
+	 * nothing is wrong, start again.
+	 */
+	void (*recv_many)(struct loop *l, struct loop_op *op, int fd);
 	/* May be short: res = bytes taken. No SIGPIPE. */
 	void (*send)(struct loop *l, struct loop_op *op, int fd,
 		     const void *bytes, size_t len);
@@ -95,8 +107,8 @@ struct loop_ops {
 
 struct loop {
 	const struct loop_ops *ops;
-	uint64_t now_ns;		/* CLOCK_MONOTONIC, this turn */
-	struct loop_timer **heap;	/* binary heap by expires_ns */
+	uint64_t now_ns;	  /* CLOCK_MONOTONIC, this turn */
+	struct loop_timer **heap; /* binary heap by expires_ns */
 	size_t timer_count;
 	size_t timer_size;
 	bool stopped;
@@ -130,6 +142,13 @@ static inline void loop_recv(struct loop *l, struct loop_op *op, int fd,
 {
 	op->done = done;
 	l->ops->recv(l, op, fd, bytes, len);
+}
+
+static inline void loop_recv_many(struct loop *l, struct loop_op *op, int fd,
+				  loop_done_fn *done)
+{
+	op->done = done;
+	l->ops->recv_many(l, op, fd);
 }
 
 static inline void loop_send(struct loop *l, struct loop_op *op, int fd,

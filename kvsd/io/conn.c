@@ -18,10 +18,9 @@
 #include "io/resolve.h"
 #include "io/tls.h"
 
-#define RECV_BYTES_MIN (4u << 10)
-#define RECV_BYTES_MAX (64u << 10)
-#define RECORD_BYTES (16u << 10)	/* RFC 8446 section 5.1 */
-#define IN_BYTES_MAX RECV_BYTES_MAX
+#define RECORD_BYTES (16u << 10) /* RFC 8446 section 5.1 */
+/* What a receive that is called back may still bring, twice. */
+#define IN_BYTES_MAX (2u * LOOP_RECV_BUFFERS * LOOP_RECV_BYTES)
 #define OUT_BYTES_KEPT (1u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
 #define PEER_BYTES 64
@@ -37,7 +36,7 @@ enum conn_state {
 	CONN_CONNECTING,
 	CONN_HANDSHAKE,
 	CONN_OPEN,
-	CONN_FLUSHING,	/* conn_close(): output goes, input is ignored */
+	CONN_FLUSHING, /* conn_close(): output goes, input is ignored */
 	CONN_OVER,
 };
 
@@ -51,26 +50,25 @@ struct conn {
 	int why;
 	int fd;
 
-	struct resolve *resolve;	/* in flight, or its result */
+	struct resolve *resolve; /* in flight, or its result */
 	unsigned int addr_next;
 
 	struct loop_op recv_op;
-	struct loop_op send_op;		/* connect, then send */
-	size_t recv_bytes;		/* asked for by the recv in flight */
-	size_t recv_size;		/* adapts to what arrives */
-	struct buf in;			/* ciphertext received */
-	struct buf plain;		/* plaintext not used yet */
-	struct buf out;			/* ciphertext to send next */
-	struct buf sending;		/* ciphertext with the kernel */
+	struct loop_op send_op; /* connect, then send */
+	struct buf in;		/* ciphertext not used yet */
+	struct buf plain;	/* plaintext not used yet */
+	struct buf out;		/* ciphertext to send next */
+	struct buf sending;	/* ciphertext with the kernel */
 
-	struct loop_timer timer;	/* deadline and send stall */
-	struct loop_timer kick;		/* work for a later callback */
+	struct loop_timer timer; /* deadline and send stall */
+	struct loop_timer kick;	 /* work for a later callback */
 	uint64_t deadline_ns;
 	uint64_t stall_ns;
+	bool recv_paused; /* called back */
 	bool peer_ended;
-	bool lingering;			/* all is sent; reading to the end */
+	bool lingering; /* all is sent; reading to the end */
 	bool ended_told;
-	bool processing;		/* inside process() */
+	bool processing; /* inside process() */
 	bool closed_told;
 	struct loop *moving_to;
 	struct loop_task move_task;
@@ -87,7 +85,8 @@ static void send_start(struct conn *c);
 static void process(struct conn *c);
 static void connect_next(struct conn *c);
 
-/* --- the end ------------------------------------------------------------------ */
+/* --- the end
+ * ------------------------------------------------------------------ */
 
 static void finish_if_quiet(struct conn *c)
 {
@@ -145,7 +144,8 @@ static void set_reason(struct conn *c, const char *text)
 		(void)snprintf(c->reason, sizeof(c->reason), "%s", text);
 }
 
-/* --- deadlines ---------------------------------------------------------------- */
+/* --- deadlines
+ * ---------------------------------------------------------------- */
 
 static void timer_fired(struct loop_timer *t)
 {
@@ -162,8 +162,8 @@ static void timer_fired(struct loop_timer *t)
 		(void)!loop_timer_set(c->loop, t, at, timer_fired);
 		return;
 	}
-	set_reason(c, c->stall_ns == at ? "the peer takes no data" :
-					  "the deadline passed");
+	set_reason(c, c->stall_ns == at ? "the peer takes no data"
+					: "the deadline passed");
 	over(c, -ETIMEDOUT);
 }
 
@@ -187,7 +187,8 @@ void conn_deadline(struct conn *c, uint64_t at_ns)
 	timer_update(c);
 }
 
-/* --- sending ------------------------------------------------------------------- */
+/* --- sending
+ * ------------------------------------------------------------------- */
 
 /*
  * After the last byte of ours the peer may still be sending. Closing a socket
@@ -201,8 +202,8 @@ static void linger(struct conn *c)
 		over(c, c->why);
 		return;
 	}
-	c->deadline_ns = MIN(c->deadline_ns,
-			     loop_now_ns(c->loop) + LINGER_NS_MAX);
+	c->deadline_ns =
+		MIN(c->deadline_ns, loop_now_ns(c->loop) + LINGER_NS_MAX);
 	c->lingering = true;
 	timer_update(c);
 	kick(c);
@@ -324,8 +325,8 @@ int conn_write(struct conn *c, const struct iovec *parts, size_t count)
 	r = write_parts(c, parts, count);
 	if (r < 0) {
 		/* Half a record may be queued: nothing more can follow it. */
-		set_reason(c, r == -ENOBUFS ? "output limit reached" :
-					      tls_reason(c->tls));
+		set_reason(c, r == -ENOBUFS ? "output limit reached"
+					    : tls_reason(c->tls));
 		over(c, r);
 		return r == -ENOBUFS ? r : -EPIPE;
 	}
@@ -338,7 +339,8 @@ size_t conn_backlog(const struct conn *c)
 	return buf_len(&c->out) + buf_len(&c->sending);
 }
 
-/* --- receiving ------------------------------------------------------------------ */
+/* --- receiving
+ * ------------------------------------------------------------------ */
 
 static void handshake_done(struct conn *c)
 {
@@ -469,12 +471,11 @@ static void move_when_quiet(struct conn *c)
 	loop_post(c->moving_to, &c->move_task);
 }
 
-static void process(struct conn *c)
+/* On what is in @c->in. */
+static void work(struct conn *c)
 {
 	bool more = true;
 
-	if (c->processing || c->moving_to)
-		return;
 	c->processing = true;
 	plain_take(c);
 	if (c->state == CONN_HANDSHAKE)
@@ -487,13 +488,17 @@ static void process(struct conn *c)
 		more = offer(c) && (full || buf_len(&c->plain));
 	}
 	c->processing = false;
+	if (!c->moving_to && c->state == CONN_FLUSHING)
+		discard(c);
+	plain_give(c);
+}
+
+static void settle(struct conn *c)
+{
 	if (c->moving_to) {
 		move_when_quiet(c);
 		return;
 	}
-	if (c->state == CONN_FLUSHING)
-		discard(c);
-	plain_give(c);
 	send_start(c); /* what TLS itself had to say */
 	tell_ended(c);
 	recv_start(c);
@@ -501,13 +506,48 @@ static void process(struct conn *c)
 		kick(c);
 }
 
-/* A connection waits with as much memory as its next bytes may need. */
-static void recv_adapt(struct conn *c, size_t bytes)
+static void process(struct conn *c)
 {
-	if (bytes == c->recv_bytes)
-		c->recv_size = MIN(c->recv_size * 2, RECV_BYTES_MAX);
-	else if (bytes <= c->recv_size / 4)
-		c->recv_size = MAX(c->recv_size / 2, RECV_BYTES_MIN);
+	if (c->processing || c->moving_to)
+		return;
+	work(c);
+	if (!buf_len(&c->in))
+		buf_fini(&c->in);
+	settle(c);
+}
+
+/*
+ * The loop's memory stands in for @c->in, which mostly never has any: nothing
+ * is added to it meanwhile, only used up. What is left is kept.
+ */
+static int take_arrived(struct conn *c, const uint8_t *bytes, size_t len)
+{
+	struct buf rest;
+
+	if (c->moving_to || buf_len(&c->in))
+		return buf_add(&c->in, bytes, len);
+	buf_fini(&c->in);
+	c->in.data = (uint8_t *)(uintptr_t)bytes;
+	c->in.end = len;
+	c->in.size = len;
+	work(c);
+	rest = c->in;
+	buf_init(&c->in, IN_BYTES_MAX);
+	if (c->state == CONN_OVER)
+		return 0;
+	return buf_add(&c->in, buf_head(&rest), buf_len(&rest));
+}
+
+static void received(struct conn *c, const uint8_t *bytes, size_t len)
+{
+	bool queued = buf_len(&c->in) != 0;
+	int r = take_arrived(c, bytes, len);
+
+	if (r < 0)
+		over(c, r);
+	else if (queued && !c->moving_to)
+		work(c);
+	settle(c);
 }
 
 static void recv_done(struct loop_op *op, int res)
@@ -518,7 +558,8 @@ static void recv_done(struct loop_op *op, int res)
 		finish_if_quiet(c);
 		return;
 	}
-	if (res < 0 && !(c->moving_to && res == -ECANCELED)) {
+	/* Called back by ourselves, or it has to be started again. */
+	if (res < 0 && res != -ECANCELED && res != -ENOBUFS && res != -EAGAIN) {
 		set_reason(c, "receiving failed");
 		over(c, c->lingering ? c->why : res);
 		return;
@@ -531,11 +572,9 @@ static void recv_done(struct loop_op *op, int res)
 			return;
 		}
 	}
-	if (res > 0) {
-		buf_commit(&c->in, (size_t)res);
-		recv_adapt(c, (size_t)res);
-	}
-	if (c->moving_to)
+	if (res > 0)
+		received(c, op->bytes, (size_t)res);
+	else if (c->moving_to)
 		move_when_quiet(c);
 	else
 		process(c);
@@ -543,24 +582,19 @@ static void recv_done(struct loop_op *op, int res)
 
 static void recv_start(struct conn *c)
 {
-	uint8_t *p;
-
-	if (loop_op_busy(&c->recv_op) || c->peer_ended || c->moving_to ||
-	    c->state < CONN_HANDSHAKE || c->state == CONN_OVER)
+	if (c->peer_ended || c->moving_to || c->state < CONN_HANDSHAKE ||
+	    c->state == CONN_OVER)
 		return;
-	if (buf_len(&c->plain) + RECORD_BYTES > CONN_PLAIN_BYTES_MAX)
-		return; /* the handler is behind: conn_resume() goes on */
-	/* The kernel writes here: nothing may move the buffer meanwhile. */
-	assert(buf_len(&c->in) == 0);
-	if (c->in.size > 2 * c->recv_size)
-		buf_fini(&c->in);
-	p = buf_reserve(&c->in, c->recv_size);
-	if (!p) {
-		over(c, -ENOMEM);
+	if (buf_len(&c->plain) + RECORD_BYTES > CONN_PLAIN_BYTES_MAX) {
+		/* The handler is behind: conn_resume() goes on. */
+		if (!c->recv_paused)
+			loop_cancel(c->loop, &c->recv_op);
+		c->recv_paused = true;
 		return;
 	}
-	c->recv_bytes = c->recv_size;
-	loop_recv(c->loop, &c->recv_op, c->fd, p, c->recv_size, recv_done);
+	c->recv_paused = false;
+	if (!loop_op_busy(&c->recv_op))
+		loop_recv_many(c->loop, &c->recv_op, c->fd, recv_done);
 }
 
 void conn_resume(struct conn *c)
@@ -569,7 +603,8 @@ void conn_resume(struct conn *c)
 		kick(c);
 }
 
-/* --- set-up --------------------------------------------------------------------- */
+/* --- set-up
+ * --------------------------------------------------------------------- */
 
 static void peer_name(struct conn *c, const struct sockaddr_storage *ss)
 {
@@ -617,7 +652,6 @@ static int conn_new(struct loop *l, const struct sys_ops *sys,
 	c->fd = -EBADF;
 	c->deadline_ns = UINT64_MAX;
 	c->stall_ns = UINT64_MAX;
-	c->recv_size = RECV_BYTES_MIN;
 	buf_init(&c->in, IN_BYTES_MAX);
 	buf_init(&c->plain, CONN_PLAIN_BYTES_MAX);
 	buf_init(&c->out, CONN_OUT_BYTES_MAX);
@@ -704,8 +738,7 @@ static void connect_next(struct conn *c)
 		}
 		peer_name(c, &a->addr);
 		loop_connect(c->loop, &c->send_op, c->fd,
-			     (struct sockaddr *)&a->addr, a->len,
-			     connect_done);
+			     (struct sockaddr *)&a->addr, a->len, connect_done);
 		return;
 	}
 	set_reason(c, "cannot connect");
@@ -771,7 +804,8 @@ struct conn *conn_free(struct conn *c)
 	return NULL;
 }
 
-/* --- closing, moving, asking ------------------------------------------------------ */
+/* --- closing, moving, asking
+ * ------------------------------------------------------ */
 
 void conn_close(struct conn *c)
 {

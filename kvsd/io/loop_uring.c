@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,22 @@
 
 enum { OP_IDLE = 0, OP_IN_FLIGHT, OP_COMPLETED };
 
-/* Low bit of user_data: the fdatasync half of a write_sync. */
-#define TAG_SYNC 1u
+/* Low bits of user_data. */
+#define TAG_SYNC 1u /* the fdatasync half of a write_sync */
+#define TAG_MANY 2u /* a recv_many */
+
+#define TAG_MASK ((uintptr_t)3)
+
+#define RECV_RING_ALIGN 4096u
+#define RECV_GROUP 0 /* of the buffers that a recv_many takes */
+
+/* A buffer that something arrived in, until its receiver has seen it. */
+struct arrival {
+	struct loop_op op; /* its place among the completed ones */
+	struct loop_uring *uring;
+	struct loop_op *to;
+	bool last; /* the receive is over with it */
+};
 
 struct loop_uring {
 	struct loop loop;
@@ -28,13 +43,19 @@ struct loop_uring {
 	unsigned int collected; /* completions of the last turn */
 	uint64_t per_gather;	/* of them in LOOP_GATHER_NS, << 8 */
 	struct list_node completed;
+	/* Receiving; all NULL until the first recv_many. */
+	uint8_t *recv_bytes;	 /* @recv_count buffers; else one */
+	unsigned int recv_count; /* 0: the kernel cannot choose one */
+	struct io_uring_buf_ring *recv_ring;
+	struct arrival *arrivals; /* by buffer */
+	bool recv_plain;	  /* as if it could not */
 	/* Wake-up from other threads. */
 	int wake_fd;
 	uint64_t wake_count;
 	struct loop_op wake_op;
 	pthread_mutex_t lock;
-	struct list_node posted;	/* under lock */
-	bool waking;			/* under lock: a wake is on its way */
+	struct list_node posted; /* under lock */
+	bool waking;		 /* under lock: a wake is on its way */
 };
 
 static struct loop_uring *uring(struct loop *l)
@@ -99,6 +120,7 @@ static struct io_uring_sqe *start(struct loop *l, struct loop_op *op)
 	op->state = OP_IN_FLIGHT;
 	op->pending = 1;
 	op->res = 0;
+	op->many = false;
 	u->in_flight++;
 	return io_uring_get_sqe(&u->ring);
 }
@@ -125,13 +147,179 @@ static void uring_connect(struct loop *l, struct loop_op *op, int fd,
 	tag(sqe, op, 0);
 }
 
-static void uring_recv(struct loop *l, struct loop_op *op, int fd,
-		       void *bytes, size_t len)
+static void uring_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
+		       size_t len)
 {
 	struct io_uring_sqe *sqe = start(l, op);
 
 	io_uring_prep_recv(sqe, fd, bytes, len, 0);
 	tag(sqe, op, 0);
+}
+
+/* --- receiving into the loop's memory --- */
+
+static void recv_give(struct loop_uring *u, unsigned int id)
+{
+	io_uring_buf_ring_add(u->recv_ring,
+			      u->recv_bytes + (size_t)id * LOOP_RECV_BYTES,
+			      LOOP_RECV_BYTES, (unsigned short)id,
+			      io_uring_buf_ring_mask(u->recv_count), 0);
+	io_uring_buf_ring_advance(u->recv_ring, 1);
+}
+
+static int recv_register(struct loop_uring *u, unsigned int count)
+{
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uintptr_t)u->recv_ring,
+		.ring_entries = count,
+		.bgid = RECV_GROUP,
+	};
+	unsigned int i;
+	int r;
+
+	memset(u->recv_ring, 0, count * sizeof(struct io_uring_buf));
+	r = io_uring_register_buf_ring(&u->ring, &reg, 0);
+	if (r < 0)
+		return r;
+	u->recv_count = count;
+	for (i = 0; i < count; i++) {
+		u->arrivals[i].uring = u;
+		recv_give(u, i);
+	}
+	return 0;
+}
+
+static void recv_fini(struct loop_uring *u)
+{
+	free(u->arrivals);
+	free(u->recv_ring);
+	free(u->recv_bytes);
+}
+
+/*
+ * Where the kernel takes a buffer itself when something arrives, a connection
+ * that waits has none and is not armed again for each record. DEFER_TASKRUN
+ * stands for it: 6.1 has both, and what is called back gets no more than there
+ * are buffers, since nothing arrives outside of a turn. Elsewhere a
+ * connection is polled, and read into one buffer.
+ */
+static int recv_init(struct loop_uring *u)
+{
+	unsigned int entries = u->ring.sq.ring_entries;
+	unsigned int count = LOOP_RECV_BUFFERS;
+	size_t ring_bytes;
+
+	if (u->recv_bytes)
+		return 0;
+	while (count > entries)
+		count /= 2;
+	if (!(u->ring.flags & IORING_SETUP_DEFER_TASKRUN) || u->recv_plain)
+		count = 1;
+	u->recv_bytes = malloc((size_t)count * LOOP_RECV_BYTES);
+	if (!u->recv_bytes)
+		return -ENOMEM;
+	if (count == 1)
+		return 0;
+	ring_bytes =
+		ALIGN_UP(count * sizeof(struct io_uring_buf), RECV_RING_ALIGN);
+	u->recv_ring = aligned_alloc(RECV_RING_ALIGN, ring_bytes);
+	u->arrivals = calloc(count, sizeof(*u->arrivals));
+	if (!u->recv_ring || !u->arrivals || recv_register(u, count) < 0) {
+		free(TAKE_PTR(u->recv_ring));
+		free(TAKE_PTR(u->arrivals));
+	}
+	return 0;
+}
+
+static void failed_later(struct loop_uring *u, struct loop_op *op, int err)
+{
+	op->state = OP_COMPLETED;
+	op->res = err;
+	u->in_flight++;
+	list_add_tail(&u->completed, &op->link);
+}
+
+static void uring_recv_many(struct loop *l, struct loop_op *op, int fd)
+{
+	struct loop_uring *u = uring(l);
+	struct io_uring_sqe *sqe;
+	int r = recv_init(u);
+
+	if (r < 0) {
+		failed_later(u, op, r);
+		return;
+	}
+	sqe = start(l, op);
+	op->many = true;
+	op->fd = fd;
+	if (u->recv_count) {
+		io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->buf_group = RECV_GROUP;
+		/* It was read to its end, or is new: nothing is there yet. */
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	} else {
+		io_uring_prep_poll_add(sqe, fd, POLLIN);
+	}
+	tag(sqe, op, TAG_MANY);
+}
+
+static void arrived(struct loop_op *op, int res)
+{
+	struct arrival *a = container_of(op, struct arrival, op);
+	struct loop_uring *u = a->uring;
+	unsigned int id = (unsigned int)(a - u->arrivals);
+	struct loop_op *to = a->to;
+
+	if (a->last) {
+		to->state = OP_IDLE;
+		u->in_flight--;
+	}
+	to->bytes = u->recv_bytes + (size_t)id * LOOP_RECV_BYTES;
+	to->done(to, res);
+	/* @to may be gone. */
+	recv_give(u, id);
+}
+
+static void collect_many(struct loop_uring *u, struct loop_op *op,
+			 const struct io_uring_cqe *cqe)
+{
+	struct arrival *a;
+
+	if (!(cqe->flags & IORING_CQE_F_BUFFER)) {
+		op->res = cqe->res;
+		op->state = OP_COMPLETED;
+		list_add_tail(&u->completed, &op->link);
+		return;
+	}
+	a = &u->arrivals[cqe->flags >> IORING_CQE_BUFFER_SHIFT];
+	a->to = op;
+	a->last = !(cqe->flags & IORING_CQE_F_MORE);
+	a->op.done = arrived;
+	a->op.res = cqe->res;
+	a->op.state = OP_COMPLETED;
+	u->in_flight++;
+	list_add_tail(&u->completed, &a->op.link);
+}
+
+/* The poll of @op is over: what there is. */
+static int read_polled(struct loop_uring *u, struct loop_op *op, int res)
+{
+	ssize_t n;
+
+	if (res < 0)
+		return res;
+	op->bytes = u->recv_bytes;
+	n = recv(op->fd, u->recv_bytes, LOOP_RECV_BYTES, MSG_DONTWAIT);
+	if (n >= 0)
+		return (int)n;
+	return errno == EINTR ? -EAGAIN : -errno;
+}
+
+void loop_uring_recv_plain(struct loop *l)
+{
+	assert(!uring(l)->recv_bytes);
+	uring(l)->recv_plain = true;
 }
 
 static void uring_send(struct loop *l, struct loop_op *op, int fd,
@@ -143,8 +331,8 @@ static void uring_send(struct loop *l, struct loop_op *op, int fd,
 	tag(sqe, op, 0);
 }
 
-static void uring_pread(struct loop *l, struct loop_op *op, int fd,
-			void *bytes, size_t len, uint64_t offset)
+static void uring_pread(struct loop *l, struct loop_op *op, int fd, void *bytes,
+			size_t len, uint64_t offset)
 {
 	struct io_uring_sqe *sqe = start(l, op);
 
@@ -194,7 +382,8 @@ static void uring_cancel(struct loop *l, struct loop_op *op)
 		return;
 	make_room(uring(l), 1);
 	sqe = io_uring_get_sqe(&uring(l)->ring);
-	io_uring_prep_cancel64(sqe, (uintptr_t)op, 0);
+	io_uring_prep_cancel64(sqe, (uintptr_t)op | (op->many ? TAG_MANY : 0),
+			       0);
 	io_uring_sqe_set_data64(sqe, 0); /* its own result says nothing */
 }
 
@@ -223,9 +412,13 @@ static void collect(struct loop_uring *u)
 	io_uring_for_each_cqe(&u->ring, head, cqe)
 	{
 		uintptr_t data = (uintptr_t)cqe->user_data;
-		struct loop_op *op = (struct loop_op *)(data & ~(uintptr_t)TAG_SYNC);
+		struct loop_op *op = (struct loop_op *)(data & ~TAG_MASK);
 
 		count++;
+		if (op && (data & TAG_MANY)) {
+			collect_many(u, op, cqe);
+			continue;
+		}
 		if (!op || !op_result(op, data & TAG_SYNC, cqe->res))
 			continue;
 		op->state = OP_COMPLETED;
@@ -273,6 +466,8 @@ static void run_completed(struct loop_uring *u)
 
 		op->state = OP_IDLE;
 		u->in_flight--;
+		if (op->many && !u->recv_count)
+			op->res = read_polled(u, op, op->res);
 		op->done(op, op->res);
 	}
 }
@@ -374,6 +569,7 @@ static void uring_free(struct loop *l)
 	 */
 	assert(u->in_flight == loop_op_busy(&u->wake_op));
 	io_uring_queue_exit(&u->ring);
+	recv_fini(u);
 	sys_close(u->sys, &u->wake_fd);
 	loop_fini(l);
 	(void)pthread_mutex_destroy(&u->lock);
@@ -406,6 +602,7 @@ int loop_uring_new(const struct sys_ops *sys, unsigned int entries,
 		.accept = uring_accept,
 		.connect = uring_connect,
 		.recv = uring_recv,
+		.recv_many = uring_recv_many,
 		.send = uring_send,
 		.pread = uring_pread,
 		.pwrite = uring_pwrite,

@@ -15,4 +15,10 @@
 int loop_uring_new(const struct sys_ops *sys, unsigned int entries,
 		   struct loop **ret_loop) MUST_CHECK;
 
+/*
+ * For tests, before the first receive: as on a kernel that cannot choose
+ * buffers itself.
+ */
+void loop_uring_recv_plain(struct loop *l);
+
 #endif

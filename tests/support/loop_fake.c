@@ -51,6 +51,7 @@ struct fake {
 	bool fired;
 	struct fake_pipe *pipes[2 * PAIRS_MAX]; /* by reading end */
 	int pipe_count;
+	uint8_t received[PIPE_BYTES];
 };
 
 static struct fake *fake_of(struct loop *l)
@@ -112,6 +113,15 @@ static void fake_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
 		      size_t len)
 {
 	start(l, op, RECV, fd, bytes, len, 0);
+}
+
+/* Each one ends with what it got. */
+static void fake_recv_many(struct loop *l, struct loop_op *op, int fd)
+{
+	struct fake *f = fake_of(l);
+
+	op->bytes = f->received;
+	start(l, op, RECV, fd, f->received, sizeof(f->received), 0);
 }
 
 static void fake_send(struct loop *l, struct loop_op *op, int fd,
@@ -218,10 +228,10 @@ static int pair_do(struct fake *f, const struct entry *e)
 	size_t n;
 
 	if (!in || !e->len)
-		return e->kind == POLL && in ?
-			       (in->len || in->closed ? POLLIN : 0) |
-				       (out->len < PIPE_BYTES ? POLLOUT : 0) :
-			       -EOPNOTSUPP;
+		return e->kind == POLL && in
+			       ? (in->len || in->closed ? POLLIN : 0) |
+					 (out->len < PIPE_BYTES ? POLLOUT : 0)
+			       : -EOPNOTSUPP;
 	if (e->kind == RECV) {
 		n = MIN(e->len, in->len);
 		if (n)
@@ -291,7 +301,8 @@ static bool complete_ready(struct fake *f)
 	struct list_node *tmp;
 
 	list_init(&ready);
-	list_for_each_safe(n, tmp, &f->entries) {
+	list_for_each_safe(n, tmp, &f->entries)
+	{
 		struct entry *e = list_entry(n, struct entry, link);
 
 		if (!entry_ready(f, e))
@@ -385,8 +396,8 @@ static int fake_turn(struct loop *l, uint64_t wait_ns)
 	int r;
 
 	if (!posts_waiting(f) && due > l->now_ns) {
-		until = wait_ns > UINT64_MAX - l->now_ns ? UINT64_MAX :
-							   l->now_ns + wait_ns;
+		until = wait_ns > UINT64_MAX - l->now_ns ? UINT64_MAX
+							 : l->now_ns + wait_ns;
 		if (due == UINT64_MAX && until == UINT64_MAX) {
 			r = wait_for_posts(f);
 			if (r < 0)
@@ -430,6 +441,7 @@ static const struct loop_ops fake_ops = {
 	.accept = fake_accept,
 	.connect = fake_connect,
 	.recv = fake_recv,
+	.recv_many = fake_recv_many,
 	.send = fake_send,
 	.pread = fake_pread,
 	.pwrite = fake_pwrite,

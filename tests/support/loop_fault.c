@@ -16,7 +16,7 @@ int __real_loop_uring_new(const struct sys_ops *sys, unsigned int entries,
 int __wrap_loop_uring_new(const struct sys_ops *sys, unsigned int entries,
 			  struct loop **ret_loop);
 
-static struct fault_counter counter = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct fault_counter counter = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static enum loop_fault_mode fault_mode;
 static _Atomic uint64_t wait_max_ns = UINT64_MAX;
 static const struct loop_ops *real;
@@ -27,7 +27,7 @@ static struct {
 	loop_done_fn *done;
 	int err;
 	bool accepts;
-	struct loop *loop;	/* UNDONE: task is on its way */
+	struct loop *loop; /* UNDONE: task is on its way */
 	struct loop_task task;
 } victim;
 
@@ -66,7 +66,7 @@ static bool fails(struct loop *l, struct loop_op *op, const char *name,
 		op->done = fail_done;
 		return false;
 	}
-	op->state = 1;	/* busy */
+	op->state = 1; /* busy */
 	victim.loop = l;
 	victim.task.run = fail_posted;
 	real->post(l, &victim.task);
@@ -93,6 +93,12 @@ static void fault_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
 		real->recv(l, op, fd, bytes, len);
 }
 
+static void fault_recv_many(struct loop *l, struct loop_op *op, int fd)
+{
+	if (!fails(l, op, "recv", false))
+		real->recv_many(l, op, fd);
+}
+
 static void fault_send(struct loop *l, struct loop_op *op, int fd,
 		       const void *bytes, size_t len)
 {
@@ -100,8 +106,8 @@ static void fault_send(struct loop *l, struct loop_op *op, int fd,
 		real->send(l, op, fd, bytes, len);
 }
 
-static void fault_pread(struct loop *l, struct loop_op *op, int fd,
-			void *bytes, size_t len, uint64_t offset)
+static void fault_pread(struct loop *l, struct loop_op *op, int fd, void *bytes,
+			size_t len, uint64_t offset)
 {
 	if (offset == UINT64_MAX || !fails(l, op, "pread", false))
 		real->pread(l, op, fd, bytes, len, offset);
@@ -157,6 +163,7 @@ static const struct loop_ops fault_ops = {
 	.accept = fault_accept,
 	.connect = fault_connect,
 	.recv = fault_recv,
+	.recv_many = fault_recv_many,
 	.send = fault_send,
 	.pread = fault_pread,
 	.pwrite = fault_pwrite,

@@ -86,7 +86,7 @@ static size_t side_data(struct conn *c, void *ctx, const uint8_t *bytes,
 		return s->take(s, bytes, len);
 	assert_int_equal(buf_add(&s->got, bytes, len), 0);
 	if (s->echo) {
-		struct iovec part = { (void *)(uintptr_t)bytes, len };
+		struct iovec part = {(void *)(uintptr_t)bytes, len};
 
 		assert_int_equal(conn_write(c, &part, 1), 0);
 	}
@@ -153,7 +153,7 @@ static void turn_until(struct bench *b, const int *counter)
 
 static int setup(void **state)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct sockaddr_in addr = {.sin_family = AF_INET};
 	socklen_t len = sizeof(addr);
 	struct bench *b = calloc(1, sizeof(*b));
 	char cert[64];
@@ -172,14 +172,26 @@ static int setup(void **state)
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(bind(b->listen_fd, (struct sockaddr *)&addr, len), 0);
 	assert_int_equal(listen(b->listen_fd, 8), 0);
-	assert_int_equal(getsockname(b->listen_fd, (struct sockaddr *)&addr,
-				     &len),
-			 0);
+	assert_int_equal(
+		getsockname(b->listen_fd, (struct sockaddr *)&addr, &len), 0);
 	b->port = ntohs(addr.sin_port);
 	buf_init(&b->server.got, 2 * BULK_BYTES);
 	buf_init(&b->client.got, 2 * BULK_BYTES);
 	loop_accept(b->loop, &b->accept_op, b->listen_fd, accept_done);
 	*state = b;
+	return 0;
+}
+
+/* As where the kernel cannot choose buffers. */
+static int setup_plain(void **state)
+{
+	struct bench *b;
+	int r = setup(state);
+
+	if (r < 0)
+		return r;
+	b = *state;
+	loop_uring_recv_plain(b->loop);
 	return 0;
 }
 
@@ -232,7 +244,7 @@ static void open_pair(struct bench *b)
 
 static void conn_write_str(struct conn *c, const char *text)
 {
-	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+	struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
 
 	assert_int_equal(conn_write(c, &part, 1), 0);
 }
@@ -247,9 +259,9 @@ static void conn_carries_parts_in_order(void **state)
 	open_pair(b);
 	for (i = 0; i < BULK_BYTES; i++)
 		bulk[i] = (uint8_t)(i * 2654435761u >> 13);
-	parts[0] = (struct iovec){ bulk, 11 };
-	parts[1] = (struct iovec){ bulk + 11, BULK_BYTES - 14 };
-	parts[2] = (struct iovec){ bulk + BULK_BYTES - 3, 3 };
+	parts[0] = (struct iovec){bulk, 11};
+	parts[1] = (struct iovec){bulk + 11, BULK_BYTES - 14};
+	parts[2] = (struct iovec){bulk + BULK_BYTES - 3, 3};
 	assert_int_equal(conn_write(b->client.conn, parts, 3), 0);
 	while (buf_len(&b->server.got) < BULK_BYTES)
 		assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
@@ -278,7 +290,7 @@ static void conn_close_delivers_what_was_written_first(void **state)
 static void conn_close_reads_on_when_the_peer_still_sends(void **state)
 {
 	struct bench *b = *state;
-	struct iovec part = { malloc(BULK_BYTES), BULK_BYTES };
+	struct iovec part = {malloc(BULK_BYTES), BULK_BYTES};
 
 	memset(part.iov_base, 7, BULK_BYTES);
 	open_pair(b);
@@ -345,7 +357,7 @@ static void conn_reports_a_name_that_does_not_resolve(void **state)
 
 static void conn_deadline_ends_a_silent_handshake(void **state)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct sockaddr_in addr = {.sin_family = AF_INET};
 	struct bench *b = *state;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -362,7 +374,7 @@ static void conn_deadline_ends_a_silent_handshake(void **state)
 
 static void conn_closes_on_garbage_instead_of_tls(void **state)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct sockaddr_in addr = {.sin_family = AF_INET};
 	struct bench *b = *state;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -389,7 +401,7 @@ static size_t take_nothing(struct side *s, const uint8_t *bytes, size_t len)
 static void conn_holds_back_a_peer_when_nothing_is_taken(void **state)
 {
 	struct bench *b = *state;
-	struct iovec part = { malloc(BULK_BYTES), BULK_BYTES };
+	struct iovec part = {malloc(BULK_BYTES), BULK_BYTES};
 	int turns;
 	int offers;
 
@@ -431,7 +443,7 @@ static void stop_run(struct loop_task *task)
 static void conn_moves_to_another_thread_with_its_bytes(void **state)
 {
 	struct bench *b = *state;
-	struct stopper stop = { .task = { .run = stop_run } };
+	struct stopper stop = {.task = {.run = stop_run}};
 	struct loop *other;
 	pthread_t thread;
 
@@ -456,6 +468,10 @@ static void conn_moves_to_another_thread_with_its_bytes(void **state)
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name)                                                 \
+	{                                                           \
+#name " (plain)", name, setup_plain, teardown, NULL \
+	}
 
 int main(void)
 {
@@ -471,6 +487,12 @@ int main(void)
 		CASE(conn_closes_on_garbage_instead_of_tls),
 		CASE(conn_holds_back_a_peer_when_nothing_is_taken),
 		CASE(conn_moves_to_another_thread_with_its_bytes),
+		PLAIN(conn_carries_parts_in_order),
+		PLAIN(conn_close_delivers_what_was_written_first),
+		PLAIN(conn_close_reads_on_when_the_peer_still_sends),
+		PLAIN(conn_closes_on_garbage_instead_of_tls),
+		PLAIN(conn_holds_back_a_peer_when_nothing_is_taken),
+		PLAIN(conn_moves_to_another_thread_with_its_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ struct probe {
 	struct loop *loop;
 	int calls;
 	int res;
-	bool inside;	/* set while a submitting call runs */
+	bool inside; /* set while a submitting call runs */
 };
 
 static void probe_done(struct loop_op *op, int res)
@@ -75,9 +75,9 @@ static int loop_teardown(void **state)
 static void loop_moves_bytes_through_a_socket(void **state)
 {
 	struct loop *l = *state;
-	struct probe rx = { .loop = l };
-	struct probe tx = { .loop = l };
-	char got[8] = { 0 };
+	struct probe rx = {.loop = l};
+	struct probe tx = {.loop = l};
+	char got[8] = {0};
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
@@ -103,7 +103,7 @@ static void loop_moves_bytes_through_a_socket(void **state)
 static void loop_cancel_ends_the_operation_once(void **state)
 {
 	struct loop *l = *state;
-	struct probe rx = { .loop = l };
+	struct probe rx = {.loop = l};
 	char got[8];
 	int fds[2];
 
@@ -123,9 +123,9 @@ static void loop_cancel_ends_the_operation_once(void **state)
 static void loop_write_sync_reports_length_and_errors(void **state)
 {
 	struct loop *l = *state;
-	struct probe w = { .loop = l };
+	struct probe w = {.loop = l};
 	char path[] = "/tmp/kvsd-loop-XXXXXX";
-	char back[6] = { 0 };
+	char back[6] = {0};
 	int fd = mkstemp(path);
 	int ro;
 
@@ -290,7 +290,7 @@ static void loop_answers_one_after_many(void **state)
 {
 	struct loop *l = *state;
 	struct pair pairs[PAIRS];
-	struct loop_timer timer = { .slot = 0 };
+	struct loop_timer timer = {.slot = 0};
 	int round;
 	int i;
 
@@ -344,6 +344,111 @@ static void loop_spare_goes_to_who_asks_next(void **state)
 	loop_spare_give(l, first, 100); /* freed with the loop */
 }
 
+/* --- recv_many --- */
+
+struct receiver {
+	struct loop_op op;
+	struct loop *loop;
+	int fd;
+	int bytes; /* each one more than the one before */
+	int ends;
+	int restarts;
+	int res; /* the last */
+};
+
+static void receiver_done(struct loop_op *op, int res)
+{
+	struct receiver *r = container_of(op, struct receiver, op);
+	int i;
+
+	for (i = 0; i < res; i++)
+		assert_int_equal(op->bytes[i], (uint8_t)r->bytes++);
+	r->res = res;
+	if (loop_op_busy(op))
+		return;
+	if (res > 0 || res == -ENOBUFS || res == -EAGAIN) {
+		r->restarts++;
+		loop_recv_many(r->loop, op, r->fd, receiver_done);
+	} else {
+		r->ends++;
+	}
+}
+
+static int loop_setup_plain(void **state)
+{
+	int r = loop_setup(state);
+
+	if (r == 0)
+		loop_uring_recv_plain(*state);
+	return r;
+}
+
+static void send_count(int fd, int *sent, int count)
+{
+	while (count--) {
+		uint8_t byte = (uint8_t)(*sent)++;
+
+		assert_int_equal(write(fd, &byte, 1), 1);
+	}
+}
+
+/* Packets, so that each takes a buffer: more of them than there are. */
+static void loop_receives_on_when_buffers_run_out(void **state)
+{
+	struct receiver r = {.loop = *state};
+	int sent = 0;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	r.fd = fds[0];
+	loop_recv_many(r.loop, &r.op, r.fd, receiver_done);
+	send_count(fds[1], &sent, 3);
+	run_until(r.loop, &r.bytes, 3);
+	send_count(fds[1], &sent, 100);
+	run_until(r.loop, &r.bytes, 103);
+	assert_true(loop_op_busy(&r.op));
+	assert_true(r.restarts > 0);
+	send_count(fds[1], &sent, 1);
+	run_until(r.loop, &r.bytes, 104);
+	(void)close(fds[1]);
+	run_until(r.loop, &r.ends, 1);
+	assert_int_equal(r.res, 0);
+	assert_false(loop_op_busy(&r.op));
+	(void)close(fds[0]);
+}
+
+static void loop_cancel_ends_a_receive_that_goes_on(void **state)
+{
+	struct receiver r[2] = {{.loop = *state}, {.loop = *state}};
+	int sent[2] = {0, 0};
+	int fds[2][2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]),
+				 0);
+		r[i].fd = fds[i][0];
+		loop_recv_many(r[i].loop, &r[i].op, r[i].fd, receiver_done);
+		send_count(fds[i][1], &sent[i], 1);
+		run_until(r[i].loop, &r[i].bytes, 1);
+	}
+	/* What has arrived by then comes before the end, or not at all. */
+	send_count(fds[0][1], &sent[0], 1);
+	loop_cancel(r[0].loop, &r[0].op);
+	while (!r[0].ends && r[0].bytes < 2)
+		assert_int_equal(loop_turn(r[0].loop, NS_PER_S), 0);
+	loop_cancel(r[0].loop, &r[0].op);
+	run_until(r[0].loop, &r[0].ends, 1);
+	assert_int_equal(r[0].res, -ECANCELED);
+	send_count(fds[1][1], &sent[1], 1);
+	run_until(r[1].loop, &r[1].bytes, 2);
+	loop_cancel(r[1].loop, &r[1].op);
+	run_until(r[1].loop, &r[1].ends, 1);
+	assert_int_equal(r[0].ends, 1);
+	for (i = 0; i < 4; i++)
+		(void)close(fds[i / 2][i % 2]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,9 +472,20 @@ int main(void)
 			loop_setup, loop_teardown),
 		cmocka_unit_test_setup_teardown(loop_answers_one_after_many,
 						loop_setup, loop_teardown),
+		cmocka_unit_test_setup_teardown(loop_spare_goes_to_who_asks_next,
+						loop_setup, loop_teardown),
 		cmocka_unit_test_setup_teardown(
-			loop_spare_goes_to_who_asks_next, loop_setup,
+			loop_receives_on_when_buffers_run_out, loop_setup,
 			loop_teardown),
+		cmocka_unit_test_setup_teardown(
+			loop_receives_on_when_buffers_run_out, loop_setup_plain,
+			loop_teardown),
+		cmocka_unit_test_setup_teardown(
+			loop_cancel_ends_a_receive_that_goes_on, loop_setup,
+			loop_teardown),
+		cmocka_unit_test_setup_teardown(
+			loop_cancel_ends_a_receive_that_goes_on,
+			loop_setup_plain, loop_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
