@@ -6,14 +6,16 @@
  *	bench_publishers PORT CA HEADS SESSIONS SECONDS START_MS MODE PHASE
  *	bench_publishers size SECONDS
  *
- * MODE: chunked, length or sink. PHASE: spread, where fragments of different
- * sessions begin at different frames, evenly, as those of cameras that do not
- * know of each other; or together, where all begin with the same frame but
- * one, the worst that can happen. HEADS: one request head per session, each
- * ended by a NUL; empty for a sink, which answers nothing and is left when all
- * is sent. With chunked the answers are read as PutMedia's: a fragment's time
- * to PERSISTED starts when its last byte was handed to the socket. Prints a
- * JSON object when all are connected, and one at the end.
+ * MODE: chunked, length, sink or slow. Slow is chunked with a frame every four
+ * seconds from each session, which begins as soon as it is connected; they go
+ * on until a line comes on stdin, whatever SECONDS says. PHASE: spread, where
+ *fragments of different sessions begin at different frames, evenly, as those of
+ *cameras that do not know of each other; or together, where all begin with the
+ *same frame but one, the worst that can happen. HEADS: one request head per
+ *session, each ended by a NUL; empty for a sink, which answers nothing and is
+ *left when all is sent. With chunked the answers are read as PutMedia's: a
+ *fragment's time to PERSISTED starts when its last byte was handed to the
+ *socket. Prints a JSON object when all are connected, and one at the end.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/macros.h"
@@ -30,9 +33,11 @@
 #include "session.h"
 
 #define FRAME_RATE 30u
-#define FRAME_BYTES 2500u	/* 600 kbit/s */
-#define FRAGMENT_MS 2000u
-#define FRAMES_PER_FRAGMENT (FRAGMENT_MS * FRAME_RATE / 1000u)
+#define FRAME_BYTES 2500u /* 600 kbit/s */
+#define FRAMES_PER_FRAGMENT 60u
+#define SLOW_FRAMES_PER_FRAGMENT 4u
+#define SLOWER 120u /* times, in slow: under 20 s a fragment */
+#define SLOW_NS_MAX (300 * NS_PER_S)
 #define FRAGMENTS_OPEN_MAX 64u
 #define ANSWER_BYTES_MAX (64u << 10)
 #define EVENTS_MAX 256
@@ -42,10 +47,12 @@
 struct publisher {
 	struct session session;
 	struct buf answer;
-	uint64_t closed_ns[FRAGMENTS_OPEN_MAX];	/* by fragment, in turn */
+	uint64_t closed_ns[FRAGMENTS_OPEN_MAX]; /* by fragment, in turn */
 	uint32_t frames;			/* sent */
-	uint32_t first; /* frames of its first fragment left out */
+	uint32_t first;	    /* frames of its first fragment left out */
+	uint32_t fragments; /* ended */
 	uint32_t persisted;
+	uint64_t next_ns; /* slow: its next frame */
 	bool waits_for_room;
 };
 
@@ -56,21 +63,26 @@ static struct {
 	uint64_t start_ms;
 	bool chunked;
 	bool sink;
+	bool slow;
 	bool spread;
+	bool told_to_end; /* slow: something came on stdin */
+	uint32_t fragment_frames;
+	uint32_t frame_ms_times; /* milliseconds of FRAME_RATE frames */
 	int epoll;
 	uint32_t ended;
 	uint64_t errors;
-	uint64_t late_ns_max;	/* behind its schedule: the load's own fault */
+	uint64_t late_ns_max; /* behind its schedule: the load's own fault */
 	uint32_t *latency_us;
 	uint32_t latencies;
 	struct buf header;
-	struct buf eof;		/* the Tags that end a fragment */
+	struct buf eof; /* the Tags that end a fragment */
 	struct buf piece;
 	uint8_t key[FRAME_BYTES];
 	uint8_t delta[FRAME_BYTES];
 } all;
 
-/* --- what a session sends -------------------------------------------------------- */
+/* --- what a session sends
+ * -------------------------------------------------------- */
 
 static void media_make(void)
 {
@@ -92,7 +104,7 @@ static void media_make(void)
 
 static uint64_t frame_ms(uint32_t n)
 {
-	return (uint64_t)n * 1000 / FRAME_RATE;
+	return (uint64_t)n * all.frame_ms_times / FRAME_RATE;
 }
 
 /* Its @n-th frame is this one of the stream's. */
@@ -104,14 +116,14 @@ static uint32_t place(const struct publisher *p, uint32_t n)
 static bool ends_fragment(const struct publisher *p, uint32_t n)
 {
 	return n + 1 == all.frames_each ||
-	       place(p, n) % FRAMES_PER_FRAGMENT == FRAMES_PER_FRAGMENT - 1;
+	       place(p, n) % all.fragment_frames == all.fragment_frames - 1;
 }
 
 /* The @n-th frame with what stands before and behind it, in all.piece. */
 static void piece_make(const struct publisher *p, uint32_t n)
 {
 	uint32_t at = place(p, n);
-	uint32_t start = MAX(at - at % FRAMES_PER_FRAGMENT, p->first);
+	uint32_t start = MAX(at - at % all.fragment_frames, p->first);
 	bool begins = at == start;
 	uint8_t head[MKV_CLUSTER_HEAD_BYTES];
 	uint8_t block[MKV_BLOCK_HEAD_BYTES];
@@ -135,8 +147,8 @@ static void piece_make(const struct publisher *p, uint32_t n)
 
 static void watch(struct publisher *p, bool room)
 {
-	struct epoll_event e = { .events = EPOLLIN | (room ? EPOLLOUT : 0),
-				 .data.ptr = p };
+	struct epoll_event e = {.events = EPOLLIN | (room ? EPOLLOUT : 0),
+				.data.ptr = p};
 
 	if (p->waits_for_room == room)
 		return;
@@ -161,15 +173,18 @@ static void frame_send(struct publisher *p)
 		(void)buf_add_str(&record, "0\r\n\r\n");
 	session_write(&p->session, buf_head(&record), buf_len(&record));
 	buf_fini(&record);
-	if (ends_fragment(p, n))
-		p->closed_ns[place(p, n) / FRAMES_PER_FRAGMENT %
+	if (ends_fragment(p, n)) {
+		p->fragments++;
+		p->closed_ns[place(p, n) / all.fragment_frames %
 			     FRAGMENTS_OPEN_MAX] = session_now_ns();
+	}
 	if (all.sink && p->frames == all.frames_each)
 		session_close(&p->session);
 	watch(p, buf_len(&p->session.out) > 0);
 }
 
-/* --- what comes back ------------------------------------------------------------- */
+/* --- what comes back
+ * ------------------------------------------------------------- */
 
 static void take_ack(struct publisher *p, const char *line)
 {
@@ -183,12 +198,14 @@ static void take_ack(struct publisher *p, const char *line)
 	if (!at || !strstr(line, "\"PERSISTED\""))
 		return;
 	i = (strtoull(at + strlen("\"FragmentTimecode\":"), NULL, 10) -
-	     all.start_ms) / FRAGMENT_MS;
+	     all.start_ms) /
+	    frame_ms(all.fragment_frames);
 	p->persisted++;
 	if (all.latencies < SAMPLES_MAX)
-		all.latency_us[all.latencies++] = (uint32_t)(
-			(session_now_ns() -
-			 p->closed_ns[i % FRAGMENTS_OPEN_MAX]) / 1000);
+		all.latency_us[all.latencies++] =
+			(uint32_t)((session_now_ns() -
+				    p->closed_ns[i % FRAGMENTS_OPEN_MAX]) /
+				   1000);
 }
 
 static void take_answer(struct session *s, const uint8_t *bytes, size_t len)
@@ -200,9 +217,8 @@ static void take_answer(struct session *s, const uint8_t *bytes, size_t len)
 		return;
 	if (buf_add(&p->answer, bytes, len) < 0)
 		session_die("answer", -ENOMEM);
-	while (buf_len(&p->answer) &&
-	       (end = memchr(buf_head(&p->answer), '\n',
-			     buf_len(&p->answer)))) {
+	while (buf_len(&p->answer) && (end = memchr(buf_head(&p->answer), '\n',
+						    buf_len(&p->answer)))) {
 		size_t n = (size_t)(end - buf_head(&p->answer)) + 1;
 
 		*end = '\0';
@@ -221,6 +237,10 @@ static void turn(int timeout_ms)
 	for (int i = 0; i < n; i++) {
 		struct publisher *p = events[i].data.ptr;
 
+		if (!p) {
+			all.told_to_end = true;
+			continue;
+		}
 		if (events[i].events & EPOLLOUT)
 			watch(p, !session_flush(&p->session));
 		if (!(events[i].events & ~(uint32_t)EPOLLOUT))
@@ -233,7 +253,42 @@ static void turn(int timeout_ms)
 	}
 }
 
-/* --- the run --------------------------------------------------------------------- */
+/* --- the run
+ * --------------------------------------------------------------------- */
+
+static void connect_one(uint32_t i, struct tls_ctx *ctx, uint16_t port)
+{
+	struct publisher *p = &all.publishers[i];
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
+
+	buf_init(&p->answer, ANSWER_BYTES_MAX);
+	p->session.take = take_answer;
+	p->first = 1;
+	if (all.spread)
+		p->first += (uint32_t)((uint64_t)i * (all.fragment_frames - 1) /
+				       all.count);
+	session_open(&p->session, ctx, port);
+	if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, p->session.fd, &e) < 0)
+		session_die("epoll_ctl", -errno);
+}
+
+/* Those whose next frame is due, of the first @count. */
+static void slow_send(uint32_t count)
+{
+	uint64_t now = session_now_ns();
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct publisher *p = &all.publishers[i];
+
+		if (p->session.ended)
+			session_die("a session was ended", -ECONNRESET);
+		if (p->next_ns > now)
+			continue;
+		all.late_ns_max = MAX(all.late_ns_max, now - p->next_ns);
+		p->next_ns += NS_PER_MS * frame_ms(1);
+		frame_send(p);
+	}
+}
 
 static void connect_all(const char *ca, uint16_t port, const char *heads,
 			size_t heads_bytes)
@@ -245,23 +300,37 @@ static void connect_all(const char *ca, uint16_t port, const char *heads,
 	if (r < 0)
 		session_die(ca, r);
 	for (uint32_t i = 0; i < all.count; i++) {
-		struct publisher *p = &all.publishers[i];
-		struct epoll_event e = { .events = EPOLLIN, .data.ptr = p };
-
-		buf_init(&p->answer, ANSWER_BYTES_MAX);
-		p->session.take = take_answer;
-		p->first = 1;
-		if (all.spread)
-			p->first += (uint32_t)((uint64_t)i *
-					       (FRAMES_PER_FRAGMENT - 1) /
-					       all.count);
-		session_open(&p->session, ctx, port);
-		if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, p->session.fd, &e) < 0)
-			session_die("epoll_ctl", -errno);
-		if (heads >= end)
+		connect_one(i, ctx, port);
+		if (heads < end) {
+			session_write(&all.publishers[i].session, heads,
+				      strlen(heads));
+			heads += strlen(heads) + 1;
+		}
+		if (!all.slow)
 			continue;
-		session_write(&p->session, heads, strlen(heads));
-		heads += strlen(heads) + 1;
+		all.publishers[i].next_ns = session_now_ns() + NS_PER_S;
+		turn(0);
+		slow_send(i + 1);
+	}
+}
+
+/* Until told, or for as long as all has to take. Then each ends in order. */
+static void publish_slowly(void)
+{
+	uint64_t end = session_now_ns() + SLOW_NS_MAX;
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+
+	if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &e) < 0)
+		session_die("stdin", -errno);
+	while (!all.told_to_end && session_now_ns() < end) {
+		turn(10);
+		slow_send(all.count);
+	}
+	(void)epoll_ctl(all.epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+	for (uint32_t i = 0; i < all.count; i++) {
+		all.frames_each = all.publishers[i].frames + 1;
+		frame_send(&all.publishers[i]);
+		turn(0);
 	}
 }
 
@@ -324,18 +393,20 @@ static uint32_t fragments_each(void)
 static void report(double seconds)
 {
 	uint64_t persisted = 0;
+	uint64_t fragments = 0;
 
-	for (uint32_t i = 0; i < all.count; i++)
+	for (uint32_t i = 0; i < all.count; i++) {
 		persisted += all.publishers[i].persisted;
+		fragments += all.publishers[i].fragments;
+	}
 	qsort(all.latency_us, all.latencies, sizeof(*all.latency_us), compare);
 	printf("{\"seconds\": %.3f, \"persisted\": %llu, \"fragments\": %llu, "
 	       "\"errors\": %llu, "
 	       "\"p50_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f, "
 	       "\"late_ms\": %.1f}\n",
 	       seconds, (unsigned long long)persisted,
-	       (unsigned long long)all.count * fragments_each(),
-	       (unsigned long long)all.errors, percentile_ms(500),
-	       percentile_ms(990), percentile_ms(1000),
+	       (unsigned long long)fragments, (unsigned long long)all.errors,
+	       percentile_ms(500), percentile_ms(990), percentile_ms(1000),
 	       (double)all.late_ns_max / 1e6);
 }
 
@@ -354,7 +425,7 @@ static void wait_for_go(void)
 
 	printf("{\"connected\": %u}\n", all.count);
 	(void)fflush(stdout);
-	if (!fgets(line, sizeof(line), stdin))
+	if (!all.slow && !fgets(line, sizeof(line), stdin))
 		session_die("stdin", -EPIPE);
 }
 
@@ -365,6 +436,8 @@ int main(int argc, char **argv)
 	char *heads;
 
 	media_make();
+	all.fragment_frames = FRAMES_PER_FRAGMENT;
+	all.frame_ms_times = 1000;
 	if (argc == 3) {
 		all.frames_each =
 			(uint32_t)session_number(argv[2]) * FRAME_RATE;
@@ -377,7 +450,13 @@ int main(int argc, char **argv)
 	all.count = (uint32_t)session_number(argv[4]);
 	all.frames_each = (uint32_t)session_number(argv[5]) * FRAME_RATE;
 	all.start_ms = session_number(argv[6]);
-	all.chunked = strcmp(argv[7], "chunked") == 0;
+	all.slow = strcmp(argv[7], "slow") == 0;
+	all.chunked = all.slow || strcmp(argv[7], "chunked") == 0;
+	if (all.slow) {
+		all.fragment_frames = SLOW_FRAMES_PER_FRAGMENT;
+		all.frame_ms_times *= SLOWER;
+		all.frames_each = UINT32_MAX;
+	}
 	all.sink = strcmp(argv[7], "sink") == 0;
 	all.spread = strcmp(argv[8], "spread") == 0;
 	all.publishers = calloc(all.count, sizeof(*all.publishers));
@@ -390,7 +469,10 @@ int main(int argc, char **argv)
 		    heads_bytes);
 	wait_for_go();
 	start = session_now_ns();
-	publish();
+	if (all.slow)
+		publish_slowly();
+	else
+		publish();
 	finish();
 	report((double)(session_now_ns() - start) / 1e9);
 	return 0;

@@ -11,10 +11,12 @@ import subprocess
 import tempfile
 import time
 
-from common import CLIENT_CPU, Clock, Missing, figure, pinned, touch_memory
+from common import CLIENT_CPU, Clock, Missing, end, figure, pinned, touch_memory
 from servers import Kvsd, Nginx, Sink, kvs_client
 
 COUNTS = (150, 1000)
+SESSIONS = int(os.environ.get("BENCH_SESSIONS", "10000"))
+HOLD_S = 20			# all of them connected
 FRAGMENT_S = 2
 SECONDS = int(os.environ.get("BENCH_SECONDS", "60")) // FRAGMENT_S * FRAGMENT_S
 NGINX_RATIO_MAX = 2 / 3
@@ -121,6 +123,60 @@ def with_kvsd(load, directory, build, count, phase="spread"):
     return result
 
 
+def with_streams(directory, build, names):
+    """A service that has these streams. Each is two syncs, so they are made in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        made = pathlib.Path(memory) / "kvsd"
+        server = Kvsd(made, build / "kvsd")
+        try:
+            for name in names:
+                server.create(name)
+        finally:
+            server.stop()
+        shutil.copytree(made, directory)
+    return Kvsd(directory, build / "kvsd")
+
+
+def connected(load, directory, build):
+    """SESSIONS that publish slowly, all connected at once: what one of them takes."""
+    names = [f"camera-{i}" for i in range(SESSIONS)]
+    server = with_streams(directory / "kvsd-connected", build, names)
+    try:
+        heads = [server.put_head(n) for n in names]
+        load.heads.write_bytes(b"".join(h.encode("latin-1") + b"\0" for h in heads))
+        before = rss_kib(server.pid)
+        clock = Clock(server.pid)
+        process = subprocess.Popen(
+            pinned(CLIENT_CPU, [load.program, server.port, server.ca, load.heads, SESSIONS, 1,
+                                int(time.time() * 1000), "slow", "spread"]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            if not process.stdout.readline():
+                raise Missing(f"{SESSIONS} sessions: not connected")
+            shaken = clock.spent()[0]
+            clock = Clock(server.pid)
+            time.sleep(HOLD_S)
+            grown = rss_kib(server.pid) - before
+            cpu = clock.spent()[0]
+            process.stdin.write("end\n")
+            process.stdin.close()
+            line = process.stdout.readline()
+        finally:
+            end(process)
+    finally:
+        server.stop()
+    if not line:
+        raise Missing(f"{SESSIONS} sessions: the load failed")
+    result = json.loads(line)
+    lost = result["fragments"] - result["persisted"]
+    kib = grown / SESSIONS
+    figure("publishers.connected", SESSIONS, "sessions",
+           ok=not lost and not result["errors"], fragments=result["fragments"],
+           not_persisted=lost, errors=result["errors"], kib_with_tls=kib,
+           cpu_percent=100 * cpu / HOLD_S, connect_cpu_ms=1e3 * shaken / SESSIONS,
+           hold_s=HOLD_S, what="each a PutMedia with a frame every 4 s, on one thread")
+
+
 def with_nginx(load, directory, count):
     server = Nginx(directory / f"nginx-{count}")
     size = load.size()
@@ -153,6 +209,7 @@ def bench(build, work):
             report(count, with_kvsd(load, directory, build, count),
                    with_nginx(load, directory, count), with_sink(load, directory, build, count),
                    disk_ms(directory, count * FRAGMENT_BYTES / FRAGMENT_S))
+        connected(load, directory, build)
         report_together(with_kvsd(load, directory, build, max(COUNTS), "together"))
     except kvs_client.Failure as error:
         raise Missing(str(error)) from error
