@@ -14,7 +14,9 @@ kvsctl_lib_src += $(addprefix tools/kvsctl/, sync_plot.c sync_sensors.c sync_ser
 
 # tools/bench: programs that `make bench` measures, or measures with
 bench_programs := bench_framing bench_load bench_capture bench_publishers bench_readers bench_sink
-bench_programs += bench_tsalign bench_parts
+bench_programs += bench_tsalign bench_parts bench_rtmp
+bench_rtmp_archives := io core proto base
+bench_rtmp_src := tools/bench/rtmp.c tools/bench/session.c tools/bench/media.c
 bench_parts_archives := io core proto base
 bench_parts_src := tools/bench/parts.c tools/bench/session.c
 bench_framing_archives := io core proto base

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from common import CLIENT_CPU, Clock, Missing, end, figure, pinned, touch_memory
-from servers import Kvsd, Nginx, Sink, kvs_client
+from servers import Kvsd, Nginx, NginxRtmp, Sink, kvs_client
 
 COUNTS = (150, 1000)
 SESSIONS = int(os.environ.get("BENCH_SESSIONS", "10000"))
@@ -20,11 +20,13 @@ HOLD_S = 20			# all of them connected
 FRAGMENT_S = 2
 SECONDS = int(os.environ.get("BENCH_SECONDS", "60")) // FRAGMENT_S * FRAGMENT_S
 NGINX_RATIO_MAX = 2 / 3
+RTMP_RATIO_MAX = 1 / 2		# at the smallest of COUNTS
 SINK_RATIO_MAX = 2.0
 P50_MS_MAX, P99_MS_MAX = 5, 20
 SESSION_KIB_MAX = 48
 LATE_MS_MAX = 250		# the load's own lateness; beyond, its figures are not of this load
 TOUCH_BYTES = 512 << 20
+FRAME_RATE, FRAME_BYTES = 30, 2500	# the load's
 FRAGMENT_BYTES = 600_000 // 8 * FRAGMENT_S
 WRITE_BYTES = 1 << 20		# the service's write buffer
 DISK_S = max(SECONDS // 6, 2)
@@ -72,16 +74,18 @@ class Load:
         return int(subprocess.run([self.program, "size", str(SECONDS)], check=True,
                                   capture_output=True).stdout)
 
+    def argv(self, server, count, mode, phase):
+        return [self.program, server.port, server.ca, self.heads, count, SECONDS,
+                int(time.time() * 1000), mode, phase]
+
     def run(self, server, heads, count, mode, phase="spread"):
         """What the load says, with cpu: server's seconds per stream-second, and kib: what
         its memory grew by, per session, while all sent."""
         self.heads.write_bytes(b"".join(h.encode("latin-1") + b"\0" for h in heads))
-        start_ms = int(time.time() * 1000)
         touch_memory(TOUCH_BYTES)
         before = rss_kib(server.pid)
         process = subprocess.Popen(
-            pinned(CLIENT_CPU, [self.program, server.port, server.ca, self.heads, count, SECONDS,
-                                start_ms, mode, phase]),
+            pinned(CLIENT_CPU, self.argv(server, count, mode, phase)),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             if not process.stdout.readline():
@@ -104,6 +108,28 @@ class Load:
             raise Missing(f"{count} sessions: the load itself was {result['late_ms']} ms late")
         result.update(cpu=total / (count * SECONDS), kib=grown / count, user=user, system=system)
         return result
+
+
+class RtmpLoad(Load):
+    """bench_rtmp: the same cameras, by RTMP."""
+
+    def argv(self, server, count, mode, phase):
+        return [self.program, server.port, count, SECONDS]
+
+
+def with_rtmp(directory, build, count):
+    server = NginxRtmp(directory / f"rtmp-{count}")
+    try:
+        result = RtmpLoad(build / "bench" / "bench_rtmp", directory).run(server, [], count,
+                                                                         "rtmp")
+        files = list((server.dir / "www").iterdir())
+        stored = sum(f.stat().st_size for f in files)
+    finally:
+        server.stop()
+    wanted = count * SECONDS * FRAME_RATE * FRAME_BYTES
+    if len(files) != count or stored < wanted:
+        raise Missing(f"nginx-rtmp recorded {stored} of {wanted} bytes in {len(files)} files")
+    return result
 
 
 def with_kvsd(load, directory, build, count, phase="spread"):
@@ -206,7 +232,10 @@ def bench(build, work):
     load = Load(build / "bench" / "bench_publishers", directory)
     try:
         for count in COUNTS:
-            report(count, with_kvsd(load, directory, build, count),
+            ours = with_kvsd(load, directory, build, count)
+            if count == min(COUNTS):
+                report_rtmp(count, ours, with_rtmp(directory, build, count))
+            report(count, ours,
                    with_nginx(load, directory, count), with_sink(load, directory, build, count),
                    disk_ms(directory, count * FRAGMENT_BYTES / FRAGMENT_S))
         connected(load, directory, build)
@@ -216,6 +245,13 @@ def bench(build, work):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def report_rtmp(count, ours, rtmp):
+    figure(f"publishers.{count}.cpu_vs_nginx_rtmp", 1e6 * ours["cpu"], "us per stream-second",
+           limit=RTMP_RATIO_MAX, peer=1e6 * rtmp["cpu"], load_late_ms=rtmp["late_ms"],
+           publishers_per_core=1 / rtmp["cpu"], kib=rtmp["kib"],
+           what="nginx-rtmp: the same frames recorded as FLV, without TLS, not durable")
 
 
 def report_together(ours):

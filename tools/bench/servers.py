@@ -43,6 +43,30 @@ http {{
 """
 
 
+# As one would record with it; a file per camera, from its first key frame.
+NGINX_RTMP_CONF = """\
+{user}
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+error_log stderr warn;
+pid {dir}/pid;
+events {{ worker_connections 16384; }}
+rtmp {{
+	access_log off;
+	server {{
+		listen 127.0.0.1:{port};
+		application live {{
+			live on;
+			record all;
+			record_path {dir}/www;
+		}}
+	}}
+}}
+"""
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -59,6 +83,8 @@ def certificate(directory):
 
 
 class Nginx:
+    conf = NGINX_CONF
+
     def __init__(self, directory, more=""):
         self.dir = directory
         self.port = free_port()
@@ -67,7 +93,7 @@ class Nginx:
             (directory / name).mkdir(parents=True)
         certificate(directory)
         conf = directory / "nginx.conf"
-        conf.write_text(NGINX_CONF.format(dir=directory, port=self.port, more=more,
+        conf.write_text(self.conf.format(dir=directory, port=self.port, more=more,
                                           files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                                           user="user root;" if os.getuid() == 0 else ""))
         self.process = subprocess.Popen(
@@ -107,6 +133,11 @@ class Nginx:
 
     def stop(self):
         end(self.process)
+
+
+class NginxRtmp(Nginx):
+    """Takes RTMP, which is not encrypted, and writes FLV, which it does not sync."""
+    conf = NGINX_RTMP_CONF
 
 
 class Sink:
