@@ -19,6 +19,9 @@
 #include "io/tls.h"
 
 #define RECORD_BYTES (16u << 10) /* RFC 8446 section 5.1 */
+#define RECV_BYTES_OWN (64u << 10)
+/* After so many its receives are large, into the same warm memory each time. */
+#define RECV_FULL_FAST 8u
 /* What a receive that is called back may still bring, twice. */
 #define IN_BYTES_MAX (2u * LOOP_RECV_BUFFERS * LOOP_RECV_BYTES)
 #define OUT_BYTES_KEPT (1u << 10)
@@ -64,7 +67,9 @@ struct conn {
 	struct loop_timer kick;	 /* work for a later callback */
 	uint64_t deadline_ns;
 	uint64_t stall_ns;
-	bool recv_paused; /* called back */
+	bool recv_own;		/* one into @in is under way */
+	bool recv_stopping;	/* called back */
+	unsigned int recv_full; /* buffers in a row that were */
 	bool peer_ended;
 	bool lingering; /* all is sent; reading to the end */
 	bool ended_told;
@@ -79,6 +84,7 @@ struct conn {
 };
 
 static void recv_start(struct conn *c);
+static void recv_done(struct loop_op *op, int res);
 static void timer_update(struct conn *c);
 static void move_when_quiet(struct conn *c);
 static void send_start(struct conn *c);
@@ -511,7 +517,7 @@ static void process(struct conn *c)
 	if (c->processing || c->moving_to)
 		return;
 	work(c);
-	if (!buf_len(&c->in))
+	if (!buf_len(&c->in) && !c->recv_own && c->recv_full < RECV_FULL_FAST)
 		buf_fini(&c->in);
 	settle(c);
 }
@@ -550,10 +556,20 @@ static void received(struct conn *c, const uint8_t *bytes, size_t len)
 	settle(c);
 }
 
+static void recv_learn(struct conn *c, bool own, int res)
+{
+	if (res < (int)LOOP_RECV_BYTES && res != -ECANCELED)
+		c->recv_full = 0;
+	else if (!own && res > 0)
+		c->recv_full++;
+}
+
 static void recv_done(struct loop_op *op, int res)
 {
 	struct conn *c = container_of(op, struct conn, recv_op);
+	bool own = c->recv_own;
 
+	c->recv_own = false;
 	if (c->state == CONN_OVER) {
 		finish_if_quiet(c);
 		return;
@@ -572,7 +588,10 @@ static void recv_done(struct loop_op *op, int res)
 			return;
 		}
 	}
-	if (res > 0)
+	recv_learn(c, own, res);
+	if (own && res > 0)
+		buf_commit(&c->in, (size_t)res);
+	if (!own && res > 0)
 		received(c, op->bytes, (size_t)res);
 	else if (c->moving_to)
 		move_when_quiet(c);
@@ -580,20 +599,52 @@ static void recv_done(struct loop_op *op, int res)
 		process(c);
 }
 
+/* Called back: what it has got by then still comes. */
+static void recv_stop(struct conn *c)
+{
+	if (!c->recv_stopping)
+		loop_cancel(c->loop, &c->recv_op);
+	c->recv_stopping = true;
+}
+
+/* Into memory of the connection's own, which nothing may move meanwhile. */
+static void recv_own_start(struct conn *c)
+{
+	uint8_t *p;
+
+	assert(buf_len(&c->in) == 0);
+	p = buf_reserve(&c->in, RECV_BYTES_OWN);
+	if (!p) {
+		over(c, -ENOMEM);
+		return;
+	}
+	c->recv_own = true;
+	loop_recv(c->loop, &c->recv_op, c->fd, p, RECV_BYTES_OWN, recv_done);
+}
+
 static void recv_start(struct conn *c)
 {
+	bool busy = loop_op_busy(&c->recv_op);
+	bool fast = c->recv_full >= RECV_FULL_FAST;
+
 	if (c->peer_ended || c->moving_to || c->state < CONN_HANDSHAKE ||
 	    c->state == CONN_OVER)
 		return;
 	if (buf_len(&c->plain) + RECORD_BYTES > CONN_PLAIN_BYTES_MAX) {
 		/* The handler is behind: conn_resume() goes on. */
-		if (!c->recv_paused)
-			loop_cancel(c->loop, &c->recv_op);
-		c->recv_paused = true;
+		if (!c->recv_own)
+			recv_stop(c);
 		return;
 	}
-	c->recv_paused = false;
-	if (!loop_op_busy(&c->recv_op))
+	if (busy) {
+		if (fast && !c->recv_own)
+			recv_stop(c);
+		return;
+	}
+	c->recv_stopping = false;
+	if (fast)
+		recv_own_start(c);
+	else
 		loop_recv_many(c->loop, &c->recv_op, c->fd, recv_done);
 }
 
