@@ -269,6 +269,11 @@ static const char doctor[] =
 "stamp is judged by its age when the frame is dequeued: \"agrees\" means that\n"
 "nothing measured speaks against what the driver declares.\n"
 "\n"
+"What it suggests for agent.conf is a section for each camera, by a name that\n"
+"stays when it gets another number; where two of one model have no serial\n"
+"numbers, by where they are plugged in. A camera set to 16-bit counts is a\n"
+"thermal core there, and the counts that it sees are printed.\n"
+"\n"
 "Exit code 8: no camera streams, no encoder takes its frames, or the kernel lacks\n"
 "what kvsd agent needs.\n";
 
