@@ -364,9 +364,12 @@ void devices_explain_encoder(const struct sys_ops *sys,
 	else if (result == -ENODEV)
 		say(error, size, ": not built in");
 	else if (result == -EBUSY)
-		say(error, size, ": in use by another program");
+		say(error, size, ": in use, or its driver has not returned");
+	else if (result == -ETIMEDOUT)
+		say(error, size, ": its driver does not return");
 	else
 		say(error, size, ": %s", strerror(-result));
-	if (device_wanted)
+	/* Who asks a driver that does not return waits for it as well. */
+	if (device_wanted && result != -EBUSY && result != -ETIMEDOUT)
 		list_encoders(sys, error, size);
 }

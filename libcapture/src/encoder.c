@@ -7,6 +7,7 @@
 
 #include "base/sys.h"
 #include "src/device.h"
+#include "src/encoder_guard.h"
 #include "src/keyframe.h"
 #include "src/limits.h"
 
@@ -78,8 +79,7 @@ static int check_config(const struct capture_encoder_config *config)
 }
 
 void encoder_base_init(struct capture_encoder *encoder,
-		       const struct encoder_ops *ops,
-		       const struct sys_ops *sys,
+		       const struct encoder_ops *ops, const struct sys_ops *sys,
 		       const struct capture_encoder_config *config)
 {
 	encoder->ops = ops;
@@ -92,8 +92,8 @@ void encoder_base_init(struct capture_encoder *encoder,
 /* Errors that say more of why nothing fits come later in this list. */
 static int telling(int a, int b)
 {
-	static const int order[] = { -ENODEV, -ENOENT, -EACCES,
-				     -EPROTONOSUPPORT, -ERANGE, -EOPNOTSUPP };
+	static const int order[] = {-ENODEV,	      -ENOENT, -EACCES,
+				    -EPROTONOSUPPORT, -ERANGE, -EOPNOTSUPP};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(order); i++) {
@@ -118,9 +118,9 @@ static int m2m_open(const struct sys_ops *sys,
 }
 
 /* Every node in turn. Most are not there: -ENOENT tells nothing. */
-static int m2m_find(const struct sys_ops *sys,
-		    const struct capture_encoder_config *config,
-		    uint32_t codec, struct capture_encoder **ret_encoder)
+static int find_here(const struct sys_ops *sys,
+		     const struct capture_encoder_config *config,
+		     uint32_t codec, struct capture_encoder **ret_encoder)
 {
 	int why = -ENODEV;
 	uint32_t i;
@@ -139,6 +139,16 @@ static int m2m_find(const struct sys_ops *sys,
 			why = telling(why, r);
 	}
 	return why;
+}
+
+static int m2m_find(const struct sys_ops *sys,
+		    const struct capture_encoder_config *config, uint32_t codec,
+		    struct capture_encoder **ret_encoder)
+{
+	if (config->stuck_ns)
+		return encoder_guard_open(sys, config, codec, find_here,
+					  ret_encoder);
+	return find_here(sys, config, codec, ret_encoder);
 }
 
 static int open_auto(const struct sys_ops *sys,
@@ -181,7 +191,10 @@ static int open_m2m(const struct sys_ops *sys,
 	if (config->codec)
 		return m2m_find(sys, config, config->codec, ret_encoder);
 	r = m2m_find(sys, config, CAPTURE_FORMAT_H264, ret_encoder);
-	return r == 0 ? 0 : m2m_find(sys, config, 0, ret_encoder);
+	/* One that did not return is not asked twice. */
+	if (r == 0 || r == -ETIMEDOUT)
+		return r;
+	return m2m_find(sys, config, 0, ret_encoder);
 }
 
 int capture_encoder_open(const struct sys_ops *sys,

@@ -38,6 +38,12 @@
 
 /* Buffers of one queue: VIDEO_MAX_FRAME of videodev2.h. */
 #define CAPTURE_BUFFERS_MAX 32
+/*
+ * A guarded encoder's thread is waited for so long when it is closed or asked
+ * for something; looked after so often when there is nothing to wait for.
+ */
+#define CAPTURE_GUARD_CLOSE_NS 100000000ull
+#define CAPTURE_GUARD_PAUSE_NS 20000000ull
 /* Raw buffers of an encoder's input queue. */
 #define CAPTURE_ENCODER_INPUTS 4
 /* Frames that an encoder may hold or reorder before it gives a packet. */

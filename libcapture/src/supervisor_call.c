@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +11,7 @@
 
 #include "base/sys.h"
 #include "src/limits.h"
-
-#define NS_PER_S UINT64_C(1000000000)
+#include "src/thread.h"
 
 struct supervisor_call {
 	pthread_mutex_t lock; /* of done, abandoned and frames */
@@ -40,8 +38,7 @@ static void call_free(struct supervisor_call *c)
 	(void)capture_settings_free(c->settings);
 	free(c->path);
 	free(c->fourccs);
-	(void)pthread_cond_destroy(&c->returned);
-	(void)pthread_mutex_destroy(&c->lock);
+	thread_fini_lock(&c->lock, &c->returned);
 	free(c);
 }
 
@@ -90,27 +87,6 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Detached: nobody may wait for it. No signals: they are the user's. */
-static int start_thread(struct supervisor_call *c)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	sigset_t all;
-	sigset_t before;
-	int r;
-
-	r = -pthread_attr_init(&attr);
-	if (r < 0)
-		return r;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&thread, &attr, thread_main, c);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attr);
-	return r;
-}
-
 /* --- making it ---------------------------------------------------------- */
 
 static int copy_config(struct supervisor_call *c,
@@ -142,25 +118,6 @@ static int copy_config(struct supervisor_call *c,
 	return 0;
 }
 
-static int init_locks(struct supervisor_call *c)
-{
-	pthread_condattr_t attr;
-	int r;
-
-	r = -pthread_condattr_init(&attr);
-	if (r < 0)
-		return r;
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	r = -pthread_cond_init(&c->returned, &attr);
-	(void)pthread_condattr_destroy(&attr);
-	if (r < 0)
-		return r;
-	r = -pthread_mutex_init(&c->lock, NULL);
-	if (r < 0)
-		(void)pthread_cond_destroy(&c->returned);
-	return r;
-}
-
 int supervisor_call_new(const struct sys_ops *sys, enum supervisor_op op,
 			const struct capture_source_config *config,
 			source_open_fn *open, struct capture_source *source,
@@ -171,7 +128,7 @@ int supervisor_call_new(const struct sys_ops *sys, enum supervisor_op op,
 
 	if (!c)
 		return -ENOMEM;
-	r = init_locks(c);
+	r = thread_init_lock(&c->lock, &c->returned);
 	if (r < 0) {
 		free(c);
 		return r;
@@ -182,7 +139,7 @@ int supervisor_call_new(const struct sys_ops *sys, enum supervisor_op op,
 	c->source = source;
 	r = config ? copy_config(c, config) : 0;
 	if (r == 0)
-		r = start_thread(c);
+		r = thread_start(thread_main, c);
 	if (r < 0) {
 		call_free(c);
 		return r;
@@ -193,16 +150,12 @@ int supervisor_call_new(const struct sys_ops *sys, enum supervisor_op op,
 
 bool supervisor_call_wait(struct supervisor_call *c, uint64_t deadline_ns)
 {
-	const struct timespec until = {
-		.tv_sec = (time_t)(deadline_ns / NS_PER_S),
-		.tv_nsec = (long)(deadline_ns % NS_PER_S),
-	};
 	bool done;
-	int r = 0;
 
 	(void)pthread_mutex_lock(&c->lock);
-	while (!c->done && deadline_ns && r == 0)
-		r = pthread_cond_timedwait(&c->returned, &c->lock, &until);
+	while (!c->done && deadline_ns &&
+	       thread_wait(&c->lock, &c->returned, deadline_ns))
+		;
 	done = c->done;
 	(void)pthread_mutex_unlock(&c->lock);
 	return done;

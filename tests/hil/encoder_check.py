@@ -2,11 +2,11 @@
 """vivid -> vh264enc -> FFmpeg, in the guest.
 
 encoder_check.py modules BUILD VH264ENC.KO
-    (ONLY=jpeg, hevc or vp8: that codec alone.) Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
+    (ONLY=jpeg, hevc, vp8 or stuck: that alone.) Key frames are I_PCM, so they must come back bit by bit; all else of a picture is the picture
     before. Then each fault that vh264enc can make.
 encoder_check.py faults BUILD VH264ENC.KO
     The short part of it that frees what is in use: for a kernel that finds that (KASAN, lockdep).
-encoder_check.py agent|agent-hevc|agent-vp8 DIR
+encoder_check.py agent|agent-hevc|agent-vp8|agent-stuck DIR
     What the service gave back (media.mkv, clip.mp4) against what the agent saw (tap, report.json).
 """
 import json
@@ -75,8 +75,11 @@ class Totals(dict):
         return -1
 
 
-def probe(*args, frames=12, files=False, at_packet=None):
-    """(packets, totals) of one run of encoder_probe. at_packet: (count, what to call with it then)."""
+def probe(*args, frames=12, files=False, at_packet=None, at_end=None):
+    """(packets, totals) of one run of encoder_probe. at_packet: (count, what to call with it then).
+
+    at_end: called when the encoder was closed, or could not be opened; the process may not be able to end.
+    """
     command = [f"{BUILD}/tests/encoder_probe", "--frames", str(frames), *args]
     if files:
         command += ["--raw", "/tmp/raw", "--out", "/tmp/coded"]
@@ -89,12 +92,14 @@ def probe(*args, frames=12, files=False, at_packet=None):
             item = json.loads(line) if line.endswith("\n") else {}
             if "frame" not in item:
                 totals = Totals(item)
+                if at_end and ("closed" in item or "failed" in item):
+                    at_end()
                 continue
             packets.append(item)
             if at_packet and len(packets) == at_packet[0]:
                 at_packet[1](run)
         guard.cancel()
-    killed = at_packet and not totals
+    killed = (at_packet and not totals) or (at_end and "failed" in totals)
     if not killed and (totals["fds_left"] or totals["maps_left"]):
         need(f"{' '.join(args)}: nothing is left open or mapped", False, totals)
     return packets, totals
@@ -528,6 +533,48 @@ def hangs():
         need("slow is no error", t["error"] == "EPIPE" and len(packets) == 6, t)
 
 
+def in_driver():
+    with open(PARAMETERS + "stuck_now", encoding="ascii") as f:
+        return int(f.read())
+
+
+def stuck():
+    """The driver does not return, and cannot be killed. Nothing waits for it; once it returns nothing of it is left."""
+    calls = {"open": 1, "S_FMT": 2, "REQBUFS": 4, "QBUF": 8, "DQBUF": 16, "STREAMON": 32, "STREAMOFF": 64,
+             "ENCODER_CMD": 128, "S_CTRL": 256, "close": 512}
+
+    def release(what):
+        need(f"stuck in {what}: ... with the driver still inside", in_driver() == 1, in_driver())
+        parameter("fault_stuck", 0)
+
+    packets, t = probe("--stuck", "20000", "gop_frames=5", files=True)
+    need("on a thread of its own: all frames come out, by import", t["error"] == "EPIPE" and len(packets) == 12
+         and key_frames(packets) == [0, 5, 10] and t["copies"] == 0 and t["imported"]
+         and not t["strange"] + t["disordered"] + t["unpaired"], t)
+    exact("on a thread of its own", packets, "YU12", 640, 480)
+    for name in ("open", "S_FMT", "REQBUFS", "S_CTRL", "STREAMON"):
+        with Faults(fault_stuck=calls[name]):
+            _, t = probe("--stuck", "300", "gop_frames=5", at_end=lambda: release(name))
+            need(f"stuck in {name}: open is -ETIMEDOUT", (t["failed"], t["error"]) == ("open", "ETIMEDOUT"), t)
+    for name in ("QBUF", "DQBUF"):
+        with Faults(fault_stuck=0):
+            packets, t = probe("--stuck", "5000", "--heal", PARAMETERS + "fault_stuck", frames=100, files=True,
+                               at_packet=(4, lambda run: parameter("fault_stuck", calls[name])))
+            need(f"stuck in {name}: -ETIMEDOUT, and not opened again while it lasts", t["early"] == "EBUSY"
+                 and t["reopened"] == 1, t)
+            need(f"stuck in {name}: once it returned it goes on, with a key frame", t["error"] == "ETIMEDOUT"
+                 and [p["key"] for p in packets if p["run"]][:1] == [True], t)
+    for name in ("STREAMOFF", "close"):
+        with Faults(fault_stuck=0):
+            packets, t = probe("--stuck", "5000", frames=12, at_end=lambda: release(name),
+                               at_packet=(4, lambda run: parameter("fault_stuck", calls[name])))
+            need(f"stuck in {name}: all came out before, close ends", t["error"] == "EPIPE" and len(packets) == 12, t)
+    with Faults(fault_stuck=calls["ENCODER_CMD"]):
+        packets, t = probe("--stuck", "5000", at_end=lambda: release("ENCODER_CMD"))
+        need("stuck in ENCODER_CMD: the drain is -ETIMEDOUT", t["error"] == "ETIMEDOUT", t)
+    works("after all of these")
+
+
 def spoiled():
     for fault in ("error", "empty", "runt"):
         with Faults(**{f"fault_{fault}": 4}):
@@ -727,11 +774,33 @@ def agent_codec(codec, directory):
     return 1 if bad else 0
 
 
+def agent_stuck(directory):
+    """One of two sources' encoders did not return from the driver for 15 seconds of 40."""
+    def read(name):
+        with open(os.path.join(directory, name), encoding="utf-8") as f:
+            return f.read()
+
+    report, log = json.loads(read("report.json")), read("log")
+    sources = {s["name"]: s for s in report["sources"]}
+    streams = {s["name"]: s for s in report["streams"]}
+    need("agent, stuck: the driver was inside then, and is not any more", read("now").split() == ["1", "0"], read("now"))
+    need("agent, stuck: it is told", "encoder m2m: stuck" in log, log[-2000:])
+    other = streams["other"]
+    need("agent, stuck: the other source lost no frame", sources["other"]["frames_captured"] >= 20 * 39
+         and sources["other"]["frames_dropped"] == other["frames_dropped"] == other["fragments_dropped"] == 0
+         and other["frames_put"] == sources["other"]["frames_captured"], (sources["other"], other))
+    track = sources["cam"]["tracks"][0]
+    need("agent, stuck: the encoder came back", track["encoder_reopened"] >= 1, track)
+    need("agent, stuck: ... and what it gave was stored", streams["stuck"]["fragments_sealed"] ==
+         streams["stuck"]["fragments_persisted"] > 2, streams["stuck"])
+    return 1 if bad else 0
+
+
 def modules():
     only = os.environ.get("ONLY")
     if only:
-        load("", f"{only}=1")
-        {"jpeg": jpeg, "hevc": hevc, "vp8": vp8}[only]()
+        load("", f"{only}=1" if only != "stuck" else "")
+        {"jpeg": jpeg, "hevc": hevc, "vp8": vp8, "stuck": stuck}[only]()
         return 1 if bad else 0
     load("", "")
     matrix([(f, s, r) for f in ("YU12", "NV12") for s in ("640x480", "1280x720")
@@ -747,6 +816,7 @@ def modules():
     spoiled()
     order()
     stale()
+    stuck()
     unplug()
     works("plugged in again")
     load("", "encoder_cmd=0")
@@ -773,6 +843,8 @@ def modules():
     return 1 if bad else 0
 
 
+if sys.argv[1] == "agent-stuck":
+    sys.exit(agent_stuck(sys.argv[2]))
 if sys.argv[1].startswith("agent-"):
     sys.exit(agent_codec(sys.argv[1][6:], sys.argv[2]))
 sys.exit(agent(sys.argv[2]) if sys.argv[1] == "agent" else {"modules": modules, "faults": faults}[sys.argv[1]]())

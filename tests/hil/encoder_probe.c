@@ -16,6 +16,8 @@
  *	--rate N=BITS	... a bitrate before frame N
  *	--fps N		default 30
  *	--heal FILE	after a failure, write 0 to FILE, reopen, go on
+ *	--stuck MS	the driver is called on a thread of the encoder's own;
+ *			a line tells when it was closed
  *	--raw FILE --out FILE	frames that went in, packets that came out
  *
  * CONTROL: a field of struct capture_encoder_controls. One JSON line per
@@ -63,6 +65,7 @@ struct probe {
 	uint32_t refused; /* no room: put in later */
 	uint32_t received;
 	uint32_t reopened;
+	const char *early; /* what an open said before it was healed */
 	uint32_t disordered;
 	uint32_t strange; /* a stamp that no frame had */
 	int64_t last;	  /* frame of the newest packet */
@@ -206,14 +209,41 @@ static void failed(struct probe *p, int r)
 	p->close_ms = (now_ns() - start_ns) / NS_PER_MS;
 }
 
+static void pause_ms(int ms)
+{
+	(void)sys_posix()->poll(NULL, 0, ms);
+}
+
 static int heal(struct probe *p)
 {
-	FILE *f = fopen(p->heal, "w");
+	FILE *f;
+	int r;
 
+	if (p->config.stuck_ns) {
+		r = capture_encoder_open(NULL, &p->config, &p->encoder);
+		p->early = r < 0 ? error_name(r) : "none";
+		p->encoder = capture_encoder_close(p->encoder);
+	}
+	f = fopen(p->heal, "w");
 	if (!f || fputs("0\n", f) < 0 || fclose(f))
 		return -errno;
 	p->reopened++;
-	return open_encoder(p);
+	do { /* the driver returns in its own time */
+		p->progress_ns = now_ns();
+		r = capture_encoder_open(NULL, &p->config, &p->encoder);
+		if (r == -EBUSY)
+			pause_ms(10);
+	} while (r == -EBUSY);
+	return r;
+}
+
+/* What was left behind in the driver ends when that returns. */
+static void wait_for_threads(void)
+{
+	const unsigned int one = 3; /* with . and .. */
+
+	while (count_entries("/proc/self/task") > one)
+		pause_ms(10);
 }
 
 static void totals(const struct probe *p, const struct capture_encoder_stats *e)
@@ -225,7 +255,8 @@ static void totals(const struct probe *p, const struct capture_encoder_stats *e)
 	       "\"close_ms\": %llu, \"submitted\": %u, \"refused\": %u, "
 	       "\"received\": %u, \"reopened\": %u, \"disordered\": %u, "
 	       "\"strange\": %u, \"source_rung\": \"%s\", \"rung\": \"%s\", "
-	       "\"imported\": %s, \"keys\": %llu, \"skipped\": %llu, "
+	       "\"early\": \"%s\", \"imported\": %s, \"keys\": %llu, "
+	       "\"skipped\": %llu, "
 	       "\"errors\": %llu, \"unpaired\": %llu, \"copies\": %llu, "
 	       "\"ignored\": %u, \"adjusted\": %u, \"separate\": %llu, "
 	       "\"joined\": %llu, \"missing\": %llu, \"bytes\": %llu, "
@@ -234,7 +265,7 @@ static void totals(const struct probe *p, const struct capture_encoder_stats *e)
 	       (unsigned long long)p->close_ms, p->submitted, p->refused,
 	       p->received, p->reopened, p->disordered, p->strange,
 	       capture_rung_name(s.rung), capture_rung_name(e->rung),
-	       e->source_imported ? "true" : "false",
+	       p->early ? p->early : "", e->source_imported ? "true" : "false",
 	       (unsigned long long)e->packets_key,
 	       (unsigned long long)e->frames_skipped,
 	       (unsigned long long)e->packets_error,
@@ -303,6 +334,10 @@ static int run(struct probe *p)
 	if (r != -EPIPE || !p->error)
 		failed(p, r);
 	p->encoder = capture_encoder_close(p->encoder);
+	if (p->config.stuck_ns) {
+		printf("{\"closed\": true}\n");
+		wait_for_threads();
+	}
 	totals(p, &e);
 	return 0;
 }
@@ -464,6 +499,11 @@ static int parse_option(int c, const char *arg, struct probe *p)
 			return -EINVAL;
 		p->config.timeout_ns = ms * NS_PER_MS;
 		return 0;
+	case 'S':
+		if (parse_u32(arg, &ms) < 0)
+			return -EINVAL;
+		p->config.stuck_ns = ms * NS_PER_MS;
+		return 0;
 	case 'l':
 		p->lockstep = true;
 		return 0;
@@ -499,7 +539,7 @@ int main(int argc, char **argv)
 		{"rate", 1, NULL, 'R'},	    {"fps", 1, NULL, 'p'},
 		{"heal", 1, NULL, 'h'},	    {"codec", 1, NULL, 'k'},
 		{"raw", 1, NULL, 'w'},	    {"out", 1, NULL, 'o'},
-		{NULL, 0, NULL, 0},
+		{"stuck", 1, NULL, 'S'},    {NULL, 0, NULL, 0},
 	};
 	static struct probe p = {
 		.fourcc = CAPTURE_FORMAT_YU12,

@@ -115,6 +115,24 @@ struct capture_encoder_config {
 	uint64_t timeout_ns;
 	/* For the compressed side: CAPTURE_RUNG_AUTO, or the only one. */
 	enum capture_rung rung;
+	/*
+	 * 0: an M2M device is called on the caller's thread, and each call
+	 * takes as long as the driver takes. Else all calls of it are made on
+	 * a thread of the encoder's own, from open to close, and no driver
+	 * holds up its user for longer than this: open is waited for stuck_ns,
+	 * then -ETIMEDOUT; close, force_key and set_bitrate for 100 ms; submit
+	 * and drain for nothing: their errors are told by receive. A driver
+	 * that does not return for stuck_ns is a stuck encoder, which receive
+	 * says (-ETIMEDOUT). capture_encoder_close() then gives the frames
+	 * back and leaves the thread behind with the descriptors and memory
+	 * of the device; it ends if the driver returns. Until then, or for the
+	 * moment that closing takes, that device is not opened again: -EBUSY
+	 * after 100 ms (with no @path: no device is). One frame
+	 * may be kept until then too, and goes back in a later
+	 * capture_encoder_open() on the same thread. @sys must be good for any
+	 * thread. Costs a wakeup each way per frame, and nothing per byte.
+	 */
+	uint64_t stuck_ns;
 };
 
 #define CAPTURE_ENCODER_BUFFERS 8
@@ -216,7 +234,8 @@ struct capture_encoder_stats {
  * Return: 0, or
  *  -ENODEV           no such encoder (or the node at @path is none, or the
  *                    library is not built in)
- *  -EBUSY            in use
+ *  -EBUSY            in use, or not yet out of an earlier call (stuck_ns)
+ *  -ETIMEDOUT        the driver did not return in stuck_ns
  *  -EPROTONOSUPPORT  it does not take the source's fourcc, or does not give
  *                    the codec (from this media)
  *  -ERANGE           not in this size

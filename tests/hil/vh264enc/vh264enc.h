@@ -49,6 +49,21 @@ struct enc_fault {
 	unsigned int reorder;
 	unsigned int source_change;
 	bool no_last;
+	unsigned int stuck; /* bits of enum enc_call */
+};
+
+/* What a driver may not return from: see fault_stuck. */
+enum enc_call {
+	ENC_OPEN = 1,
+	ENC_FORMAT = 2,
+	ENC_BUFFERS = 4,
+	ENC_QUEUE = 8,
+	ENC_DEQUEUE = 16,
+	ENC_STREAMON = 32,
+	ENC_STREAMOFF = 64,
+	ENC_COMMAND = 128,
+	ENC_CONTROL = 256,
+	ENC_CLOSE = 512,
 };
 
 extern struct enc_traits enc_traits;
@@ -120,6 +135,9 @@ static inline bool enc_is_raw(u32 type)
 	return type == V4L2_BUF_TYPE_VIDEO_OUTPUT ||
 	       type == V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE;
 }
+
+/* vh264enc_param.c: sleeps, not even to be killed, while the fault is on. */
+void enc_stuck(enum enc_call call);
 
 /* vh264enc_ioctl.c */
 extern const struct v4l2_ioctl_ops enc_ioctl_ops;

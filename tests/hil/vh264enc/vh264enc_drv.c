@@ -208,6 +208,7 @@ static int enc_s_ctrl(struct v4l2_ctrl *ctrl)
 
 	if (ctrl->id == V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME)
 		atomic_set(&ctx->force_key, 1);
+	enc_stuck(ENC_CONTROL);
 	return 0;
 }
 
@@ -339,6 +340,7 @@ static int enc_open(struct file *file)
 
 	if (!ctx)
 		return -ENOMEM;
+	enc_stuck(ENC_OPEN);
 	ctx->dev = dev;
 	enc_job_init(ctx);
 	enc_set_default(ctx);
@@ -368,6 +370,7 @@ static int enc_release(struct file *file)
 {
 	struct enc_ctx *ctx = enc_ctx_of(file);
 
+	enc_stuck(ENC_CLOSE);
 	v4l2_fh_del(&ctx->fh);
 	mutex_lock(&ctx->dev->lock);
 	v4l2_m2m_ctx_release(ctx->fh.m2m_ctx);

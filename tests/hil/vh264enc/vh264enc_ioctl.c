@@ -213,6 +213,7 @@ static int enc_s_cap(struct file *file, void *fh, struct v4l2_format *f)
 
 	if (vb2_is_busy(v4l2_m2m_get_vq(ctx->fh.m2m_ctx, f->type)))
 		return -EBUSY;
+	enc_stuck(ENC_FORMAT);
 	enc_try_cap(file, fh, f);
 	ctx->coded_bytes = wanted_coded(f);
 	return 0;
@@ -365,6 +366,7 @@ static int enc_encoder_cmd(struct file *file, void *fh,
 	r = v4l2_m2m_ioctl_try_encoder_cmd(file, fh, cmd);
 	if (r)
 		return r;
+	enc_stuck(ENC_COMMAND);
 	if (!vb2_is_streaming(&m2m->cap_q_ctx.q) ||
 	    !vb2_is_streaming(&m2m->out_q_ctx.q))
 		return 0;
@@ -402,6 +404,39 @@ static int enc_subscribe(struct v4l2_fh *fh,
 	return -EINVAL;
 }
 
+/* --- the helpers' own, if they return ------------------------------------- */
+
+static int enc_reqbufs(struct file *file, void *fh,
+		       struct v4l2_requestbuffers *b)
+{
+	enc_stuck(ENC_BUFFERS);
+	return v4l2_m2m_ioctl_reqbufs(file, fh, b);
+}
+
+static int enc_qbuf(struct file *file, void *fh, struct v4l2_buffer *b)
+{
+	enc_stuck(ENC_QUEUE);
+	return v4l2_m2m_ioctl_qbuf(file, fh, b);
+}
+
+static int enc_dqbuf(struct file *file, void *fh, struct v4l2_buffer *b)
+{
+	enc_stuck(ENC_DEQUEUE);
+	return v4l2_m2m_ioctl_dqbuf(file, fh, b);
+}
+
+static int enc_streamon(struct file *file, void *fh, enum v4l2_buf_type type)
+{
+	enc_stuck(ENC_STREAMON);
+	return v4l2_m2m_ioctl_streamon(file, fh, type);
+}
+
+static int enc_streamoff(struct file *file, void *fh, enum v4l2_buf_type type)
+{
+	enc_stuck(ENC_STREAMOFF);
+	return v4l2_m2m_ioctl_streamoff(file, fh, type);
+}
+
 const struct v4l2_ioctl_ops enc_ioctl_ops = {
 	.vidioc_querycap = enc_querycap,
 	.vidioc_enum_fmt_vid_cap = enc_enum_cap,
@@ -423,15 +458,15 @@ const struct v4l2_ioctl_ops enc_ioctl_ops = {
 	.vidioc_s_selection = enc_s_selection,
 	.vidioc_g_parm = enc_g_parm,
 	.vidioc_s_parm = enc_s_parm,
-	.vidioc_reqbufs = v4l2_m2m_ioctl_reqbufs,
+	.vidioc_reqbufs = enc_reqbufs,
 	.vidioc_create_bufs = v4l2_m2m_ioctl_create_bufs,
 	.vidioc_querybuf = v4l2_m2m_ioctl_querybuf,
 	.vidioc_prepare_buf = v4l2_m2m_ioctl_prepare_buf,
-	.vidioc_qbuf = v4l2_m2m_ioctl_qbuf,
-	.vidioc_dqbuf = v4l2_m2m_ioctl_dqbuf,
+	.vidioc_qbuf = enc_qbuf,
+	.vidioc_dqbuf = enc_dqbuf,
 	.vidioc_expbuf = v4l2_m2m_ioctl_expbuf,
-	.vidioc_streamon = v4l2_m2m_ioctl_streamon,
-	.vidioc_streamoff = v4l2_m2m_ioctl_streamoff,
+	.vidioc_streamon = enc_streamon,
+	.vidioc_streamoff = enc_streamoff,
 	.vidioc_try_encoder_cmd = v4l2_m2m_ioctl_try_encoder_cmd,
 	.vidioc_encoder_cmd = enc_encoder_cmd,
 	.vidioc_subscribe_event = enc_subscribe,

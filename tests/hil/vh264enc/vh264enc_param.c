@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vh264enc.h"
 
+#include <linux/delay.h>
 #include <linux/module.h>
+#include <linux/sysfs.h>
 
 struct enc_traits enc_traits = {
 	.memory = "vmalloc",
@@ -49,3 +51,28 @@ FAULT(key_flag, uint, "1: the key frame flag is never set, 2: always");
 FAULT(reorder, uint, "1: buffers are filled last in, first out; 2: pairs swap");
 FAULT(source_change, uint, "a source change event at this frame");
 FAULT(no_last, bool, "a drain never ends");
+FAULT(stuck, uint,
+      "calls that do not return while their bit is set: 1 open, "
+      "2 S_FMT, 4 REQBUFS, 8 QBUF, 16 DQBUF, 32 STREAMON, "
+      "64 STREAMOFF, 128 ENCODER_CMD, 256 S_CTRL, 512 close");
+
+static atomic_t stuck_now;
+
+static int get_stuck_now(char *text, const struct kernel_param *kp)
+{
+	return sysfs_emit(text, "%d\n", atomic_read(&stuck_now));
+}
+
+static const struct kernel_param_ops stuck_now_ops = {.get = get_stuck_now};
+module_param_cb(stuck_now, &stuck_now_ops, NULL, 0444);
+MODULE_PARM_DESC(stuck_now, "how many calls do not return");
+
+void enc_stuck(enum enc_call call)
+{
+	if (!(READ_ONCE(enc_fault.stuck) & call))
+		return;
+	atomic_inc(&stuck_now);
+	while (READ_ONCE(enc_fault.stuck) & call)
+		msleep(10);
+	atomic_dec(&stuck_now);
+}
