@@ -34,7 +34,8 @@ io_src := $(addprefix kvsd/io/, \
 
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
-	catalog_cache.c catalog_db.c catalog_sqlite.c cert.c data_dir.c \
+	catalog_cache.c catalog_db.c catalog_holds.c catalog_sqlite.c \
+	catalog_sqlite_hold.c cert.c data_dir.c \
 	db_sqlite.c disk_reserve.c index_blocks.c index_query.c \
 	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
@@ -55,6 +56,6 @@ agent_src := $(addprefix kvsd/agent/, \
 serve_src := $(addprefix kvsd/serve/, \
 	answer.c archived.c backup.c codec_watch.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
-	export_file.c get_clip.c get_media.c health.c http.c import.c import_fragment.c listen.c live.c metrics.c mount.c notify.c \
+	export_file.c get_clip.c get_media.c health.c hold.c hold_socket.c http.c import.c import_fragment.c listen.c live.c metrics.c mount.c notify.c \
 	operations.c ops.c options.c put_media.c quota.c retention.c \
 	quickstart.c serve.c server.c stored_out.c token.c tool_dir.c)

@@ -15,6 +15,7 @@
 #if WITH_SERVE
 #include "serve/backup.h"
 #include "serve/fsck.h"
+#include "serve/hold.h"
 #include "serve/import.h"
 #include "serve/serve.h"
 #endif
@@ -29,6 +30,7 @@ static const char usage[] =
 	"  serve   the service: ingest, store, play back\n"
 	"  backup  copy a service's directory while it runs\n"
 	"  fsck    check and repair a service's directory\n"
+	"  hold    keep a range of a stream whatever its retention\n"
 	"  import  put an exported stream into a service's directory\n"
 #endif
 	"\n"
@@ -49,6 +51,8 @@ int main(int argc, char **argv)
 		return backup_main(argc - 1, argv + 1, sys_posix());
 	if (strcmp(role, "fsck") == 0)
 		return fsck_main(argc - 1, argv + 1, sys_posix());
+	if (strcmp(role, "hold") == 0)
+		return hold_main(argc - 1, argv + 1, sys_posix());
 	if (strcmp(role, "import") == 0)
 		return import_main(argc - 1, argv + 1, sys_posix());
 #endif

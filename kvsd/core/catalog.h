@@ -45,6 +45,15 @@ struct catalog_stream {
 	int key_error;
 };
 
+#define CATALOG_HOLD_NAME_BYTES 65u
+
+/* A legal hold: see core/store.h, struct store_holds, for what it does. */
+struct catalog_hold {
+	char name[CATALOG_HOLD_NAME_BYTES]; /* [A-Za-z0-9_.-]+ */
+	struct store_hold range;
+	uint64_t created_ms; /* Unix epoch */
+};
+
 struct catalog_credential {
 	char access_key[CATALOG_ACCESS_KEY_BYTES];
 	char secret[CATALOG_SECRET_BYTES];	/* never logged */
@@ -124,7 +133,8 @@ static inline void catalog_find(struct catalog *c, struct loop *l,
  * catalog_remove() - delete a stream and shred its data key in every copy
  * @version: the version it must have, or NULL
  *
- * done(res): 0, -ENOENT, -ESTALE (another version), -EIO.
+ * done(res): 0, -ENOENT, -ESTALE (another version), -EBUSY (some of it is on
+ * legal hold), -EIO.
  */
 static inline void catalog_remove(struct catalog *c, struct loop *l,
 				  const char *arn, const char *version,

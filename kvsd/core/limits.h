@@ -77,6 +77,10 @@
 #define OPS_SCRAPE_NS_MAX (2 * NS_PER_S) /* until every thread answered */
 #define OPS_TEXT_BYTES_MAX (1u << 20)
 #define OPS_CHECK_NS (5 * NS_PER_S)	/* disk, certificate, threads */
+#define ADMIN_BYTES_MAX 4096u		/* a request on DIR/admin, an answer */
+#define ADMIN_WAIT_S_MAX 10		/* for who asks, and who answers */
+#define ADMIN_RETRY_MS 1000		/* no descriptor to be had */
+#define ADMIN_BACKLOG 8
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)
 #define EXPIRY_STREAMS 64u		/* listed at a time */
 

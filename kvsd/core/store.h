@@ -53,6 +53,41 @@ struct store_fragment {
 	uint32_t page;		/* and 4 KiB block within it */
 };
 
+/*
+ * Times of a stream, both ends included, of which nothing is dropped: a
+ * fragment any moment of which is in one of them, on either clock, stays
+ * whatever its age and whoever needs room.
+ */
+#define STORE_HOLDS_MAX 16u /* per stream */
+struct store_hold {
+	uint64_t from_ms; /* Unix epoch */
+	uint64_t to_ms;
+};
+
+struct store_holds {
+	uint32_t count;
+	struct store_hold ranges[STORE_HOLDS_MAX];
+};
+
+/* @holds may be NULL: there are none. */
+static inline bool store_is_held(const struct store_holds *holds,
+				 const struct store_fragment *f)
+{
+	uint32_t i;
+
+	for (i = 0; holds && i < holds->count; i++) {
+		const struct store_hold *h = &holds->ranges[i];
+
+		if (f->server_ms <= h->to_ms &&
+		    f->server_ms + f->duration_ms >= h->from_ms)
+			return true;
+		if (f->producer_ms <= h->to_ms &&
+		    f->producer_ms + f->duration_ms >= h->from_ms)
+			return true;
+	}
+	return false;
+}
+
 enum store_order {
 	STORE_BY_NUMBER,
 	STORE_BY_SERVER_TIME,
@@ -71,7 +106,9 @@ struct store_query {
 	bool descending;
 	uint64_t from_ms;
 	uint64_t to_ms;
-	uint64_t not_before_ms;	/* retention: server_ms below it is invisible */
+	uint64_t not_before_ms; /* retention: server_ms below it is invisible,
+				 * save what is held */
+	const struct store_holds *holds; /* the store's to fill in */
 	const struct store_fragment *after;
 	uint32_t limit;		/* 1..LIST_RESULTS_MAX */
 };

@@ -11,31 +11,41 @@
 
 #define NAME_BYTES 64
 
-static const char schema[] =
-	"CREATE TABLE meta("
-	"  directory BLOB NOT NULL,"
-	"  check_blob BLOB NOT NULL,"
-	"  revision INTEGER NOT NULL) STRICT;"
-	"CREATE TABLE streams("
-	"  id BLOB NOT NULL UNIQUE,"
-	"  name TEXT NOT NULL UNIQUE,"
-	"  arn TEXT NOT NULL,"
-	"  version TEXT NOT NULL,"
-	"  device_name TEXT NOT NULL,"
-	"  media_type TEXT NOT NULL,"
-	"  kms_key_id TEXT NOT NULL,"
-	"  tags TEXT NOT NULL,"
-	"  created_ms INTEGER NOT NULL,"
-	"  retention_hours INTEGER NOT NULL,"
-	"  wrapped_key BLOB NOT NULL) STRICT;"
-	"CREATE TABLE credentials("
-	"  access_key TEXT NOT NULL UNIQUE,"
-	"  wrapped_secret BLOB NOT NULL,"
-	"  enabled INTEGER NOT NULL) STRICT;"
-	"PRAGMA user_version=1;";
+/* What version 2 has more than version 1. */
+#define SCHEMA_HOLDS                           \
+	"CREATE TABLE holds("                  \
+	"  stream BLOB NOT NULL,"              \
+	"  name TEXT NOT NULL,"                \
+	"  from_ms INTEGER NOT NULL,"          \
+	"  to_ms INTEGER NOT NULL,"            \
+	"  created_ms INTEGER NOT NULL,"       \
+	"  PRIMARY KEY(stream, name)) STRICT;" \
+	"PRAGMA user_version=2;"
+
+static const char schema[] = "CREATE TABLE meta("
+			     "  directory BLOB NOT NULL,"
+			     "  check_blob BLOB NOT NULL,"
+			     "  revision INTEGER NOT NULL) STRICT;"
+			     "CREATE TABLE streams("
+			     "  id BLOB NOT NULL UNIQUE,"
+			     "  name TEXT NOT NULL UNIQUE,"
+			     "  arn TEXT NOT NULL,"
+			     "  version TEXT NOT NULL,"
+			     "  device_name TEXT NOT NULL,"
+			     "  media_type TEXT NOT NULL,"
+			     "  kms_key_id TEXT NOT NULL,"
+			     "  tags TEXT NOT NULL,"
+			     "  created_ms INTEGER NOT NULL,"
+			     "  retention_hours INTEGER NOT NULL,"
+			     "  wrapped_key BLOB NOT NULL) STRICT;"
+			     "CREATE TABLE credentials("
+			     "  access_key TEXT NOT NULL UNIQUE,"
+			     "  wrapped_secret BLOB NOT NULL,"
+			     "  enabled INTEGER NOT NULL) STRICT;" SCHEMA_HOLDS;
 
 struct catalog_db {
 	struct db *db;
+	bool no_holds; /* of version 1, and not to be changed */
 	uint64_t revision;
 };
 
@@ -186,6 +196,21 @@ static int read_meta(struct catalog_db *db, const struct data_dir *d)
 	return r;
 }
 
+/* A version 1 becomes a version 2 where it may be changed. */
+static int check_version(struct catalog_db *db, bool readonly)
+{
+	int r;
+
+	if (db_expect(db->db, "PRAGMA user_version", "1") < 0)
+		return db_expect(db->db, "PRAGMA user_version", "2");
+	db->no_holds = readonly;
+	if (readonly)
+		return 0;
+	r = db_exec(db->db, "BEGIN IMMEDIATE;" SCHEMA_HOLDS "COMMIT");
+	db_rollback(db->db);
+	return r;
+}
+
 int catalog_db_open(const struct data_dir *d, const char *name,
 		    struct catalog_db **ret_db)
 {
@@ -202,7 +227,7 @@ int catalog_db_open(const struct data_dir *d, const char *name,
 	if (r == 0)
 		r = db_expect(db->db, "PRAGMA integrity_check(1)", "ok");
 	if (r == 0)
-		r = db_expect(db->db, "PRAGMA user_version", "1");
+		r = check_version(db, d->readonly);
 	if (r == 0)
 		r = read_meta(db, d);
 	if (r < 0)
@@ -328,6 +353,39 @@ int catalog_db_credentials(
 	return r;
 }
 
+int catalog_db_holds(struct catalog_db *db,
+		     int (*each)(void *ctx, const struct catalog_hold_row *row),
+		     void *ctx)
+{
+	struct catalog_hold_row row;
+	struct db_stmt *s;
+	int r;
+
+	if (db->no_holds)
+		return 0;
+	r = db_prepare(db->db,
+		       "SELECT stream, name, from_ms, to_ms, created_ms"
+		       " FROM holds",
+		       &s);
+	if (r < 0)
+		return r;
+	while ((r = db_step(s)) == 1) {
+		memset(&row, 0, sizeof(row));
+		(void)snprintf(row.hold.name, sizeof(row.hold.name), "%s",
+			       db_text(s, 1));
+		row.hold.range.from_ms = (uint64_t)db_int(s, 2);
+		row.hold.range.to_ms = (uint64_t)db_int(s, 3);
+		row.hold.created_ms = (uint64_t)db_int(s, 4);
+		r = db_blob_exact(s, 0, row.stream_id, sizeof(row.stream_id));
+		if (r == 0)
+			r = each(ctx, &row);
+		if (r < 0)
+			break;
+	}
+	(void)db_stmt_free(s);
+	return r;
+}
+
 /* --- changing --- */
 
 int catalog_db_begin(struct catalog_db *db)
@@ -422,6 +480,9 @@ int catalog_db_remove(struct catalog_db *db, const uint8_t id[STREAM_ID_BYTES])
 
 	r = run_with_id(db, "UPDATE streams SET wrapped_key="
 			    "zeroblob(length(wrapped_key)) WHERE id=?1", id);
+	/* Of one that was refused, and is there after all. */
+	if (r == 0)
+		r = run_with_id(db, "DELETE FROM holds WHERE stream=?1", id);
 	if (r < 0)
 		return r;
 	return run_with_id(db, "DELETE FROM streams WHERE id=?1", id);
@@ -442,6 +503,43 @@ int catalog_db_put_credential(struct catalog_db *db,
 	db_bind_text(s, 1, row->access_key);
 	db_bind_blob(s, 2, row->wrapped_secret, row->wrapped_len);
 	db_bind_int(s, 3, row->enabled);
+	r = db_run(s);
+	(void)db_stmt_free(s);
+	return r;
+}
+
+int catalog_db_add_hold(struct catalog_db *db,
+			const struct catalog_hold_row *row)
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(db->db, "INSERT INTO holds VALUES(?1, ?2, ?3, ?4, ?5)",
+		       &s);
+	if (r < 0)
+		return r;
+	db_bind_blob(s, 1, row->stream_id, sizeof(row->stream_id));
+	db_bind_text(s, 2, row->hold.name);
+	db_bind_int(s, 3, (int64_t)row->hold.range.from_ms);
+	db_bind_int(s, 4, (int64_t)row->hold.range.to_ms);
+	db_bind_int(s, 5, (int64_t)row->hold.created_ms);
+	r = db_run(s);
+	(void)db_stmt_free(s);
+	return r;
+}
+
+int catalog_db_remove_hold(struct catalog_db *db,
+			   const struct catalog_hold_row *row)
+{
+	struct db_stmt *s;
+	int r;
+
+	r = db_prepare(db->db, "DELETE FROM holds WHERE stream=?1 AND name=?2",
+		       &s);
+	if (r < 0)
+		return r;
+	db_bind_blob(s, 1, row->stream_id, sizeof(row->stream_id));
+	db_bind_text(s, 2, row->hold.name);
 	r = db_run(s);
 	(void)db_stmt_free(s);
 	return r;

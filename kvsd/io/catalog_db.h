@@ -12,6 +12,7 @@
 
 #include "base/macros.h"
 #include "core/catalog.h"
+#include "io/catalog_holds.h"
 #include "io/data_dir.h"
 #include "io/kms_local.h"
 
@@ -82,6 +83,10 @@ int catalog_db_credentials(
 	int (*each)(void *ctx, const struct catalog_credential_row *row),
 	void *ctx) MUST_CHECK;
 
+int catalog_db_holds(struct catalog_db *db,
+		     int (*each)(void *ctx, const struct catalog_hold_row *row),
+		     void *ctx) MUST_CHECK;
+
 /* Changes are made between begin and commit. */
 int catalog_db_begin(struct catalog_db *db) MUST_CHECK;
 int catalog_db_commit(struct catalog_db *db) MUST_CHECK;
@@ -97,6 +102,11 @@ int catalog_db_remove(struct catalog_db *db,
 int catalog_db_put_credential(
 	struct catalog_db *db,
 	const struct catalog_credential_row *row) MUST_CHECK;
+int catalog_db_add_hold(struct catalog_db *db,
+			const struct catalog_hold_row *row) MUST_CHECK;
+/* By stream and name. */
+int catalog_db_remove_hold(struct catalog_db *db,
+			   const struct catalog_hold_row *row) MUST_CHECK;
 /* What was overwritten is gone from database and log. */
 int catalog_db_scrub(struct catalog_db *db) MUST_CHECK;
 

@@ -11,14 +11,11 @@
 #include "base/log.h"
 #include "core/limits.h"
 #include "core/loop.h"
-#include "io/catalog_cache.h"
-#include "io/catalog_db.h"
+#include "io/catalog_int.h"
 #include "io/crypto.h"
 #include "io/kms_keys.h"
 #include "io/kms_local.h"
 #include "io/segment_file.h"
-#include "io/worker.h"
-#include "proto/names.h"
 
 #define FIRST_NAME "catalog.db"
 #define COPY_NAME "catalog-copy.db"
@@ -26,29 +23,6 @@
 #define CHECK_BYTES (DATA_DIR_ID_BYTES + KMS_WRAP_BYTES)
 #define WRAPPED_SECRET_BYTES_MAX (CATALOG_SECRET_BYTES + KMS_WRAP_BYTES)
 #define SCRUB_RETRY_NS NS_PER_S
-
-struct catalog_sqlite {
-	struct catalog base;
-	const struct data_dir *dir;
-	struct kms_local *kms;	/* worker's, after the opening */
-	const char *kms_keys;	/* NULL: none */
-	char region[STREAM_NAME_CHARS_MAX + 1];
-	char account[STREAM_NAME_CHARS_MAX + 1];
-	struct catalog_cache cache;
-	struct worker *worker;
-
-	/* Worker only. The first is what leads, whichever file it is. */
-	struct catalog_db *first;
-	struct catalog_db *copy;	/* NULL: to be made again */
-	const char *first_name;
-	const char *copy_name;
-	bool scrub_wanted;		/* removed keys are still in a log */
-};
-
-static struct catalog_sqlite *sqlite_of(struct catalog *c)
-{
-	return container_of(c, struct catalog_sqlite, base);
-}
 
 /* --- opening --- */
 
@@ -138,7 +112,10 @@ static int load(struct catalog_sqlite *cs, struct catalog_db *db)
 	if (r < 0)
 		return r == -EBADMSG ? -EKEYREJECTED : r;
 	catalog_cache_clear(&cs->cache);
+	catalog_holds_clear(&cs->holds);
 	r = catalog_db_streams(db, load_stream, cs);
+	if (r == 0)
+		r = catalog_db_holds(db, catalog_load_hold, cs);
 	if (r == 0)
 		r = catalog_db_credentials(db, load_credential, cs);
 	return r == -EBADMSG || r == -EEXIST ? -EUCLEAN : r;
@@ -313,7 +290,7 @@ static int open_both(struct catalog_sqlite *cs)
 
 /* --- changes, on the worker --- */
 
-static int public_error(int err)
+int catalog_public_error(int err)
 {
 	switch (err) {
 	case -EDQUOT:
@@ -351,8 +328,8 @@ static void drop_copy(struct catalog_sqlite *cs)
 }
 
 /* The databases in the order in which they are committed. */
-static int change_both(struct catalog_sqlite *cs, change_fn *change,
-		       const void *arg, bool removal)
+int catalog_change_both(struct catalog_sqlite *cs, change_fn *change,
+			const void *arg, bool removal)
 {
 	struct catalog_db *order[2];
 	int i;
@@ -455,7 +432,7 @@ static struct catalog_job *job_new(struct catalog *c, struct loop *l,
 		complete(l, op, -ENOMEM);
 		return NULL;
 	}
-	j->cs = sqlite_of(c);
+	j->cs = catalog_sqlite_of(c);
 	j->loop = l;
 	j->op = op;
 	return j;
@@ -518,7 +495,7 @@ static int create_stream(struct catalog_sqlite *cs, struct catalog_stream *s,
 	r = kms_wrap(cs->kms, row.id, sizeof(row.id), s->store.key,
 		     sizeof(s->store.key), row.wrapped_key);
 	if (r == 0)
-		r = change_both(cs, change_add, &row, false);
+		r = catalog_change_both(cs, change_add, &row, false);
 	if (r < 0)
 		catalog_cache_discard(cached);
 	else
@@ -541,7 +518,7 @@ static void create_run(struct worker_job *job)
 		crypto_wipe(s, sizeof(*s));
 		free(s);
 	}
-	job_done(j, r < 0 ? public_error(r) : 0);
+	job_done(j, r < 0 ? catalog_public_error(r) : 0);
 }
 
 static void sqlite_create(struct catalog *c, struct loop *l,
@@ -571,6 +548,7 @@ static int change_remove(struct catalog_db *db, const void *change)
 
 static int remove_stream(struct catalog_job *j, struct catalog_stream *gone)
 {
+	struct catalog_hold holds[STORE_HOLDS_MAX];
 	struct catalog_sqlite *cs = j->cs;
 	int r;
 
@@ -579,9 +557,11 @@ static int remove_stream(struct catalog_job *j, struct catalog_stream *gone)
 		return r;
 	if (!j->any_version && strcmp(gone->version, j->version) != 0)
 		return -ESTALE;
-	r = change_both(cs, change_remove, gone->store.id, true);
+	if (catalog_holds_list(&cs->holds, gone->store.id, holds))
+		return -EBUSY;
+	r = catalog_change_both(cs, change_remove, gone->store.id, true);
 	if (r < 0)
-		return public_error(r);
+		return catalog_public_error(r);
 	catalog_cache_remove(&cs->cache, gone->store.id);
 	/* Tried again until it succeeds, but only success is told as such. */
 	return scrub(cs) < 0 ? -EIO : 0;
@@ -648,7 +628,7 @@ static int retain_stream(struct catalog_sqlite *cs, struct catalog_stream *s,
 	r = catalog_cache_prepare_change(s, &cached);
 	if (r < 0)
 		return r;
-	r = change_both(cs, change_retention, &row, false);
+	r = catalog_change_both(cs, change_retention, &row, false);
 	if (r < 0)
 		catalog_cache_discard(cached);
 	else
@@ -677,7 +657,7 @@ static void retain_run(struct worker_job *job)
 		if (r == 0) {
 			r = retain_stream(j->cs, s, j->hours);
 			if (r < 0 && r != -ERANGE)
-				r = public_error(r);
+				r = catalog_public_error(r);
 		}
 		if (r == 0)
 			*j->stream = *s;
@@ -735,7 +715,7 @@ static void sqlite_find(struct catalog *c, struct loop *l, const char *name,
 			const char *arn, struct catalog_stream *ret_stream,
 			struct catalog_op *op)
 {
-	int r = catalog_cache_find(&sqlite_of(c)->cache, name, arn, NULL,
+	int r = catalog_cache_find(&catalog_sqlite_of(c)->cache, name, arn, NULL,
 				   ret_stream);
 	struct catalog_job *j;
 
@@ -766,7 +746,7 @@ static void tags_run(struct worker_job *job)
 		crypto_wipe(s, sizeof(*s));
 		free(s);
 	}
-	job_done(j, r < 0 && r != -ENOENT ? public_error(r) : r);
+	job_done(j, r < 0 && r != -ENOENT ? catalog_public_error(r) : r);
 }
 
 static void sqlite_tags(struct catalog *c, struct loop *l, const char *name,
@@ -795,7 +775,7 @@ static void sqlite_list(struct catalog *c, struct loop *l, const char *prefix,
 			size_t limit, struct catalog_op *op)
 {
 	complete(l, op,
-		 catalog_cache_list(&sqlite_of(c)->cache, prefix, after,
+		 catalog_cache_list(&catalog_sqlite_of(c)->cache, prefix, after,
 				    ret_rows, limit));
 }
 
@@ -805,8 +785,8 @@ static void sqlite_credential(struct catalog *c, struct loop *l,
 			      struct catalog_op *op)
 {
 	complete(l, op,
-		 catalog_cache_credential(&sqlite_of(c)->cache, access_key,
-					  ret_credential));
+		 catalog_cache_credential(&catalog_sqlite_of(c)->cache,
+					  access_key, ret_credential));
 }
 
 static const struct catalog_ops sqlite_ops = {
@@ -850,16 +830,16 @@ static void credential_run(struct worker_job *job)
 	r = kms_wrap(j->cs->kms, c->access_key, strlen(c->access_key),
 		     c->secret, strlen(c->secret), wrapped);
 	if (r == 0)
-		r = change_both(j->cs, change_credential, &row, false);
+		r = catalog_change_both(j->cs, change_credential, &row, false);
 	if (r == 0)
 		r = catalog_cache_put_credential(&j->cs->cache, c);
-	j->res = r < 0 ? public_error(r) : 0;
+	j->res = r < 0 ? catalog_public_error(r) : 0;
 }
 
 int catalog_sqlite_put_credential(struct catalog *c,
 				  const struct catalog_credential *credential)
 {
-	struct catalog_sqlite *cs = sqlite_of(c);
+	struct catalog_sqlite *cs = catalog_sqlite_of(c);
 	struct credential_job j = {
 		.job.run = credential_run,
 		.cs = cs,
@@ -888,7 +868,7 @@ int catalog_sqlite_put_credential(struct catalog *c,
 
 size_t catalog_sqlite_credential_count(struct catalog *c)
 {
-	return catalog_cache_credential_count(&sqlite_of(c)->cache);
+	return catalog_cache_credential_count(&catalog_sqlite_of(c)->cache);
 }
 
 /* --- the object --- */
@@ -896,7 +876,7 @@ size_t catalog_sqlite_credential_count(struct catalog *c)
 int catalog_sqlite_find_key(void *catalog, const uint8_t id[STREAM_ID_BYTES],
 			    uint8_t ret_key[DATA_KEY_BYTES])
 {
-	struct catalog_sqlite *cs = sqlite_of(catalog);
+	struct catalog_sqlite *cs = catalog_sqlite_of(catalog);
 	struct catalog_stream *s = malloc(sizeof(*s));
 	int r;
 
@@ -921,6 +901,7 @@ static struct catalog_sqlite *sqlite_free(struct catalog_sqlite *cs)
 	cs->copy = catalog_db_close(cs->copy);
 	cs->kms = kms_local_close(cs->kms);
 	catalog_cache_fini(&cs->cache);
+	catalog_holds_fini(&cs->holds);
 	free(cs);
 	return NULL;
 }
@@ -946,6 +927,7 @@ int catalog_sqlite_open(const struct catalog_sqlite_config *config,
 	if (!cs)
 		return -ENOMEM;
 	catalog_cache_init(&cs->cache);
+	catalog_holds_init(&cs->holds);
 	cs->base.ops = &sqlite_ops;
 	cs->dir = config->dir;
 	cs->kms_keys = config->kms_keys;
@@ -970,6 +952,6 @@ int catalog_sqlite_open(const struct catalog_sqlite_config *config,
 struct catalog *catalog_sqlite_close(struct catalog *c)
 {
 	if (c)
-		(void)sqlite_free(sqlite_of(c));
+		(void)sqlite_free(catalog_sqlite_of(c));
 	return NULL;
 }

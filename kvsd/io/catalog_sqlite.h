@@ -65,6 +65,35 @@ int catalog_sqlite_find_key(void *catalog, const uint8_t id[STREAM_ID_BYTES],
 			    uint8_t ret_key[DATA_KEY_BYTES]);
 
 /**
+ * catalog_sqlite_hold() - put a range of a stream on legal hold
+ * @stream: its name
+ * @hold: name and range; created_ms is filled in
+ *
+ * As long as a stream has one, catalog_remove() refuses it. The same again is
+ * no change. Blocks until it is durable: for tools and threads of operations,
+ * as the next two. What deletes meanwhile is to be waited for by
+ * store_local_settle().
+ * Return: 0, -ENOENT (no such stream), -EINVAL (name or range), -EEXIST (the
+ * name is there with another range), -EDQUOT (STORE_HOLDS_MAX), -ENOSPC, -EIO,
+ * -ENOMEM.
+ */
+int catalog_sqlite_hold(struct catalog *c, const char *stream,
+			const struct catalog_hold *hold) MUST_CHECK;
+/*
+ * Ends one. Return: 0, -ENOENT (no such stream), -ENODATA (no such hold),
+ * -EINVAL, -ENOSPC, -EIO, -ENOMEM.
+ */
+int catalog_sqlite_release(struct catalog *c, const char *stream,
+			   const char *name) MUST_CHECK;
+/* Return: how many there are, by name; -ENOENT (no such stream), -ENOMEM. */
+int catalog_sqlite_holds(struct catalog *c, const char *stream,
+			 struct catalog_hold ret_holds[STORE_HOLDS_MAX])
+	MUST_CHECK;
+/* For store_local_config.find_holds, as catalog_sqlite_find_key(). */
+int catalog_sqlite_find_holds(void *catalog, const uint8_t id[STREAM_ID_BYTES],
+			      struct store_holds *ret_holds);
+
+/**
  * catalog_sqlite_put_credential() - add or replace a credential
  *
  * Blocks until it is durable: for start-up and tools, not for a loop.

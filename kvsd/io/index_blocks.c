@@ -32,9 +32,14 @@ static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
 	[BLOCK_DELETE] = "DELETE FROM blocks WHERE block=?1",
 	[BLOCK_ALL] = "SELECT rows FROM blocks WHERE sid=?1",
 	[STREAM_RECOUNT] = "UPDATE streams SET bytes=?2 WHERE sid=?1",
-	[BLOCK_EXPIRED] = "SELECT block FROM blocks INDEXED BY block_server_max"
-			  " WHERE sid=?1 AND server_max<?2"
-			  " ORDER BY server_max LIMIT 1",
+	[BLOCK_EXPIRED] = "SELECT block, server_max, server_min FROM blocks"
+			  " INDEXED BY block_server_max"
+			  " WHERE sid=?1 AND server_max<?2 AND"
+			  " (server_max, server_min, block)>(?3, ?4, ?5)"
+			  " ORDER BY server_max, server_min, block LIMIT 1",
+	[BLOCK_NEAR] = "SELECT rows FROM blocks WHERE sid=?1 AND"
+		       " ((server_min<=?3 AND server_max>=?2) OR"
+		       " (producer_min<=?3 AND producer_max>=?2))",
 };
 
 int index_blocks_prepare(struct index_db *ix)
@@ -472,31 +477,104 @@ static int drop_damaged(struct index_db *ix, int64_t sid,
 	return 1;
 }
 
+/* A walk over the blocks by where they end, past those that stay. */
+struct expiry_walk {
+	const struct store_holds *holds;
+	int64_t before_ms;
+	int64_t server_max; /* of the block before */
+	int64_t server_min;
+	int64_t block;
+};
+
+static struct expiry_walk walk_from_first(const struct store_holds *holds,
+					  uint64_t before_ms)
+{
+	return (struct expiry_walk){
+		.holds = holds && holds->count ? holds : NULL,
+		.before_ms = index_clamp(before_ms),
+		.server_max = -1,
+	};
+}
+
+/* The last row of the block is held, and so are those of all up to there. */
+static bool skip_hold(struct expiry_walk *w)
+{
+	uint64_t end_ms = (uint64_t)w->server_max;
+	uint32_t i;
+
+	for (i = 0; w->holds && i < w->holds->count; i++) {
+		const struct store_hold *h = &w->holds->ranges[i];
+
+		if (end_ms < h->from_ms || end_ms > h->to_ms)
+			continue;
+		w->server_max = index_clamp(h->to_ms);
+		w->server_min = INT64_MAX;
+		return true;
+	}
+	return false;
+}
+
+/* Return: 1 the next block is at w->block, 0 there is none. */
+static int next_expired(struct index_db *ix, int64_t sid, struct expiry_walk *w)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_EXPIRED];
+	int r;
+
+	do {
+		db_bind_int(s, 1, sid);
+		db_bind_int(s, 2, w->before_ms);
+		db_bind_int(s, 3, w->server_max);
+		db_bind_int(s, 4, w->server_min);
+		db_bind_int(s, 5, w->block);
+		r = db_step(s);
+		if (r == 1) {
+			w->block = db_int(s, 0);
+			w->server_max = db_int(s, 1);
+			w->server_min = db_int(s, 2);
+		}
+		db_reset(s);
+	} while (r == 1 && skip_hold(w));
+	return r;
+}
+
+static bool any_held(const struct index_db *ix, int count,
+		     const struct store_holds *holds)
+{
+	int i;
+
+	for (i = 0; holds && i < count; i++) {
+		if (store_is_held(holds, &ix->rows[i].f))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Drops the block that ends first, if that is before @before_ms.
+ * Drops the block that ends first, if that is before the walk's end and
+ * nothing in it is held.
  * Return: 1 and its rows and bytes, 0 there is none.
  */
 static int drop_first(struct index_db *ix, int64_t sid,
-		      const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
+		      const uint8_t id[STREAM_ID_BYTES], struct expiry_walk *w,
 		      int *ret_count, uint64_t *ret_bytes)
 {
-	struct db_stmt *s = ix->blocks[BLOCK_EXPIRED];
 	uint64_t bytes = 0;
-	int64_t block = 0;
 	int count;
 	int i;
 	int r;
 
-	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, index_clamp(before_ms));
-	r = one_int(s, 0, &block);
-	if (r <= 0)
-		return r;
-	count = load_block(ix, block, id);
+	do {
+		r = next_expired(ix, sid, w);
+		if (r <= 0)
+			return r;
+		count = load_block(ix, w->block, id);
+		/* Who knows what is in it: the next start does. */
+	} while ((count == -EUCLEAN && w->holds) ||
+		 any_held(ix, count, w->holds));
 	if (count == -EUCLEAN) {
 		/* As a row: the recounting bounds a slice, too. */
 		*ret_count = INDEX_BLOCK_ROWS_MAX;
-		return drop_damaged(ix, sid, id, block, ret_bytes);
+		return drop_damaged(ix, sid, id, w->block, ret_bytes);
 	}
 	if (count < 0)
 		return count;
@@ -504,7 +582,7 @@ static int drop_first(struct index_db *ix, int64_t sid,
 		bytes += index_row_bytes(&ix->rows[i].f);
 	r = count_off(ix, (unsigned int)count);
 	if (r == 0)
-		r = drop_block(ix, sid, block, (unsigned int)count);
+		r = drop_block(ix, sid, w->block, (unsigned int)count);
 	if (r < 0)
 		return r;
 	*ret_count = count;
@@ -514,15 +592,16 @@ static int drop_first(struct index_db *ix, int64_t sid,
 
 int index_blocks_delete(struct index_db *ix, int64_t sid,
 			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
-			unsigned int max)
+			const struct store_holds *holds, unsigned int max)
 {
+	struct expiry_walk w = walk_from_first(holds, before_ms);
 	unsigned int total = 0;
 	uint64_t bytes;
 	int count = 0;
 	int r = 1;
 
 	while (total < max && r == 1) {
-		r = drop_first(ix, sid, id, before_ms, &count, &bytes);
+		r = drop_first(ix, sid, id, &w, &count, &bytes);
 		if (r == 1)
 			total += (unsigned int)count;
 	}
@@ -530,20 +609,59 @@ int index_blocks_delete(struct index_db *ix, int64_t sid,
 }
 
 int index_blocks_trim(struct index_db *ix, int64_t sid,
-		      const uint8_t id[STREAM_ID_BYTES], uint64_t *excess,
+		      const uint8_t id[STREAM_ID_BYTES],
+		      const struct store_holds *holds, uint64_t *excess,
 		      unsigned int max)
 {
+	struct expiry_walk w = walk_from_first(holds, UINT64_MAX);
 	unsigned int total = 0;
 	uint64_t bytes = 0;
 	int count = 0;
 	int r = 1;
 
 	while (*excess && total < max && r == 1) {
-		r = drop_first(ix, sid, id, UINT64_MAX, &count, &bytes);
+		r = drop_first(ix, sid, id, &w, &count, &bytes);
 		if (r != 1)
 			break;
 		total += (unsigned int)count;
 		*excess -= MIN(*excess, bytes);
 	}
 	return r < 0 ? r : (int)total;
+}
+
+int index_blocks_held(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES],
+		      const struct store_holds *holds, uint64_t *ret_bytes)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_NEAR];
+	uint64_t first_ms = UINT64_MAX;
+	uint64_t last_ms = 0;
+	uint64_t bytes = 0;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < holds->count; i++) {
+		first_ms = MIN(first_ms, holds->ranges[i].from_ms);
+		last_ms = MAX(last_ms, holds->ranges[i].to_ms);
+	}
+	/* Blocks say where fragments begin: one may end in what is held. */
+	first_ms -= MIN(first_ms, (uint64_t)UINT32_MAX);
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(first_ms));
+	db_bind_int(s, 3, index_clamp(last_ms));
+	while ((r = db_step(s)) == 1) {
+		size_t len = 0;
+		const uint8_t *packed = db_blob(s, 0, &len);
+		int count = index_block_unpack(packed, len, id, ix->rows);
+		int n;
+
+		/* A held block stays whole. */
+		if (any_held(ix, count, holds))
+			for (n = 0; n < count; n++)
+				bytes += index_row_bytes(&ix->rows[n].f);
+	}
+	db_reset(s);
+	if (r == 0)
+		*ret_bytes = bytes;
+	return r;
 }

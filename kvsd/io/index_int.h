@@ -46,6 +46,7 @@ enum index_statement {
 	SEGMENT_ROW,
 	FRAGMENT_ADD,
 	FRAGMENT_DELETE,
+	FRAGMENT_DELETE_ONE,
 	FRAGMENT_OLDEST,
 	FRAGMENT_FIND,
 	FRAGMENT_MOVE,
@@ -65,8 +66,9 @@ enum index_block_statement {
 	BLOCK_ALL,
 	STREAM_RECOUNT,
 	BLOCK_EXPIRED,
+	BLOCK_NEAR,
 };
-#define INDEX_BLOCK_STATEMENT_COUNT (BLOCK_EXPIRED + 1)
+#define INDEX_BLOCK_STATEMENT_COUNT (BLOCK_NEAR + 1)
 
 #define INDEX_QUERIES 6 /* three orders, both ways */
 
@@ -139,6 +141,7 @@ int index_blocks_pack(struct index_db *ix, int64_t sid,
  */
 int index_blocks_delete(struct index_db *ix, int64_t sid,
 			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
+			const struct store_holds *holds,
 			unsigned int max) MUST_CHECK;
 
 /*
@@ -146,8 +149,14 @@ int index_blocks_delete(struct index_db *ix, int64_t sid,
  * says what is left of it. Return: rows dropped.
  */
 int index_blocks_trim(struct index_db *ix, int64_t sid,
-		      const uint8_t id[STREAM_ID_BYTES], uint64_t *excess,
+		      const uint8_t id[STREAM_ID_BYTES],
+		      const struct store_holds *holds, uint64_t *excess,
 		      unsigned int max) MUST_CHECK;
+/* Bytes of packed rows that are held. */
+int index_blocks_held(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES],
+		      const struct store_holds *holds,
+		      uint64_t *ret_bytes) MUST_CHECK;
 
 /* --- index_query.c --- */
 

@@ -101,6 +101,7 @@ struct walk {
 	int64_t far;
 	int64_t near_seq;
 	int64_t visible_ms;
+	bool held; /* some of what is older is visible, too */
 };
 
 /* 0 for all rows where only the number decides. */
@@ -126,6 +127,7 @@ static struct walk walk_of(const struct store_query *q)
 		.far = index_clamp(q->descending ? q->from_ms : q->to_ms),
 		.near_seq = q->descending ? INT64_MAX : -1,
 		.visible_ms = index_clamp(q->not_before_ms),
+		.held = q->holds && q->holds->count,
 	};
 
 	if (q->order == STORE_BY_NUMBER) {
@@ -150,7 +152,7 @@ static void bind_walk(struct db_stmt *s, int64_t sid, const struct walk *w)
 		db_bind_int(s, 2, w->near);
 		db_bind_int(s, 4, w->far);
 	}
-	db_bind_int(s, 5, w->visible_ms);
+	db_bind_int(s, 5, w->held ? 0 : w->visible_ms);
 }
 
 /* <0: @t, @seq comes before @u, @v in the walk's order. */
@@ -169,20 +171,29 @@ static int compare_rows(const struct walk *w, const struct store_fragment *a,
 		       order_time(w->q->order, b), (int64_t)b->number.seq);
 }
 
+static bool is_visible(const struct walk *w, const struct store_fragment *f)
+{
+	return index_clamp(f->server_ms) >= w->visible_ms ||
+	       store_is_held(w->q->holds, f);
+}
+
 /* --- the tail --- */
 
 static int query_tail(struct index_db *ix, int64_t sid, const struct walk *w,
 		      struct db_stmt *s)
 {
 	int count = 0;
-	int r;
+	int r = 0;
 
 	bind_walk(s, sid, w);
 	db_bind_int(s, 3, w->near_seq);
-	db_bind_int(s, 6, w->q->limit);
-	while ((r = db_step(s)) == 1) {
-		index_read_row(s, w->q->stream_id, &ix->from_tail[count++]);
+	db_bind_int(s, 6, w->held ? -1 : (int64_t)w->q->limit);
+	while (count < (int)w->q->limit && (r = db_step(s)) == 1) {
+		struct store_fragment *f = &ix->from_tail[count];
+
+		index_read_row(s, w->q->stream_id, f);
 		ix->work.tail_rows++;
+		count += is_visible(w, f);
 	}
 	db_reset(s);
 	return r < 0 ? r : count;
@@ -198,7 +209,7 @@ static bool fits(const struct walk *w, const struct store_fragment *f)
 		return false;
 	if (w->q->descending ? t < w->far : t > w->far)
 		return false;
-	return index_clamp(f->server_ms) >= w->visible_ms;
+	return is_visible(w, f);
 }
 
 /* Into its place among the first @limit of what was found. */

@@ -114,8 +114,11 @@ static const char *const statements[INDEX_STATEMENT_COUNT] = {
 			    " server_ms<?2 ORDER BY server_ms, seq LIMIT ?3)"
 			    " RETURNING first_segment, segment, header_bytes,"
 			    " media_bytes, frames_bytes",
-	[FRAGMENT_OLDEST] = "SELECT server_ms, header_bytes+media_bytes+"
-			    "frames_bytes FROM fragments WHERE sid=?1"
+	[FRAGMENT_DELETE_ONE] = "DELETE FROM fragments WHERE sid=?1 AND seq=?2"
+				" RETURNING first_segment, segment,"
+				" header_bytes, media_bytes, frames_bytes",
+	[FRAGMENT_OLDEST] = "SELECT " INDEX_COLUMNS " FROM fragments"
+			    " WHERE sid=?1 AND server_ms<?2"
 			    " ORDER BY server_ms, seq",
 	[FRAGMENT_FIND] = "SELECT " INDEX_COLUMNS ", first_segment"
 			  " FROM fragments WHERE sid=?1 AND seq=?2",
@@ -701,10 +704,59 @@ static int delete_tail(struct index_db *ix, int64_t sid, uint64_t before_ms,
 	return count;
 }
 
+/* Numbers of the oldest rows that are not held, until they have @bytes. */
+static int find_unheld(struct index_db *ix, int64_t sid, uint64_t before_ms,
+		       const struct store_holds *holds, uint64_t bytes,
+		       int64_t *seqs, unsigned int max)
+{
+	static const uint8_t any[STREAM_ID_BYTES];
+	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
+	struct store_fragment f;
+	uint64_t found = 0;
+	unsigned int n = 0;
+	int r = 0;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, index_clamp(before_ms));
+	while (n < max && found < bytes && (r = db_step(s)) == 1) {
+		index_read_row(s, any, &f);
+		if (store_is_held(holds, &f))
+			continue;
+		seqs[n++] = index_clamp(f.number.seq);
+		found += index_row_bytes(&f);
+	}
+	db_reset(s);
+	return r < 0 ? r : (int)n;
+}
+
+/* As delete_tail(), until @bytes are gone and around what is held. */
+static int delete_unheld(struct index_db *ix, int64_t sid, uint64_t before_ms,
+			 const struct store_holds *holds, uint64_t bytes,
+			 unsigned int max)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_DELETE_ONE];
+	int64_t seqs[INDEX_ROWS_PER_DELETE];
+	int count;
+	int i;
+	int r = 0;
+
+	count = find_unheld(ix, sid, before_ms, holds, bytes, seqs,
+			    MIN(max, INDEX_ROWS_PER_DELETE));
+	for (i = 0; i < count && r >= 0; i++) {
+		db_bind_int(s, 1, sid);
+		db_bind_int(s, 2, seqs[i]);
+		r = count_deleted(ix, s);
+		db_reset(s);
+	}
+	return r < 0 ? r : count;
+}
+
 int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-		 uint64_t before_ms, unsigned int max)
+		 uint64_t before_ms, const struct store_holds *holds,
+		 unsigned int max)
 {
 	struct db_stmt *s = ix->st[STREAM_DROP];
+	unsigned int left;
 	int64_t sid = 0;
 	int count;
 	int r;
@@ -715,10 +767,13 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	r = begin(ix);
 	if (r < 0)
 		return r;
-	count = index_blocks_delete(ix, sid, id, before_ms, max);
+	count = index_blocks_delete(ix, sid, id, before_ms, holds, max);
 	if (count < 0 || count >= (int)max)
 		return count;
-	r = delete_tail(ix, sid, before_ms, max - (unsigned int)count);
+	left = max - (unsigned int)count;
+	r = holds && holds->count
+		    ? delete_unheld(ix, sid, before_ms, holds, UINT64_MAX, left)
+		    : delete_tail(ix, sid, before_ms, left);
 	if (r < 0)
 		return r;
 	count += r;
@@ -811,30 +866,39 @@ int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	return r;
 }
 
-/* Rows of the tail, oldest first, until @excess bytes are gone. */
-static int trim_tail(struct index_db *ix, int64_t sid, uint64_t excess,
-		     unsigned int max)
+/* Bytes that do not count. */
+static int held_bytes(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES],
+		      const struct store_holds *holds, uint64_t *ret_bytes)
 {
 	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
+	struct store_fragment f;
 	uint64_t bytes = 0;
-	uint64_t last_ms = 0;
-	int r = 0;
+	int r;
 
+	if (!holds || !holds->count)
+		return 0;
+	r = index_blocks_held(ix, sid, id, holds, &bytes);
+	if (r < 0)
+		return r;
 	db_bind_int(s, 1, sid);
-	while (bytes < excess && (r = db_step(s)) == 1) {
-		last_ms = (uint64_t)db_int(s, 0);
-		bytes += (uint64_t)db_int(s, 1);
+	db_bind_int(s, 2, INT64_MAX);
+	while ((r = db_step(s)) == 1) {
+		index_read_row(s, id, &f);
+		if (store_is_held(holds, &f))
+			bytes += index_row_bytes(&f);
 	}
 	db_reset(s);
-	if (r < 0 || !bytes)
-		return r < 0 ? r : 0;
-	return delete_tail(ix, sid, last_ms + 1, max);
+	*ret_bytes = bytes;
+	return r;
 }
 
 int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-	       uint64_t bytes_max, unsigned int max)
+	       uint64_t bytes_max, const struct store_holds *holds,
+	       unsigned int max)
 {
 	uint64_t bytes = 0;
+	uint64_t held = 0;
 	uint64_t excess;
 	int64_t sid = 0;
 	int count;
@@ -843,16 +907,20 @@ int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	r = index_stream_bytes(ix, id, &bytes);
 	if (r <= 0 || bytes <= bytes_max)
 		return MIN(r, 0);
-	excess = bytes - bytes_max;
 	r = index_find_stream(ix, id, &sid);
 	if (r == 1)
-		r = begin(ix);
+		r = held_bytes(ix, sid, id, holds, &held);
+	if (r < 0 || bytes - MIN(bytes, held) <= bytes_max)
+		return r;
+	excess = bytes - held - bytes_max;
+	r = begin(ix);
 	if (r < 0)
 		return r;
-	count = index_blocks_trim(ix, sid, id, &excess, max);
+	count = index_blocks_trim(ix, sid, id, holds, &excess, max);
 	if (count < 0 || count >= (int)max || !excess)
 		return count;
-	r = trim_tail(ix, sid, excess, max - (unsigned int)count);
+	r = delete_unheld(ix, sid, UINT64_MAX, holds, excess,
+			  max - (unsigned int)count);
 	return r < 0 ? r : count + r;
 }
 
@@ -900,7 +968,7 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 	return r < 0 ? r : 0;
 }
 
-int index_oldest(struct index_db *ix, uint64_t *ret_server_ms)
+int index_oldest(struct index_db *ix, uint64_t from_ms, uint64_t *ret_server_ms)
 {
 	struct db_stmt *s;
 	int r;
@@ -909,12 +977,17 @@ int index_oldest(struct index_db *ix, uint64_t *ret_server_ms)
 	r = db_prepare(ix->db,
 		       "SELECT min(ms) FROM"
 		       " (SELECT (SELECT min(server_ms) FROM fragments"
-		       " WHERE fragments.sid=streams.sid) AS ms FROM streams"
-		       " UNION ALL SELECT (SELECT min(server_min) FROM blocks"
-		       " WHERE blocks.sid=streams.sid) FROM streams)"
-		       " HAVING min(ms) IS NOT NULL", &s);
+		       " WHERE fragments.sid=streams.sid AND server_ms>=?1)"
+		       " AS ms FROM streams UNION ALL SELECT"
+		       " (SELECT max(server_min, ?1) FROM blocks"
+		       " INDEXED BY block_server_max"
+		       " WHERE blocks.sid=streams.sid AND server_max>=?1"
+		       " ORDER BY server_max LIMIT 1) FROM streams)"
+		       " HAVING min(ms) IS NOT NULL",
+		       &s);
 	if (r < 0)
 		return r;
+	db_bind_int(s, 1, index_clamp(from_ms));
 	r = db_step(s);
 	if (r == 1)
 		*ret_server_ms = (uint64_t)db_int(s, 0);

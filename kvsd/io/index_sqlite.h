@@ -122,32 +122,39 @@ int index_find(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 int index_relocate(struct index_db *ix, const struct index_row *from,
 		   const struct index_row *to, uint32_t mark) MUST_CHECK;
 
-/* Return: number of rows written to @ret_rows (room for q->limit). */
+/*
+ * Rows that q->holds hold are visible at any age.
+ * Return: number of rows written to @ret_rows (room for q->limit).
+ */
 int index_query(struct index_db *ix, const struct store_query *q,
 		struct store_fragment *ret_rows) MUST_CHECK;
 
 /**
  * index_delete() - drop rows of a stream with server_ms < @before_ms
  * @before_ms: UINT64_MAX drops all, and the stream with its last row
+ * @holds: what stays; NULL: nothing
  * @max: about so many; a packed minute goes whole, and only when all of it is
- *	from before @before_ms
+ *	from before @before_ms and none of it held
  *
  * Return: number of rows dropped; fewer than @max: there are no more.
  */
 int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-		 uint64_t before_ms, unsigned int max) MUST_CHECK;
+		 uint64_t before_ms, const struct store_holds *holds,
+		 unsigned int max) MUST_CHECK;
 
 /* A stream's plaintext bytes. Return: 1, 0 it has none. */
 int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		       uint64_t *ret_bytes) MUST_CHECK;
 /**
  * index_trim() - drop a stream's oldest rows while it has over @bytes_max
+ * @holds: as index_delete(); what is held does not count
  * @max: about so many; packed minutes go whole
  *
  * Return: number of rows dropped; fewer than @max: it is within @bytes_max.
  */
 int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-	       uint64_t bytes_max, unsigned int max) MUST_CHECK;
+	       uint64_t bytes_max, const struct store_holds *holds,
+	       unsigned int max) MUST_CHECK;
 
 /* Each stream that has (or had) rows. */
 int index_streams(struct index_db *ix,
@@ -158,8 +165,13 @@ int index_rows(struct index_db *ix,
 	       int (*each)(void *ctx, const struct store_fragment *f,
 			   uint32_t first_segment),
 	       void *ctx) MUST_CHECK;
-/* Earliest server_ms of all rows. Return: 1, or 0 without rows. */
-int index_oldest(struct index_db *ix, uint64_t *ret_server_ms) MUST_CHECK;
+/*
+ * About the earliest server_ms of all rows from @from_ms on: of a packed
+ * minute that begins before and ends after it, @from_ms.
+ * Return: 1, or 0 without such rows.
+ */
+int index_oldest(struct index_db *ix, uint64_t from_ms,
+		 uint64_t *ret_server_ms) MUST_CHECK;
 
 /* What is in the index, counted: takes as long as it is large. */
 struct index_size {

@@ -58,6 +58,14 @@ struct store_local_config {
 	int (*find_key)(void *ctx, const uint8_t id[STREAM_ID_BYTES],
 			uint8_t ret_key[DATA_KEY_BYTES]);
 	void *find_key_ctx;
+	/*
+	 * What retention, bounds and a full disk must leave of a stream; with
+	 * find_key_ctx, on the worker's thread. It is visible to queries at
+	 * any age. 0; -ENOENT: nothing; another error: nothing is dropped and
+	 * the query fails. May be NULL.
+	 */
+	int (*find_holds)(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+			  struct store_holds *ret_holds);
 };
 
 /**
@@ -116,6 +124,12 @@ void store_local_expire(struct store *s, const uint8_t id[STREAM_ID_BYTES],
  */
 void store_local_trim(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 		      uint64_t bytes_max, struct store_op *op);
+
+/*
+ * Returns when no deletion goes on that asked config.find_holds before the
+ * call. Blocks; not from the worker.
+ */
+void store_local_settle(struct store_local *sl);
 
 /* Sums over all attached stores since the opening. Any thread. */
 struct store_local_stats {

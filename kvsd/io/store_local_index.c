@@ -204,11 +204,24 @@ void index_row(struct store_writer *w)
 
 /* --- queries --- */
 
+int holds_of(struct store_local *sl, const uint8_t id[STREAM_ID_BYTES],
+	     struct store_holds *ret_holds)
+{
+	int r;
+
+	ret_holds->count = 0;
+	if (!sl->config.find_holds)
+		return 0;
+	r = sl->config.find_holds(sl->config.find_key_ctx, id, ret_holds);
+	return r == -ENOENT ? 0 : r;
+}
+
 struct query_job {
 	struct worker_job job;
 	struct store_local *sl;
 	struct store_query q;
 	struct store_fragment after;
+	struct store_holds holds;
 	struct store_fragment *rows;
 	struct store_op *op;
 };
@@ -224,7 +237,10 @@ static void query_run(struct worker_job *job)
 	struct store_local *sl = j->sl;
 	int r = -EIO;
 
+	j->q.holds = &j->holds;
 	if (!sl->broken)
+		r = holds_of(sl, j->q.stream_id, &j->holds);
+	if (r == 0)
 		r = index_query(sl->index, &j->q, j->rows);
 	index_failed(sl, r);
 	if (r < 0)
@@ -277,14 +293,18 @@ struct delete_job {
 static int delete_and_commit(struct delete_job *j)
 {
 	struct store_local *sl = j->sl;
-	int count;
+	struct store_holds holds = {.count = 0};
+	int count = 0;
 	int err;
 
-	if (j->bytes_max != UINT64_MAX)
-		count = index_trim(sl->index, j->id, j->bytes_max,
+	/* Asked each time: who sets one waits for the slice under way. */
+	if (j->before_ms != UINT64_MAX)
+		count = holds_of(sl, j->id, &holds);
+	if (count == 0 && j->bytes_max != UINT64_MAX)
+		count = index_trim(sl->index, j->id, j->bytes_max, &holds,
 				   INDEX_ROWS_PER_DELETE);
-	else
-		count = index_delete(sl->index, j->id, j->before_ms,
+	else if (count == 0)
+		count = index_delete(sl->index, j->id, j->before_ms, &holds,
 				     INDEX_ROWS_PER_DELETE);
 	err = count < 0 ? count : index_commit(sl->index);
 	if (err < 0)
@@ -375,6 +395,18 @@ void store_local_trim(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 {
 	delete_rows(instance_of(s), id, 0, MIN(bytes_max, (uint64_t)INT64_MAX),
 		    true, op);
+}
+
+static void nothing(struct worker_job *job)
+{
+	(void)job;
+}
+
+void store_local_settle(struct store_local *sl)
+{
+	struct worker_job job = {.run = nothing};
+
+	worker_call(sl->worker, &job);
 }
 
 /* --- segments that nothing needs --- */

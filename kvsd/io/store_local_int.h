@@ -242,6 +242,9 @@ void changes_drop(struct store_local *sl);
 int changes_commit(struct store_local *sl);
 /* Removes segments that nothing needs. */
 void sweep_segments(struct store_local *sl);
+/* What must stay of a stream. Return: 0, or why it is not known. */
+int holds_of(struct store_local *sl, const uint8_t id[STREAM_ID_BYTES],
+	     struct store_holds *ret_holds) MUST_CHECK;
 /* Loop thread: a committed fragment becomes a row. Takes @w. */
 void index_row(struct store_writer *w);
 /* Loop thread; store_ops. */

@@ -550,7 +550,8 @@ static int drop_dead_streams(struct recovery *r)
 	for (i = 0; i < r->dead_count && err >= 0; i++) {
 		do {
 			err = index_delete(sl->index, r->dead_ids[i],
-					   UINT64_MAX, INDEX_ROWS_PER_DELETE);
+					   UINT64_MAX, NULL,
+					   INDEX_ROWS_PER_DELETE);
 			if (err >= 0 && index_commit(sl->index) < 0)
 				err = -EIO;
 		} while (err >= (int)INDEX_ROWS_PER_DELETE);

@@ -42,16 +42,20 @@ static int drop_before(struct store_local *sl, const struct stream_list *l,
 		       uint64_t before_ms)
 {
 	uint64_t total = 0;
+	struct store_holds holds;
 	size_t i;
 	int r = 0;
 
 	for (i = 0; i < l->count && r >= 0; i++) {
-		do {
+		r = holds_of(sl, l->ids[i], &holds);
+		while (r >= 0) {
 			r = index_delete(sl->index, l->ids[i], before_ms,
-					 INDEX_ROWS_PER_DELETE);
+					 &holds, INDEX_ROWS_PER_DELETE);
 			if (r > 0)
 				total += (uint64_t)r;
-		} while (r >= (int)INDEX_ROWS_PER_DELETE);
+			if (r < (int)INDEX_ROWS_PER_DELETE)
+				break;
+		}
 	}
 	if (r >= 0)
 		r = index_commit(sl->index);
@@ -72,24 +76,30 @@ static bool is_full(struct store_local *sl)
 	       sl->config.bytes_max;
 }
 
-/* Return: 1 there is room, 0 the oldest went, or an error. */
+/*
+ * @from_ms: up to where the steps before came; what is older is held.
+ * Return: 1 there is room, 0 the oldest went, or an error.
+ */
 static int step(struct store_local *sl, const struct stream_list *l,
-		uint64_t span_ms)
+		uint64_t span_ms, uint64_t *from_ms)
 {
 	uint64_t oldest_ms = 0;
+	uint64_t before_ms;
 	int r;
 
 	if (!is_full(sl))
 		return 1;
-	r = index_oldest(sl->index, &oldest_ms);
+	r = index_oldest(sl->index, *from_ms, &oldest_ms);
 	if (r <= 0)
 		return r < 0 ? r : 1; /* what is left is in use */
 	/* A block that begins there ends before. */
-	r = drop_before(sl, l, oldest_ms + span_ms + 1);
+	before_ms = oldest_ms + span_ms + 1;
+	r = drop_before(sl, l, before_ms);
 	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
-		r = drop_before(sl, l, oldest_ms + span_ms + 1);
+		r = drop_before(sl, l, before_ms);
 	if (r < 0)
 		return r;
+	*from_ms = before_ms;
 	sweep_segments(sl);
 	return 0;
 }
@@ -98,6 +108,7 @@ void room_make(struct store_local *sl)
 {
 	struct stream_list l = {.ids = NULL};
 	uint64_t before = counted(&sl->counters.dropped);
+	uint64_t from_ms = 0;
 	unsigned int i;
 	int r;
 
@@ -108,7 +119,8 @@ void room_make(struct store_local *sl)
 	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)
 		r = step(sl, &l,
 			 (uint64_t)INDEX_BLOCK_SPAN_MS
-				 << i / STORE_ROOM_STEPS_ALIKE);
+				 << i / STORE_ROOM_STEPS_ALIKE,
+			 &from_ms);
 	free(l.ids);
 	index_failed(sl, r);
 	if (r < 0)

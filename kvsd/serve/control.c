@@ -503,6 +503,12 @@ static void removed(struct catalog_op *op, int res)
 		control_free(c);
 		return;
 	}
+	if (res == -EBUSY) {
+		exchange_error(c->ex, 400, "ResourceInUseException",
+			       "The stream is on legal hold.");
+		control_free(c);
+		return;
+	}
 	if (!stream_there(c->ex, res)) {
 		control_free(c);
 		return;

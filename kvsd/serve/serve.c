@@ -20,6 +20,7 @@
 #include "io/store_local.h"
 #include "io/tls.h"
 #include "serve/credentials.h"
+#include "serve/hold_socket.h"
 #include "serve/listen.h"
 #include "serve/mount.h"
 #include "serve/notify.h"
@@ -44,6 +45,7 @@ struct service {
 	struct tls_ctx *tls;
 	struct server server;
 	struct ops *ops;
+	struct hold_socket *admin; /* NULL: it could not be made */
 	uint16_t metrics_port; /* 0: no listener of our own */
 };
 
@@ -123,6 +125,7 @@ static int open_store(struct service *s)
 		.dir = &s->dir,
 		.find_key = catalog_sqlite_find_key,
 		.find_key_ctx = s->catalog,
+		.find_holds = catalog_sqlite_find_holds,
 		.bytes_max = s->options.storage_max,
 		.compact_percent = s->options.compact_below,
 	};
@@ -407,6 +410,7 @@ static int stop(struct service *s)
 		    most_ns / 1000);
 	atomic_store(&s->server.draining, true);
 	r = server_stop(&s->server, s->options.limits.drain_ns);
+	s->admin = hold_socket_stop(s->admin);
 	s->ops = ops_stop(s->ops);
 	server_free(&s->server);
 	return r < 0 ? -EIO : 0;
@@ -425,6 +429,17 @@ static int start_ops(struct service *s)
 		r = listen_open(s->sys, a, "metrics_listen", 1, &fd,
 				&s->metrics_port);
 	return r < 0 ? r : ops_start(&s->server, fd, &s->ops);
+}
+
+/* Uploads are worth more than it. */
+static void start_admin(struct service *s)
+{
+	int r = hold_socket_start(s->sys, &s->dir, s->catalog, s->store,
+				  &s->admin);
+
+	if (r < 0)
+		log_warn("serve", "%s/admin: %s; `kvsd hold` needs a stop",
+			 s->dir.path, strerror(-r));
 }
 
 static void set_up(struct service *s)
@@ -453,6 +468,8 @@ static int run(struct service *s)
 	if (r < 0)
 		return r;
 	r = start_ops(s);
+	if (r == 0)
+		start_admin(s);
 	if (r == 0) {
 		log_info("serve", "ready on %s port %u with %u threads",
 			 s->inherited.count ? "systemd's socket,"

@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "support"))
 from kvs_client import CLUSTER, ApiError, split_mkv  # noqa: E402
-from kvsd_server import Bench, require, run_tool  # noqa: E402
+from kvsd_server import KVSD, Bench, require, run_tool  # noqa: E402
 
 
 def film():
@@ -151,15 +151,17 @@ def main():
             client.call("updateDataRetention", Operation=operation,
                         DataRetentionChangeInHours=hours, **what)
 
+        def listed():
+            found = client.call("listFragments", StreamName="cam",
+                                FragmentSelector={
+                                    "FragmentSelectorType": "SERVER_TIMESTAMP",
+                                    "TimestampRange": {
+                                        "StartTimestamp": start - 10,
+                                        "EndTimestamp": start + 600}})
+            return [f["FragmentNumber"] for f in found["Fragments"]]
+
         def count():
-            return len(client.call("listFragments", StreamName="cam",
-                                   FragmentSelector={
-                                       "FragmentSelectorType":
-                                       "SERVER_TIMESTAMP",
-                                       "TimestampRange": {
-                                           "StartTimestamp": start - 10,
-                                           "EndTimestamp": start + 600}},
-                                   )["Fragments"])
+            return len(listed())
 
         more, less = "INCREASE_DATA_RETENTION", "DECREASE_DATA_RETENTION"
         for call, kind, status in (
@@ -184,7 +186,40 @@ def main():
         now = stream()
         assert now["DataRetentionInHours"] == 3 and count() == had
         assert now["Version"] != was["Version"]
+
+    def hold(*words):
+        status, out, errors = run_tool([KVSD, "hold", words[0],
+                                        bench.directory, *words[1:]])
+        return status, out.decode() + errors
+
+    with bench.case("what is on legal hold outlives its retention, a restart "
+                    "and the stream's deletion"):
+        # The first upload's second fragment, by the producer's clock.
+        at = start + 2.5
+        assert hold("add", "none", "c")[0] == 1
+        assert hold("add", "cam", "case-1", "--from", f"{at:.3f}",
+                    "--to", f"{at + 0.5:.3f}")[0] == 0
+        status, out = hold("list", "cam")
+        assert status == 0 and out.startswith("case-1 from 20"), out
         change(less, 3)
+        kept = count()
+        assert 1 <= kept < had, (kept, had)
+        refused(lambda: client.call("deleteStream", StreamARN=arn),
+                "ResourceInUseException", 400)
+        bench.kill()
+        bench.start()
+        client = bench.client()
+        assert count() == kept
+        media = client.get_media_for_fragment_list("cam", listed())
+        held = media.documents()
+        assert len(held) == kept
+        assert all(d.cluster in clusters for d in held)
+        assert hold("remove", "cam", "case-2")[0] == 1
+        status, out = hold("remove", "cam", "case-1")
+        assert (status, out) == (0, ""), out
+        assert count() == 0
+
+    with bench.case("what went for its retention does not come back"):
         assert stream()["DataRetentionInHours"] == 0
         # What went does not come back.
         change(more, 1)

@@ -233,7 +233,7 @@ static void expire(struct sim *s)
 
 	s->floor_ms[stream] = ms;
 	do {
-		r = index_delete(s->ix, id, ms, 50);
+		r = index_delete(s->ix, id, ms, NULL, 50);
 		must(s, r, "delete");
 	} while (r >= 50);
 }
@@ -258,7 +258,7 @@ static void delete_all(struct sim *s)
 		uint8_t id[STREAM_ID_BYTES] = {(uint8_t)i};
 
 		do {
-			r = index_delete(s->ix, id, UINT64_MAX, 100);
+			r = index_delete(s->ix, id, UINT64_MAX, NULL, 100);
 			must(s, r, "delete");
 		} while (r >= 100);
 	}

@@ -134,7 +134,7 @@ static void expire(struct sim *s)
 	for (i = 0; i < s->streams; i++) {
 		stream_id(i, id);
 		do {
-			r = index_delete(s->ix, id, s->now_ms - keep_ms,
+			r = index_delete(s->ix, id, s->now_ms - keep_ms, NULL,
 					 INDEX_ROWS_PER_DELETE);
 			must(r, "delete");
 		} while (r >= (int)INDEX_ROWS_PER_DELETE);

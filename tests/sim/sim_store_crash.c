@@ -11,6 +11,8 @@
  *   - what was acknowledged is there once, bit-exact, with its key
  *   - nothing is there that was not committed, or by half
  *   - a removed stream is gone, from catalog and index
+ *   - a legal hold that was acknowledged is there, what it holds is neither
+ *     expired nor moved away, and its stream cannot be removed
  *   - no sequence number is given twice
  *
  * SEEDS=n (argument or environment) runs n seeds, SEED=n replays one, with
@@ -47,6 +49,9 @@
 #define FRAGMENTS_MAX 4096u
 #define SECTOR 512u
 
+/* ADDING, RELEASING: it may be there or not, until a recovery tells. */
+enum hold_state { NO_HOLD, ADDING, HELD, RELEASING };
+
 enum slot_state { CREATING, LIVE, REMOVING, GONE };
 
 /* One incarnation of a stream. */
@@ -59,6 +64,8 @@ struct slot {
 	 */
 	char arn[CATALOG_ARN_BYTES];
 	uint8_t id[STREAM_ID_BYTES];
+	enum hold_state hold;
+	struct store_hold range;
 };
 
 /* DAMAGED: the parent flipped a bit of it; it may be gone, or not verify. */
@@ -82,6 +89,7 @@ struct shared {
 	uint64_t seq_max;
 	uint64_t ms;
 	uint64_t compacted;	/* segments */
+	uint64_t held;		/* fragments that would have expired */
 	bool verified;		/* this round's recovery */
 	char failure[256];
 };
@@ -246,6 +254,22 @@ static void check_slot(unsigned int slot, const struct catalog_stream *s)
 	} while (n);
 }
 
+static void check_hold(struct slot *slot)
+{
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+	int n = catalog_sqlite_holds(run.catalog, slot->name, holds);
+
+	if (n < 0 || n > 1)
+		fail("stream %s: holds: %d", slot->name, n);
+	if (n ? slot->hold == NO_HOLD : slot->hold == HELD)
+		fail("stream %s: its hold is %s", slot->name,
+		     n ? "back" : "lost");
+	if (n && (holds[0].range.from_ms != slot->range.from_ms ||
+		  holds[0].range.to_ms != slot->range.to_ms))
+		fail("stream %s: its hold has changed", slot->name);
+	slot->hold = n ? HELD : NO_HOLD;
+}
+
 static void check_all(bool last)
 {
 	static struct catalog_stream s;
@@ -273,8 +297,10 @@ static void check_all(bool last)
 			slot->state = LIVE;
 		if (r == -ENOENT)
 			slot->state = GONE;
-		if (slot->state == LIVE)
+		if (slot->state == LIVE) {
+			check_hold(slot);
 			check_slot(i, &s);
+		}
 	}
 	store_local_stats(run.local, &stats);
 	if (last && stats.unread)
@@ -475,11 +501,55 @@ static void step_remove(void)
 		(void)loop_turn(run.loop, UINT64_MAX);
 	slot->state = REMOVING;
 	catalog_remove(run.catalog, run.loop, slot->arn, NULL, &s, &w.catalog);
-	if (wait_for(&w) < 0)
+	w.res = wait_for(&w);
+	if (w.res == -EBUSY) {
+		if (slot->hold == NO_HOLD)
+			fail("stream %s is held by nothing", slot->name);
+		slot->state = LIVE;
+		return;
+	}
+	if (slot->hold == HELD)
+		fail("stream %s is held: removing says %d", slot->name, w.res);
+	if (w.res < 0)
 		return;
 	slot->state = GONE;
 	store_remove_stream(run.store, s.store.id, &v.store);
 	(void)wait_for(&v);
+}
+
+static bool is_held(const struct slot *slot, const struct fragment *f)
+{
+	struct store_fragment meta = rig_meta(f->seq, f->bytes, f->ms);
+
+	return slot->hold == HELD && f->ms <= slot->range.to_ms &&
+	       f->ms + meta.duration_ms >= slot->range.from_ms;
+}
+
+static void step_hold(void)
+{
+	static struct catalog_stream s;
+	struct slot *slot = any_slot(&s);
+	struct catalog_hold hold = {.name = "case-1"};
+
+	if (!slot)
+		return;
+	if (slot->hold == HELD && pick(3))
+		return;
+	if (slot->hold == HELD) {
+		slot->hold = RELEASING;
+		if (catalog_sqlite_release(run.catalog, slot->name,
+					   hold.name) == 0)
+			slot->hold = NO_HOLD;
+		return;
+	}
+	if (slot->hold != NO_HOLD)
+		return;
+	slot->range.from_ms = sh->ms - pick(sh->ms);
+	slot->range.to_ms = slot->range.from_ms + pick(400000);
+	hold.range = slot->range;
+	slot->hold = ADDING;
+	if (catalog_sqlite_hold(run.catalog, slot->name, &hold) == 0)
+		slot->hold = HELD;
 }
 
 static void step_expire(void)
@@ -496,8 +566,12 @@ static void step_expire(void)
 	for (i = 0; i < sh->fragment_count; i++) {
 		struct fragment *f = &sh->fragments[i];
 
-		if (&sh->slots[f->slot] == slot && f->ms < before &&
-		    f->state != DAMAGED)
+		if (&sh->slots[f->slot] != slot || f->ms >= before ||
+		    f->state == DAMAGED)
+			continue;
+		if (is_held(slot, f))
+			sh->held += f->state == ACKED;
+		else
 			f->state = EXPIRING;
 	}
 	store_local_expire(run.store, s.store.id, before, &w.store);
@@ -524,7 +598,7 @@ static void workload(void)
 	unsigned int i;
 
 	for (i = 0; i < STEPS; i++) {
-		uint64_t what = pick(100);
+		uint64_t what = pick(102);
 
 		if (what < 77)
 			step_write((unsigned int)pick(WRITERS));
@@ -532,8 +606,10 @@ static void workload(void)
 			(void)loop_turn(run.loop, pick(3000000));
 		else if (what < 95)
 			step_expire();
-		else if (what < 98)
+		else if (what < 97)
 			step_compact();
+		else if (what < 99)
+			step_hold();
 		else
 			step_remove();
 	}
@@ -567,6 +643,13 @@ static int find_key(void *ctx, const uint8_t id[STREAM_ID_BYTES],
 	return catalog_sqlite_find_key(run.catalog, id, ret_key);
 }
 
+static int find_holds(void *ctx, const uint8_t id[STREAM_ID_BYTES],
+		      struct store_holds *ret_holds)
+{
+	(void)ctx;
+	return catalog_sqlite_find_holds(run.catalog, id, ret_holds);
+}
+
 /* --- a round --- */
 
 static int open_all(const char *path)
@@ -584,6 +667,7 @@ static int open_all(const char *path)
 		.buffered = true,
 		.no_thread = true,
 		.find_key = find_key,
+		.find_holds = find_holds,
 		/* Most segments, so that much is moved. */
 		.compact_percent = 80,
 	};
@@ -849,6 +933,7 @@ int main(int argc, char **argv)
 	struct seeds seeds = seeds_from(argc, argv, SEEDS_DEFAULT);
 	uint64_t fragments = 0;
 	uint64_t compacted = 0;
+	uint64_t held = 0;
 	uint64_t i;
 
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
@@ -860,10 +945,12 @@ int main(int argc, char **argv)
 			return 1;
 		fragments += sh->fragment_count;
 		compacted += sh->compacted;
+		held += sh->held;
 	}
-	(void)printf("%llu seeds, %llu fragments, %llu segments compacted\n",
+	(void)printf("%llu seeds, %llu fragments, %llu segments compacted, "
+		     "%llu times one was held\n",
 		     (unsigned long long)seeds.count,
 		     (unsigned long long)fragments,
-		     (unsigned long long)compacted);
+		     (unsigned long long)compacted, (unsigned long long)held);
 	return 0;
 }

@@ -16,6 +16,7 @@
 
 #include "io/catalog_db.h"
 #include "io/catalog_sqlite.h"
+#include "io/db_sqlite.h"
 #include "proto/names.h"
 #include "support/loop_fake.h"
 #include "support/sqlite_fault.h"
@@ -762,6 +763,135 @@ static void catalog_keeps_what_only_the_leader_has(void **state)
 	assert_int_equal(lost, 0);
 }
 
+static const struct catalog_hold case_1 = {
+	.name = "case-1",
+	.range = {.from_ms = 1000, .to_ms = 5000},
+};
+
+static void check_case_1(void)
+{
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+
+	assert_int_equal(catalog_sqlite_holds(rig.catalog, "a", holds), 1);
+	assert_string_equal(holds[0].name, "case-1");
+	assert_int_equal(holds[0].range.from_ms, 1000);
+	assert_int_equal(holds[0].range.to_ms, 5000);
+	assert_true(holds[0].created_ms > 0);
+}
+
+static void catalog_keeps_holds(void **state)
+{
+	static const char *const names[] = {"catalog.db", "catalog-copy.db"};
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+	struct catalog_hold other = case_1;
+	struct store_holds ranges;
+	struct catalog_stream s;
+	struct catalog_stream gone;
+	struct catalog *c = rig.catalog;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(create("a", &s), 0);
+	assert_int_equal(create("b", &gone), 0);
+	assert_int_equal(catalog_sqlite_hold(c, "none", &case_1), -ENOENT);
+	assert_int_equal(catalog_sqlite_hold(c, "a", &case_1), 0);
+	assert_int_equal(catalog_sqlite_hold(c, "a", &case_1), 0);
+	other.range.to_ms++;
+	assert_int_equal(catalog_sqlite_hold(c, "a", &other), -EEXIST);
+	other.range.to_ms = 1;
+	assert_int_equal(catalog_sqlite_hold(c, "b", &other), -EINVAL);
+	(void)snprintf(other.name, sizeof(other.name), "no good");
+	other.range.to_ms = 5000;
+	assert_int_equal(catalog_sqlite_hold(c, "b", &other), -EINVAL);
+	assert_int_equal(catalog_sqlite_holds(c, "b", holds), 0);
+	check_case_1();
+	assert_int_equal(catalog_sqlite_find_holds(c, s.store.id, &ranges), 0);
+	assert_int_equal(ranges.count, 1);
+	assert_int_equal(ranges.ranges[0].to_ms, 5000);
+	assert_int_equal(catalog_sqlite_find_holds(c, gone.store.id, &ranges),
+			 0);
+	assert_int_equal(ranges.count, 0);
+	assert_int_equal(delete (s.arn, NULL, &gone), -EBUSY);
+	/* Either of the two has it. */
+	for (i = 0; i < 2; i++) {
+		close_it();
+		assert_int_equal(unlink(in_dir(names[i])), 0);
+		assert_int_equal(open_it(), 0);
+		check_case_1();
+	}
+	assert_int_equal(delete (s.arn, NULL, &gone), -EBUSY);
+	assert_int_equal(catalog_sqlite_release(rig.catalog, "a", "case-2"),
+			 -ENODATA);
+	assert_int_equal(catalog_sqlite_release(rig.catalog, "a", "case-1"), 0);
+	assert_int_equal(delete (s.arn, NULL, &gone), 0);
+	assert_int_equal(catalog_sqlite_holds(rig.catalog, "a", holds),
+			 -ENOENT);
+}
+
+static void catalog_bounds_the_holds_of_a_stream(void **state)
+{
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+	struct catalog_hold h = case_1;
+	struct catalog_stream s;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(create("a", &s), 0);
+	assert_int_equal(create("b", &s), 0);
+	for (i = 0; i <= STORE_HOLDS_MAX; i++) {
+		(void)snprintf(h.name, sizeof(h.name), "h%u", i);
+		assert_int_equal(catalog_sqlite_hold(rig.catalog, "b", &h),
+				 i < STORE_HOLDS_MAX ? 0 : -EDQUOT);
+	}
+	assert_int_equal(catalog_sqlite_hold(rig.catalog, "a", &h), 0);
+	assert_int_equal(catalog_sqlite_holds(rig.catalog, "b", holds),
+			 STORE_HOLDS_MAX);
+	assert_int_equal(catalog_sqlite_release(rig.catalog, "b", "h0"), 0);
+	assert_int_equal(catalog_sqlite_hold(rig.catalog, "b", &h), 0);
+}
+
+static void catalog_of_version_1_gets_holds(void **state)
+{
+	static const char *const names[] = {"catalog.db", "catalog-copy.db"};
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+	char path[128];
+	struct catalog_stream s;
+	struct db *db;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(create("a", &s), 0);
+	close_it();
+	for (i = 0; i < 2; i++) {
+		(void)snprintf(path, sizeof(path), "%s", in_dir(names[i]));
+		assert_int_equal(db_open(path, DB_CATALOG, false, &db), 0);
+		assert_int_equal(db_exec(db, "DROP TABLE holds;"
+					     "PRAGMA user_version=1"),
+				 0);
+		db_close(db);
+	}
+	/* Read as it is by who may not change it. */
+	assert_int_equal(
+		data_dir_open_readonly(sys_posix(), rig.path, &rig.dir), 0);
+	assert_int_equal(catalog_sqlite_open(
+				 &(struct catalog_sqlite_config){
+					 .dir = &rig.dir,
+					 .region = "eu-central-1",
+					 .account = "123456789012",
+					 .no_thread = true,
+				 },
+				 &rig.catalog),
+			 0);
+	assert_int_equal(catalog_sqlite_holds(rig.catalog, "a", holds), 0);
+	close_it();
+	assert_int_equal(open_it(), 0);
+	assert_int_equal(catalog_sqlite_holds(rig.catalog, "a", holds), 0);
+	assert_int_equal(catalog_sqlite_hold(rig.catalog, "a", &case_1), 0);
+	close_it();
+	assert_int_equal(open_it(), 0);
+	check_case_1();
+}
+
 /* Or a new one would take the place of what just cannot be opened. */
 static void catalog_that_cannot_be_opened_is_not_missing(void **state)
 {
@@ -808,6 +938,10 @@ int main(void)
 		CASE(catalog_does_not_trust_a_database_that_was_wiped),
 		CASE(catalog_that_cannot_be_opened_is_not_missing),
 		CASE(catalog_keeps_what_only_the_leader_has),
+		CASE(catalog_keeps_holds),
+		THREADED(catalog_keeps_holds),
+		CASE(catalog_bounds_the_holds_of_a_stream),
+		CASE(catalog_of_version_1_gets_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,12 +268,13 @@ static void index_counts_what_segments_hold(void **state)
 	assert_int_equal(seen.segments[1].mark, 50);
 	assert_int_equal(seen.segments[2].live, 1);
 	assert_int_equal(seen.segments[2].mark, 60);
-	assert_int_equal(index_delete(ix, f.stream_id, 20, 100), 1);
+	assert_int_equal(index_delete(ix, f.stream_id, 20, NULL, 100), 1);
 	seen.count = 0;
 	assert_int_equal(index_segments_dead(ix, see, &seen), 0);
 	assert_int_equal(seen.count, 2);
 	assert_int_equal(seen.segments[1].number, 2);
-	assert_int_equal(index_delete(ix, f.stream_id, UINT64_MAX, 100), 1);
+	assert_int_equal(index_delete(ix, f.stream_id, UINT64_MAX, NULL, 100),
+			 1);
 	seen.count = 0;
 	assert_int_equal(index_segments_dead(ix, see, &seen), 0);
 	assert_int_equal(seen.count, 3);
@@ -288,13 +289,15 @@ static void index_deletes_in_slices(void **state)
 
 	(void)state;
 	fill(ix);
-	assert_int_equal(index_delete(ix, q.stream_id, 1030, 3), 3);
+	assert_int_equal(index_delete(ix, q.stream_id, 1030, NULL, 3), 3);
 	expect(ix, &q, "4 5 6 7 8 9 10");
-	assert_int_equal(index_delete(ix, q.stream_id, 1030, 3), 2);
+	assert_int_equal(index_delete(ix, q.stream_id, 1030, NULL, 3), 2);
 	expect(ix, &q, "6 7 8 9 10");
-	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 100), 5);
+	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, NULL, 100),
+			 5);
 	expect(ix, &q, "");
-	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, 100), 0);
+	assert_int_equal(index_delete(ix, q.stream_id, UINT64_MAX, NULL, 100),
+			 0);
 	memset(q.stream_id, 8, sizeof(q.stream_id));
 	expect(ix, &q, "101 102 103 104 105 106 107 108 109 110");
 	index_close(ix);
@@ -505,7 +508,7 @@ static void index_drops_whole_blocks(void **state)
 	fill_minutes(ix);
 	before = size_of(ix);
 	/* In the middle of the third minute. */
-	gone = index_delete(ix, q.stream_id, 150000, 500);
+	gone = index_delete(ix, q.stream_id, 150000, NULL, 500);
 	assert_in_range(gone, ROWS_PER_MINUTE, 75);
 	assert_in_range(size_of(ix).blocks, before.blocks - 2,
 			before.blocks - 1);
@@ -516,7 +519,8 @@ static void index_drops_whole_blocks(void **state)
 	q.not_before_ms = 150000;
 	assert_int_equal(index_query(ix, &q, rows), 1);
 	assert_int_equal(rows[0].number.seq, 1750);
-	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, NULL, 500) >=
+		    200);
 	assert_int_equal(size_of(ix).blocks, 0);
 	assert_int_equal(size_of(ix).tail_rows, 0);
 	index_close(ix);
@@ -616,7 +620,8 @@ static void index_relocates_rows(void **state)
 	assert_int_equal(seen.segments[seen.count - 1].live, 2);
 	assert_int_equal(seen.segments[seen.count - 1].mark, 81);
 	/* What goes is counted off where it is now. */
-	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, NULL, 500) >=
+		    200);
 	seen.count = 0;
 	assert_int_equal(index_segments(ix, see, &seen), 0);
 	for (i = 0; i < seen.count; i++) {
@@ -645,9 +650,9 @@ static void index_trims_the_oldest_of_a_stream(void **state)
 	assert_true(all ==
 		    (uint64_t)r * (rows[0].header_bytes + rows[0].media_bytes +
 				   rows[0].frames_bytes));
-	assert_int_equal(index_trim(ix, q.stream_id, all, 500), 0);
+	assert_int_equal(index_trim(ix, q.stream_id, all, NULL, 500), 0);
 	/* Whole minutes of the packed ones, no more than it takes. */
-	r = index_trim(ix, q.stream_id, all - 1, 500);
+	r = index_trim(ix, q.stream_id, all - 1, NULL, 500);
 	assert_in_range(r, 1, ROWS_PER_MINUTE + 1);
 	assert_int_equal(index_stream_bytes(ix, q.stream_id, &now), 1);
 	assert_true(now < all);
@@ -657,7 +662,7 @@ static void index_trims_the_oldest_of_a_stream(void **state)
 	/* Into the tail, to the row. */
 	do {
 		r = index_trim(ix, q.stream_id, 3 * all / 10 / ROWS_PER_MINUTE,
-			       40);
+			       NULL, 40);
 		assert_true(r >= 0);
 	} while (r >= 40);
 	r = index_query(ix, &q, rows);
@@ -666,6 +671,111 @@ static void index_trims_the_oldest_of_a_stream(void **state)
 			 1000 + (MINUTES * ROWS_PER_MINUTE - 1) * 10);
 	assert_int_equal(index_segments(ix, see, &seen), 0);
 	assert_int_equal(seen.segments[0].live, r);
+	index_close(ix);
+}
+
+/* Rows of query @q, of which each is in one of the holds or in [from, ...). */
+static int count_and_check(struct index_db *ix, struct store_query *q,
+			   const struct store_holds *holds)
+{
+	static struct store_fragment rows[LIST_RESULTS_MAX];
+	int n;
+	int i;
+
+	q->holds = holds;
+	q->limit = LIST_RESULTS_MAX;
+	n = index_query(ix, q, rows);
+	assert_true(n >= 0);
+	for (i = 0; i < n; i++)
+		assert_true(rows[i].server_ms >= q->not_before_ms ||
+			    store_is_held(holds, &rows[i]));
+	return n;
+}
+
+static void index_keeps_what_is_held(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	static struct store_fragment rows[LIST_RESULTS_MAX];
+	struct store_holds holds = {.count = 2};
+	struct index_db *ix = open_it(true);
+	struct seen seen = {.count = 0};
+	unsigned int held = 0;
+	uint64_t oldest = 0;
+	uint64_t all = 0;
+	int total;
+	int left;
+	int r;
+	int i;
+
+	(void)state;
+	fill_minutes(ix);
+	q.limit = LIST_RESULTS_MAX;
+	total = index_query(ix, &q, rows);
+	/* One packed minute by the server's clock; one row of the tail. */
+	holds.ranges[0].from_ms = rows[total / 3].server_ms;
+	holds.ranges[0].to_ms = rows[total / 3].server_ms;
+	holds.ranges[1].from_ms = rows[total - 2].producer_ms;
+	holds.ranges[1].to_ms = rows[total - 2].producer_ms;
+	for (i = 0; i < total; i++)
+		held += store_is_held(&holds, &rows[i]);
+	assert_in_range(held, 2, 8);
+	do
+		r = index_delete(ix, q.stream_id, INT64_MAX, &holds, 50);
+	while (r >= 50);
+	assert_true(r >= 0);
+	/* Minutes go whole, so more than it is there, but only it is seen. */
+	left = index_query(ix, &q, rows);
+	assert_in_range(left, held, (int)held + ROWS_PER_MINUTE * 2);
+	assert_int_equal(index_segments(ix, see, &seen), 0);
+	assert_int_equal(seen.segments[0].live, left);
+	for (i = 0; i < 6; i++) {
+		q = query((enum store_order)(i / 2), i % 2);
+		q.not_before_ms = INT64_MAX;
+		assert_int_equal(count_and_check(ix, &q, &holds), held);
+		q.holds = NULL;
+		assert_int_equal(index_query(ix, &q, rows), 0);
+	}
+	/* It is nothing that a bound could take. */
+	assert_int_equal(index_trim(ix, q.stream_id, 0, &holds, 50), 0);
+	assert_int_equal(index_stream_bytes(ix, q.stream_id, &all), 1);
+	assert_true(all > 0);
+	assert_int_equal(index_oldest(ix, 0, &oldest), 1);
+	assert_true(oldest <= holds.ranges[0].to_ms);
+	assert_int_equal(
+		index_oldest(ix, holds.ranges[0].to_ms + 60000, &oldest), 1);
+	assert_true(oldest > holds.ranges[0].to_ms);
+	/* Without it, it goes. */
+	assert_int_equal(index_delete(ix, q.stream_id, INT64_MAX, NULL, 500),
+			 left);
+	assert_int_equal(index_oldest(ix, 0, &oldest), 0);
+	index_close(ix);
+}
+
+static void index_trims_around_what_is_held(void **state)
+{
+	struct store_query q = query(STORE_BY_NUMBER, false);
+	static struct store_fragment rows[LIST_RESULTS_MAX];
+	struct store_holds holds = {.count = 1};
+	struct index_db *ix = open_it(true);
+	uint64_t all = 0;
+	int total;
+	int r;
+
+	(void)state;
+	fill_minutes(ix);
+	q.limit = LIST_RESULTS_MAX;
+	total = index_query(ix, &q, rows);
+	assert_int_equal(index_stream_bytes(ix, q.stream_id, &all), 1);
+	/* The older half; a quarter of the bytes beside it. */
+	holds.ranges[0].to_ms = rows[total / 2].server_ms;
+	do
+		r = index_trim(ix, q.stream_id, all / 4, &holds, 40);
+	while (r >= 40);
+	assert_true(r >= 0);
+	r = index_query(ix, &q, rows);
+	/* To the minute, and two of them at the edge of the hold. */
+	assert_in_range(r, total / 2 + (int)ROWS_PER_MINUTE, 3 * total / 4 + 1);
+	assert_int_equal(rows[0].number.seq, 1000);
 	index_close(ix);
 }
 
@@ -686,7 +796,8 @@ static void index_damaged_block_is_an_error(void **state)
 	q.descending = true;
 	assert_int_equal(index_query(ix, &q, rows), 100);
 	/* It goes all the same, but not what it may need. */
-	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, 500) >= 200);
+	assert_true(index_delete(ix, q.stream_id, UINT64_MAX, NULL, 500) >=
+		    200);
 	assert_int_equal(size_of(ix).blocks, 0);
 	assert_int_equal(index_segments(ix, see, &seen), 0);
 	assert_in_range(seen.segments[0].live, 1, INDEX_BLOCK_ROWS_MAX);
@@ -755,6 +866,8 @@ int main(void)
 		CASE(index_of_version_2_gets_its_bytes_counted),
 		CASE(index_relocates_rows),
 		CASE(index_trims_the_oldest_of_a_stream),
+		CASE(index_keeps_what_is_held),
+		CASE(index_trims_around_what_is_held),
 		CASE(index_damaged_block_is_an_error),
 		cmocka_unit_test(block_refuses_each_broken_bit),
 	};
