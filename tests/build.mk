@@ -41,7 +41,7 @@ unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_coherency
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-unit_tests += test_catalog test_disk_forecast test_fsck test_index test_kms_keys test_segment_codec test_store_compact test_store_hold test_store_local test_store_recovery
+unit_tests += test_catalog test_disk_forecast test_expiry test_fsck test_index test_kms_keys test_segment_codec test_store_compact test_store_hold test_store_local test_store_recovery
 unit_tests += test_clip test_ingest test_live test_media_out test_serve_config test_serve_control \
 	test_serve_metrics
 unit_tests += test_recorder
@@ -61,6 +61,7 @@ $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uri
 sim_tests :=
 sim_tests += sim_store_crash
 sim_tests += sim_index sim_index_retention
+bench-build: $(O)/tests/sim_index_retention
 sim_tests += sim_supervisor
 
 # tsalign's core, as the module has it

@@ -4,6 +4,10 @@
  * and the credentials. It is truth, not a cache: a change is durable before
  * its done() runs. io/catalog_sqlite.c is the local one.
  *
+ * Each call may fail by itself. Changes (create, remove, retain) end with
+ * -ESTALE, too, when the catalog lost its right to write to another node: the
+ * local one never does.
+ *
  * One catalog serves all loops. Calls are made on a loop's thread and
  * complete on that same thread, never from inside the call.
  */

@@ -82,6 +82,7 @@
 #define ADMIN_RETRY_MS 1000		/* no descriptor to be had */
 #define ADMIN_BACKLOG 8
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)
+#define EXPIRY_SEALED_NS NS_PER_S	/* bounds, after a segment was filled */
 #define EXPIRY_STREAMS 64u		/* listed at a time */
 
 /* --- producer: fragments --- */

@@ -3,6 +3,7 @@
  * Shared by the parts of the index:
  *
  *	index_sqlite.c	opening, transactions, segments, rows of the tail
+ *	index_delete.c	deleting by age and by bytes
  *	index_blocks.c	packing the tail into blocks, deleting blocks
  *	index_query.c	queries over both
  *
@@ -106,6 +107,8 @@ static inline int64_t index_disk_bytes(const struct store_fragment *f)
 	return bytes ? (int64_t)segment_fragment_bytes(bytes) : 0;
 }
 
+/* Opens a transaction, if none is. */
+int index_begin(struct index_db *ix) MUST_CHECK;
 int index_prepare(struct db *db, const char *const *sql, unsigned int count,
 		  struct db_stmt **ret_stmts) MUST_CHECK;
 /* Columns INDEX_COLUMNS of the current row. */

@@ -399,7 +399,7 @@ struct index_db *index_close(struct index_db *ix)
 
 /* --- transactions --- */
 
-static int begin(struct index_db *ix)
+int index_begin(struct index_db *ix)
 {
 	return db_in_transaction(ix->db) ? 0
 					 : db_exec(ix->db, "BEGIN IMMEDIATE");
@@ -428,7 +428,7 @@ int index_rebuilt(struct index_db *ix)
 
 	if (!index_rebuilding(ix))
 		return 0;
-	r = begin(ix);
+	r = index_begin(ix);
 	return r < 0 ? r : db_exec(ix->db, "PRAGMA application_id=0");
 }
 
@@ -452,7 +452,7 @@ int index_segment_add(struct index_db *ix, uint32_t number,
 	struct db_stmt *s = ix->st[SEGMENT_ADD];
 	int r;
 
-	r = begin(ix);
+	r = index_begin(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -466,7 +466,7 @@ int index_segment_close(struct index_db *ix, uint32_t number, uint32_t mark)
 	struct db_stmt *s = ix->st[SEGMENT_CLOSE];
 	int r;
 
-	r = begin(ix);
+	r = index_begin(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -479,7 +479,7 @@ int index_segment_drop(struct index_db *ix, uint32_t number)
 	struct db_stmt *s = ix->st[SEGMENT_DROP];
 	int r;
 
-	r = begin(ix);
+	r = index_begin(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -619,7 +619,7 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	bool added;
 	int r;
 
-	r = begin(ix);
+	r = index_begin(ix);
 	if (r == 0)
 		r = find_or_add_stream(ix, f->stream_id, &sid);
 	if (r == 0)
@@ -648,140 +648,6 @@ int index_insert(struct index_db *ix, const struct store_fragment *f,
 	r = index_count_live(ix, first_segment, f->segment, added,
 			     added ? index_disk_bytes(f) : 0, mark);
 	return r < 0 ? r : index_blocks_pack(ix, sid, f);
-}
-
-/*
- * The rows that a DELETE returned, counted off their segments. SQLite has
- * deleted all of them before it gives the first.
- */
-static int count_deleted(struct index_db *ix, struct db_stmt *s)
-{
-	uint32_t first = 0;
-	uint32_t last = 0;
-	int64_t live = 0;
-	int64_t bytes = 0;
-	int count = 0;
-	int r;
-
-	while ((r = db_step(s)) == 1) {
-		uint32_t f = (uint32_t)db_int(s, 0);
-		uint32_t l = (uint32_t)db_int(s, 1);
-		struct store_fragment row = {
-			.header_bytes = (uint32_t)db_int(s, 2),
-			.media_bytes = (uint32_t)db_int(s, 3),
-			.frames_bytes = (uint32_t)db_int(s, 4),
-		};
-
-		if (live && (f != first || l != last)) {
-			r = index_count_live(ix, first, last, -live, -bytes, 0);
-			if (r < 0)
-				return r;
-			live = 0;
-			bytes = 0;
-		}
-		bytes += index_disk_bytes(&row);
-		first = f;
-		last = l;
-		live++;
-		count++;
-	}
-	if (r == 0 && live)
-		r = index_count_live(ix, first, last, -live, -bytes, 0);
-	return r < 0 ? r : count;
-}
-
-static int delete_tail(struct index_db *ix, int64_t sid, uint64_t before_ms,
-		       unsigned int max)
-{
-	struct db_stmt *s = ix->st[FRAGMENT_DELETE];
-	int count;
-
-	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, index_clamp(before_ms));
-	db_bind_int(s, 3, max);
-	count = count_deleted(ix, s);
-	db_reset(s);
-	return count;
-}
-
-/* Numbers of the oldest rows that are not held, until they have @bytes. */
-static int find_unheld(struct index_db *ix, int64_t sid, uint64_t before_ms,
-		       const struct store_holds *holds, uint64_t bytes,
-		       int64_t *seqs, unsigned int max)
-{
-	static const uint8_t any[STREAM_ID_BYTES];
-	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
-	struct store_fragment f;
-	uint64_t found = 0;
-	unsigned int n = 0;
-	int r = 0;
-
-	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, index_clamp(before_ms));
-	while (n < max && found < bytes && (r = db_step(s)) == 1) {
-		index_read_row(s, any, &f);
-		if (store_is_held(holds, &f))
-			continue;
-		seqs[n++] = index_clamp(f.number.seq);
-		found += index_row_bytes(&f);
-	}
-	db_reset(s);
-	return r < 0 ? r : (int)n;
-}
-
-/* As delete_tail(), until @bytes are gone and around what is held. */
-static int delete_unheld(struct index_db *ix, int64_t sid, uint64_t before_ms,
-			 const struct store_holds *holds, uint64_t bytes,
-			 unsigned int max)
-{
-	struct db_stmt *s = ix->st[FRAGMENT_DELETE_ONE];
-	int64_t seqs[INDEX_ROWS_PER_DELETE];
-	int count;
-	int i;
-	int r = 0;
-
-	count = find_unheld(ix, sid, before_ms, holds, bytes, seqs,
-			    MIN(max, INDEX_ROWS_PER_DELETE));
-	for (i = 0; i < count && r >= 0; i++) {
-		db_bind_int(s, 1, sid);
-		db_bind_int(s, 2, seqs[i]);
-		r = count_deleted(ix, s);
-		db_reset(s);
-	}
-	return r < 0 ? r : count;
-}
-
-int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-		 uint64_t before_ms, const struct store_holds *holds,
-		 unsigned int max)
-{
-	struct db_stmt *s = ix->st[STREAM_DROP];
-	unsigned int left;
-	int64_t sid = 0;
-	int count;
-	int r;
-
-	r = index_find_stream(ix, id, &sid);
-	if (r <= 0)
-		return r;
-	r = begin(ix);
-	if (r < 0)
-		return r;
-	count = index_blocks_delete(ix, sid, id, before_ms, holds, max);
-	if (count < 0 || count >= (int)max)
-		return count;
-	left = max - (unsigned int)count;
-	r = holds && holds->count
-		    ? delete_unheld(ix, sid, before_ms, holds, UINT64_MAX, left)
-		    : delete_tail(ix, sid, before_ms, left);
-	if (r < 0)
-		return r;
-	count += r;
-	if (before_ms != UINT64_MAX || count >= (int)max)
-		return count;
-	db_bind_int(s, 1, sid);
-	r = db_run(s);
-	return r < 0 ? r : count;
 }
 
 int index_find(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
@@ -833,7 +699,7 @@ int index_relocate(struct index_db *ix, const struct index_row *from,
 	r = index_find_stream(ix, from->f.stream_id, &sid);
 	if (r <= 0)
 		return r;
-	r = begin(ix);
+	r = index_begin(ix);
 	if (r == 0)
 		r = move_in_tail(ix, sid, from, to);
 	if (r == 0)
@@ -846,82 +712,6 @@ int index_relocate(struct index_db *ix, const struct index_row *from,
 		r = index_count_live(ix, to->first_segment, to->f.segment, 1,
 				     bytes, mark);
 	return r < 0 ? r : 1;
-}
-
-int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-		       uint64_t *ret_bytes)
-{
-	struct db_stmt *s = ix->st[STREAM_SIZE];
-	int64_t sid = 0;
-	int r;
-
-	r = index_find_stream(ix, id, &sid);
-	if (r <= 0)
-		return r;
-	db_bind_int(s, 1, sid);
-	r = db_step(s);
-	if (r == 1)
-		*ret_bytes = (uint64_t)MAX(db_int(s, 0), (int64_t)0);
-	db_reset(s);
-	return r;
-}
-
-/* Bytes that do not count. */
-static int held_bytes(struct index_db *ix, int64_t sid,
-		      const uint8_t id[STREAM_ID_BYTES],
-		      const struct store_holds *holds, uint64_t *ret_bytes)
-{
-	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
-	struct store_fragment f;
-	uint64_t bytes = 0;
-	int r;
-
-	if (!holds || !holds->count)
-		return 0;
-	r = index_blocks_held(ix, sid, id, holds, &bytes);
-	if (r < 0)
-		return r;
-	db_bind_int(s, 1, sid);
-	db_bind_int(s, 2, INT64_MAX);
-	while ((r = db_step(s)) == 1) {
-		index_read_row(s, id, &f);
-		if (store_is_held(holds, &f))
-			bytes += index_row_bytes(&f);
-	}
-	db_reset(s);
-	*ret_bytes = bytes;
-	return r;
-}
-
-int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
-	       uint64_t bytes_max, const struct store_holds *holds,
-	       unsigned int max)
-{
-	uint64_t bytes = 0;
-	uint64_t held = 0;
-	uint64_t excess;
-	int64_t sid = 0;
-	int count;
-	int r;
-
-	r = index_stream_bytes(ix, id, &bytes);
-	if (r <= 0 || bytes <= bytes_max)
-		return MIN(r, 0);
-	r = index_find_stream(ix, id, &sid);
-	if (r == 1)
-		r = held_bytes(ix, sid, id, holds, &held);
-	if (r < 0 || bytes - MIN(bytes, held) <= bytes_max)
-		return r;
-	excess = bytes - held - bytes_max;
-	r = begin(ix);
-	if (r < 0)
-		return r;
-	count = index_blocks_trim(ix, sid, id, holds, &excess, max);
-	if (count < 0 || count >= (int)max || !excess)
-		return count;
-	r = delete_unheld(ix, sid, UINT64_MAX, holds, excess,
-			  max - (unsigned int)count);
-	return r < 0 ? r : count + r;
 }
 
 int index_streams(struct index_db *ix,

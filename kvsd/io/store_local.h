@@ -126,6 +126,13 @@ void store_local_trim(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 		      uint64_t bytes_max, struct store_op *op);
 
 /*
+ * @sealed runs, on the store's thread, whenever it has filled a segment and
+ * another is ready: so much was written since. NULL ends it.
+ */
+void store_local_on_sealed(struct store *s, void (*sealed)(void *ctx),
+			   void *ctx);
+
+/*
  * Returns when no deletion goes on that asked config.find_holds before the
  * call. Blocks; not from the worker.
  */

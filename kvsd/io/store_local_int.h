@@ -178,6 +178,8 @@ struct store_instance {
 	struct open_segment *spare;	/* next */
 	struct segment_request request;
 	int seg_err;			/* why there is none */
+	void (*sealed)(void *ctx);	/* may be NULL */
+	void *sealed_ctx;
 	uint64_t retry_ns;
 	struct write_buffer buffers[STORE_WRITE_BUFFERS];
 	uint8_t *buffer_bytes;

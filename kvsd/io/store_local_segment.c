@@ -126,6 +126,17 @@ static void request_done(struct loop_task *task)
 	q->busy = false;
 	in->outstanding--;
 	write_segment_made(in);
+	if (q->res == 0 && in->sealed)
+		in->sealed(in->sealed_ctx);
+}
+
+void store_local_on_sealed(struct store *s, void (*sealed)(void *ctx),
+			   void *ctx)
+{
+	struct store_instance *in = instance_of(s);
+
+	in->sealed = sealed;
+	in->sealed_ctx = ctx;
 }
 
 static void request_run(struct worker_job *job)

@@ -18,6 +18,11 @@
 struct expiry {
 	struct server_thread *thread;
 	struct loop_timer timer;
+	struct loop_timer sealed_timer; /* a segment was filled */
+	bool running;
+	bool sealed;	  /* ... during the run */
+	bool bounds_only; /* the run */
+	bool due;	  /* the minute was over during it */
 	bool stopped;
 	struct catalog_op catalog_op;
 	struct store_op store_op;
@@ -37,18 +42,51 @@ static void sleep_until_next(struct expiry *e)
 {
 	struct loop *l = e->thread->loop;
 
-	crypto_wipe(e->rows, sizeof(e->rows));
 	if (!e->stopped &&
 	    loop_timer_set(l, &e->timer, loop_now_ns(l) + EXPIRY_PERIOD_NS,
 			   timer_fired) < 0)
 		log_error("serve", "retention: no memory for a timer");
 }
 
+static void sealed_fired(struct loop_timer *timer);
+
+/* What was written since is not left until the minute is over. */
+static void watch_bounds(struct expiry *e)
+{
+	struct loop *l = e->thread->loop;
+
+	if (e->stopped || loop_timer_armed(&e->sealed_timer) ||
+	    !serve_has_stream_max(&e->thread->limits))
+		return;
+	if (loop_timer_set(l, &e->sealed_timer,
+			   loop_now_ns(l) + EXPIRY_SEALED_NS, sealed_fired) < 0)
+		log_error("serve", "stream_max: no memory for a timer");
+}
+
+static void segment_sealed(void *ctx)
+{
+	struct expiry *e = ctx;
+
+	if (e->running)
+		e->sealed = true;
+	else
+		watch_bounds(e);
+}
+
+static void run_begin(struct expiry *e, bool bounds_only);
+
 static void run_end(struct expiry *e)
 {
 	struct server *s = e->thread->server;
 
-	sleep_until_next(e);
+	crypto_wipe(e->rows, sizeof(e->rows));
+	e->running = false;
+	if (e->due && !e->stopped)
+		run_begin(e, false);
+	else if (!loop_timer_armed(&e->timer))
+		sleep_until_next(e);
+	if (e->sealed)
+		watch_bounds(e);
 	server_busy_end(s);
 }
 
@@ -88,19 +126,25 @@ static void expired(struct store_op *op, int res)
 	next_stream(e);
 }
 
+static void trim(struct expiry *e, const struct catalog_stream *s)
+{
+	e->store_op.done = expired;
+	store_local_trim(e->thread->store, s->store.id,
+			 serve_stream_max(&e->thread->limits, s->name),
+			 &e->store_op);
+}
+
 /* What is younger than its retention and over its bound. */
 static void expired_by_age(struct store_op *op, int res)
 {
 	struct expiry *e = container_of(op, struct expiry, store_op);
 	const struct catalog_stream *s = &e->rows[e->next - 1];
-	uint64_t most = serve_stream_max(&e->thread->limits, s->name);
 
-	if (res < 0 || !most || e->stopped) {
+	if (res < 0 || e->stopped ||
+	    !serve_stream_max(&e->thread->limits, s->name))
 		expired(op, res);
-		return;
-	}
-	e->store_op.done = expired;
-	store_local_trim(e->thread->store, s->store.id, most, &e->store_op);
+	else
+		trim(e, s);
 }
 
 /* The next of our streams. */
@@ -113,6 +157,13 @@ static void next_stream(struct expiry *e)
 		/* One with retention 0 may have had more, and rows of then. */
 		if (server_thread_of(e->thread->server, s->name) != e->thread)
 			continue;
+		if (e->bounds_only &&
+		    !serve_stream_max(&e->thread->limits, s->name))
+			continue;
+		if (e->bounds_only) {
+			trim(e, s);
+			return;
+		}
 		e->store_op.done = expired_by_age;
 		store_local_expire(e->thread->store, s->store.id,
 				   e->now_ms - MIN(keep_ms, e->now_ms),
@@ -144,15 +195,35 @@ static void forecast(struct expiry *e)
 			 minutes / 60, minutes % 60, room >> 20);
 }
 
+static void run_begin(struct expiry *e, bool bounds_only)
+{
+	e->running = true;
+	e->sealed = false;
+	e->due = false;
+	e->bounds_only = bounds_only;
+	server_busy_begin(e->thread->server);
+	e->after[0] = '\0';
+	list(e);
+}
+
+static void sealed_fired(struct loop_timer *timer)
+{
+	struct expiry *e = container_of(timer, struct expiry, sealed_timer);
+
+	if (!e->running)
+		run_begin(e, true);
+}
+
 static void timer_fired(struct loop_timer *timer)
 {
 	struct expiry *e = container_of(timer, struct expiry, timer);
 
 	if (e->thread == &e->thread->server->threads[0])
 		forecast(e);
-	server_busy_begin(e->thread->server);
-	e->after[0] = '\0';
-	list(e);
+	if (e->running)
+		e->due = true;
+	else
+		run_begin(e, false);
 }
 
 int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
@@ -163,6 +234,7 @@ int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
 		return -ENOMEM;
 	e->thread = t;
 	sleep_until_next(e);
+	store_local_on_sealed(t->store, segment_sealed, e);
 	*ret_expiry = e;
 	return 0;
 }
@@ -170,13 +242,18 @@ int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
 void expiry_stop(struct expiry *e)
 {
 	e->stopped = true;
+	store_local_on_sealed(e->thread->store, NULL, NULL);
 	loop_timer_cancel(e->thread->loop, &e->timer);
+	loop_timer_cancel(e->thread->loop, &e->sealed_timer);
 }
 
 struct expiry *expiry_free(struct expiry *e)
 {
-	if (e)
+	if (e) {
+		store_local_on_sealed(e->thread->store, NULL, NULL);
 		loop_timer_cancel(e->thread->loop, &e->timer);
+		loop_timer_cancel(e->thread->loop, &e->sealed_timer);
+	}
 	free(e);
 	return NULL;
 }

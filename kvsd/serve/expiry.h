@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Retention: every EXPIRY_PERIOD_NS each thread asks the store to drop what is
- * older than its streams keep. Readers do not see such fragments anyway.
+ * older than its streams keep. Readers do not see such fragments anyway. The
+ * streams' bounds (stream_max) follow what is written: they are looked at
+ * EXPIRY_SEALED_NS after a segment was filled, too.
  */
 #ifndef SERVE_EXPIRY_H
 #define SERVE_EXPIRY_H

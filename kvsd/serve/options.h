@@ -44,6 +44,11 @@ struct serve_limits {
 
 /* What holds for a stream; 0 = no bound. */
 uint64_t serve_stream_max(const struct serve_limits *l, const char *name);
+/* Some stream has a bound. */
+static inline bool serve_has_stream_max(const struct serve_limits *l)
+{
+	return l->stream_max || l->stream_max_count;
+}
 
 struct serve_address {
 	/* Without brackets; "" = not given. No padding: compared as a whole. */

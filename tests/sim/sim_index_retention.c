@@ -7,12 +7,16 @@
  *
  * Work is counted in rows read, not in time. STREAMS, HOURS and KEEP (hours)
  * say how much; SEEDS of 1000 or more means the full day of 1000 streams.
+ * JSON=1: one object instead of the table, with the processor time of a query;
+ * of the hours after the first retention period, both halves.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/limits.h"
@@ -25,11 +29,13 @@
 #define START_MS 1700000000000ull
 #define QUERIES_PER_HOUR 200u
 #define QUERIES_MAX QUERIES_PER_HOUR
+#define HOURS_MAX 1000u
 
 struct figures {
 	struct index_size size;
 	uint64_t rows_p99; /* read for a row of the answer, in 1/100 */
 	uint64_t rows_max;
+	uint64_t ns_p99; /* of a query */
 };
 
 struct sim {
@@ -46,7 +52,10 @@ struct sim {
 	uint32_t segment;
 	uint32_t segment_rows;
 	uint64_t work[QUERIES_MAX];
+	uint64_t ns[QUERIES_MAX];
 	unsigned int work_count;
+	struct figures hourly[HOURS_MAX + 1];
+	bool json;
 	struct store_fragment got[LIST_RESULTS_MAX];
 };
 
@@ -147,6 +156,14 @@ static void expire(struct sim *s)
 
 /* --- what is asked --- */
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* Up to a page from anywhere in what is kept, in any order. */
 static void query(struct sim *s)
 {
@@ -161,6 +178,7 @@ static void query(struct sim *s)
 	struct index_work before = index_work(s->ix);
 	struct index_work after;
 	uint64_t read;
+	uint64_t ns;
 	int n;
 
 	stream_id(below(s, s->streams), q.stream_id);
@@ -169,7 +187,9 @@ static void query(struct sim *s)
 		q.from_ms = q.not_before_ms + below(s, age_ms);
 		q.to_ms = q.from_ms + below(s, 3600000);
 	}
+	ns = cpu_ns();
 	n = index_query(s->ix, &q, s->got);
+	s->ns[s->work_count] = cpu_ns() - ns;
 	must(n, "query");
 	after = index_work(s->ix);
 	/* A block costs as much as the rows in it. */
@@ -195,6 +215,8 @@ static struct figures look(struct sim *s)
 	for (i = 0; i < QUERIES_PER_HOUR; i++)
 		query(s);
 	qsort(s->work, s->work_count, sizeof(*s->work), by_value);
+	qsort(s->ns, s->work_count, sizeof(*s->ns), by_value);
+	f.ns_p99 = s->ns[s->work_count * 99 / 100];
 	f.rows_p99 = s->work[s->work_count * 99 / 100];
 	f.rows_max = s->work[s->work_count - 1];
 	must(index_measure(s->ix, &f.size), "measure");
@@ -234,33 +256,99 @@ static int compare(const struct figures *full, const struct figures *now,
 	return 1;
 }
 
-static int day(struct sim *s)
-{
-	struct figures full = {.rows_max = 0};
-	struct figures f;
-	uint64_t h;
+/* --- what is told --- */
 
+static void print_head(const struct sim *s)
+{
+	if (s->json)
+		return;
 	printf("%" PRIu64 " streams, kept %" PRIu64 " h\n", s->streams,
 	       s->keep_hours);
 	printf("hour  tail rows     blocks      bytes  per stream-day  "
 	       "rows read beyond the answer: p99, max\n");
-	for (h = 1; h <= s->hours; h++) {
-		uint64_t kept = MIN(h, s->keep_hours);
+}
 
+static uint64_t per_stream_day(const struct sim *s, uint64_t h,
+			       const struct figures *f)
+{
+	return f->size.bytes * 24 / MIN(h, s->keep_hours) / s->streams;
+}
+
+static void print_hour(const struct sim *s, uint64_t h)
+{
+	const struct figures *f = &s->hourly[h];
+
+	if (s->json)
+		return;
+	printf("%4" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
+	       "  %14" PRIu64 "  %" PRIu64 ", %" PRIu64 "\n",
+	       h, f->size.tail_rows, f->size.blocks, f->size.bytes,
+	       per_stream_day(s, h, f), f->rows_p99, f->rows_max);
+	(void)fflush(stdout);
+}
+
+/* Means over hours @from..@to-1, after the name @half. */
+static void print_half(const struct sim *s, const char *half, uint64_t from,
+		       uint64_t to)
+{
+	uint64_t rows = 0;
+	uint64_t bytes = 0;
+	uint64_t read = 0;
+	uint64_t ns = 0;
+	uint64_t h;
+
+	for (h = from; h < to; h++) {
+		rows += s->hourly[h].size.tail_rows + s->hourly[h].size.blocks;
+		bytes += s->hourly[h].size.bytes;
+		read += s->hourly[h].rows_p99;
+		ns += s->hourly[h].ns_p99;
+	}
+	printf(", \"%s\": {\"rows\": %" PRIu64 ", \"bytes\": %" PRIu64
+	       ", \"rows_read_p99\": %" PRIu64 ", \"query_ns_p99\": %" PRIu64
+	       "}",
+	       half, rows / (to - from), bytes / (to - from),
+	       read / (to - from), ns / (to - from));
+}
+
+static void print_end(const struct sim *s)
+{
+	uint64_t from = s->keep_hours + 1;
+	uint64_t middle = from + (s->hours + 1 - from) / 2;
+	const struct figures *last = &s->hourly[s->hours];
+
+	if (!s->json) {
+		printf("%" PRIu64 " fragments\n", s->rows);
+		return;
+	}
+	printf("{\"streams\": %" PRIu64 ", \"hours\": %" PRIu64
+	       ", \"kept_hours\": %" PRIu64 ", \"fragments\": %" PRIu64
+	       ", \"tail_rows\": %" PRIu64 ", \"blocks\": %" PRIu64
+	       ", \"bytes_per_stream_day\": %" PRIu64,
+	       s->streams, s->hours, s->keep_hours, s->rows,
+	       last->size.tail_rows, last->size.blocks,
+	       per_stream_day(s, s->hours, last));
+	if (middle > from) {
+		print_half(s, "first_half", from, middle);
+		print_half(s, "second_half", middle, s->hours + 1);
+	}
+	printf("}\n");
+}
+
+static int day(struct sim *s)
+{
+	uint64_t first = s->keep_hours + 1;
+	uint64_t h;
+
+	print_head(s);
+	for (h = 1; h <= s->hours; h++) {
 		hour(s);
-		f = look(s);
-		printf("%4" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-		       "  %14" PRIu64 "  %" PRIu64 ", %" PRIu64 "\n",
-		       h, f.size.tail_rows, f.size.blocks, f.size.bytes,
-		       f.size.bytes * 24 / kept / s->streams, f.rows_p99,
-		       f.rows_max);
+		s->hourly[h] = look(s);
+		print_hour(s, h);
 		/* A row per minute is waited for at either end. */
-		if (h == s->keep_hours + 1)
-			full = f;
-		else if (h > s->keep_hours && compare(&full, &f, h))
+		if (h > first && compare(&s->hourly[first], &s->hourly[h], h))
 			return 1;
 	}
-	printf("%" PRIu64 " fragments\n", s->rows);
+	print_end(s);
 	return 0;
 }
 
@@ -303,7 +391,8 @@ int main(void)
 	if (!s)
 		abort();
 	s->streams = seeds_number("STREAMS", all ? 1000 : 10);
-	s->hours = seeds_number("HOURS", all ? 24 : 6);
+	s->hours = MIN(seeds_number("HOURS", all ? 24 : 6), HOURS_MAX);
+	s->json = seeds_number("JSON", 0);
 	s->keep_hours = seeds_number("KEEP", all ? 6 : 2);
 	s->state = seeds_number("SEED", 1);
 	s->now_ms = START_MS;

@@ -27,6 +27,7 @@ struct fake {
 	uint64_t random;
 	uint64_t last_ms;
 	size_t pending;
+	bool fenced;
 	struct catalog_stream **streams;	/* by name */
 	size_t stream_count;
 	struct catalog_credential *credentials;
@@ -51,6 +52,14 @@ static uint64_t next_random(struct fake *f, uint64_t below)
 static bool fails(struct fake *f)
 {
 	return f->config.fail && next_random(f, 1000) < f->config.fail;
+}
+
+/* Of a change. Return: 0, or why it has no effect. */
+static int change_fails(struct fake *f)
+{
+	if (f->fenced)
+		return -ESTALE;
+	return fails(f) ? -EIO : 0;
 }
 
 static void *must(void *p)
@@ -166,10 +175,11 @@ static void fake_create(struct catalog *c, struct loop *l,
 {
 	struct fake *f = fake_of(c);
 	size_t place;
+	int r = change_fails(f);
 
 	(void)tags_json;
-	if (fails(f))
-		(void)complete_later(f, l, op, -EIO);
+	if (r < 0)
+		(void)complete_later(f, l, op, r);
 	else if (find(f, inout->name, NULL, &place) == 0)
 		(void)complete_later(f, l, op, -EEXIST);
 	else if (f->stream_count >= STREAMS_MAX)
@@ -199,9 +209,10 @@ static void fake_remove(struct catalog *c, struct loop *l, const char *arn,
 {
 	struct fake *f = fake_of(c);
 	size_t place;
+	int r = change_fails(f);
 
-	if (fails(f)) {
-		(void)complete_later(f, l, op, -EIO);
+	if (r < 0) {
+		(void)complete_later(f, l, op, r);
 		return;
 	}
 	if (find(f, NULL, arn, &place) < 0) {
@@ -228,9 +239,10 @@ static void fake_retain(struct catalog *c, struct loop *l, const char *name,
 	struct catalog_stream *s;
 	size_t place;
 	int64_t sum;
+	int r = change_fails(f);
 
-	if (fails(f)) {
-		(void)complete_later(f, l, op, -EIO);
+	if (r < 0) {
+		(void)complete_later(f, l, op, r);
 		return;
 	}
 	if (find(f, name, arn, &place) < 0) {
@@ -350,6 +362,16 @@ struct catalog *catalog_fake_free(struct catalog *c)
 	free(f->credentials);
 	free(f);
 	return NULL;
+}
+
+void catalog_fake_fence(struct catalog *c, bool fenced)
+{
+	fake_of(c)->fenced = fenced;
+}
+
+size_t catalog_fake_pending(const struct catalog *c)
+{
+	return container_of(c, const struct fake, base)->pending;
 }
 
 const struct catalog_stream *catalog_fake_add(struct catalog *c,

@@ -7,6 +7,7 @@
 #ifndef SUPPORT_CATALOG_FAKE_H
 #define SUPPORT_CATALOG_FAKE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,15 @@ struct catalog_fake_config {
 struct catalog *catalog_fake_new(const struct catalog_fake_config *config);
 /* Nothing may be in flight. Accepts NULL, returns NULL. */
 struct catalog *catalog_fake_free(struct catalog *c);
+
+/*
+ * It lost its right to write, or has it again: what was asked for before ends
+ * as it would have, changes that begin now end with -ESTALE and have no
+ * effect. Look-ups answer what it knew.
+ */
+void catalog_fake_fence(struct catalog *c, bool fenced);
+/* Operations that have not ended. */
+size_t catalog_fake_pending(const struct catalog *c);
 
 /* At once, without failures. The result is valid until it is removed. */
 const struct catalog_stream *catalog_fake_add(struct catalog *c,
