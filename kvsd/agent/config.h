@@ -88,6 +88,7 @@ struct agent_source {
 	int64_t gop_frames;		/* -1 = one per fragment */
 	int64_t quality;		/* of JPEG; -1 = the encoder's */
 	uint64_t encoder_timeout_ns;
+	uint64_t encoder_stuck_ns;	/* 0: its driver is called directly */
 	bool view;			/* thermal: a picture to look at, too */
 	enum agent_encoder view_encoder;
 	enum capture_palette palette;

@@ -123,6 +123,7 @@ void source_defaults(struct agent_source *s)
 	s->gop_frames = -1;
 	s->quality = -1;
 	s->encoder_timeout_ns = 2 * NS_PER_S;
+	s->encoder_stuck_ns = 10 * NS_PER_S;
 }
 
 /* --- keys ---------------------------------------------------------------------------- */
@@ -309,6 +310,12 @@ static int set_encoder_timeout(struct agent_source *s, const char *v,
 {
 	return take_duration(&s->encoder_timeout_ns, v, TIMEOUT_NS_MIN,
 			     TIMEOUT_NS_MAX, w);
+}
+
+static int set_encoder_stuck(struct agent_source *s, const char *v,
+			     struct why *w)
+{
+	return take_duration(&s->encoder_stuck_ns, v, 0, TIMEOUT_NS_MAX, w);
 }
 
 static int set_view(struct agent_source *s, const char *v, struct why *w)
@@ -524,6 +531,7 @@ static const struct source_key {
 	{ "gop", PICTURES | K(SYNTHETIC), set_gop },
 	{ "quality", PICTURES | K(SYNTHETIC), set_quality },
 	{ "encoder_timeout", PICTURES | K(SYNTHETIC), set_encoder_timeout },
+	{ "encoder_stuck", PICTURES | K(SYNTHETIC), set_encoder_stuck },
 	{ "view", K(THERMAL) | K(SYNTHETIC), set_view },
 	{ "view_encoder", K(THERMAL) | K(SYNTHETIC), set_view_encoder },
 	{ "palette", K(THERMAL) | K(SYNTHETIC), set_palette },
@@ -694,7 +702,8 @@ static int check_video_keys(const struct checking *c)
 	if (thermal && !s->view) {
 		static const char *const keys[] = {
 			"view_encoder", "palette", "range", "encoder_device",
-			"encoder_timeout", "bitrate", "gop", "quality",
+			"encoder_timeout", "encoder_stuck", "bitrate", "gop",
+			"quality",
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(keys) && r == 0; i++)
@@ -706,6 +715,9 @@ static int check_video_keys(const struct checking *c)
 		    e == AGENT_ENCODER_M2M, "only m2m has one");
 	if (r == 0)
 		r = useless(c, "encoder_timeout", e == AGENT_ENCODER_AUTO ||
+			    e == AGENT_ENCODER_M2M, "only m2m has one");
+	if (r == 0)
+		r = useless(c, "encoder_stuck", e == AGENT_ENCODER_AUTO ||
 			    e == AGENT_ENCODER_M2M, "only m2m has one");
 	if (r == 0)
 		r = useless(c, "gop", coded >> e & 1,

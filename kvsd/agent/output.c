@@ -17,8 +17,6 @@
 
 #define REOPEN_NS_MIN NS_PER_S
 #define REOPEN_NS_MAX (30 * NS_PER_S)
-/* A driver that does not return for so long is stuck; or its own timeout. */
-#define STUCK_NS (10 * NS_PER_S)
 #define LATE_FRAME_NS_MAX (10 * NS_PER_S) /* keeps sums small */
 #define MEASURE_NS NS_PER_S /* between two frames that are measured */
 #define BITRATE_VIDEO 4000000
@@ -269,9 +267,10 @@ static int open_encoder(struct output *o, const struct output_config *config,
 		c->controls.gop_frames = gop_frames(o, config->fragment_ms);
 		c->controls.quality = o->source->quality;
 		c->timeout_ns = o->source->encoder_timeout_ns;
-		/* On another thread: system calls must be good for that. */
-		if (o->sys == sys_posix())
-			c->stuck_ns = MAX(c->timeout_ns, STUCK_NS);
+		/* No sooner than a frame is given up. */
+		if (o->source->encoder_stuck_ns)
+			c->stuck_ns = MAX(c->timeout_ns,
+					  o->source->encoder_stuck_ns);
 		r = capture_encoder_open(o->sys, c, &o->encoder);
 		if (r < 0)
 			devices_explain_encoder(o->sys, o->source, names[i],

@@ -279,6 +279,7 @@ static void write_config(const char *stream)
 		      "[stream %s]\nfragment = 1s\n"
 		      "[source cam]\nkind = camera\nstream = %s\n"
 		      "encoder = m2m\n"
+		      "encoder_stuck = 0s\n" /* the fakes know one thread */
 		      "[agent]\nstop_timeout = 20s\n",
 		      service.endpoint, service.ca,
 		      credentials_path, stream, stream);

@@ -103,6 +103,7 @@ static const char every_key[] =
 	"bitrate = 2500k\n"
 	"gop = 50\n"
 	"encoder_timeout = 1s\n"
+	"encoder_stuck = 0s\n"
 	"[stream door]\n"
 	"name = door-1\n"
 	"create = no\n"
@@ -182,6 +183,7 @@ static void agent_config_takes_every_key_of_a_camera(void **state)
 	assert_int_equal(s->bitrate, 2500000);
 	assert_int_equal(s->gop_frames, 50);
 	assert_int_equal(s->encoder_timeout_ns, NS_PER_S);
+	assert_int_equal(s->encoder_stuck_ns, 0);
 }
 
 static void agent_config_has_defaults(void **state)
@@ -199,6 +201,7 @@ static void agent_config_has_defaults(void **state)
 	assert_int_equal(config.sources[0].width, 0);
 	assert_int_equal(config.sources[0].timeout_ns, 5 * NS_PER_S);
 	assert_int_equal(config.sources[0].encoder_timeout_ns, 2 * NS_PER_S);
+	assert_int_equal(config.sources[0].encoder_stuck_ns, 10 * NS_PER_S);
 }
 
 /* As many lines as it takes, within a bound that is told. */
@@ -440,6 +443,8 @@ static const struct mistake {
 	  ":6: [source b] encoder_device: only m2m has one" },
 	{ HEAD("camera") "encoder = jpeg\nencoder_timeout = 1s\n",
 	  ":6: [source b] encoder_timeout: only m2m has one" },
+	{ HEAD("camera") "encoder = jpeg\nencoder_stuck = 1s\n",
+	  ":6: [source b] encoder_stuck: only m2m has one" },
 	{ HEAD("camera") "quality = 9\n",
 	  ":5: [source b] quality: only jpeg has one" },
 	{ HEAD("camera") "gop = 9\nencoder = jpeg\n",
