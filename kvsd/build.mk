@@ -39,7 +39,8 @@ store_src := $(addprefix kvsd/io/, \
 	db_sqlite.c disk_reserve.c index_blocks.c index_delete.c index_query.c \
 	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
-	store_fsck.c store_local.c store_local_compact.c store_local_index.c store_local_read.c \
+	store_fsck.c store_local.c store_local_compact.c store_local_compact_choose.c \
+	store_local_compact_write.c store_local_index.c store_local_read.c \
 	store_local_recover.c store_local_room.c store_local_segment.c \
 	store_local_write.c \
 	worker.c)
@@ -54,7 +55,7 @@ agent_src := $(addprefix kvsd/agent/, \
 	stream.c tap.c track.c)
 
 serve_src := $(addprefix kvsd/serve/, \
-	answer.c archived.c backup.c codec_watch.c control.c control_check.c credentials.c expiry.c \
+	answer.c archived.c backup.c backup_catalog.c backup_segments.c codec_watch.c control.c control_check.c credentials.c expiry.c \
 	fsck.c \
 	export_file.c get_clip.c get_media.c health.c hold.c hold_socket.c http.c import.c import_fragment.c listen.c live.c metrics.c mount.c notify.c \
 	operations.c ops.c options.c put_media.c quota.c retention.c \

@@ -22,7 +22,7 @@
  * It rests for COMPACT_REST times as long as a step took, and for what
  * COMPACT_BYTES_PER_S asks: a busy disk makes it slower by itself.
  */
-#include "io/store_local_int.h"
+#include "io/store_local_compact_int.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,398 +31,16 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "io/segment_file.h"
 #include "io/segment_replay.h"
 #include "io/segment_seal.h"
 
-/* START and END. */
-#define ENDS_BYTES (2ull * SEGMENT_BLOCK_BYTES)
-
-struct item {
-	uint32_t block; /* of the record that named it */
-	bool live;	/* it has a row that needs the segment */
-	bool copied;
-	struct index_row from;
-	struct index_row to;
-	uint32_t mark;
-};
-
-struct left {
-	uint32_t number;
-	bool again; /* in a later round; else not before the next start */
-};
-
-struct compactor {
-	struct store_local *sl;
-	struct worker *worker;
-	struct worker_job kick;
-	atomic_bool kicked;
-	atomic_bool ending;
-
-	/* The segment that is emptied; 0: none. */
-	uint32_t number;
-	uint32_t block; /* of its next record */
-	bool at_end;
-	bool gone; /* a fragment's stream does not exist any more */
-	unsigned int percent;
-	uint64_t fragments;
-	uint64_t bytes;
-	struct item items[COMPACT_ITEMS_MAX];
-	unsigned int count;
-	/* What could not be emptied. */
-	struct left left[COMPACT_LEFT_MAX];
-	unsigned int left_count;
-
-	/* Where it goes. */
-	struct open_segment *seg;
-	uint64_t wanted; /* bytes of the next */
-	uint64_t victims; /* bytes on disk of what could be emptied */
-	uint8_t *buffer;
-	uint32_t used;
-	int write_err;	   /* of the segment: it is lost */
-	struct item *item; /* being copied */
-	struct segment_place *places;
-	uint64_t nonce_prefix;
-	uint32_t nonce_counter;
-};
-
-/* A call on the worker's thread. */
-struct request {
-	struct worker_job job;
-	struct compactor *c;
-	int r;
-	uint64_t bytes;
-	uint64_t least; /* of @bytes, where there is no room for them */
-	uint64_t live;
-};
-
-static int request(struct compactor *c, struct request *q,
-		   void (*run)(struct worker_job *job))
+int compact_request(struct compactor *c, struct compact_request *q,
+		    void (*run)(struct worker_job *job))
 {
 	q->c = c;
 	q->job.run = run;
 	worker_call(c->sl->worker, &q->job);
 	return q->r;
-}
-
-/* --- choosing --- */
-
-static bool is_left(const struct compactor *c, uint32_t number)
-{
-	unsigned int i;
-
-	for (i = 0; i < c->left_count; i++)
-		if (c->left[i].number == number)
-			return true;
-	return false;
-}
-
-static void leave(struct compactor *c, uint32_t number, bool again)
-{
-	if (c->left_count == COMPACT_LEFT_MAX)
-		return;
-	c->left[c->left_count++] =
-		(struct left){.number = number, .again = again};
-	if (c->left_count == COMPACT_LEFT_MAX)
-		log_warn("store",
-			 "%u segments could not be emptied: no others are, "
-			 "until the next start",
-			 COMPACT_LEFT_MAX);
-}
-
-/* A round is over: what had to wait for somebody else is tried again. */
-static void forget_left(struct compactor *c)
-{
-	unsigned int count = 0;
-	unsigned int i;
-
-	for (i = 0; i < c->left_count; i++)
-		if (!c->left[i].again)
-			c->left[count++] = c->left[i];
-	c->left_count = count;
-}
-
-/* Sparse ones come first: the first that is idle is taken, all are summed. */
-static int see_sparse(void *ctx, const struct index_segment *s)
-{
-	struct compactor *c = ctx;
-	struct segment_table *t = &c->sl->table;
-	uint64_t disk = segment_table_bytes_of(t, s->number);
-	uint64_t bytes = disk - MIN(disk, ENDS_BYTES);
-
-	if (s->bytes * 100 >= bytes * c->sl->config.compact_percent ||
-	    is_left(c, s->number) || !segment_table_idle(t, s->number))
-		return 0;
-	if (!c->number) {
-		c->number = s->number;
-		c->percent = (unsigned int)(s->bytes * 100 / bytes);
-	}
-	c->wanted += s->bytes;
-	c->victims += disk;
-	return 0;
-}
-
-static void choose_run(struct worker_job *job)
-{
-	struct request *q = container_of(job, struct request, job);
-	struct compactor *c = q->c;
-	struct store_local *sl = c->sl;
-
-	c->number = 0;
-	c->wanted = 0;
-	c->victims = 0;
-	q->r = -EAGAIN;
-	/* Those that are left may be the first of them. */
-	if (!sl->broken && c->left_count < COMPACT_LEFT_MAX)
-		q->r = index_segments_sparse(sl->index,
-					     COMPACT_SPARSE_MAX + c->left_count,
-					     see_sparse, c);
-	index_failed(sl, q->r);
-}
-
-/* Return: 1 there is one, 0, or an error. */
-static int choose(struct compactor *c)
-{
-	struct request q;
-	int r = request(c, &q, choose_run);
-
-	if (r < 0)
-		c->number = 0;
-	if (!c->number)
-		return r;
-	c->wanted =
-		ALIGN_UP(c->wanted, (uint64_t)SEGMENT_BLOCK_BYTES) + ENDS_BYTES;
-	/* What saves nothing would be done for ever. */
-	if (c->victims < c->wanted + SEGMENT_BLOCK_BYTES) {
-		c->number = 0;
-		return 0;
-	}
-	c->wanted = MIN(c->wanted, c->sl->segment_bytes);
-	c->block = SEGMENT_FIRST_BLOCK;
-	c->at_end = false;
-	c->gone = false;
-	c->fragments = 0;
-	c->bytes = 0;
-	return 1;
-}
-
-/* --- what is in it --- */
-
-static void add_item(struct compactor *c, const struct segment_record *r)
-{
-	struct item *item = &c->items[c->count];
-	unsigned int i;
-
-	for (i = 0; i < c->count; i++) {
-		const struct store_fragment *f = &c->items[i].from.f;
-
-		if (f->number.seq == r->number.seq &&
-		    !memcmp(f->stream_id, r->stream_id, STREAM_ID_BYTES))
-			return;
-	}
-	memset(item, 0, sizeof(*item));
-	item->block = r->block;
-	item->from.f.number = r->number;
-	memcpy(item->from.f.stream_id, r->stream_id, STREAM_ID_BYTES);
-	c->count++;
-}
-
-/*
- * Headers only: a damaged one names what has no row, or not here, and where
- * nothing can be read the row stays, and the segment with it.
- */
-static int collect(struct compactor *c)
-{
-	const struct data_dir *dir = c->sl->dir;
-	uint8_t generation[SEGMENT_ID_BYTES];
-	struct segment_record r;
-	unsigned int i;
-	size_t len = 0;
-	int fd = -EBADF;
-	int err;
-
-	err = segment_table_generation(&c->sl->table, c->number, generation);
-	if (err == 0)
-		err = segment_file_open(dir, c->number, &fd);
-	if (err < 0)
-		return err;
-	c->count = 0;
-	for (i = 0; i < COMPACT_BLOCKS_MAX && c->count < COMPACT_ITEMS_MAX;
-	     i++) {
-		err = segment_file_read(
-			dir, fd, c->buffer, SEGMENT_BLOCK_BYTES,
-			(uint64_t)c->block * SEGMENT_BLOCK_BYTES, &len);
-		c->at_end = err == 0 && len < SEGMENT_BLOCK_BYTES;
-		if (err < 0 || c->at_end)
-			break;
-		if (segment_header_parse(c->buffer, &r) < 0 ||
-		    r.block != c->block || r.kind == SEGMENT_START ||
-		    memcmp(r.generation, generation, SEGMENT_ID_BYTES)) {
-			c->block++;
-			continue;
-		}
-		c->block += segment_record_bytes(r.payload_bytes) /
-			    SEGMENT_BLOCK_BYTES;
-		if (r.kind != SEGMENT_END)
-			add_item(c, &r);
-	}
-	sys_close(dir->sys, &fd);
-	return err;
-}
-
-static void find_run(struct worker_job *job)
-{
-	struct request *q = container_of(job, struct request, job);
-	struct compactor *c = q->c;
-	unsigned int i;
-
-	q->r = c->sl->broken ? -EAGAIN : 0;
-	for (i = 0; i < c->count && q->r >= 0; i++) {
-		struct item *item = &c->items[i];
-		struct index_row row;
-
-		q->r = index_find(c->sl->index, item->from.f.stream_id,
-				  item->from.f.number.seq, &row);
-		item->live = q->r == 1 && row.first_segment <= c->number &&
-			     row.f.segment >= c->number;
-		if (item->live)
-			item->from = row;
-	}
-	index_failed(c->sl, q->r);
-}
-
-/* --- where it goes --- */
-
-/*
- * Not over config.bytes_max: what is there is not dropped for this. The row
- * of the segment is committed before it is written to, or a start after a kill
- * would replay it.
- */
-static void make_run(struct worker_job *job)
-{
-	struct request *q = container_of(job, struct request, job);
-	struct compactor *c = q->c;
-	struct store_local *sl = c->sl;
-	uint64_t most = sl->config.bytes_max;
-	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
-
-	if (most)
-		q->bytes = MIN(q->bytes, most - MIN(most, used));
-	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;
-	q->r = sl->broken ? -EAGAIN : -ENOSPC;
-	if (!sl->broken && q->bytes >= q->least)
-		q->r = segment_make(sl, q->bytes, false, &c->seg);
-	if (q->r == 0 && changes_commit(sl) < 0)
-		q->r = -EAGAIN;
-}
-
-/* Writes what is in the buffer. Return: 0, or c->write_err. */
-static int write_out(struct compactor *c)
-{
-	const struct sys_ops *sys = c->sl->sys;
-	uint32_t blocks = c->used / SEGMENT_BLOCK_BYTES;
-	ssize_t n;
-
-	if (!c->used)
-		return 0;
-	n = sys->pwrite(c->seg->fd, c->buffer, c->used,
-			(off_t)(c->seg->next_block - blocks) *
-				SEGMENT_BLOCK_BYTES);
-	if (n != (ssize_t)c->used) {
-		c->write_err = n < 0 ? (int)n : -EIO;
-		return c->write_err;
-	}
-	count(&c->sl->counters.compacted_bytes, c->used);
-	c->used = 0;
-	return 0;
-}
-
-static int write_and_sync(struct compactor *c)
-{
-	int r = write_out(c);
-
-	if (r < 0)
-		return r;
-	c->write_err = c->sl->sys->fdatasync(c->seg->fd);
-	if (!c->write_err)
-		c->seg->synced_block = c->seg->next_block;
-	return c->write_err;
-}
-
-/* As poison() does it: never written to again, rows of what was synced stay. */
-static void give_up_segment(struct compactor *c)
-{
-	log_error("store", "segment %u: %s; not written to any more",
-		  c->seg->number, strerror(-c->write_err));
-	count(&c->sl->counters.failures, 1);
-	c->write_err = 0;
-	c->used = 0;
-	segment_retire(TAKE_PTR(c->seg));
-}
-
-/* Room for a record. Return: 0, or c->write_err. */
-static int record_room(struct compactor *c, uint32_t bytes, uint8_t **ret_out)
-{
-	if (c->used + bytes > COMPACT_BUFFER_BYTES) {
-		int r = write_out(c);
-
-		if (r < 0)
-			return r;
-	}
-	*ret_out = c->buffer + c->used;
-	return 0;
-}
-
-static void record_take(struct compactor *c, uint32_t bytes)
-{
-	c->used += bytes;
-	c->seg->next_block += bytes / SEGMENT_BLOCK_BYTES;
-}
-
-static void end_segment(struct compactor *c)
-{
-	static const uint8_t no_tag[SEGMENT_TAG_BYTES];
-	struct segment_record r = {.kind = SEGMENT_END, .payload_bytes = 1};
-	uint8_t *out;
-
-	if (!c->seg || record_room(c, SEGMENT_BLOCK_BYTES, &out) < 0)
-		return;
-	memcpy(r.generation, c->seg->generation, SEGMENT_ID_BYTES);
-	r.block = c->seg->next_block;
-	segment_record_begin(out, &r);
-	out[SEGMENT_HEADER_BYTES] = 0;
-	segment_record_end(out, no_tag);
-	record_take(c, SEGMENT_BLOCK_BYTES);
-	if (write_and_sync(c) == 0)
-		segment_retire(TAKE_PTR(c->seg));
-}
-
-static bool segment_room(const struct compactor *c, uint64_t bytes)
-{
-	uint64_t blocks = bytes / SEGMENT_BLOCK_BYTES;
-
-	return c->seg && c->seg->next_block + blocks <= c->seg->end_block;
-}
-
-/* Nothing of the step is in the segment: its rows would come too late. */
-static int next_segment(struct compactor *c, uint64_t bytes)
-{
-	struct request q;
-	int r;
-
-	end_segment(c);
-	if (c->write_err)
-		return c->write_err;
-	q.least = MAX((uint64_t)SEGMENT_BYTES_MIN, bytes + ENDS_BYTES);
-	q.bytes = MAX(c->wanted, q.least);
-	if (q.bytes > c->sl->segment_bytes)
-		return -EFBIG;
-	r = request(c, &q, make_run);
-	if (r < 0) {
-		segment_retire(TAKE_PTR(c->seg));
-		return r;
-	}
-	return segment_room(c, bytes) ? 0 : -EFBIG;
 }
 
 /* --- copying --- */
@@ -456,10 +74,10 @@ static int copy_page(void *ctx, struct crypto_aead *key, uint8_t *bytes,
 	uint8_t *out;
 	int err;
 
-	err = record_room(c, segment_record_bytes(len), &out);
+	err = compact_record_room(c, segment_record_bytes(len), &out);
 	if (err == 0)
 		err = record_init(c, SEGMENT_PAGE, len, &r);
-	if (err < 0)
+	if (err)
 		return err;
 	r.page = page;
 	r.last = last;
@@ -468,7 +86,7 @@ static int copy_page(void *ctx, struct crypto_aead *key, uint8_t *bytes,
 		return err;
 	c->places[page].segment = c->seg->number;
 	c->places[page].block = r.block;
-	record_take(c, segment_record_bytes(len));
+	compact_record_take(c, segment_record_bytes(len));
 	return 0;
 }
 
@@ -477,21 +95,21 @@ static int copy_commit(void *ctx, struct crypto_aead *key,
 {
 	struct compactor *c = ctx;
 	uint32_t len = segment_commit_bytes(commit->page_count);
-	struct item *item = c->item;
+	struct compact_item *item = c->item;
 	struct segment_record r;
 	uint8_t *out;
 	int err;
 
-	err = record_room(c, segment_record_bytes(len), &out);
+	err = compact_record_room(c, segment_record_bytes(len), &out);
 	if (err == 0)
 		err = record_init(c, SEGMENT_COMMIT, len, &r);
-	if (err < 0)
+	if (err)
 		return err;
 	segment_commit_encode(out + SEGMENT_HEADER_BYTES, commit, c->places);
 	err = segment_seal_commit(key, &r, out);
 	if (err < 0)
 		return err;
-	record_take(c, segment_record_bytes(len));
+	compact_record_take(c, segment_record_bytes(len));
 	item->to = item->from;
 	item->to.f.segment = c->seg->number;
 	item->to.f.page = r.block;
@@ -508,7 +126,7 @@ static uint64_t total_of(const struct store_fragment *f)
 
 /* Return: 1 copied, 0 left behind, or why no more can be. */
 static int copy(struct compactor *c, struct segment_replay *replay,
-		struct item *item)
+		struct compact_item *item)
 {
 	struct segment_sink sink = {
 		.page = copy_page,
@@ -557,19 +175,19 @@ static int copy_all(struct compactor *c, struct segment_replay *replay)
 	int r = 0;
 
 	for (i = 0; i < c->count && r >= 0; i++) {
-		struct item *item = &c->items[i];
+		struct compact_item *item = &c->items[i];
 		uint64_t need;
 
 		if (!item->live || !total_of(&item->from.f))
 			continue;
 		need = segment_fragment_bytes(total_of(&item->from.f));
-		if ((bytes && !segment_room(c, need)) ||
+		if ((bytes && !compact_segment_room(c, need)) ||
 		    bytes >= COMPACT_STEP_BYTES || atomic_load(&c->ending)) {
 			postpone(c, i);
 			break;
 		}
-		if (!segment_room(c, need))
-			r = next_segment(c, need);
+		if (!compact_segment_room(c, need))
+			r = compact_next_segment(c, need);
 		if (r == -EFBIG) {
 			r = 0;
 			continue;
@@ -600,7 +218,7 @@ static int copy_items(struct compactor *c)
 	r = copy_all(c, &replay);
 	segment_replay_fini(&replay);
 	if (r == 0 && c->seg)
-		r = write_and_sync(c);
+		r = compact_sync(c);
 	return r;
 }
 
@@ -608,7 +226,8 @@ static int copy_items(struct compactor *c)
 
 static void move_run(struct worker_job *job)
 {
-	struct request *q = container_of(job, struct request, job);
+	struct compact_request *q =
+		container_of(job, struct compact_request, job);
 	struct compactor *c = q->c;
 	struct store_local *sl = c->sl;
 	unsigned int i;
@@ -616,7 +235,7 @@ static void move_run(struct worker_job *job)
 	/* What waits is committed first: a failure is not to be its. */
 	q->r = sl->broken || changes_commit(sl) < 0 ? -EAGAIN : 0;
 	for (i = 0; i < c->count && q->r >= 0; i++) {
-		struct item *item = &c->items[i];
+		struct compact_item *item = &c->items[i];
 
 		if (!item->copied)
 			continue;
@@ -636,7 +255,8 @@ static void move_run(struct worker_job *job)
 
 static void finish_run(struct worker_job *job)
 {
-	struct request *q = container_of(job, struct request, job);
+	struct compact_request *q =
+		container_of(job, struct compact_request, job);
 	struct store_local *sl = q->c->sl;
 
 	q->live = 0;
@@ -650,8 +270,8 @@ static void finish_run(struct worker_job *job)
 
 static int finish(struct compactor *c)
 {
-	struct request q;
-	int r = request(c, &q, finish_run);
+	struct compact_request q;
+	int r = compact_request(c, &q, finish_run);
 
 	if (r < 0)
 		return r;
@@ -665,7 +285,7 @@ static int finish(struct compactor *c)
 			 (unsigned long long)(c->bytes >> 10));
 	} else {
 		/* With its stream's rows it goes by itself, or can later. */
-		leave(c, c->number, c->gone);
+		compact_leave(c, c->number, c->gone);
 		if (!c->gone)
 			log_warn("store",
 				 "segment %u: %u %% of it is needed, and not "
@@ -687,17 +307,17 @@ static bool is_passing(const struct compactor *c, int r)
 
 static int step(struct compactor *c)
 {
-	struct request q;
+	struct compact_request q;
 	int r;
 
-	r = collect(c);
+	r = compact_collect(c);
 	if (r == 0 && c->count) {
-		r = request(c, &q, find_run);
+		r = compact_request(c, &q, compact_find_run);
 		if (r >= 0)
 			r = copy_items(c);
 	}
 	if (r >= 0 && c->count)
-		r = request(c, &q, move_run);
+		r = compact_request(c, &q, move_run);
 	if (r >= 0 && c->at_end)
 		r = finish(c);
 	return MIN(r, 0);
@@ -714,7 +334,7 @@ static int step_failed(struct compactor *c, bool passing, int r)
 	if (r != -ENOENT)
 		log_warn("store", "segment %u: %s; it is not emptied",
 			 c->number, strerror(-r));
-	leave(c, c->number, r == -ENOENT);
+	compact_leave(c, c->number, r == -ENOENT);
 	return 0;
 }
 
@@ -733,21 +353,21 @@ static uint64_t run_step(void *ctx)
 	if (atomic_load(&c->ending))
 		return UINT64_MAX;
 	if (!c->number)
-		r = choose(c);
+		r = compact_choose(c);
 	chosen = c->number;
 	if (r >= 0 && c->number)
 		r = step(c);
 	else if (r == 0)
-		end_segment(c); /* the next may be long in coming */
+		compact_end_segment(c); /* the next may be long in coming */
 	passing = is_passing(c, r);
 	if (c->write_err)
-		give_up_segment(c);
+		compact_give_up_segment(c);
 	if (r < 0 && c->number) {
 		r = step_failed(c, passing, r);
 		c->number = 0;
 	}
 	if (r < 0 || (!r && !c->number && !c->seg && !chosen)) {
-		forget_left(c);
+		compact_forget_left(c);
 		return COMPACT_PERIOD_NS;
 	}
 	took_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) - begin_ns;

@@ -29,24 +29,13 @@
 
 #include "base/log.h"
 #include "core/limits.h"
-#include "io/catalog_db.h"
 #include "io/crypto.h"
 #include "io/data_dir.h"
 #include "io/segment_file.h"
-#include "proto/segment.h"
-#include "serve/tool_dir.h"
+#include "serve/backup_int.h"
 
 #define MARK "backup.incomplete" /* the id of what is being copied here */
-#define COPY_BYTES (1u << 20)
 #define SMALL_BYTES_MAX 65536u
-#define NAME_BYTES 32
-#define PASSES_MAX 16u
-#define TRIES_MAX 64u
-/* Clocks of files stand still for a tick: what is this old cannot change
- * without a new time. */
-#define SETTLED_S 2
-/* Of a segment whose end does not show that it is full or closed. */
-#define SETTLED_OPEN_S 3600
 
 enum {
 	EXIT_DONE = 0,
@@ -80,497 +69,10 @@ static const char usage[] =
 	"\n"
 	"1 the copy is not made.\n";
 
-struct options {
-	char from[TOOL_PATH_CHARS];
-	char to[TOOL_PATH_CHARS];
-	char master_key[TOOL_PATH_CHARS];
-	bool with_key;
-};
-
-struct backup {
-	const struct sys_ops *sys;
-	struct options *o;
-	bool quickstart;
-	char from_top[TOOL_PATH_CHARS]; /* as given: of --quickstart the top */
-	char to_top[TOOL_PATH_CHARS];
-	struct data_dir from; /* not locked */
-	struct data_dir to;
-	char *identity;
-	size_t identity_len;
-	bool renewed;	/* DEST is a whole copy of before */
-	uint8_t *bytes; /* COPY_BYTES */
-	uint64_t bytes_copied;
-	uint64_t bytes_same;
-	uint64_t revision;
-	unsigned int copied;
-	unsigned int same;
-	unsigned int removed;
-	unsigned int unread;
-	bool read_failed; /* the last error is the original's */
-};
-
-static int failed(const struct data_dir *d, const char *name, int err)
+int backup_failed(const struct data_dir *d, const char *name, int err)
 {
 	log_error("backup", "%s/%s: %s", d->path, name, strerror(-err));
 	return err;
-}
-
-/* --- segments --- */
-
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return !len || (!bytes[0] && !memcmp(bytes, bytes + 1, len - 1));
-}
-
-/*
- * The end of the last block that is not empty: the rest is reserved. Seen
- * before the copy is made, so that there is no gap before what is written
- * meanwhile.
- */
-static int find_end(struct backup *b, int fd, uint64_t size, uint64_t *ret_end)
-{
-	while (size) {
-		uint64_t at = (size - 1) / COPY_BYTES * COPY_BYTES;
-		size_t len = 0;
-		int r;
-
-		r = segment_file_read(&b->from, fd, b->bytes,
-				      (size_t)(size - at), at, &len);
-		if (r < 0)
-			return r;
-		while (len) {
-			size_t block = (len - 1) / SEGMENT_BLOCK_BYTES *
-				       SEGMENT_BLOCK_BYTES;
-
-			if (!is_zero(b->bytes + block, len - block)) {
-				*ret_end = at + len;
-				return 0;
-			}
-			len = block;
-		}
-		size = at;
-	}
-	*ret_end = 0;
-	return 0;
-}
-
-static int write_all(struct backup *b, int fd, const uint8_t *bytes, size_t len,
-		     uint64_t at)
-{
-	while (len) {
-		ssize_t n = b->sys->pwrite(fd, bytes, len, (off_t)at);
-
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		bytes += n;
-		at += (size_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Blocks of zeros stay holes. */
-static int write_sparse(struct backup *b, int fd, size_t len, uint64_t at)
-{
-	size_t done = 0;
-	int r = 0;
-
-	while (done < len && r == 0) {
-		size_t n = MIN(len - done, (size_t)SEGMENT_BLOCK_BYTES);
-		size_t run = done;
-
-		while (run < len && !is_zero(b->bytes + run, n)) {
-			run += n;
-			n = MIN(len - run, (size_t)SEGMENT_BLOCK_BYTES);
-		}
-		r = write_all(b, fd, b->bytes + done, run - done, at + done);
-		b->bytes_copied += run - done;
-		done = run + n;
-	}
-	return r;
-}
-
-/* Bytes of a record that is being written may be old: it was not
- * acknowledged, and its checksum tells. */
-static int copy_bytes(struct backup *b, int in, int out, uint64_t end)
-{
-	uint64_t at;
-	int r;
-
-	for (at = 0; at < end; at += COPY_BYTES) {
-		size_t want = (size_t)MIN(end - at, (uint64_t)COPY_BYTES);
-		size_t len = 0;
-
-		r = segment_file_read(&b->from, in, b->bytes, want, at, &len);
-		b->read_failed = r < 0;
-		if (r == 0)
-			r = write_sparse(b, out, len, at);
-		if (r < 0)
-			return r;
-		if (len < want)
-			break; /* its unused rest was given back */
-	}
-	return 0;
-}
-
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-/* A copy that is final has its original's time and size; others time 0. */
-static bool is_copied(struct backup *b, uint32_t number, const struct stat *st)
-{
-	struct stat have;
-	int fd;
-	int r;
-
-	if (segment_file_open(&b->to, number, &fd) < 0)
-		return false;
-	r = b->sys->fstat(fd, &have);
-	sys_close(b->sys, &fd);
-	return r == 0 && have.st_size == st->st_size &&
-	       same_time(&have.st_mtim, &st->st_mtim);
-}
-
-/* @st: of before it was read. */
-static bool is_settled(struct backup *b, const struct stat *st, uint64_t end)
-{
-	struct timespec now = {0};
-	int64_t age_s;
-
-	if (b->sys->clock_gettime(CLOCK_REALTIME, &now) < 0)
-		return false;
-	age_s = (int64_t)now.tv_sec -
-		(int64_t)MAX(st->st_mtim.tv_sec, st->st_ctim.tv_sec);
-	return age_s >
-	       (end == (uint64_t)st->st_size ? SETTLED_S : SETTLED_OPEN_S);
-}
-
-static int write_segment(struct backup *b, int in, int out,
-			 const struct stat *st)
-{
-	struct timespec times[2] = {{0}, {0}};
-	uint64_t end = 0;
-	bool settled;
-	int r;
-
-	r = find_end(b, in, (uint64_t)st->st_size, &end);
-	b->read_failed = r < 0;
-	if (r < 0)
-		return r;
-	settled = is_settled(b, st, end);
-	r = copy_bytes(b, in, out, end);
-	if (r == 0)
-		r = b->sys->ftruncate(out, settled ? st->st_size : (off_t)end);
-	if (r < 0)
-		return r;
-	if (settled)
-		times[0] = times[1] = st->st_mtim;
-	if (futimens(out, times) < 0)
-		return -errno;
-	return b->sys->fsync(out);
-}
-
-static int replace_segment(struct backup *b, int in, uint32_t number,
-			   const struct stat *st)
-{
-	char temp[NAME_BYTES];
-	char name[NAME_BYTES];
-	int out;
-	int r;
-
-	(void)snprintf(temp, sizeof(temp), "%08" PRIu32 ".tmp", number);
-	(void)snprintf(name, sizeof(name), "%08" PRIu32 ".seg", number);
-	out = b->sys->openat(b->to.segments_fd, temp,
-			     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (out < 0)
-		return out;
-	r = write_segment(b, in, out, st);
-	sys_close(b->sys, &out);
-	if (r == 0)
-		r = b->sys->renameat(b->to.segments_fd, temp, b->to.segments_fd,
-				     name);
-	if (r < 0)
-		(void)b->sys->unlinkat(b->to.segments_fd, temp, 0);
-	return r;
-}
-
-/* Return: 1, 0 it is gone, or an error, which is logged. */
-static int copy_segment(struct backup *b, uint32_t number)
-{
-	char name[NAME_BYTES];
-	struct stat st;
-	int in;
-	int r;
-
-	(void)snprintf(name, sizeof(name), "segments/%08" PRIu32 ".seg",
-		       number);
-	b->read_failed = true;
-	r = segment_file_open(&b->from, number, &in);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return failed(&b->from, name, r);
-	r = b->sys->fstat(in, &st);
-	if (r == 0 && is_copied(b, number, &st)) {
-		b->same++;
-		b->bytes_same += (uint64_t)st.st_size;
-	} else if (r == 0) {
-		b->read_failed = false;
-		r = replace_segment(b, in, number, &st);
-		b->copied += r == 0;
-	}
-	sys_close(b->sys, &in);
-	return r < 0 ? failed(b->read_failed ? &b->from : &b->to, name, r) : 1;
-}
-
-/* Return: 1, 0 something was gone, or an error. */
-static int copy_list(struct backup *b, const uint32_t *numbers, size_t count)
-{
-	bool gone = false;
-	size_t i;
-	int r;
-
-	b->same = 0;
-	b->bytes_same = 0;
-	b->unread = 0;
-	for (i = 0; i < count; i++) {
-		r = copy_segment(b, numbers[i]);
-		if (r < 0 && !b->read_failed)
-			return r;
-		b->unread += r < 0;
-		gone = gone || r == 0;
-	}
-	/* What is removed next may have been moved into these. */
-	r = b->sys->fsync(b->to.segments_fd);
-	if (r < 0)
-		return failed(&b->to, "segments", r);
-	return !gone;
-}
-
-/* Both lists are in ascending order. */
-static int remove_others(struct backup *b, const uint32_t *numbers,
-			 size_t count)
-{
-	uint32_t *have = NULL;
-	size_t have_count = 0;
-	size_t at = 0;
-	size_t i;
-	int r;
-
-	r = segment_file_list(&b->to, &have, &have_count);
-	for (i = 0; r == 0 && i < have_count; i++) {
-		while (at < count && numbers[at] < have[i])
-			at++;
-		if (at < count && numbers[at] == have[i])
-			continue;
-		r = segment_file_unlink(&b->to, have[i]);
-		b->removed += r == 0;
-	}
-	free(have);
-	return r < 0 ? failed(&b->to, "segments", r) : 0;
-}
-
-static int copy_segments(struct backup *b)
-{
-	uint32_t *numbers = NULL;
-	size_t count = 0;
-	unsigned int i;
-	int r = 0;
-
-	segment_file_tidy(&b->to);
-	for (i = 0; i < PASSES_MAX && r == 0; i++) {
-		free(numbers);
-		numbers = NULL;
-		r = segment_file_list(&b->from, &numbers, &count);
-		if (r < 0)
-			return failed(&b->from, "segments", r);
-		r = copy_list(b, numbers, count);
-	}
-	if (r == 1)
-		r = remove_others(b, numbers, count);
-	else if (r == 0)
-		r = failed(&b->from, "segments", -EBUSY);
-	free(numbers);
-	return r;
-}
-
-/* --- catalogs --- */
-
-/* One file's bytes to @digest, and to @out if it is one. */
-static int take_file(struct backup *b, const char *name, int out,
-		     struct crypto_digest *digest)
-{
-	uint64_t at = 0;
-	size_t len = COPY_BYTES;
-	int fd;
-	int r = 0;
-
-	fd = b->sys->openat(b->from.fd, name, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	while (r == 0 && len == COPY_BYTES) {
-		r = segment_file_read(&b->from, fd, b->bytes, COPY_BYTES, at,
-				      &len);
-		if (r == 0)
-			r = crypto_digest_add(digest, b->bytes, len);
-		if (r == 0 && out >= 0)
-			r = write_all(b, out, b->bytes, len, at);
-		at += len;
-	}
-	sys_close(b->sys, &fd);
-	return r;
-}
-
-static int take_to(struct backup *b, const char *name, const char *to,
-		   struct crypto_digest *digest)
-{
-	int out = -EBADF;
-	int r;
-
-	if (to) {
-		out = b->sys->openat(b->to.fd, to,
-				     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-				     0600);
-		if (out < 0)
-			return failed(&b->to, to, out);
-	}
-	r = take_file(b, name, out, digest);
-	sys_close(b->sys, &out);
-	return r;
-}
-
-/* A database, then its log. @to: where they are copied to, or NULL. */
-static int take_both(struct backup *b, const char *name, const char *to,
-		     uint8_t ret_digest[CRYPTO_HASH_BYTES])
-{
-	AUTO(crypto_digest_free)
-	struct crypto_digest *digest = crypto_digest_new();
-	char log[NAME_BYTES];
-	char to_log[NAME_BYTES];
-	int r;
-
-	if (!digest)
-		return -ENOMEM;
-	(void)snprintf(log, sizeof(log), "%s-wal", name);
-	(void)snprintf(to_log, sizeof(to_log), "%s-wal", to ? to : "");
-	r = take_to(b, name, to, digest);
-	/* So that no byte can pass from one to the other. */
-	if (r == 0)
-		r = crypto_digest_add(digest, "|", 1);
-	if (r == 0)
-		r = take_to(b, log, to ? to_log : NULL, digest);
-	if (r == -ENOENT)
-		r = crypto_digest_add(digest, "-", 1); /* one of them */
-	return r < 0 ? r : crypto_digest_final(digest, ret_digest);
-}
-
-static void remove_temp(struct backup *b, const char *temp)
-{
-	static const char *const tails[] = {"", "-wal", "-shm", "-journal"};
-	char name[NAME_BYTES];
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(tails); i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", temp, tails[i]);
-		(void)b->sys->unlinkat(b->to.fd, name, 0);
-	}
-}
-
-/*
- * Read twice, one after the other, and the same: then each byte was what it
- * is when the first reading ended, between checkpoints or within one. That
- * is what SQLite recovers from after a kill.
- *
- * Return: 0 (*ret_db is NULL: missing or damaged), or an error.
- */
-static int take_catalog(struct backup *b, const char *name, const char *temp,
-			struct catalog_db **ret_db)
-{
-	uint8_t first[CRYPTO_HASH_BYTES];
-	uint8_t again[CRYPTO_HASH_BYTES];
-	unsigned int i;
-	int r;
-
-	for (i = 0; i < TRIES_MAX; i++) {
-		remove_temp(b, temp);
-		r = take_both(b, name, temp, first);
-		if (r == 0)
-			r = take_both(b, name, NULL, again);
-		if (r < 0)
-			return failed(&b->from, name, r);
-		if (!memcmp(first, again, sizeof(first)))
-			break;
-	}
-	if (i == TRIES_MAX)
-		return failed(&b->from, name, -EBUSY);
-	r = catalog_db_open(&b->to, temp, ret_db);
-	if (r == -EUCLEAN || r == -ENOENT) {
-		log_warn("backup", "%s/%s: missing or damaged", b->from.path,
-			 name);
-		return 0;
-	}
-	return r < 0 ? failed(&b->from, name, r) : 0;
-}
-
-/* What is replaced may have keys of streams that were deleted since. */
-static int put_catalog(struct backup *b, struct catalog_db *from,
-		       const char *name)
-{
-	struct catalog_db *old = NULL;
-	int r;
-
-	if (catalog_db_open(&b->to, name, &old) == 0 &&
-	    catalog_db_wipe(old) < 0)
-		log_warn("backup", "%s/%s: not wiped", b->to.path, name);
-	(void)catalog_db_close(old);
-	r = catalog_db_copy(&b->to, from, name);
-	return r < 0 ? failed(&b->to, name, r) : 0;
-}
-
-/* The higher revision is the truth; equal, each is copied for itself. */
-static int put_catalogs(struct backup *b, struct catalog_db *first,
-			struct catalog_db *copy)
-{
-	int r;
-
-	if (!first && !copy)
-		return failed(&b->from, "catalog.db", -EUCLEAN);
-	if (!first ||
-	    (copy && catalog_db_revision(copy) > catalog_db_revision(first)))
-		first = copy;
-	else if (!copy ||
-		 catalog_db_revision(copy) < catalog_db_revision(first))
-		copy = first;
-	b->revision = catalog_db_revision(first);
-	/* One after the other, so that one is always whole. */
-	r = put_catalog(b, copy, "catalog-copy.db");
-	return r < 0 ? r : put_catalog(b, first, "catalog.db");
-}
-
-static void drop_temp(struct backup *b, struct catalog_db *db, const char *temp)
-{
-	if (db && catalog_db_wipe(db) < 0)
-		log_warn("backup", "%s/%s: not wiped", b->to.path, temp);
-	(void)catalog_db_close(db);
-	remove_temp(b, temp);
-}
-
-static int copy_catalogs(struct backup *b)
-{
-	struct catalog_db *first = NULL;
-	struct catalog_db *copy = NULL;
-	int r;
-
-	r = take_catalog(b, "catalog.db", "backup-1.db", &first);
-	if (r == 0)
-		r = take_catalog(b, "catalog-copy.db", "backup-2.db", &copy);
-	if (r == 0)
-		r = put_catalogs(b, first, copy);
-	drop_temp(b, first, "backup-1.db");
-	drop_temp(b, copy, "backup-2.db");
-	return r;
 }
 
 /* --- small files --- */
@@ -600,7 +102,7 @@ static int copy_sequence(struct backup *b)
 {
 	int r = copy_small(b, b->from.fd, "sequence", b->to.fd, "sequence");
 
-	return r < 0 && r != -ENOENT ? failed(&b->to, "sequence", r) : 0;
+	return r < 0 && r != -ENOENT ? backup_failed(&b->to, "sequence", r) : 0;
 }
 
 static int open_top(struct backup *b, const char *path, int *ret_fd)
@@ -760,14 +262,14 @@ static int open_to(struct backup *b)
 	if (r == 0)
 		r = make_segments(b);
 	if (r < 0)
-		return failed(&b->to, "", r);
+		return backup_failed(&b->to, "", r);
 	parent = b->sys->openat(b->to.fd, "..",
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (parent < 0)
-		return failed(&b->to, "..", parent);
+		return backup_failed(&b->to, "..", parent);
 	r = b->sys->fsync(parent);
 	sys_close(b->sys, &parent);
-	return r < 0 ? failed(&b->to, "..", r) : 0;
+	return r < 0 ? backup_failed(&b->to, "..", r) : 0;
 }
 
 /* Who may read the original is to read the copy. */
@@ -791,13 +293,13 @@ static int finish(struct backup *b)
 		r = sys_write_file(b->sys, b->to.fd, "identity", b->identity,
 				   b->identity_len, 0600);
 	if (r < 0)
-		return failed(&b->to, "identity", r);
+		return backup_failed(&b->to, "identity", r);
 	r = b->sys->unlinkat(b->to.fd, MARK, 0);
 	if (r == 0 || r == -ENOENT)
 		r = b->sys->fsync(b->to.fd);
 	if (r == 0)
 		r = give_to_owner(b);
-	return r < 0 ? failed(&b->to, "", r) : 0;
+	return r < 0 ? backup_failed(&b->to, "", r) : 0;
 }
 
 /* --- all of it --- */
@@ -807,9 +309,9 @@ static int copy_all(struct backup *b)
 	int r = copy_sequence(b);
 
 	if (r == 0)
-		r = copy_segments(b);
+		r = backup_segments(b);
 	if (r == 0)
-		r = copy_catalogs(b);
+		r = backup_catalogs(b);
 	if (r == 0)
 		r = copy_sequence(b);
 	if (r == 0 && b->o->with_key)
@@ -842,12 +344,12 @@ static void report(struct backup *b, uint64_t took_ns)
 			     "read until the key is beside it\n");
 }
 
-static int parse(struct options *o, int argc, char **argv)
+static int parse(struct backup_options *o, int argc, char **argv)
 {
 	int i;
 	int r = 0;
 
-	*o = (struct options){.with_key = false};
+	*o = (struct backup_options){.with_key = false};
 	for (i = 1; i < argc && r == 0; i++) {
 		if (strcmp(argv[i], "--with-key") == 0) {
 			o->with_key = true;
@@ -871,7 +373,7 @@ static int parse(struct options *o, int argc, char **argv)
 /* Of a --quickstart directory the copy is one, too. */
 static int set_paths(struct backup *b)
 {
-	struct options *o = b->o;
+	struct backup_options *o = b->o;
 	char unused[TOOL_PATH_CHARS] = "none";
 	int n;
 	int r;
@@ -902,7 +404,7 @@ static int run(struct backup *b)
 		return r;
 	}
 	memcpy(b->to.id, b->from.id, sizeof(b->to.id));
-	b->bytes = malloc(COPY_BYTES);
+	b->bytes = malloc(BACKUP_COPY_BYTES);
 	if (!b->bytes)
 		return -ENOMEM;
 	r = open_to(b);
@@ -916,7 +418,7 @@ int backup_main(int argc, char **argv, const struct sys_ops *sys)
 		.segments_fd = -EBADF,
 		.lock_fd = -EBADF,
 	};
-	struct options o;
+	struct backup_options o;
 	struct backup b = {.sys = sys, .o = &o, .from = closed, .to = closed};
 	uint64_t began_ns = sys_now_ns(sys, CLOCK_MONOTONIC);
 	int r;
