@@ -188,7 +188,7 @@ static int do_get_rule(struct tsalign_rule *rule)
 {
 	struct tsa_stream *s;
 
-	if (rule->reserved0 || !zero(rule->reserved, ARRAY_SIZE(rule->reserved)))
+	if (rule->flags || !zero(rule->reserved, ARRAY_SIZE(rule->reserved)))
 		return -EINVAL;
 	s = tsa_stream_get(rule->id);
 	if (!s)
@@ -203,7 +203,8 @@ static int do_set_rule(const struct tsalign_rule *rule)
 	struct tsa_stream *s;
 	int r;
 
-	if (rule->reserved0 || !zero(rule->reserved, ARRAY_SIZE(rule->reserved)))
+	if (rule->flags & ~TSALIGN_RULE_FLAGS ||
+	    !zero(rule->reserved, ARRAY_SIZE(rule->reserved)))
 		return -EINVAL;
 	s = tsa_stream_get(rule->id);
 	if (!s)

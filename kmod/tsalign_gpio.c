@@ -427,6 +427,9 @@ static int sensor_times(struct tsa_board *b, struct fwnode_handle *node,
 	rule->delay_ns = delay;
 	rule->readout_ns = readout;
 	rule->exposure_ns = exposure;
+	rule->flags = TSALIGN_RULE_BOARD |
+		      (exposure ? TSALIGN_RULE_EXPOSURE : 0) |
+		      (readout ? TSALIGN_RULE_READOUT : 0);
 	return r;
 }
 

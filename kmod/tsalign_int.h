@@ -58,6 +58,7 @@ struct tsa_stream {
 	bool ever;			/* had an owner before: replugged */
 	enum tsalign_state state;
 	s64 offset_ns;			/* of the rule */
+	s64 sampled_offset_ns;		/* the same at the newest sample */
 	struct tsa_unwrap unwrap;
 	u64 mispaired;
 	u64 updated_ns;
@@ -66,6 +67,7 @@ struct tsa_stream {
 	u64 generation;			/* of the reference, as published */
 	u64 sigma_ns;
 	struct tsa_map published;
+	u32 point;			/* the rule's, or what can be had */
 	struct tsalign_rule rule;
 	struct tsalign_stream info;	/* name, kind: constant once installed */
 	struct tsa_fit fit;

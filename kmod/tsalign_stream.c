@@ -103,7 +103,7 @@ static tsa_hot void page_write(struct tsa_stream *s,
 	page->state = e->state;
 	page->reference = reference;
 	page->counter = s->info.counter;
-	page->point = s->rule.point;
+	page->point = s->point;
 	page->shift = e->map.shift;
 	page->mult = e->map.mult;
 	page->base_counter = e->map.base_counter;
@@ -270,11 +270,13 @@ static void stream_begin(struct tsa_stream *s, u32 id,
 		s->rule = *rule;
 	s->rule.id = id;
 	s->info.strobe = s->rule.strobe;
+	s->point = s->rule.point;
 	if (tsa_rule_offset(&s->rule, &s->offset_ns, &why)) {
-		/* What is wanted cannot be had: it is what is stamped. */
-		s->rule.point = s->rule.stamped;
+		/* What is wanted cannot be had (yet): it is what is stamped. */
+		s->point = s->rule.stamped;
 		s->offset_ns = -s->rule.delay_ns;
 	}
+	s->sampled_offset_ns = s->offset_ns;
 	s->epochs_added = s->epoch;
 	s->mispaired = 0;
 	s->updated_ns = 0;
@@ -455,6 +457,7 @@ static tsa_hot void sample_take(struct tsa_stream *s, struct tsa_sample *sample)
 			s->updated_ns = sample->host_ns;
 	}
 	publish(s, sample->arrival_ns, 0);
+	s->sampled_offset_ns = s->offset_ns;
 	sample_event(s, counter, sample);
 }
 
@@ -593,10 +596,23 @@ static int rule_offset(const struct tsalign_rule *rule, s64 *ret_ns)
 	return tsa_rule_offset(&effective, ret_ns, &why);
 }
 
+/*
+ * The same rule with other times, and less than half a count off: from one
+ * sample to the next but one the map moves by less than the count does.
+ */
+static bool rule_drifts(const struct tsa_stream *s,
+			const struct tsalign_rule *rule, s64 offset)
+{
+	return s->point == rule->point && s->rule.stamped == rule->stamped &&
+	       s->rule.delay_ns == rule->delay_ns &&
+	       abs(offset - s->sampled_offset_ns) < period_ns(s) / 2;
+}
+
 int tsa_stream_set_rule(struct tsa_stream *s, const struct tsalign_rule *rule)
 {
 	unsigned long flags;
 	s64 offset;
+	u32 board;
 	int r;
 
 	if (rule->strobe != TSA_NO_ID && s->info.kind != TSALIGN_V4L2)
@@ -608,11 +624,18 @@ int tsa_stream_set_rule(struct tsa_stream *s, const struct tsalign_rule *rule)
 	if (s->rule.strobe != rule->strobe) {
 		tsa_pairing_init(&s->pairing);
 		tsa_fit_restart(&s->fit, TSALIGN_CAUSE_RECONFIG);
-	} else if (s->offset_ns != offset || s->rule.point != rule->point) {
+		s->sampled_offset_ns = offset;
+	} else if ((s->offset_ns != offset || s->point != rule->point) &&
+		   !rule_drifts(s, rule, offset)) {
 		s->epochs_added++;
+		s->sampled_offset_ns = offset;
 	}
 	s->offset_ns = offset;
+	s->point = rule->point;
+	board = s->rule.flags & TSALIGN_RULE_BOARD & rule->flags;
+	board = board ? s->rule.flags & rule->flags : 0;
 	s->rule = *rule;
+	s->rule.flags = board;
 	s->rule.id = s->info.id;
 	s->info.strobe = rule->strobe;
 	publish(s, ktime_get_boottime_ns(), TSALIGN_CAUSE_RECONFIG);
@@ -653,6 +676,7 @@ struct tsalign_source *tsalign_register(const struct tsalign_stream *desc,
 		if (rule->strobe && rule->strobe != TSA_NO_ID)
 			return ERR_PTR(-EINVAL);
 		own = *rule;
+		own.flags = 0;
 		/* No source has one, not even stream 0. */
 		own.strobe = TSA_NO_ID;
 		if (tsa_rule_offset(&own, &offset, &why))

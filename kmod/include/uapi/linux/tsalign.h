@@ -139,7 +139,8 @@ enum tsalign_epoch_cause {
 	TSALIGN_CAUSE_HOST_STEP	= 3,	/* reference was set (clock_was_set) */
 	TSALIGN_CAUSE_SUSPEND	= 4,
 	TSALIGN_CAUSE_REPLUG	= 5,
-	TSALIGN_CAUSE_RECONFIG	= 6,	/* reference or rule changed by a user */
+	/* Reference or rule changed by a user; not each change: tsalign_rule */
+	TSALIGN_CAUSE_RECONFIG	= 6,
 };
 
 /* TSALIGN_EV_SAMPLE: an outlier, refused by the estimator. */
@@ -200,18 +201,33 @@ struct tsalign_stream {
  * What is known of how a stream's samples lie to the moment of @point.
  * ref = map - delay_ns, and by @stamped and @point, in order: readout_ns (last
  * row after first), exposure_ns. Contradictions: -EINVAL.
+ *
+ * A changed rule opens an epoch. Not so new readout_ns and exposure_ns alone
+ * (a sensor's automatic turns them all the time) that move the map by less
+ * than half a count since the newest sample: a later count is later all the
+ * same, whichever of the maps the two were read off.
+ *
+ * TSALIGN_RULE_BOARD stays with a rule that is set with it, if the stream's
+ * has it; TSALIGN_RULE_EXPOSURE, _READOUT stay with that. So who only adds
+ * what the board did not tell gives the flags back as they came.
  */
 struct tsalign_rule {
 	__u32 id;
 	__u32 stamped;		/* enum tsalign_point: what samples mean */
 	__u32 point;		/* enum tsalign_point: what is wanted */
-	__u32 reserved0;
+	__u32 flags;		/* TSALIGN_RULE_* */
 	__s64 delay_ns;		/* pipeline: sample later than the moment */
 	__u64 readout_ns;	/* rows * row time */
 	__u64 exposure_ns;
 	__u32 strobe;		/* id of a TSALIGN_GPIO stream, ~0: none */
 	__u32 reserved[7];
 };
+
+/* By the device tree; with it, which times are the device tree's. */
+#define TSALIGN_RULE_BOARD	0x1
+#define TSALIGN_RULE_EXPOSURE	0x2
+#define TSALIGN_RULE_READOUT	0x4
+#define TSALIGN_RULE_FLAGS	0x7
 
 struct tsalign_pair {
 	__u64 counter;		/* raw, counter_bits wide */
@@ -267,7 +283,10 @@ struct tsalign_trigger {
 #define TSALIGN_IOC_INFO	_IOR(TSALIGN_IOC_MAGIC, 0, struct tsalign_info)
 /* @id in; -ENOENT: free slot */
 #define TSALIGN_IOC_STREAM	_IOWR(TSALIGN_IOC_MAGIC, 1, struct tsalign_stream)
-/* @id in; the rule that holds */
+/*
+ * @id in, the rest 0; the rule that is wanted. It holds where the page has
+ * its point; else what is stamped is told, less the delay.
+ */
 #define TSALIGN_IOC_GET_RULE	_IOWR(TSALIGN_IOC_MAGIC, 2, struct tsalign_rule)
 /* @index in */
 #define TSALIGN_IOC_GET_TRIGGER	_IOWR(TSALIGN_IOC_MAGIC, 3, struct tsalign_trigger)
