@@ -31,8 +31,8 @@ unit_tests += test_capture_aac test_capture_alsa test_capture_g711 test_capture_
 	test_capture_records test_capture_synthetic
 unit_tests += test_capture_media test_doctor
 $(O)/obj/tests/unit/test_doctor.o: ours_cpp += -Itools
-unit_tests += test_align_page test_align_submit test_capture_align test_capture_feed test_sync
-$(O)/obj/tests/unit/test_align_page.o $(O)/obj/tests/unit/test_align_submit.o $(O)/obj/tests/unit/test_capture_align.o $(O)/obj/tests/unit/test_capture_feed.o: \
+unit_tests += test_align_page test_align_rule test_align_submit test_capture_align test_capture_feed test_sync
+$(O)/obj/tests/unit/test_align_page.o $(O)/obj/tests/unit/test_align_rule.o $(O)/obj/tests/unit/test_align_submit.o $(O)/obj/tests/unit/test_capture_align.o $(O)/obj/tests/unit/test_capture_feed.o: \
 	ours_cpp += -Ikmod -Ikmod/include/uapi
 $(O)/obj/tests/unit/test_sync.o: ours_cpp += -Itools
 unit_tests += test_capture_blank test_capture_guard test_capture_stuck test_capture_supervisor

@@ -78,6 +78,7 @@ struct agent_source {
 	bool has_input;
 	uint32_t input;
 	enum capture_timings timings;
+	struct capture_align_setting align; /* which moment is told */
 	enum capture_blank blank;	/* pictures while there is none */
 	char links[AGENT_SETUP_CHARS];	/* as capture/media.h has them */
 	char pads[AGENT_SETUP_CHARS];

@@ -431,6 +431,58 @@ static int set_timings(struct agent_source *s, const char *v, struct why *w)
 	return r;
 }
 
+static int take_point(enum capture_align_point *out, const char *const *names,
+		      size_t count, const char *v, struct why *w)
+{
+	unsigned int n;
+	int r = take_choice(&n, names, count, v, w);
+
+	if (r == 0)
+		*out = (enum capture_align_point)n;
+	return r;
+}
+
+static int set_point(struct agent_source *s, const char *v, struct why *w)
+{
+	static const char *const names[] = {
+		[CAPTURE_ALIGN_AS_STAMPED] = "as-stamped",
+		[CAPTURE_ALIGN_START_OF_FRAME] = "start-of-frame",
+		[CAPTURE_ALIGN_END_OF_FRAME] = "end-of-frame",
+		[CAPTURE_ALIGN_START_OF_EXPOSURE] = "start-of-exposure",
+		[CAPTURE_ALIGN_MID_EXPOSURE] = "mid-exposure",
+	};
+
+	return take_point(&s->align.point, names, ARRAY_SIZE(names), v, w);
+}
+
+static int set_stamped(struct agent_source *s, const char *v, struct why *w)
+{
+	static const char *const names[] = {
+		[CAPTURE_ALIGN_AS_STAMPED] = "by-driver",
+		[CAPTURE_ALIGN_ARRIVAL] = "arrival",
+		[CAPTURE_ALIGN_START_OF_FRAME] = "start-of-frame",
+		[CAPTURE_ALIGN_END_OF_FRAME] = "end-of-frame",
+		[CAPTURE_ALIGN_START_OF_EXPOSURE] = "start-of-exposure",
+		[CAPTURE_ALIGN_MID_EXPOSURE] = "mid-exposure",
+	};
+
+	return take_point(&s->align.stamped, names, ARRAY_SIZE(names), v, w);
+}
+
+static int set_delay(struct agent_source *s, const char *v, struct why *w)
+{
+	bool negative = v[0] == '-';
+	uint64_t n = 0;
+
+	if (parse_u64(v + negative, strlen(v + negative),
+		      CAPTURE_ALIGN_DELAY_NS_MAX, &n) < 0)
+		return wrong(w, "'%.40s' is not a number of ns, -%lld to %lld",
+			     v, CAPTURE_ALIGN_DELAY_NS_MAX,
+			     CAPTURE_ALIGN_DELAY_NS_MAX);
+	s->align.delay_ns = negative ? -(int64_t)n : (int64_t)n;
+	return 0;
+}
+
 static int set_blank(struct agent_source *s, const char *v, struct why *w)
 {
 	static const char *const names[] = {
@@ -523,6 +575,9 @@ static const struct source_key {
 	{ "timings", K(CAMERA), set_timings },
 	{ "blank", PICTURES, set_blank },
 	{ "crop", K(CAMERA) | K(THERMAL), set_crop },
+	{ "point", K(CAMERA) | K(THERMAL), set_point },
+	{ "stamped", K(CAMERA) | K(THERMAL), set_stamped },
+	{ "delay_ns", K(CAMERA) | K(THERMAL), set_delay },
 	{ "links", K(CAMERA) | K(THERMAL), set_links },
 	{ "pads", K(CAMERA) | K(THERMAL), set_pads },
 	{ "encoder", PICTURES | K(AUDIO) | K(SYNTHETIC), set_encoder },

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capture/align.h>
 #include <capture/frame.h>
 #include <capture/media.h>
 #include <capture/source.h>
@@ -177,6 +178,7 @@ static void fill_settings(struct pipeline *p)
 		.controls = p->controls,
 		.control_count = c->control_count,
 		.crop = c->crop.width ? &c->crop : NULL,
+		.align = c->align,
 		.error = &p->settings_error,
 	};
 }
@@ -520,9 +522,12 @@ const struct output *pipeline_output(const struct pipeline *p, size_t index)
 void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 {
 	struct capture_supervisor_stats supervisor = { 0 };
+	struct capture_alignment align = { 0 };
 	struct capture_source_stats s;
 
 	capture_source_stats(p->source, &s);
+	/* None while there is no device, and before its first frame. */
+	(void)!capture_source_alignment(p->source, &align);
 	/* All are supervised: cannot fail. */
 	(void)!capture_supervisor_stats(p->source, &supervisor);
 	*ret = (struct pipeline_stats){
@@ -541,6 +546,8 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.stuck = supervisor.stuck,
 		.outage_ns = supervisor.outage_ns,
 		.held_ns = p->held_ns,
+		.align_delay_ns = align.delay_ns,
+		.align_wrong = align.wrong,
 	};
 }
 

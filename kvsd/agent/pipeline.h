@@ -64,6 +64,9 @@ struct pipeline_stats {
 	uint64_t outage_ns;
 	/* Frames stayed in the device, as no output had room for one. */
 	uint64_t held_ns;
+	/* What aligned time takes off its samples, and capture_alignment.wrong. */
+	int64_t align_delay_ns;
+	const char *align_wrong;
 };
 
 /**

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include <capture/align.h>
+
 #include "core/limits.h"
 
 /* Device names are the driver's text: anything may be in them. */
@@ -183,6 +185,12 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_ratio(b, "held_s", s->held_ns, NS_PER_S);
 	add_ratio(b, "busy_s", f->busy_ns, NS_PER_S);
 	add_ratio(b, "busy_ms_max", f->busy_ns_max, NS_PER_MS);
+	if (f->config->align.point) {
+		add_text(b, "point",
+			 capture_align_point_name(f->config->align.point));
+		add_signed(b, "point_delay_ns", s->align_delay_ns);
+		add_text(b, "point_wrong", s->align_wrong ? s->align_wrong : "");
+	}
 	(void)buf_add_str(b, ",\"tracks\":[");
 	for (size_t i = 0; i < f->output_count; i++) {
 		if (i)

@@ -8,6 +8,7 @@
 #include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
+#include "src/align_rule.h"
 #include "src/align_submit.h"
 #include "src/limits.h"
 #include "tsalign_core.h"
@@ -32,6 +33,7 @@ struct capture_align {
 	uint64_t started_ns;	    /* CLOCK_BOOTTIME */
 	uint32_t sequence_shift;    /* of frames, from the driver's */
 	struct align_submit submit; /* the page is a stream of ours */
+	struct align_rule rule;	    /* of a V4L2 device */
 
 	/* Our own. */
 	struct tsa_fit fit;
@@ -70,6 +72,7 @@ struct reading {
 /* The module's stream, whoever's it is. */
 static void let_go(struct capture_align *a)
 {
+	align_rule_leave(&a->rule);
 	a->page = align_page_unmap(a->sys, a->page);
 	align_submit_close(&a->submit, a->sys);
 	a->map_read = false;
@@ -102,6 +105,7 @@ int capture_align_new(const struct sys_ops *sys, int32_t minor,
 	a->sys = sys ? sys : sys_posix();
 	a->minor = minor;
 	align_submit_init(&a->submit);
+	align_rule_init(&a->rule, a->sys);
 	begin_fit(a, 0);
 	*ret_align = a;
 	return 0;
@@ -109,8 +113,10 @@ int capture_align_new(const struct sys_ops *sys, int32_t minor,
 
 struct capture_align *capture_align_free(struct capture_align *a)
 {
-	if (a)
+	if (a) {
 		let_go(a);
+		align_rule_fini(&a->rule);
+	}
 	free(a);
 	return NULL;
 }
@@ -131,12 +137,20 @@ void capture_align_started(struct capture_align *a)
 	a->map_read = false;
 	a->look_gap = 1;
 	a->look_in = !a->page && (a->minor >= 0 || a->submit.name[0]);
+	align_rule_started(&a->rule);
 	restart_fit(a);
 }
 
 void align_name(struct capture_align *a, const char *kind, const char *path)
 {
 	align_submit_name(&a->submit, kind, path);
+}
+
+void align_set_rule(struct capture_align *a,
+		    const struct capture_align_setting *setting, int node,
+		    const char *path, const struct capture_format *format)
+{
+	align_rule_attach(&a->rule, setting, node, path, a->minor, format);
 }
 
 void align_stamp_after(struct capture_align *a, uint64_t ticks)
@@ -161,8 +175,14 @@ static void look_later(struct capture_align *a)
 
 static int find_page(struct capture_align *a)
 {
-	if (a->minor >= 0)
-		return align_page_find(a->sys, a->minor, &a->stream, &a->page);
+	int r;
+
+	if (a->minor >= 0) {
+		r = align_page_find(a->sys, a->minor, &a->stream, &a->page);
+		if (r == 0)
+			align_rule_join(&a->rule, a->stream.id);
+		return r;
+	}
 	return align_submit_open(&a->submit, a->sys, a->device_hz, &a->stream,
 				 &a->page);
 }
@@ -333,6 +353,16 @@ static bool page_is_ours(const struct capture_align *a)
 	       (ticks ? TSALIGN_COUNT_TICKS : TSALIGN_COUNT_EVENTS);
 }
 
+/* A clock's time, by a rule's offset elsewhere. */
+static uint64_t shifted(uint64_t ns, int64_t by_ns)
+{
+	uint64_t back_ns = -(uint64_t)by_ns;
+
+	if (by_ns >= 0)
+		return ns + (uint64_t)by_ns;
+	return ns > back_ns ? ns - back_ns : 0;
+}
+
 static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 		      const struct sample *s, struct reading *ret)
 {
@@ -340,7 +370,7 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 	struct tsa_map map;
 	uint64_t now_ns;
 
-	if (!read_map(a) || !page_is_ours(a))
+	if (!read_map(a) || !page_is_ours(a) || a->rule.module_lacks)
 		return false;
 	/* Not of this start: its frames count from 0 again. */
 	if (p->updated_ns < a->started_ns)
@@ -364,7 +394,10 @@ static bool by_kernel(struct capture_align *a, const struct capture_frame *f,
 	ret->by = CAPTURE_ALIGNED_KERNEL;
 	ret->line_epoch = p->epoch;
 	/* Farther off, it is another frame's: the counts have slipped. */
-	return near(ret->ns, s->stamp_ns);
+	if (!near(shifted(ret->ns, -a->rule.module_ns), s->stamp_ns))
+		return false;
+	ret->ns = shifted(ret->ns, align_rule_more(&a->rule, p));
+	return true;
 }
 
 static bool by_estimate(struct capture_align *a, const struct sample *s,
@@ -382,7 +415,10 @@ static bool by_estimate(struct capture_align *a, const struct sample *s,
 		ret->sigma_ns += s->width_ns;
 	ret->by = CAPTURE_ALIGNED_ESTIMATE;
 	ret->line_epoch = e->epoch;
-	return near(ret->ns, s->stamp_ns);
+	if (!near(ret->ns, s->stamp_ns))
+		return false;
+	ret->ns = shifted(ret->ns, a->rule.offset_ns);
+	return true;
 }
 
 /* A stream that was made late knows less than we do, for a while. */
@@ -440,10 +476,12 @@ void capture_align_frame(struct capture_align *a, struct capture_frame *frame)
 	if (frame->flags & CAPTURE_FRAME_BLANK)
 		return;
 	read_frame(a, frame, &s);
+	align_rule_follow(&a->rule, frame, s.now_ns);
 	if ((!by_kernel(a, frame, &s, &r) || knows_less(a, &s, &r)) &&
 	    !by_estimate(a, &s, &r)) {
 		r.by = CAPTURE_ALIGNED_STAMP;
 		r.ns = s.stamp_ns - MIN(s.stamp_ns, lead_ns(a, &s));
+		r.ns = shifted(r.ns, a->rule.offset_ns);
 		r.sigma_ns = UINT64_MAX;
 		r.line_epoch = 0;
 	}
@@ -471,6 +509,21 @@ static void describe_estimate(const struct tsa_estimate *e,
 		ret->state = CAPTURE_ALIGN_HOLDOVER;
 }
 
+static void describe_rule(const struct align_rule *rule,
+			  struct capture_alignment *ret)
+{
+	bool kernel = ret->by == CAPTURE_ALIGNED_KERNEL;
+
+	if (!rule->wanted)
+		return;
+	ret->wrong = rule->wrong;
+	ret->delay_ns = kernel ? -rule->module_ns - rule->more_ns
+			       : -rule->offset_ns;
+	if (!kernel || rule->more_ns)
+		ret->point = rule->setting.point ? rule->setting.point
+						 : rule->setting.stamped;
+}
+
 int capture_align_state(const struct capture_align *a,
 			struct capture_alignment *ret)
 {
@@ -478,10 +531,12 @@ int capture_align_state(const struct capture_align *a,
 		return -EAGAIN;
 	if (a->by == CAPTURE_ALIGNED_KERNEL) {
 		align_page_describe(&a->map, &a->stream, ret);
+		describe_rule(&a->rule, ret);
 		return 0;
 	}
 	describe_estimate(&a->estimate, ret);
 	ret->by = a->by;
+	describe_rule(&a->rule, ret);
 	ret->minor = a->minor;
 	ret->updated_ns = a->last_ns;
 	return 0;
@@ -498,6 +553,21 @@ const char *capture_align_state_name(enum capture_align_state state)
 		[CAPTURE_ALIGN_GONE] = "gone",
 	};
 	size_t i = (size_t)state;
+
+	return i < ARRAY_SIZE(names) ? names[i] : "?";
+}
+
+const char *capture_align_point_name(enum capture_align_point point)
+{
+	static const char *const names[] = {
+		[CAPTURE_ALIGN_AS_STAMPED] = "as-stamped",
+		[CAPTURE_ALIGN_ARRIVAL] = "arrival",
+		[CAPTURE_ALIGN_START_OF_FRAME] = "start-of-frame",
+		[CAPTURE_ALIGN_END_OF_FRAME] = "end-of-frame",
+		[CAPTURE_ALIGN_START_OF_EXPOSURE] = "start-of-exposure",
+		[CAPTURE_ALIGN_MID_EXPOSURE] = "mid-exposure",
+	};
+	size_t i = (size_t)point;
 
 	return i < ARRAY_SIZE(names) ? names[i] : "?";
 }

@@ -4,6 +4,7 @@
 #define CAPTURE_SRC_ALIGN_H
 
 #include <capture/align.h>
+#include <capture/settings.h>
 
 /*
  * Frames count @shift more than the driver, whose count the module hears: one
@@ -23,5 +24,20 @@ void align_name(struct capture_align *align, const char *kind,
  * FIFO's content, where only the end has a time.
  */
 void align_stamp_after(struct capture_align *align, uint64_t ticks);
+
+/**
+ * align_setting_check() - whether a setting can be
+ *
+ * Return: NULL, or the name of what cannot: "point", "stamped", "delay".
+ */
+const char *align_setting_check(const struct capture_align_setting *setting);
+
+/*
+ * Which moment frames are to tell, and by which device: as
+ * align_rule_attach(). Once, before capture_align_started().
+ */
+void align_set_rule(struct capture_align *align,
+		    const struct capture_align_setting *setting, int node,
+		    const char *path, const struct capture_format *format);
 
 #endif

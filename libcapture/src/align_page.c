@@ -174,6 +174,9 @@ void align_page_describe(const struct tsalign_page *page,
 		.drift_ppb = page->drift_ppb,
 		.jitter_ns = page->jitter_ns,
 		.delay_ns = page->delay_ns,
+		.point = page->point <= TSALIGN_POINT_MID
+				 ? (enum capture_align_point)page->point
+				 : CAPTURE_ALIGN_AS_STAMPED,
 		.count_ns_16 = count_length(page),
 		.updated_ns = page->updated_ns,
 		.samples = page->samples,

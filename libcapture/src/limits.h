@@ -104,6 +104,12 @@
 /* Pairs of a sensor's own counter: how many wait for the module, how long. */
 #define CAPTURE_ALIGN_PAIRS_MAX 64u
 #define CAPTURE_ALIGN_SUBMIT_NS 10000000ull
+/* Rules of alignment: how often the exposure is read, and what can be. */
+#define CAPTURE_ALIGN_RULE_NS 1000000000ull
+#define CAPTURE_ALIGN_EXPOSURE_NS_MAX 3600000000000ull
+#define CAPTURE_ALIGN_READOUT_NS_MAX 10000000000ull
+#define CAPTURE_ALIGN_PIXEL_RATE_MAX 10000000000ll
+#define CAPTURE_ALIGN_ROW_CLOCKS_MAX (1 << 24)
 
 /* Longest side of a picture. */
 #define CAPTURE_SIDE_MAX 16384u

@@ -88,6 +88,7 @@ int capture_settings_dup(const struct capture_settings *settings,
 	s->set_input = settings->set_input;
 	s->input = settings->input;
 	s->timings = settings->timings;
+	s->align = settings->align;
 	r = copy_controls(settings, s);
 	if (r == 0)
 		r = copy_rect(settings->crop, &s->crop);

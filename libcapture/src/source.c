@@ -66,7 +66,10 @@ static int check_kind(const struct capture_source_config *config)
 {
 	const struct capture_settings *s = config->settings;
 	bool camera = config->kind == CAPTURE_SOURCE_LIBCAMERA;
+	const char *wrong = s ? align_setting_check(&s->align) : NULL;
 
+	if (wrong)
+		return refuse(config, wrong, -EINVAL);
 	if (config->kind == CAPTURE_SOURCE_V4L2)
 		return 0;
 	if (config->borrow_max && !camera)
@@ -79,6 +82,8 @@ static int check_kind(const struct capture_source_config *config)
 		return refuse(config, "timings", -EOPNOTSUPP);
 	if (s->control_count && !camera)
 		return refuse(config, "controls", -EOPNOTSUPP);
+	if (s->align.point || s->align.stamped || s->align.delay_ns)
+		return refuse(config, "point", -EOPNOTSUPP);
 	if (s->crop)
 		return refuse(config, "crop", -EOPNOTSUPP);
 	return s->compose ? refuse(config, "compose", -EOPNOTSUPP) : 0;
@@ -132,6 +137,10 @@ int capture_source_open(const struct sys_ops *sys,
 		return r;
 	}
 	name_stream(source, config);
+	if (config->settings)
+		align_set_rule(source->align, &config->settings->align,
+			       source->ops->fd(source), config->path,
+			       &source->format);
 	*ret_source = source;
 	return 0;
 }

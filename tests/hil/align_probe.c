@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * align_probe FRAMES DEVICE:FOURCC...: captures from all of them at once and
- * prints a JSON line for each frame: when it was taken and by whose word, and
- * in the end one for each device. The test that calls it judges.
+ * align_probe FRAMES DEVICE:FOURCC[@POINT[+DELAY_NS]]...: captures from all of
+ * them at once and prints a JSON line for each frame: when it was taken and by
+ * whose word, and in the end one for each device. The test that calls it judges.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <capture/align.h>
+#include <capture/settings.h>
 #include <capture/source.h>
 
 #include "base/macros.h"
@@ -33,9 +35,32 @@ static int fail(const char *what, int r)
 	return r;
 }
 
+static bool take_point(struct capture_align_setting *align, const char *text)
+{
+	char name[32];
+	unsigned int point;
+	char *end;
+
+	if (!text[0])
+		return true;
+	if (sscanf(text, "@%31[a-z-]", name) != 1)
+		return false;
+	for (point = 0; point <= CAPTURE_ALIGN_MID_EXPOSURE; point++) {
+		align->point = (enum capture_align_point)point;
+		if (!strcmp(capture_align_point_name(align->point), name))
+			break;
+	}
+	text += 1 + strlen(name);
+	if (point > CAPTURE_ALIGN_MID_EXPOSURE || !text[0])
+		return point <= CAPTURE_ALIGN_MID_EXPOSURE;
+	align->delay_ns = strtoll(text + 1, &end, 10);
+	return text[0] == '+' && end > text + 1 && !*end;
+}
+
 static int open_device(struct device *d, const char *text, unsigned long frames)
 {
 	const char *colon = strrchr(text, ':');
+	struct capture_settings settings = {0};
 	uint32_t fourcc;
 	struct capture_source_config config = {
 		.kind = CAPTURE_SOURCE_V4L2,
@@ -46,11 +71,13 @@ static int open_device(struct device *d, const char *text, unsigned long frames)
 		.height = 180,
 		.rate_num = RATE,
 		.rate_den = 1,
+		.settings = &settings,
 	};
 	int r;
 
-	if (!colon || strlen(colon + 1) != 4 ||
-	    (size_t)(colon - text) >= sizeof(d->path))
+	if (!colon || strlen(colon + 1) < 4 ||
+	    (size_t)(colon - text) >= sizeof(d->path) ||
+	    !take_point(&settings.align, colon + 5))
 		return fail(text, -EINVAL);
 	memcpy(d->path, text, (size_t)(colon - text));
 	fourcc = CAPTURE_FOURCC(colon[1], colon[2], colon[3], colon[4]);
@@ -85,10 +112,13 @@ static void print_state(const struct device *d)
 	}
 	printf("{\"device\": \"%s\", \"state\": \"%s\", \"by\": \"%s\", "
 	       "\"name\": \"%s\", \"minor\": %" PRId32 ", \"id\": %" PRIu32
-	       ", \"epoch\": %" PRIu64 ", \"samples\": %" PRIu64 "}\n",
+	       ", \"epoch\": %" PRIu64 ", \"samples\": %" PRIu64
+	       ", \"point\": \"%s\", \"delay_ns\": %" PRId64
+	       ", \"wrong\": \"%s\"}\n",
 	       d->path, capture_align_state_name(a.state),
 	       capture_aligned_by_name(a.by), a.name, a.minor, a.id, a.epoch,
-	       a.samples);
+	       a.samples, capture_align_point_name(a.point), a.delay_ns,
+	       a.wrong ? a.wrong : "");
 }
 
 static int take(struct device *d)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tsalign.ko in a guest: maps against the truth, vivid's buffers, gpio-sim's lines, what it must refuse,
 # loading and unloading; its KUnit suite; size, sparse, checkpatch. O=build: where it is built.
-# CASES: of "kunit truth live reference same counters feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
+# CASES: of "kunit truth live reference same counters exposure feeds vivid capture replug late sensors inject fuzz lines board race life smp lint bench", default all but
 # bench, and with DEBUG all but smp and lint. smp: the suites and the race on two processors of
 # Debian's stock kernel, which has no KUnit.
 # DEBUG=1: in the kernel with KASAN and lockdep. SEEDS, ROUNDS, CYCLES: how much (100, 20000, 50).
@@ -52,6 +52,10 @@ if [ "${1:-}" = inside ]; then
 		board) insmod "$KO/tsalign.ko"; set -- board "$KO/tsalign_truth.ko" tsalign-sim ;;
 		same | counters) insmod "$KO/tsalign.ko" ;;
 		late) set -- late "$KO/tsalign.ko" ;;
+		exposure)
+			modprobe vivid n_devs=1 node_types=0x1
+			insmod "$KO/tsalign.ko"
+			set -- exposure "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		sensors) insmod "$KO/tsalign.ko"; set -- sensors "$KO/tsalign_shutter.ko" tsalign-sim ;;
 		life) set -- life "$KO/tsalign.ko" "$KO/tsalign_truth.ko" tsalign-sim ;;
 		feeds)
@@ -85,7 +89,7 @@ cd "$(dirname "$0")/../.."
 O=$(cd "${O:-build}" && pwd)
 export O
 # bench: figures, which a busy machine spoils; asked for by name.
-default="kunit truth live reference same counters feeds vivid capture inject fuzz lines board race life"
+default="kunit truth live reference same counters exposure feeds vivid capture inject fuzz lines board race life"
 default="$default replug late sensors"
 # The debug kernel's sizes are not the module's.
 [ -n "${DEBUG:-}" ] || default="$default smp lint"
@@ -123,7 +127,7 @@ for case in $cases; do
 	smp) smp || failed=1 ;;
 	lint) KO=$KO kdir=$kdir sh tests/hil/tsalign/lint.sh || failed=1 ;;
 	# What these compare must not depend on how busy the host is.
-	same | counters | lines) virtual="$virtual $case" ;;
+	same | counters | exposure | lines) virtual="$virtual $case" ;;
 	*) guest="$guest $case" ;;
 	esac
 done

@@ -89,6 +89,9 @@ static const char every_key[] =
 	"borrow = 3\n"
 	"skip_first = 5\n"
 	"crop = 320x240+16+8\n"
+	"point = mid-exposure\n"
+	"stamped = start-of-frame\n"
+	"delay_ns = -250000\n"
 	"control.brightness = 128\n"
 	"control.exposure = -7\n"
 	"control.test_pattern = 75_colorbar\n"
@@ -162,6 +165,9 @@ static void agent_config_takes_every_key_of_a_camera(void **state)
 	assert_int_equal(s->crop.height, 240);
 	assert_int_equal(s->crop.left, 16);
 	assert_int_equal(s->crop.top, 8);
+	assert_int_equal(s->align.point, CAPTURE_ALIGN_MID_EXPOSURE);
+	assert_int_equal(s->align.stamped, CAPTURE_ALIGN_START_OF_FRAME);
+	assert_int_equal(s->align.delay_ns, -250000);
 	assert_int_equal(s->control_count, 3);
 	assert_string_equal(s->controls[2].name, "test_pattern");
 	assert_string_equal(s->controls[2].item, "75_colorbar");
@@ -372,6 +378,13 @@ static const struct mistake {
 	{ "[source b]\nborrow = 0\n", ":2: [source b] borrow: 1 to 32" },
 	{ "[source b]\nskip_first = 9999\n",
 	  ":2: [source b] skip_first: 0 to 1000" },
+	{ "[source b]\npoint = arrival\n",
+	  ":2: [source b] point: 'arrival' is none of as-stamped, start-of-frame, " },
+	{ "[source b]\nstamped = x\n", ":2: [source b] stamped: 'x' is " },
+	{ "[source b]\ndelay_ns = 10000000001\n",
+	  ":2: [source b] delay_ns: '10000000001' is not a number of ns" },
+	{ "[source b]\ndelay_ns = -1ms\n",
+	  ":2: [source b] delay_ns: '-1ms' is not a number of ns" },
 	{ "[source b]\ncrop = 640x480\n",
 	  ":2: [source b] crop: '640x480' is not WIDTHxHEIGHT+LEFT+TOP" },
 	{ "[source b]\nview = perhaps\n",

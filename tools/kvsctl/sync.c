@@ -87,7 +87,7 @@ json_t *sync_alignment_json(const struct capture_alignment *a)
 	bool holds = a->state >= CAPTURE_ALIGN_COARSE;
 
 	return json_pack(
-		"{s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I}",
+		"{s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:s, s:o, s:I, s:I, s:I, s:I}",
 		"by", capture_aligned_by_name(a->by), "state",
 		capture_align_state_name(a->state), "epoch",
 		(json_int_t)a->epoch, "sigma_ns",
@@ -97,7 +97,8 @@ json_t *sync_alignment_json(const struct capture_alignment *a)
 		"drift_ppb", holds ? json_integer(a->drift_ppb) : json_null(),
 		"jitter_ns",
 		holds ? json_integer((json_int_t)a->jitter_ns) : json_null(),
-		"delay_ns", (json_int_t)a->delay_ns, "minor",
+		"delay_ns", (json_int_t)a->delay_ns, "point",
+		capture_align_point_name(a->point), "minor",
 		a->minor < 0 ? json_null() : json_integer(a->minor), "samples",
 		(json_int_t)a->samples, "outliers", (json_int_t)a->outliers,
 		"lost", (json_int_t)a->lost, "mispaired",

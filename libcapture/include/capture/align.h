@@ -13,6 +13,15 @@
  * latter knows less, and its sigma says so. Every source of this library has
  * an aligner; frames come with their aligned time.
  *
+ * Which moment of a frame that is, a source's settings say (struct
+ * capture_align_setting in capture/settings.h): as it is stamped, unless asked
+ * or unless the device tree says so. The module applies the rule where we may
+ * write to /dev/tsalign and it has none of the device tree; it is put back at
+ * the end. Else the same offset is added here, never both. A new offset, as an
+ * exposure was changed, holds from the frame on that it is read with: it opens
+ * no epoch, but for one of the module that is more than half a frame; time
+ * does not go back within one.
+ *
  * Times are nanoseconds of CLOCK_BOOTTIME. A module that was told to refer to
  * CLOCK_TAI is brought to it; one that refers to a PTP clock is not used for
  * frames (its state is shown all the same).
@@ -26,6 +35,7 @@
 
 #include <capture/api.h>
 #include <capture/frame.h>
+#include <capture/settings.h>
 
 struct capture_align;
 struct capture_source;
@@ -51,6 +61,10 @@ capture_align_state_name(enum capture_align_state state);
 /* "none", "stamp", "estimate", "kernel"; "?" for any other value. */
 CAPTURE_API const char *capture_aligned_by_name(enum capture_aligned_by by);
 
+/* "as-stamped", "arrival", "mid-exposure" ...; "?" for any other value. */
+CAPTURE_API const char *
+capture_align_point_name(enum capture_align_point point);
+
 /* How one sensor's clock is known now. */
 struct capture_alignment {
 	char name[CAPTURE_ALIGN_NAME_BYTES]; /* the module's word; or "" */
@@ -62,7 +76,20 @@ struct capture_alignment {
 	uint64_t sigma_ns;  /* at the newest sample; UINT64_MAX: unknown */
 	int64_t drift_ppb;  /* sensor's clock fast: positive */
 	uint64_t jitter_ns; /* mean delay above the earliest arrivals */
-	int64_t delay_ns;   /* constant delay that was taken off */
+	/*
+	 * What was taken off, so far as is known here: the constant delay and,
+	 * for frames of a source with a rule, the way to its point.
+	 */
+	int64_t delay_ns;
+	/* The moment that is told; AS_STAMPED: the module does not say. */
+	enum capture_align_point point;
+	/*
+	 * NULL, or what keeps the rule from being all that was asked for:
+	 * "exposure", "readout", "pixel rate", "horizontal blanking", "rows"
+	 * (of the sensor's controls), "stamped" (it cannot be had from that),
+	 * "rule" (the module has one of somebody else). Static.
+	 */
+	const char *wrong;
 	/* Length of one count by the line, in 2^-16 ns; 0: not known. */
 	uint64_t count_ns_16;
 	uint64_t updated_ns; /* CLOCK_BOOTTIME of the newest sample */
@@ -113,8 +140,9 @@ CAPTURE_API void capture_align_started(struct capture_align *align);
  *
  * No memory is allocated. Clocks are read (in user space, where the kernel
  * has a vDSO); system calls are made only where a start is followed by the
- * search for the module's stream, and, by sources of this library with a
- * counter of their own, to give it to the module: one a frame at most.
+ * search for the module's stream, by sources of this library with a counter
+ * of their own to give it to the module (one a frame at most), and by those
+ * with a rule, once a second, to read exposure and readout.
  */
 CAPTURE_API void capture_align_frame(struct capture_align *align,
 				     struct capture_frame *frame);

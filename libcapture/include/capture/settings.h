@@ -20,6 +20,46 @@
 
 struct capture_source;
 
+/* A moment of a frame; libcapture/DESIGN.md has a picture of them. */
+enum capture_align_point {
+	CAPTURE_ALIGN_AS_STAMPED = 0,	/* what the driver stamps */
+	CAPTURE_ALIGN_ARRIVAL,		/* none that is known: to be told only */
+	CAPTURE_ALIGN_START_OF_FRAME,	/* readout of the first row */
+	CAPTURE_ALIGN_END_OF_FRAME,	/* readout of the last row */
+	CAPTURE_ALIGN_START_OF_EXPOSURE, /* of the first row */
+	CAPTURE_ALIGN_MID_EXPOSURE	/* of the middle row */
+};
+
+/* How far a stamp may be from what it means: 10 s. */
+#define CAPTURE_ALIGN_DELAY_NS_MAX 10000000000ll
+
+/*
+ * Which moment of a frame capture_frame.aligned tells; of V4L2 sources. The
+ * stamp itself stays what it is. All zero: aligned time is of the moment that
+ * the stamps are of, and nothing is looked for.
+ *
+ * The way from one moment to another is the exposure time, the time of the
+ * readout, or both. They are read from the node's controls, else from those
+ * of the sensor that its media graph leads to: V4L2_CID_EXPOSURE_ABSOLUTE, or
+ * V4L2_CID_EXPOSURE in rows; V4L2_CID_HBLANK and V4L2_CID_PIXEL_RATE. What
+ * cannot be had from these is as stamped: capture_alignment.wrong.
+ *
+ * They are read with the first frame and then once a second: frames between a
+ * change and the next reading are off by what it changes.
+ */
+struct capture_align_setting {
+	enum capture_align_point point;
+	/*
+	 * What the driver's stamps mean; AS_STAMPED: what it says of them
+	 * (V4L2_BUF_FLAG_TSTAMP_SRC_*). The module hears buffers that are
+	 * done, whatever their stamps: it takes them for the end of the frame
+	 * unless it or the device tree knows better.
+	 */
+	enum capture_align_point stamped;
+	/* So much later than that the samples are; +- DELAY_NS_MAX. */
+	int64_t delay_ns;
+};
+
 /* Controls that one source may set. */
 #define CAPTURE_SETTINGS_CONTROLS_MAX 64
 #define CAPTURE_CONTROL_NAME_BYTES 32
@@ -61,7 +101,8 @@ enum capture_timings {
 struct capture_settings_error {
 	/*
 	 * A control as it was named (0x... when by id), or "input", "timings",
-	 * "crop", "compose", "frequency"; "" when it was none of them.
+	 * "crop", "compose", "frequency", "point", "stamped", "delay"; ""
+	 * when it was none of them.
 	 */
 	char name[CAPTURE_CONTROL_NAME_BYTES * 2];
 	int error;		/* negative errno */
@@ -80,6 +121,7 @@ struct capture_settings {
 	size_t control_count;
 	const struct capture_rect *crop;	/* NULL: as it is */
 	const struct capture_rect *compose;	/* NULL: as it is */
+	struct capture_align_setting align;
 	/* NULL, or written by an open that fails; borrowed for the open. */
 	struct capture_settings_error *error;
 };

@@ -534,6 +534,75 @@ def contradictions(load):
         refused_board(load + [f"bad={bad}"], f"sensor {bad}", name, "tsalign_shutter")
 
 
+# --- exposures ---------------------------------------------------------------------------------
+
+LAG_NS = 500_000
+READOUT_NS = 180 * 20_000
+
+
+def ends_told():
+    """{sequence: when its frame ended}: the edge."""
+    with open(SHUTTER + "truth", "rb") as f:
+        return {sequence: last for sequence, raised, first, last in EDGE.iter_unpack(f.read()) if raised}
+
+
+def mid_errors(frames, ends, rows):
+    """(error, sigma) of each frame's time to the middle of its exposure."""
+    return [(f["ns"] - (ends[f["sequence"]] - (rows * 20_000 + READOUT_NS) // 2), f["sigma_ns"])
+            for f in frames if f["sequence"] in ends]
+
+
+def case_exposure(module, label):
+    """vivid with an exposure of 5 ms, then 20: each frame's time is the middle of it, by the module and without leave
+    to set its rule."""
+    node = nodes("vivid.*vid-cap")[0]
+    subprocess.run(["insmod", module, f"gpio={label}", "exposure=1"], check=True)
+    write(SHUTTER + "irq", interrupt("shutter"))
+    os.chmod(node, 0o666)
+    for who, user in (("the module's rule", None), ("without leave to set a rule", 65534)):
+        os.chmod("/dev/tsalign", 0o444 if user else 0o600)
+        exposures(node, who, user)
+    os.chmod("/dev/tsalign", 0o600)
+    subprocess.run(["rmmod", "tsalign_shutter"], check=True)
+
+
+def set_rows(node, rows):
+    subprocess.run(["v4l2-ctl", "-d", node, "-c", f"exposure={rows}"], check=True)
+
+
+def exposures(node, who, user):
+    device = ts.Device()
+    write(SHUTTER + "fault_at", 0)
+    set_rows(node, 250)
+    probe = subprocess.Popen([os.environ["O"] + "/tests/align_probe", "500", f"{node}:YUYV@mid-exposure+{LAG_NS}"],
+                             stdout=subprocess.PIPE, text=True, user=user)
+    time.sleep(8)
+    rule = device.rule(device.find(f"v4l2-{os.minor(os.stat(node).st_rdev)}"))
+    changed = boottime()
+    set_rows(node, 1000)
+    lines = json_lines(probe.communicate(timeout=120)[0])
+    frames, state = [f for f in lines if f.get("by") == "kernel" and "sequence" in f], lines[-1]
+    check(f"{who}: it is the module that has it, or has none", rule[1:3] + rule[4:7] ==
+          ([1, 1, 0, 0, 0] if user else [3, 5, LAG_NS, READOUT_NS, 5_000_000]), rule[:7])
+    ends = ends_told()
+    # Late ones are late themselves: their line is that of the others.
+    before = mid_errors([f for f in frames if f["ns"] < changed - 100_000_000][50:], ends, 250)
+    after = mid_errors([f for f in frames if f["ns"] > changed + 1_500_000_000], ends, 1000)
+    for what, errors in (("mid exposure", before), ("after a change by 15 ms, moved by half of it", after)):
+        within = sum(-sigma <= e <= sigma for e, sigma in errors)
+        check(f"{who}: {what}", len(errors) > 50 and within >= len(errors) * 9 // 10,
+              f"{within} of {len(errors)} within sigma, error {percentile([abs(e) for e, _ in errors], 0.5)} ns of "
+              f"{percentile([s for _, s in errors], 0.5)}")
+    last = [f for f in frames if f["ns"] > changed - 100_000_000]
+    check(f"{who}: a changed exposure opens no epoch, and no time goes back", len({f["epoch"] for f in last}) == 1 and
+          all(a["ns"] < b["ns"] for a, b in zip(last, last[1:])), sorted({f["epoch"] for f in last}))
+    check(f"{who}: what was taken off is told", state["delay_ns"] == (20_000_000 + READOUT_NS) // 2 + LAG_NS and
+          state["point"] == "mid-exposure" and not state["wrong"], state)
+    rule = device.rule(rule[0])
+    check(f"{who}: at the end there is no rule", rule[1:3] + rule[4:7] == [1, 1, 0, 0, 0], rule[:7])
+    device.close()
+
+
 # --- references --------------------------------------------------------------------------------
 
 def feed(device, stream, count=300, period=10_000_000, begin=None, counter=0, tick=1):
@@ -640,6 +709,18 @@ def rules(device, frames):
     check("a rule moves the map to the middle of the exposure", abs(before - page.apply(1000) - 9_000_000) < 50_000,
           before - page.apply(1000))
     check("page tells point and delay", page.read().point == 5 and page.read().delay_ns == 2_000_000)
+    # Counts take 10 ms. From 6 ms: the map moves by half of what the exposure does.
+    began, moves = page.read().epoch, []
+    for exposure in (7, 15, 17):
+        rule[6] = exposure * 1_000_000
+        at = page.apply(1000)
+        device.set_rule(rule)
+        moves.append((round((at - page.apply(1000)) / 1e6, 1), page.read().epoch - began))
+    check("other exposures open no epoch until the map is off by half a count since the last sample",
+          moves == [(0.5, 0), (4.0, 0), (1.0, 1)], moves)
+    rule[4] += 1
+    device.set_rule(rule)
+    check("another delay opens one, however small", page.read().epoch == began + 2)
     rule[5] = 0
     check("a rule without the readout time contradicts itself", refused(lambda: device.set_rule(rule), errno.EINVAL))
 

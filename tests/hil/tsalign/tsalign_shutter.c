@@ -4,6 +4,11 @@
  * edge comes on before each of vivid's buffers is done, so that it is known
  * which edge is whose.
  *
+ * With exposure=1 the board tells nothing of the sensor. vivid's node then has
+ * an exposure (in rows), and what a row's length is made of, as a camera's has:
+ * 320 pixels and 400 blank ones at 36 MHz, 20 us. The edge is the end of the
+ * frame. The controls stay until vivid goes.
+ *
  * debugfs, /sys/kernel/debug/tsalign_shutter/:
  *	irq		of the line, as /proc/interrupts has it; 0: no edges
  *	fault		what to make: "skip" an edge, or let one come "twice"
@@ -17,6 +22,8 @@
 #include <linux/module.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
+#include <media/v4l2-ctrls.h>
+#include <media/v4l2-dev.h>
 #include <media/videobuf2-v4l2.h>
 #include <trace/events/vb2.h>
 
@@ -34,6 +41,10 @@ MODULE_PARM_DESC(gpio, "label of a gpio-sim chip: its line 0 is the strobe");
 static bool strobe;
 module_param(strobe, bool, 0444);
 MODULE_PARM_DESC(strobe, "the sensor node tells of its strobe");
+
+static bool exposure;
+module_param(exposure, bool, 0444);
+MODULE_PARM_DESC(exposure, "vivid has an exposure, and no sensor node");
 
 static int bad;
 module_param(bad, int, 0444);
@@ -145,11 +156,59 @@ static void board_properties(void)
 					       bad == 5 ? 0 : 10000000);
 }
 
+static const struct software_node *const lines_alone[] = {
+	&chip, &node, &strobe_node, NULL,
+};
+
+static const struct software_node *const *board_nodes(void)
+{
+	return exposure ? lines_alone : nodes;
+}
+
 static int board_make(void)
 {
 	chip.name = gpio;
 	board_properties();
-	return board_register(nodes, &board);
+	return board_register(board_nodes(), &board);
+}
+
+/* --- the camera's controls ------------------------------------------------------ */
+
+static int control_add(struct v4l2_ctrl_handler *handler, u32 id, s64 max,
+		       s64 value)
+{
+	/* From an earlier load: without ops, so there is no code of ours. */
+	if (v4l2_ctrl_find(handler, id))
+		return 0;
+	v4l2_ctrl_new_std(handler, NULL, id, 1, max, 1, value);
+	return handler->error;
+}
+
+static int node_add(struct device *dev, void *unused)
+{
+	struct video_device *video;
+	int r;
+
+	if (strncmp(dev_name(dev), "video", 5) || !dev->class ||
+	    strcmp(dev->class->name, "video4linux"))
+		return 0;
+	video = to_video_device(dev);
+	if (!video->ctrl_handler || !(video->device_caps & V4L2_CAP_VIDEO_CAPTURE))
+		return 0;
+	r = control_add(video->ctrl_handler, V4L2_CID_EXPOSURE, 1500, 250);
+	if (!r)
+		r = control_add(video->ctrl_handler, V4L2_CID_HBLANK, 400, 400);
+	if (!r)
+		r = control_add(video->ctrl_handler, V4L2_CID_PIXEL_RATE,
+				36000000, 36000000);
+	return r ?: 1;
+}
+
+static int controls_add(void)
+{
+	int r = exposure ? device_for_each_child(camera, NULL, node_add) : 1;
+
+	return r > 0 ? 0 : r ?: -ENODEV;
 }
 
 /* --- debugfs ---------------------------------------------------------------------- */
@@ -205,7 +264,9 @@ static int __init shutter_init(void)
 	r = device_add_software_node(camera, &camera_node);
 	if (r)
 		goto put;
-	r = board_make();
+	r = controls_add();
+	if (!r)
+		r = board_make();
 	if (r)
 		goto unname;
 	r = register_trace_prio_vb2_buf_done(shoot, NULL, FIRST);
@@ -218,7 +279,7 @@ static int __init shutter_init(void)
 	debugfs_create_file_unsafe("fault_at", 0200, root, NULL, &fault_at_fops);
 	return 0;
 board:
-	board_unregister(nodes, board);
+	board_unregister(board_nodes(), board);
 unname:
 	device_remove_software_node(camera);
 put:
@@ -231,7 +292,7 @@ static void __exit shutter_exit(void)
 	debugfs_remove_recursive(root);
 	unregister_trace_vb2_buf_done(shoot, NULL);
 	tracepoint_synchronize_unregister();
-	board_unregister(nodes, board);
+	board_unregister(board_nodes(), board);
 	device_remove_software_node(camera);
 	put_device(camera);
 }
