@@ -16,7 +16,7 @@ capture_src += $(addprefix libcapture/src/, \
 capture_src += $(addprefix libcapture/src/, encoder_y16.c thermal.c thermal_map.c \
 	thermal_measure.c)
 capture_src += $(addprefix libcapture/src/, \
-	controls.c queue_heap.c settings.c signal.c source_v4l2_frames.c)
+	controls.c queue_canary.c queue_heap.c settings.c signal.c source_v4l2_frames.c)
 capture_src += $(addprefix libcapture/src/, encoder_g711.c g711.c scan_gaps.c sensor.c supervisor_call.c thread.c)
 capture_src += libcapture/src/encoder_guard.c libcapture/src/encoder_guard_thread.c
 # Each file of an optional library, by its switch (see the Makefile).

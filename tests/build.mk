@@ -38,7 +38,7 @@ $(O)/obj/tests/unit/test_sync.o: ours_cpp += -Itools
 unit_tests += test_capture_blank test_capture_guard test_capture_stuck test_capture_supervisor
 unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_source_memory test_capture_sync test_capture_pcm \
-	test_capture_coherency
+	test_capture_canary test_capture_coherency
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 unit_tests += test_backup_live test_catalog test_disk_forecast test_expiry test_fsck test_index test_index_rebuild test_kms_keys test_segment_codec test_store_compact test_store_hold test_store_local test_store_recovery

@@ -548,6 +548,8 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.held_ns = p->held_ns,
 		.align_delay_ns = align.delay_ns,
 		.align_wrong = align.wrong,
+		.rung = s.rung,
+		.s2_given_up = s.s2_given_up,
 	};
 }
 

@@ -67,6 +67,8 @@ struct pipeline_stats {
 	/* What aligned time takes off its samples, and capture_alignment.wrong. */
 	int64_t align_delay_ns;
 	const char *align_wrong;
+	enum capture_rung rung;	/* of the source's memory, now */
+	bool s2_given_up;	/* see capture_source_stats */
 };
 
 /**

@@ -167,7 +167,9 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_text(b, "device", f->info.path);
 	add_text(b, "card", f->info.card);
 	add_format(b, &f->info.format);
-	add_text(b, "memory_rung", capture_rung_name(f->info.rung));
+	add_text(b, "memory_rung", capture_rung_name(s->rung));
+	if (s->s2_given_up)
+		add_text(b, "memory_rung_why", CAPTURE_S2_GIVEN_UP);
 	add_bool(b, "import_only", f->info.import_only);
 	add_count(b, "frames_captured", s->frames);
 	add_count(b, "frames_lost", s->frames_lost);

@@ -127,6 +127,12 @@
 #define CAPTURE_MODULE_PATH_BYTES 512
 #define CAPTURE_ARENA_BYTES_MAX (1ull << 30)
 #define CAPTURE_HUGE_PAGE_BYTES (2u << 20)
+/* Random bytes that tell whether a driver writes there; places in a plane. */
+#define CAPTURE_CANARY_BYTES 16u
+#define CAPTURE_CANARIES 2u
+/* Drivers that are remembered as writing elsewhere; their names' bytes. */
+#define CAPTURE_CANARY_DRIVERS_MAX 16u
+#define CAPTURE_DRIVER_BYTES 16u
 
 /*
  * A map is called cached when it reads at a quarter of the rate of ordinary

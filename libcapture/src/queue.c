@@ -77,6 +77,7 @@ void queue_fini(struct queue *q)
 			sys_close(q->sys, &plane->dmabuf_fd);
 		}
 		q->buffers[i].place = QUEUE_FREE;
+		q->buffers[i].canaries = false;
 	}
 	q->arena = capture_arena_unref(q->arena);
 	q->memory = 0;

@@ -35,7 +35,15 @@ struct queue_plane {
 
 struct queue_buffer {
 	enum queue_place place;
+	bool canaries;		/* in it, and no frame overwrote them yet */
 	struct queue_plane planes[CAPTURE_PLANES_MAX];
+};
+
+/* See queue_canary.h. */
+struct queue_canary {
+	uint8_t bytes[CAPTURE_CANARY_BYTES];
+	/* Offsets into each plane; 0: none. */
+	uint32_t at[CAPTURE_PLANES_MAX][CAPTURE_CANARIES];
 };
 
 struct queue {
@@ -51,6 +59,8 @@ struct queue {
 	bool cache_hints;	/* of MMAP: NON_COHERENT may be asked for */
 	bool non_coherent;	/* of MMAP: cached, QBUF and DQBUF sync it */
 	bool import_only;	/* set by its user: no CPU reads the memory */
+	bool no_huge;		/* ...: no S2 */
+	struct queue_canary canary;
 	uint32_t count;
 	uint32_t queued;	/* buffers in QUEUE_QUEUED */
 	uint32_t out;		/* buffers in QUEUE_OUT */

@@ -113,6 +113,8 @@ static int alloc_arena(struct queue *q, const struct capture_format *format,
 	int udmabuf_fd;
 	int r;
 
+	if (q->no_huge && rung == CAPTURE_RUNG_S2)
+		return -EOPNOTSUPP;
 	/* First what costs nothing: no udmabuf, no import. */
 	r = arena_udmabuf_open(q->sys, &udmabuf_fd);
 	if (r < 0)

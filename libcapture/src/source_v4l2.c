@@ -24,6 +24,7 @@
 #include "src/controls.h"
 #include "src/frame_pool.h"
 #include "src/pixfmt.h"
+#include "src/queue_canary.h"
 #include "src/signal.h"
 #include "src/v4l2.h"
 
@@ -248,11 +249,40 @@ static int configure(struct source_v4l2 *s,
 	return r;
 }
 
+static int alloc_buffers(struct source_v4l2 *s)
+{
+	bool huge = !queue_canary_remembers(s->driver);
+	int r;
+
+	s->queue.no_huge = !huge;
+	r = queue_alloc(&s->queue, &s->base.format, s->buffers_asked,
+			s->rung_asked);
+	if (r == 0 && s->queue.rung == CAPTURE_RUNG_S2)
+		r = queue_canary_set(&s->queue, &s->base.format,
+				     s->whole_bytes);
+	/* Had it been S1, S2 would not have been asked for. */
+	if (r == 0 && !huge && s->rung_asked == CAPTURE_RUNG_AUTO &&
+	    s->queue.rung > CAPTURE_RUNG_S2)
+		s->stats.s2_given_up = 1;
+	return r;
+}
+
+static void keep_config(struct source_v4l2 *s,
+			const struct capture_source_config *config,
+			const struct v4l2_node *node)
+{
+	/* Its last byte stays 0. */
+	memcpy(s->driver, node->cap.driver, sizeof(s->driver) - 1);
+	s->rung_asked = config->rung;
+	s->buffers_asked = config->buffer_count ? config->buffer_count
+						: CAPTURE_SOURCE_BUFFERS;
+	s->track_id = config->track_id;
+	s->skip_first = config->skip_first;
+}
+
 static int stream_setup(struct source_v4l2 *s,
 			const struct capture_source_config *config)
 {
-	uint32_t count = config->buffer_count ? config->buffer_count
-					      : CAPTURE_SOURCE_BUFFERS;
 	struct v4l2_node node;
 	int r;
 
@@ -263,19 +293,19 @@ static int stream_setup(struct source_v4l2 *s,
 		return -ENODEV; /* an M2M device is no camera */
 	queue_init(&s->queue, s->base.sys, s->fd, node.capture_type);
 	s->queue.import_only = config->import_only;
+	keep_config(s, config, &node);
 	r = configure(s, config);
-	if (r == 0)
-		r = queue_alloc(&s->queue, &s->base.format, count,
-				config->rung);
+	if (r < 0)
+		return r;
+	init_whole_bytes(s);
+	r = alloc_buffers(s);
 	if (r == 0)
 		r = alloc_copies(s, config);
 	if (r < 0)
 		return r;
-	s->skip_first = config->skip_first;
 	s->events = s->base.format.media == CAPTURE_MEDIA_PICTURE &&
 		    signal_subscribe(s->base.sys, s->fd);
-	init_whole_bytes(s);
-	source_v4l2_init_frames(s, config->track_id);
+	source_v4l2_init_frames(s);
 	return 0;
 }
 
@@ -338,14 +368,12 @@ static void v4l2_close(struct capture_source *source)
 
 /* --- on and off --------------------------------------------------------- */
 
-static int v4l2_start(struct capture_source *source)
+/* Queues all, switches on, and expects what comes then. */
+static int switch_on(struct source_v4l2 *s)
 {
-	struct source_v4l2 *s = source_v4l2_of(source);
 	uint64_t start_ns;
 	int r;
 
-	if (s->state != STREAM_OFF || s->restored)
-		return -EBUSY;
 	r = source_v4l2_give_free(s);
 	start_ns = sys_now_ns(s->base.sys, CLOCK_MONOTONIC);
 	if (r == 0)
@@ -354,10 +382,59 @@ static int v4l2_start(struct capture_source *source)
 		(void)queue_off(&s->queue); /* the first error is told */
 		return r;
 	}
-	memset(&s->course, 0, sizeof(s->course));
 	s->course.start_ns = start_ns;
 	s->course.skip_left = s->skip_first;
 	s->course.stale_left = s->queue.count;
+	s->course.stamp_seen_ns = 0;
+	return 0;
+}
+
+/* The memory of the next rung, in the place of that which was given up. */
+static int alloc_anew(struct source_v4l2 *s)
+{
+	int r = alloc_buffers(s);
+
+	if (r < 0)
+		return r;
+	s->borrow_max = MIN(s->borrow_max, s->queue.count);
+	s->stats.borrow_max = s->borrow_max;
+	source_v4l2_init_frames(s);
+	return 0;
+}
+
+int source_v4l2_leave_huge(struct source_v4l2 *s)
+{
+	int r = -EIO;
+
+	queue_canary_remember(s->driver);
+	s->stats.s2_given_up = 1;
+	/* Short frames, which are right, may be out: theirs is the memory. */
+	if (!s->queue.out) {
+		queue_release(&s->queue);
+		r = alloc_anew(s);
+	}
+	/* Within one start frames count on, whatever the driver does. */
+	s->course.sequence_known = s->course.stamp_last_ns != 0;
+	if (r == 0)
+		r = switch_on(s);
+	return r < 0 && source_goes_on(r) ? -EIO : r;
+}
+
+static int v4l2_start(struct capture_source *source)
+{
+	struct source_v4l2 *s = source_v4l2_of(source);
+	int r = 0;
+
+	if (s->state != STREAM_OFF || s->restored)
+		return -EBUSY;
+	memset(&s->course, 0, sizeof(s->course));
+	/* S2 was given up, and no other rung was to be had then. */
+	if (!s->queue.memory)
+		r = alloc_anew(s);
+	if (r == 0)
+		r = switch_on(s);
+	if (r < 0)
+		return r;
 	s->starts++;
 	source_v4l2_set_state(s, STREAM_ON);
 	return 0;

@@ -48,6 +48,11 @@ struct source_v4l2 {
 	uint32_t borrow_max;
 	uint32_t skip_first;
 	uint32_t starts;
+	/* To get memory once more, if that of S2 is none. */
+	char driver[CAPTURE_DRIVER_BYTES];
+	enum capture_rung rung_asked;
+	uint32_t buffers_asked;
+	uint32_t track_id;
 	/* Fewest payload bytes of a whole frame, per plane; 1: any. */
 	size_t whole_bytes[CAPTURE_PLANES_MAX];
 	struct stream_course course;
@@ -66,7 +71,13 @@ void source_v4l2_set_state(struct source_v4l2 *s, enum stream_state next);
 void source_v4l2_destroy(struct source_v4l2 *s);
 
 /* One frame for each buffer of the queue. */
-void source_v4l2_init_frames(struct source_v4l2 *s, uint32_t track_id);
+void source_v4l2_init_frames(struct source_v4l2 *s);
+/*
+ * What S2 holds is not what the driver wrote (see queue_canary.h): goes on
+ * with the next rung. 0, or what dequeue shall say: frames of S2 that are
+ * out keep it where it is, and the device must be opened again.
+ */
+int source_v4l2_leave_huge(struct source_v4l2 *s);
 /* Queues every free buffer; the errno of the first that was refused. */
 int source_v4l2_give_free(struct source_v4l2 *s);
 /* As capture_source_dequeue(). */

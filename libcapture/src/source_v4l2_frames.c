@@ -2,7 +2,7 @@
 /*
  * Frames of a V4L2 source: what the driver gives is checked, counted, stamped
  * so that time rises, and handed out, as it lies or as a copy. No call here
- * allocates memory.
+ * allocates memory, but the one that leaves S2.
  */
 #include "src/source_v4l2.h"
 
@@ -13,6 +13,7 @@
 
 #include "base/sys.h"
 #include "src/frame_pool.h"
+#include "src/queue_canary.h"
 #include "src/signal.h"
 
 /* --- buffers ------------------------------------------------------------ */
@@ -57,7 +58,7 @@ static void frame_release(struct frame_holder *holder)
 		source_v4l2_destroy(s);
 }
 
-void source_v4l2_init_frames(struct source_v4l2 *s, uint32_t track_id)
+void source_v4l2_init_frames(struct source_v4l2 *s)
 {
 	uint32_t i;
 	uint32_t p;
@@ -69,7 +70,7 @@ void source_v4l2_init_frames(struct source_v4l2 *s, uint32_t track_id)
 		sf->stream = s;
 		sf->index = i;
 		sf->holder.release = frame_release;
-		frame->track_id = track_id;
+		frame->track_id = s->track_id;
 		frame->fourcc = s->base.format.fourcc;
 		frame->width = s->base.format.width;
 		frame->height = s->base.format.height;
@@ -331,6 +332,10 @@ static int take_one(struct source_v4l2 *s, struct capture_frame **ret_frame)
 		s->frames_unasked = CAPTURE_EVENTS_EVERY;
 		give_back(s, done.index);
 		return 0;
+	}
+	if (queue_canary_lives(&s->queue, &done)) {
+		queue_return(&s->queue, done.index);
+		return source_v4l2_leave_huge(s);
 	}
 	if (s->copies && s->queue.out > s->borrow_max)
 		return copy_frame(s, &done, ret_frame);

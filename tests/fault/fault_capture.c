@@ -19,6 +19,7 @@
 #include <capture/source.h>
 
 #include "base/macros.h"
+#include "src/queue_canary.h"
 #include "support/fake_v4l2.h"
 #include "support/sys_fault.h"
 
@@ -261,6 +262,7 @@ static void begin(void)
 
 	fake_v4l2_reset();
 	sys_fault_reset();
+	queue_canary_forget();
 	sys_fault_wrap(fake_v4l2_ops());
 	camera = fake_v4l2_add(FAKE_CAMERA);
 	device = fake_v4l2_add(FAKE_ENCODER);
@@ -305,8 +307,16 @@ static void world_plain(void)
 	device->no_stop = true;
 }
 
+/* S2, that turns out not to be what the driver writes to. */
+static void world_huge(void)
+{
+	fake_v4l2_huge_pages(true);
+	camera->contiguous = true;
+	camera->writes_heads = true;
+}
+
 static void (*const worlds[])(void) = {world_best, world_exported, world_heap,
-				       world_plain};
+				       world_plain, world_huge};
 
 static void sweep_one(int (*operation)(void), void (*world)(void), int err)
 {

@@ -393,11 +393,13 @@ static void report_calls(const struct options *o,
 	double frames = o->frames > 1 ? o->frames - 1 : 1;
 
 	printf("\"skipped\": %llu, \"non_coherent\": %s, "
+	       "\"s2_given_up\": %s, "
 	       "\"syncs\": %llu, "
 	       "\"syncs_failed\": %llu, \"ioctls_per_frame\": %.3f, "
 	       "\"waits_per_frame\": %.3f, ",
 	       (unsigned long long)stats->frames_skipped,
 	       stats->non_coherent ? "true" : "false",
+	       stats->s2_given_up ? "true" : "false",
 	       (unsigned long long)calls.syncs,
 	       (unsigned long long)calls.syncs_failed,
 	       (double)calls.ioctls / frames, (double)calls.waits / frames);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <linux/dma-heap.h>
+#include <linux/memfd.h>
 #include <linux/udmabuf.h>
 #include <linux/videodev2.h>
 
@@ -24,6 +25,7 @@ struct fd_info {
 	bool udmabuf;
 	bool heap;
 	bool dmabuf;
+	bool huge;
 	off_t offset;
 	uint32_t length;
 };
@@ -33,6 +35,7 @@ static struct {
 	unsigned int device_count;
 	bool no_udmabuf;
 	bool has_heap;
+	bool has_huge;
 	uint64_t now_ns;
 	struct fd_info fds[FDS_MAX];
 } fake = { .now_ns = UINT64_C(1000000000) };
@@ -107,7 +110,7 @@ static void set_format(struct fake_device *d, struct fake_queue *q, uint32_t fou
 		q->fourcc = d->pub.kind == FAKE_RADIO ? V4L2_SDR_FMT_CU8
 						      : V4L2_META_FMT_UVC;
 		q->plane_count = 1;
-		q->size[0] = DATA_BYTES;
+		q->size[0] = d->pub.data_bytes ? d->pub.data_bytes : DATA_BYTES;
 		return;
 	}
 	q->width = sizes[0][0];
@@ -339,6 +342,7 @@ static int do_reqbufs(struct fake_device *d, struct v4l2_requestbuffers *req)
 			q->buffers[i].mem_fd[p] = fd;
 			q->buffers[i].mem_offset[p] = 0;
 			q->buffers[i].length[p] = q->size[p];
+			q->buffers[i].heads[p] = false;
 		}
 	}
 	return 0;
@@ -391,8 +395,8 @@ static int do_expbuf(struct fake_device *d, struct v4l2_exportbuffer *e)
 	return 0;
 }
 
-static int attach(struct fake_queue *q, struct fake_buffer *b, uint32_t p,
-		  int fd, uint32_t length)
+static int attach(const struct fake_device *d, struct fake_queue *q,
+		  struct fake_buffer *b, uint32_t p, int fd, uint32_t length)
 {
 	const struct fd_info *info;
 
@@ -402,6 +406,8 @@ static int attach(struct fake_queue *q, struct fake_buffer *b, uint32_t p,
 	/* vb2: what the user claims, and what the driver needs. */
 	if (length > info->length || length < q->size[p])
 		return -EINVAL;
+	if (d->pub.contiguous && !info->huge)
+		return -EINVAL;
 	if (b->mem_fd[p] > 0)
 		close(b->mem_fd[p]);
 	b->mem_fd[p] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -409,6 +415,7 @@ static int attach(struct fake_queue *q, struct fake_buffer *b, uint32_t p,
 		abort();
 	b->mem_offset[p] = info->offset;
 	b->length[p] = info->length;
+	b->heads[p] = d->pub.writes_heads && info->huge;
 	return 0;
 }
 
@@ -433,7 +440,7 @@ static int take_planes(struct fake_device *d, struct fake_queue *q,
 		if (q->memory == V4L2_MEMORY_DMABUF) {
 			if (d->pub.import_faults)
 				return -EFAULT;
-			r = attach(q, b, p, fd, length);
+			r = attach(d, q, b, p, fd, length);
 			if (r < 0)
 				return r;
 			d->pub.imports++;
@@ -721,6 +728,7 @@ static int do_udmabuf(const struct udmabuf_create *create)
 	if (fd < 0 || fd >= FDS_MAX)
 		abort();
 	fake.fds[fd] = (struct fd_info){ .dmabuf = true,
+					 .huge = info_of((int)create->memfd)->huge,
 					 .offset = (off_t)create->offset,
 					 .length = (uint32_t)create->size };
 	return fd;
@@ -890,9 +898,17 @@ static int fake_clock_gettime(clockid_t clock, struct timespec *ret_ts)
 static int fake_memfd_create(const char *name, unsigned int flags)
 {
 	/* No test depends on the huge pages of the machine it runs on. */
-	if (flags & MFD_HUGETLB)
+	unsigned int small = flags & ~(MFD_HUGETLB | MFD_HUGE_2MB);
+	int fd;
+
+	if (flags & MFD_HUGETLB && !fake.has_huge)
 		return -EOPNOTSUPP;
-	return sys_posix()->memfd_create(name, flags);
+	fd = sys_posix()->memfd_create(name, small);
+	if (fd >= FDS_MAX)
+		abort();
+	if (fd >= 0)
+		fake.fds[fd] = (struct fd_info){ .huge = flags & MFD_HUGETLB };
+	return fd;
 }
 
 const struct sys_ops *fake_v4l2_ops(void)
@@ -949,6 +965,11 @@ struct fake_state fake_v4l2_state(const struct fake_v4l2 *pub)
 	state.height = d->cap.height;
 	state.size = d->cap.size[0];
 	return state;
+}
+
+void fake_v4l2_huge_pages(bool present)
+{
+	fake.has_huge = present;
 }
 
 void fake_v4l2_heap(bool present)

@@ -67,7 +67,9 @@ struct fake_v4l2 {
 	bool no_export;		/* EXPBUF */
 	bool no_stop;		/* ENCODER_CMD */
 	bool no_controls;
+	bool contiguous;	/* imports huge pages alone */
 	uint32_t stride_align;	/* of raw lines; 0: none */
+	uint32_t data_bytes;	/* of a radio's buffers; 0: 1024 */
 	/* What goes wrong. */
 	bool busy;		/* REQBUFS says -EBUSY */
 	bool unplugged;		/* every call says -ENODEV */
@@ -77,6 +79,9 @@ struct fake_v4l2 {
 	unsigned int error_frames; /* this many come with the error flag */
 	unsigned int short_frames; /* this many lack their last byte */
 	unsigned int huge_frames; /* this many claim more than their memory */
+	/* Writes by CPU, as Linux 6.12 maps a udmabuf of huge pages for it. */
+	bool writes_heads;
+	uint32_t payload;	/* bytes that frames have; 0: all */
 	/* This many frames lie so: */
 	unsigned int far_frames; /* their payload begins outside */
 	unsigned int zero_stamps;
@@ -122,6 +127,8 @@ void fake_v4l2_reset(void);
 struct fake_v4l2 *fake_v4l2_add(enum fake_v4l2_kind kind);
 /* Whether /dev/udmabuf is there; it is after a reset. */
 void fake_v4l2_udmabuf(bool present);
+/* Whether huge pages are free; they are not after a reset. */
+void fake_v4l2_huge_pages(bool present);
 /* Whether /dev/dma_heap/system is there; it is not after a reset. */
 void fake_v4l2_heap(bool present);
 /* A source change is told; found_width and so on are the test's to set. */

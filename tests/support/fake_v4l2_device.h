@@ -20,6 +20,7 @@ struct fake_buffer {
 	int mem_fd[FAKE_PLANES_MAX];	/* MMAP: memory of ours; DMABUF: a duplicate */
 	off_t mem_offset[FAKE_PLANES_MAX];
 	uint32_t length[FAKE_PLANES_MAX];
+	bool heads[FAKE_PLANES_MAX];	/* see writes_heads */
 	uint32_t bytesused[FAKE_PLANES_MAX];
 	struct timeval stamp;
 	uint32_t flags;

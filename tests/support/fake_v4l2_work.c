@@ -11,6 +11,8 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 
+#define HUGE_BYTES (2u << 20)
+
 static uint32_t shift(uint32_t *list, uint32_t *count)
 {
 	uint32_t first = list[0];
@@ -46,8 +48,9 @@ static void fill(const struct fake_buffer *b, uint32_t p, uint32_t bytes,
 	memset(line, value, sizeof(line));
 	while (at < bytes) {
 		uint32_t n = MIN(bytes - at, (uint32_t)sizeof(line));
+		off_t to = b->heads[p] ? at / HUGE_BYTES * HUGE_BYTES : at;
 
-		if (pwrite(b->mem_fd[p], line, n, b->mem_offset[p] + at) !=
+		if (pwrite(b->mem_fd[p], line, n, b->mem_offset[p] + to) !=
 		    (ssize_t)n)
 			abort();
 		at += n;
@@ -87,8 +90,10 @@ void fake_v4l2_make_frame(struct fake_device *d)
 	d->sequence += d->pub.lost_frames;
 	d->pub.lost_frames = 0;
 	for (p = 0; p < q->plane_count; p++) {
-		fill(b, p, q->size[p], fake_v4l2_pixel(d->sequence));
-		b->bytesused[p] = q->size[p] - is_short;
+		uint32_t bytes = d->pub.payload ? d->pub.payload : q->size[p];
+
+		fill(b, p, bytes, fake_v4l2_pixel(d->sequence));
+		b->bytesused[p] = bytes - is_short;
 		if (is_huge)
 			b->bytesused[p] = UINT32_MAX;
 	}

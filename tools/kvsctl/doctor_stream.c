@@ -255,6 +255,9 @@ static json_t *run_json(const struct run *run,
 		out,
 		json_pack("{s:o, s:I}", "sample_rate", sample_rate_json(run),
 			  "overruns", (json_int_t)stats->overruns));
+	if (stats->s2_given_up)
+		(void)json_object_set_new(out, "rung_why",
+					  json_string(CAPTURE_S2_GIVEN_UP));
 	if (run->has_counts)
 		(void)json_object_set_new(
 			out, "counts",

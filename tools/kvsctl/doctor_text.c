@@ -262,6 +262,9 @@ static void print_measured(const json_t *m, const json_t *declared, FILE *out)
 		      text(m, "rung"), number(m, "buffers"),
 		      number(m, "memory_bytes") / 1e6,
 		      number(m, "first_frame_ms"));
+	if (json_object_get(m, "rung_why"))
+		(void)fprintf(out, "    memory  measured: %s\n",
+			      text(m, "rung_why"));
 }
 
 /* A thermal or depth core: whether it sees something, in its own numbers. */

@@ -114,6 +114,11 @@ struct capture_source_config {
 
 #define CAPTURE_SOURCE_BUFFERS 4
 
+/* What capture_source_stats.s2_given_up says, for reports. */
+#define CAPTURE_S2_GIVEN_UP                                                    \
+	"not S2: the driver writes by CPU, and this kernel maps huge pages "   \
+	"wrongly for that (vmap_udmabuf, Linux 6.11 and 6.12)"
+
 /*
  * Counters since open. A source copies no frame but those that it hands out
  * beyond borrow_max; what the encoder must touch because of the rung, it
@@ -160,6 +165,13 @@ struct capture_source_stats {
 	 * too. As many as a frame has are one of frames_lost.
 	 */
 	uint64_t scans_lost;
+	/*
+	 * bool; V4L2: the driver writes frames by CPU, and this kernel maps the
+	 * huge pages of rung S2 wrongly for that, so that they would not be in
+	 * the memory (Linux 6.11 and 6.12, vmap_udmabuf()). Another rung is
+	 * used instead, and none of those frames was given.
+	 */
+	uint32_t s2_given_up;
 };
 
 /**
@@ -206,7 +218,11 @@ capture_source_close(struct capture_source *source);
 CAPTURE_API const struct capture_format *
 capture_source_format(const struct capture_source *source);
 
-/* The memory of rungs S1 and S2, for io_uring; NULL on others. Borrowed. */
+/*
+ * The memory of rungs S1 and S2, for io_uring; NULL on others. Borrowed, until
+ * the source is closed or the first dequeues find that S2 must be given up:
+ * who keeps it takes a reference, and compares stats.rung.
+ */
 CAPTURE_API struct capture_arena *
 capture_source_arena(const struct capture_source *source);
 
@@ -245,7 +261,10 @@ CAPTURE_API int capture_source_stop(struct capture_source *source);
  * Frames with the driver's error flag and empty ones go back to the queue,
  * are counted and do not count as frames. A lost frame shows in the sequence
  * and in the counters. Stamps rise from frame to frame until a stop, whatever
- * the driver says. No memory is allocated.
+ * the driver says. No memory is allocated, but once where rung S2 turns out
+ * not to be what the driver writes to (see s2_given_up): the device is then
+ * stopped, given the memory of another rung and started again, which takes as
+ * long as at open; no frame is out by then.
  *
  * Return: 0, or
  *  -EAGAIN     @deadline_ns is 0 and no frame waits
@@ -257,7 +276,9 @@ CAPTURE_API int capture_source_stop(struct capture_source *source);
  *  -ENOLINK    the signal is gone: capture_source_signal() says how. Stop,
  *              and start again when it is back
  *  -ESTALE     the signal has another format now: close and open again
- *  -EIO        the driver gave up: close and open again
+ *  -EIO        the driver gave up, or rung S2 must be given up and frames
+ *              are out: close and open again
+ *  -EOPNOTSUPP rung S2 must be given up, and is the only one asked for
  *  -EPROTO     the driver answered with nonsense (an unknown buffer)
  *  or the errno of DQBUF.
  */
