@@ -209,7 +209,6 @@ static void close_inner(struct supervisor *s)
 	s->closed.map_read_bytes_per_s = stats.map_read_bytes_per_s;
 	s->closed.device_bits = stats.device_bits;
 	s->closed.non_coherent = stats.non_coherent;
-	s->closed.s2_given_up = stats.s2_given_up;
 	(void)call_inner(s, SUPERVISOR_CLOSE);
 	s->inner_out = 0;
 }

@@ -256,6 +256,7 @@ void supervisor_add_stats(struct capture_source_stats *sum,
 	sum->bytes_skipped += from->bytes_skipped;
 	sum->overruns += from->overruns;
 	sum->scans_lost += from->scans_lost;
+	sum->s2_given_up |= from->s2_given_up;
 }
 
 /* splitmix64: any seed will do, zero included. */
