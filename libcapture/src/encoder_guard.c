@@ -61,6 +61,7 @@ static void frame_release(struct frame_holder *holder)
 		container_of(holder, struct guard_frame, holder);
 	struct guard *g = f->guard;
 
+	g->progressed = true;
 	(void)pthread_mutex_lock(&g->lock);
 	f->place = GUARD_DONE;
 	guard_tell_user(g);
@@ -157,20 +158,39 @@ static void unlink_left(struct guard *g)
 		*at = g->next;
 }
 
-void guard_finish(struct guard *g)
+bool guard_finish(struct guard *g)
 {
-	bool needed;
+	bool needed = true;
+	bool finished;
 
 	(void)pthread_mutex_lock(&left.lock);
 	(void)pthread_mutex_lock(&g->lock);
-	g->finished = true;
-	needed = is_needed(g);
-	/* One with a frame waits for the frame's thread: reap(). */
-	if (g->left && !has_frames(g))
-		unlink_left(g);
-	(void)pthread_cond_broadcast(&g->changed);
+	/* Once it is set, its user releases packets: never both at once. */
+	finished = !g->returned.count;
+	if (finished) {
+		g->finished = true;
+		needed = is_needed(g);
+		/* One with a frame waits for the frame's thread: reap(). */
+		if (g->left && !has_frames(g))
+			unlink_left(g);
+		(void)pthread_cond_broadcast(&g->changed);
+	}
 	(void)pthread_mutex_unlock(&g->lock);
 	(void)pthread_mutex_unlock(&left.lock);
+	if (!needed)
+		guard_free(g);
+	return finished;
+}
+
+/* @g has finished, is closed and not on the list: its user ends it. */
+static void end_finished(struct guard *g)
+{
+	bool needed;
+
+	give_back(g, true);
+	(void)pthread_mutex_lock(&g->lock);
+	needed = is_needed(g); /* packets may still be out */
+	(void)pthread_mutex_unlock(&g->lock);
 	if (!needed)
 		guard_free(g);
 }
@@ -199,16 +219,9 @@ static struct guard *take_finished(void)
 static void reap(void)
 {
 	struct guard *g;
-	bool needed;
 
-	while ((g = take_finished())) {
-		give_back(g, true);
-		(void)pthread_mutex_lock(&g->lock);
-		needed = is_needed(g); /* packets may still be out */
-		(void)pthread_mutex_unlock(&g->lock);
-		if (!needed)
-			guard_free(g);
-	}
+	while ((g = take_finished()))
+		end_finished(g);
 }
 
 static bool same_device(const struct guard *g, const char *path)
@@ -273,7 +286,7 @@ static bool wait_finished(struct guard *g, uint64_t deadline_ns)
 static void guard_close(struct capture_encoder *encoder)
 {
 	struct guard *g = self(encoder);
-	bool needed;
+	bool finished;
 
 	(void)pthread_mutex_lock(&g->lock);
 	g->stop = true;
@@ -287,13 +300,17 @@ static void guard_close(struct capture_encoder *encoder)
 	(void)pthread_mutex_lock(&left.lock);
 	(void)pthread_mutex_lock(&g->lock);
 	g->closed = true;
-	if (!g->finished)
+	/* Not left to the thread: who polls them would be woken for ever. */
+	sys_close(g->sys, &g->epoll_fd);
+	sys_close(g->sys, &g->user_fd);
+	finished = g->finished;
+	if (!finished)
 		leave(g);
-	needed = is_needed(g);
 	(void)pthread_mutex_unlock(&g->lock);
 	(void)pthread_mutex_unlock(&left.lock);
-	if (!needed)
-		guard_free(g);
+	/* It may have read its last frame after the others were given back. */
+	if (finished)
+		end_finished(g);
 }
 
 /* --- opening ------------------------------------------------------------ */

@@ -85,6 +85,7 @@ struct guard {
 	/* The thread's alone. */
 	struct capture_encoder *encoder;
 	int encoder_fd;
+	bool progressed; /* in this turn the encoder let go of a frame */
 
 	/* Its user's alone. */
 	bool draining;
@@ -152,8 +153,11 @@ void *guard_thread(void *arg);
 
 void guard_free(struct guard *g);
 
-/* Of the list of those that were left behind. */
-void guard_finish(struct guard *g);
+/*
+ * The thread's last call; @g may be gone after it. Return: false: packets came
+ * back and are the thread's to release first.
+ */
+bool guard_finish(struct guard *g) MUST_CHECK;
 
 /* @g->lock is held: its user, or its thread, has something to do. */
 void guard_tell_user(struct guard *g);

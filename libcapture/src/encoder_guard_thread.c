@@ -231,10 +231,13 @@ static bool turn(struct guard *g)
 	(void)pthread_mutex_lock(&g->lock);
 	g->busy_ns = now(g);
 	(void)pthread_mutex_unlock(&g->lock);
+	g->progressed = false;
 	some |= take_back(g);
 	some |= do_requests(g);
 	if (!has_ended(g))
 		some |= take_packets(g);
+	/* Many drivers say that a frame was read before its packet is done. */
+	some |= g->progressed;
 	/* What left made room for what waits. */
 	if (some)
 		(void)do_requests(g);
@@ -342,6 +345,9 @@ void *guard_thread(void *arg)
 		if (g->frames[i].holder.refs)
 			(void)capture_frame_unref(&g->frames[i].holder.frame);
 	}
-	guard_finish(g); /* @g may be gone */
-	return NULL;
+	/* Its user may give packets back for as long as closing takes. */
+	do {
+		(void)take_back(g);
+	} while (!guard_finish(g));
+	return NULL; /* @g may be gone */
 }

@@ -8,6 +8,7 @@
 #include <capture/encoder.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,6 +16,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <cmocka.h>
@@ -42,8 +44,11 @@ struct fake {
 	uint32_t count;
 	bool draining;
 	bool closed;
+	bool read; /* a frame, whose packet comes later */
 	struct fake_packet packets[SLOTS];
 };
+
+static _Thread_local struct fake *mine; /* of the thread that opened it */
 
 /* The gate that calls go through, and what is known of the device. */
 static struct {
@@ -56,7 +61,13 @@ static struct {
 	unsigned int keys;
 	int error; /* of the next submit */
 	int control_error;
-	bool keeps; /* frames stay inside, no packet comes */
+	bool keeps;	   /* frames stay inside, no packet comes */
+	bool reads;	   /* frames are read, and their packets come later */
+	unsigned int room; /* for frames */
+	unsigned int refused; /* had none */
+	unsigned int polls;   /* after the first was read */
+	unsigned int polled;  /* descriptors, in the first of them */
+	unsigned int inside;  /* frames, before that */
 } gate = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.changed = PTHREAD_COND_INITIALIZER,
@@ -163,19 +174,24 @@ static int fake_submit(struct capture_encoder *encoder,
 {
 	struct fake *d = fake_of(encoder);
 	uint64_t one = 1;
+	bool reads;
 	int r;
 
 	pass("submit");
 	(void)pthread_mutex_lock(&gate.lock);
 	r = gate.error;
 	gate.error = 0;
+	if (r == 0 && d->count == gate.room) {
+		gate.refused++;
+		r = -EAGAIN;
+	}
+	reads = gate.reads;
 	(void)pthread_mutex_unlock(&gate.lock);
 	if (r < 0)
 		return r;
-	if (d->count == SLOTS)
-		return -EAGAIN;
 	d->inside[d->count++] = capture_frame_ref(frame);
-	(void)!sys_posix()->write(d->fd, &one, sizeof(one));
+	if (!reads)
+		(void)!sys_posix()->write(d->fd, &one, sizeof(one));
 	return 0;
 }
 
@@ -190,6 +206,42 @@ static struct fake_packet *free_packet(struct fake *d)
 	return NULL;
 }
 
+/* Of a device that says so before the packet is there. */
+static void read_one(struct fake *d)
+{
+	uint64_t value;
+
+	if (!d->count || sys_posix()->read(d->fd, &value, sizeof(value)) < 0)
+		return;
+	(void)capture_frame_unref(d->inside[0]);
+	memmove(&d->inside[0], &d->inside[1], --d->count * sizeof(*d->inside));
+	d->read = true;
+}
+
+/*
+ * The device has read its first frame when its thread sleeps, having been told
+ * that there is no room for the next; then how the thread sleeps on.
+ */
+static int watched_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
+{
+	struct fake *d = mine;
+	uint64_t one = 1;
+
+	if (!d)
+		return sys_posix()->poll(fds, count, timeout_ms);
+	(void)pthread_mutex_lock(&gate.lock);
+	if (d->read && !gate.polls++) {
+		gate.polled = count;
+		gate.inside = d->count;
+		(void)pthread_cond_broadcast(&gate.changed);
+	}
+	/* By nothing else: its user asks for no more. */
+	if (!d->read && gate.refused && sys_posix()->poll(fds, 1, 0) == 0)
+		(void)!sys_posix()->write(d->fd, &one, sizeof(one));
+	(void)pthread_mutex_unlock(&gate.lock);
+	return sys_posix()->poll(fds, count, timeout_ms);
+}
+
 static int fake_receive(struct capture_encoder *encoder, uint64_t deadline_ns,
 			struct capture_packet **ret_packet)
 {
@@ -198,12 +250,18 @@ static int fake_receive(struct capture_encoder *encoder, uint64_t deadline_ns,
 	struct fake_packet *p = free_packet(d);
 	uint64_t value;
 	bool keeps;
+	bool reads;
 
 	assert_int_equal(deadline_ns, 0);
 	pass("receive");
 	(void)pthread_mutex_lock(&gate.lock);
 	keeps = gate.keeps;
+	reads = gate.reads;
 	(void)pthread_mutex_unlock(&gate.lock);
+	if (reads) {
+		read_one(d);
+		return -EAGAIN;
+	}
 	if (!p && d->count)
 		return -ENOBUFS;
 	if (!d->count && d->draining)
@@ -300,6 +358,7 @@ static int fake_open(const struct sys_ops *sys,
 	(void)pthread_mutex_unlock(&gate.lock);
 	encoder_base_init(&d->base, &fake_ops, sys, config);
 	d->base.codec = codec;
+	mine = d;
 	d->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(d->fd >= 0);
 	pass("open");
@@ -311,7 +370,9 @@ static int fake_open(const struct sys_ops *sys,
 
 static struct frame_holder frames[FRAMES];
 static unsigned int released;
+static void (*on_released)(void); /* once, by the next frame that is */
 static struct capture_encoder *encoder;
+static const struct sys_ops *used_sys;
 static uint8_t memory[64 * 48 * 3 / 2];
 
 static const struct capture_format format = {
@@ -327,8 +388,13 @@ static const struct capture_format format = {
 
 static void frame_back(struct frame_holder *holder)
 {
+	void (*call)(void) = on_released;
+
 	(void)holder;
 	released++;
+	on_released = NULL;
+	if (call)
+		call();
 }
 
 static struct capture_frame *frame(uint32_t number)
@@ -361,7 +427,7 @@ static int try_open(uint64_t stuck_ns, const char *path)
 	config.source = &format;
 	config.path = path;
 	config.stuck_ns = stuck_ns;
-	return encoder_guard_open(sys_posix(), &config, CAPTURE_FORMAT_H264,
+	return encoder_guard_open(used_sys, &config, CAPTURE_FORMAT_H264,
 				  fake_open, &encoder);
 }
 
@@ -419,6 +485,12 @@ static int setup(void **state)
 	GATE_SET(error, 0);
 	GATE_SET(control_error, 0);
 	GATE_SET(keeps, false);
+	GATE_SET(reads, false);
+	GATE_SET(room, SLOTS);
+	GATE_SET(refused, 0);
+	GATE_SET(polls, 0);
+	on_released = NULL;
+	used_sys = sys_posix();
 	shut(NULL);
 	memset(frames, 0, sizeof(frames));
 	return 0;
@@ -481,6 +553,33 @@ static void descriptor_tells(void **state)
 	while (capture_encoder_receive(encoder, 0, &p) < 0)
 		(void)poll(&fd, 1, -1);
 	(void)capture_packet_unref(p);
+}
+
+/*
+ * Drivers give a frame back before its packet is there: its thread sleeps on
+ * the device then, and what waited for that room is in.
+ */
+static void frames_that_are_read_are_progress(void **state)
+{
+	static struct sys_ops sys; /* threads may end after the test */
+
+	(void)state;
+	sys = *sys_posix();
+	sys.poll = watched_poll;
+	used_sys = &sys;
+	GATE_SET(reads, true);
+	GATE_SET(room, 1);
+	open_it(3600 * S);
+	assert_int_equal(put(0), 0);
+	assert_int_equal(put(1), 0);
+	(void)pthread_mutex_lock(&gate.lock);
+	while (!gate.polls)
+		(void)pthread_cond_wait(&gate.changed, &gate.lock);
+	(void)pthread_mutex_unlock(&gate.lock);
+	assert_int_equal(gate_get(&gate.polled), 2);
+	assert_int_equal(gate_get(&gate.inside), 1);
+	encoder = capture_encoder_close(encoder);
+	assert_int_equal(released, 2);
 }
 
 static void packets_that_are_kept_hold_it_up(void **state)
@@ -670,6 +769,77 @@ static void packets_outlive_a_stuck_encoder(void **state)
 	assert_int_equal(gate_get(&gate.live), 1);
 }
 
+/* Nobody but its thread reads what comes back while it closes. */
+static void packets_come_back_to_an_encoder_stuck_in_close(void **state)
+{
+	struct capture_packet *p;
+
+	(void)state;
+	open_it(3600 * S);
+	assert_int_equal(put(0), 0);
+	p = get();
+	shut("close");
+	encoder = capture_encoder_close(encoder);
+	wait_held();
+	(void)capture_packet_unref(p);
+	assert_int_equal(gate_get(&gate.live), 1);
+	shut(NULL);
+	while (try_open(3600 * S, "/dev/video7") == -EBUSY)
+		(void)poll(NULL, 0, 1);
+	/* The new one's. */
+	assert_int_equal(gate_get(&gate.live), 1);
+}
+
+/* Whoever polls the descriptor is not woken by what is left behind. */
+static void descriptor_ends_with_close(void **state)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	struct pollfd fd;
+	int user_fd = epoll_create1(EPOLL_CLOEXEC);
+
+	(void)state;
+	assert_true(user_fd >= 0);
+	open_it(3600 * S);
+	fd = (struct pollfd){.fd = capture_encoder_fd(encoder),
+			     .events = POLLIN};
+	assert_int_equal(epoll_ctl(user_fd, EPOLL_CTL_ADD, fd.fd, &event), 0);
+	assert_int_equal(put(0), 0);
+	assert_int_equal(poll(&fd, 1, -1), 1);
+	shut("close");
+	encoder = capture_encoder_close(encoder);
+	wait_held();
+	assert_int_equal(fcntl(fd.fd, F_GETFD), -1);
+	assert_int_equal(epoll_wait(user_fd, &event, 1, 0), 0);
+	sys_close(sys_posix(), &user_fd);
+	comes_back(0);
+}
+
+static void let_it_finish(void)
+{
+	struct guard *g = container_of(encoder, struct guard, base);
+
+	shut(NULL);
+	(void)pthread_mutex_lock(&g->lock);
+	while (!g->finished)
+		(void)pthread_cond_wait(&g->changed, &g->lock);
+	(void)pthread_mutex_unlock(&g->lock);
+}
+
+/* The driver returns while the frames that it did not have are given back. */
+static void returns_within_close(void **state)
+{
+	(void)state;
+	open_it(3600 * S);
+	shut("submit");
+	assert_int_equal(put(0), 0);
+	assert_int_equal(put(1), 0);
+	wait_held();
+	on_released = let_it_finish;
+	encoder = capture_encoder_close(encoder);
+	assert_null(on_released);
+	assert_int_equal(released, 2);
+}
+
 /* Everything that an open needs may be missing. */
 static struct sys_ops failing;
 static int calls_left;
@@ -733,6 +903,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(frames_and_packets_go_through),
 		CASE(descriptor_tells),
+		CASE(frames_that_are_read_are_progress),
 		CASE(packets_that_are_kept_hold_it_up),
 		CASE(controls_are_answered),
 		CASE(errors_of_submit_are_told_by_receive),
@@ -743,6 +914,9 @@ int main(void)
 		CASE(stuck_in_close),
 		CASE(stuck_in_open),
 		CASE(packets_outlive_a_stuck_encoder),
+		CASE(packets_come_back_to_an_encoder_stuck_in_close),
+		CASE(descriptor_ends_with_close),
+		CASE(returns_within_close),
 		CASE(open_without_descriptors),
 	};
 
