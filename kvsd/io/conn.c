@@ -345,6 +345,11 @@ size_t conn_backlog(const struct conn *c)
 	return buf_len(&c->out) + buf_len(&c->sending);
 }
 
+size_t conn_kept(const struct conn *c)
+{
+	return buf_len(&c->plain);
+}
+
 /* --- receiving
  * ------------------------------------------------------------------ */
 
@@ -406,8 +411,10 @@ static bool decrypt(struct conn *c)
 			buf_commit(&c->plain, (size_t)n);
 			continue;
 		}
-		if (n == -EPIPE)
+		if (n == -EPIPE) {
 			c->peer_ended = true;
+			buf_reset(&c->in); /* nothing follows its end */
+		}
 		if (n == 0 || n == -EPIPE)
 			return false;
 		set_reason(c, tls_reason(c->tls));
@@ -431,9 +438,11 @@ static bool offer(struct conn *c)
 	return used > 0;
 }
 
+/* Not before the handler has been offered all that came first. */
 static void tell_ended(struct conn *c)
 {
-	if (!c->peer_ended || c->ended_told || c->state != CONN_OPEN)
+	if (!c->peer_ended || c->ended_told || c->state != CONN_OPEN ||
+	    buf_len(&c->in))
 		return;
 	c->ended_told = true;
 	if (c->handler->ended)

@@ -43,9 +43,9 @@ struct conn_handler {
 	void (*drained)(struct conn *c, void *ctx);
 	/*
 	 * The peer ended its sending direction in order (close_notify or a
-	 * bare FIN). Writing is still possible, and kept plaintext is still
-	 * offered after conn_resume(). May be NULL: then the connection is
-	 * closed.
+	 * bare FIN), and all of it has been offered. Writing is still
+	 * possible, and kept plaintext is still offered after conn_resume().
+	 * May be NULL: then the connection is closed.
 	 */
 	void (*ended)(struct conn *c, void *ctx);
 	/*
@@ -95,6 +95,9 @@ int conn_write(struct conn *c, const struct iovec *parts,
 
 /* Ciphertext bytes that the kernel has not taken yet. */
 size_t conn_backlog(const struct conn *c);
+
+/* In ended(): plaintext bytes that data() has not used. */
+size_t conn_kept(const struct conn *c);
 
 /* Offers kept plaintext again (in a later callback) and reads on. */
 void conn_resume(struct conn *c);

@@ -545,8 +545,11 @@ static size_t read_upload(struct exchange *ex, const uint8_t *bytes, size_t len)
 			ex->handler->body_end(ex);
 			return pos;
 		}
-		if (pos == len)
+		if (pos == len) {
+			if (ex->peer_ended)
+				body_unreadable(ex, -ECONNRESET);
 			return pos;
+		}
 		switch (http_body_feed(&ex->framing, bytes + pos, len - pos,
 				       &used, &piece, &ex->owed)) {
 		case 0:
@@ -610,16 +613,18 @@ static void on_drained(struct conn *c, void *ctx)
 
 /*
  * The client sends no more. A streamed answer has nobody to read it then; a
- * short one is still written.
+ * short one is still written. What is left of an upload is read first.
  */
 static void on_ended(struct conn *c, void *ctx)
 {
 	struct exchange *ex = ctx;
 
 	ex->last = true;
+	ex->peer_ended = true;
 	if (ex->state == EXCHANGE_HEAD || ex->state == EXCHANGE_BODY)
 		conn_close(c);
-	else if (ex->handler && ex->handler->data && !ex->body_done)
+	else if (ex->handler && ex->handler->data && !ex->body_done &&
+		 conn_kept(c) <= ex->held)
 		body_unreadable(ex, -ECONNRESET);
 	else if (ex->handler && !ex->handler->data)
 		conn_abort(c, -ECONNRESET);

@@ -92,7 +92,8 @@ struct exchange {
 	struct list_node link; /* thread's connections */
 	enum exchange_state state;
 	unsigned int refs;
-	bool counted; /* in thread->connection_count */
+	bool counted;	 /* in thread->connection_count */
+	bool peer_ended; /* it sends no more than is there */
 
 	/* --- the request; reset for each --- */
 	struct buf head_bytes;

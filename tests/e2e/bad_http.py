@@ -387,6 +387,22 @@ def slow_cases():
 
 
 # --- TLS ----------------------------------------------------------------------------
+def test_end_behind_the_head():
+    """FIN comes before anybody has looked the key up."""
+    client = bench.client()
+    client.call("createStream", StreamName="ended", DataRetentionInHours=1)
+    for name, body in (("nothing", b""), ("half a chunk", b"10\r\nabc")):
+        with bench.case(f"an upload that ends after its head and {name}: "
+                        "STREAM_READ_ERROR at once"):
+            raw = Raw(client)
+            raw.send(put_media_head(client, "ended") + body)
+            socket.socket.shutdown(raw.sock, socket.SHUT_WR)
+            out, closed = raw.read_until_closed(HEAD_S_MAX / 2)
+            raw.close()
+            assert closed, f"still open after {out[-300:]}"
+            expect_in(b"STREAM_READ_ERROR", out, "the answer")
+
+
 def test_tls():
     client = bench.client()
     with bench.case("a client that does not know the CA turns away"):
@@ -459,5 +475,6 @@ def test_many_connections():
         client.call("listStreams")
 
 
-TESTS = (test_smuggling, test_odd_heads, test_large_bodies, test_json, test_tls,
+TESTS = (test_smuggling, test_odd_heads, test_large_bodies, test_json,
+         test_end_behind_the_head, test_tls,
          test_many_connections)

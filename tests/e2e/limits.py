@@ -12,6 +12,7 @@ limits.py [TEST_FUNCTION...]
 
 import os
 import random
+import socket
 import sys
 import time
 
@@ -138,6 +139,17 @@ def test_bytes():
         expect([a["EventType"] for a in put.acks if a["EventType"] != "IDLE"],
                ["BUFFERING", "RECEIVED", "PERSISTED"], "acks")
         assert took > least_s, f"{size} bytes in {took:.2f} s"
+    with bench.case("put_rate: the end of what is sent waits for the bytes "
+                    "before it"):
+        put = client.put_media("paced")
+        put.write(mkv.header() + mkv.fragment(
+            random.Random(2), int(time.time() * 1000), 200 << 10) + EOFR)
+        put.end()
+        # FIN without TLS's own farewell
+        socket.socket.shutdown(put.wire.sock, socket.SHUT_WR)
+        put.wait_closed()
+        expect([a["EventType"] for a in put.acks if a["EventType"] != "IDLE"],
+               ["BUFFERING", "RECEIVED", "PERSISTED"], "acks")
     bench.restart("--get-rate", "512K")
     client = bench.client()
     with bench.case("get_rate: a reader is given it no faster, and whole"):
