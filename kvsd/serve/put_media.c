@@ -533,7 +533,9 @@ void put_media_run(struct exchange *ex)
 		exchange_no_stream(ex);
 		return;
 	}
-	if (!admit(live, loop_now_ns(ex->thread->loop))) {
+	/* One that its key refuses takes nobody's place. */
+	if (!ex->stream.key_error &&
+	    !admit(live, loop_now_ns(ex->thread->loop))) {
 		live_stream_put(live);
 		exchange_error(ex, 400, "ConnectionLimitExceededException",
 			       "Another upload to this stream is running.");
