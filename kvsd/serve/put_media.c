@@ -250,15 +250,20 @@ static void end_answer(struct put_media *pm)
 
 static void timer_fired(struct loop_timer *t);
 
+/* Bytes may wait here: that is not its device's silence. */
+static bool held_back(const struct put_media *pm)
+{
+	return ingest_blocked(pm->ingest) || pm->paced_ns;
+}
+
 /* A stop does not wait for a device that sends nothing. */
 static uint64_t drain_end_ns(const struct put_media *pm)
 {
 	if (!pm->draining || ingest_ended(pm->ingest))
 		return UINT64_MAX;
-	/* Bytes may wait here for the store: that is not its silence. */
 	return pm->thread->limits.drain_ns / DRAIN_SILENT_PART +
-	       (ingest_blocked(pm->ingest) ? loop_now_ns(pm->thread->loop)
-					   : ingest_last_byte_ns(pm->ingest));
+	       (held_back(pm) ? loop_now_ns(pm->thread->loop)
+			      : ingest_last_byte_ns(pm->ingest));
 }
 
 /* After anything: tell the readers, re-arm the timer, end when it is over. */
@@ -369,6 +374,8 @@ static void on_unreadable(struct exchange *ex)
 {
 	struct put_media *pm = ex->state_of_op;
 
+	if (ingest_ended(pm->ingest))
+		return;
 	pm->in_call = true;
 	ingest_fail(pm->ingest, ACK_STREAM_READ_ERROR);
 	pm->in_call = false;
@@ -401,6 +408,8 @@ static void on_deleted(struct live_upload *u)
 {
 	struct put_media *pm = container_of(u, struct put_media, upload);
 
+	if (ingest_ended(pm->ingest))
+		return;
 	pm->in_call = true;
 	ingest_fail(pm->ingest, ingest_under_way(pm->ingest)
 					? ACK_STREAM_DELETED
@@ -440,7 +449,7 @@ static bool admit(struct live_stream *live, uint64_t now_ns)
 
 		if (ingest_ended(pm->ingest))
 			continue;
-		if (!ingest_blocked(pm->ingest) &&
+		if (!held_back(pm) &&
 		    ingest_last_byte_ns(pm->ingest) + UPLOAD_SILENT_NS <
 			    now_ns) {
 			displace(pm);
