@@ -567,9 +567,11 @@ static void received(struct conn *c, const uint8_t *bytes, size_t len)
 
 static void recv_learn(struct conn *c, bool own, int res)
 {
-	if (res < (int)LOOP_RECV_BYTES && res != -ECANCELED)
+	if (res < 0)
+		return; /* says nothing of the peer */
+	if (res < (int)LOOP_RECV_BYTES)
 		c->recv_full = 0;
-	else if (!own && res > 0)
+	else if (!own)
 		c->recv_full++;
 }
 
