@@ -550,17 +550,15 @@ static bool any_held(const struct index_db *ix, int count,
 }
 
 /*
- * Drops the block that ends first, if that is before the walk's end and
- * nothing in it is held.
- * Return: 1 and its rows and bytes, 0 there is none.
+ * The block that ends first, if that is before the walk's end and nothing in
+ * it is held. Return: 1, 0 there is none.
+ * @ret_count: its rows, in ix->rows; -EUCLEAN: it is damaged
  */
-static int drop_first(struct index_db *ix, int64_t sid,
-		      const uint8_t id[STREAM_ID_BYTES], struct expiry_walk *w,
-		      int *ret_count, uint64_t *ret_bytes)
+static int next_unheld(struct index_db *ix, int64_t sid,
+		       const uint8_t id[STREAM_ID_BYTES], struct expiry_walk *w,
+		       int *ret_count)
 {
-	uint64_t bytes = 0;
 	int count;
-	int i;
 	int r;
 
 	do {
@@ -571,13 +569,44 @@ static int drop_first(struct index_db *ix, int64_t sid,
 		/* Who knows what is in it: the next start does. */
 	} while ((count == -EUCLEAN && w->holds) ||
 		 any_held(ix, count, w->holds));
+	if (count < 0 && count != -EUCLEAN)
+		return count;
+	*ret_count = count;
+	return 1;
+}
+
+int index_blocks_oldest(struct index_db *ix, int64_t sid,
+			const uint8_t id[STREAM_ID_BYTES],
+			const struct store_holds *holds,
+			uint64_t *ret_server_ms)
+{
+	struct expiry_walk w = walk_from_first(holds, UINT64_MAX);
+	int count = 0;
+	int r = next_unheld(ix, sid, id, &w, &count);
+
+	if (r == 1)
+		*ret_server_ms = (uint64_t)w.server_min;
+	return r;
+}
+
+/* Drops next_unheld(). Return: 1 and its rows and bytes, 0 there is none. */
+static int drop_first(struct index_db *ix, int64_t sid,
+		      const uint8_t id[STREAM_ID_BYTES], struct expiry_walk *w,
+		      int *ret_count, uint64_t *ret_bytes)
+{
+	uint64_t bytes = 0;
+	int count = 0;
+	int i;
+	int r;
+
+	r = next_unheld(ix, sid, id, w, &count);
+	if (r <= 0)
+		return r;
 	if (count == -EUCLEAN) {
 		/* As a row: the recounting bounds a slice, too. */
 		*ret_count = INDEX_BLOCK_ROWS_MAX;
 		return drop_damaged(ix, sid, id, w->block, ret_bytes);
 	}
-	if (count < 0)
-		return count;
 	for (i = 0; i < count; i++)
 		bytes += index_row_bytes(&ix->rows[i].f);
 	r = count_off(ix, (unsigned int)count);

@@ -143,6 +143,49 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	return r < 0 ? r : count;
 }
 
+/* Where the first row of the tail is that is not held. */
+static int oldest_of_tail(struct index_db *ix, int64_t sid,
+			  const uint8_t id[STREAM_ID_BYTES],
+			  const struct store_holds *holds,
+			  uint64_t *ret_server_ms)
+{
+	struct db_stmt *s = ix->st[FRAGMENT_OLDEST];
+	struct store_fragment f;
+	int r;
+
+	db_bind_int(s, 1, sid);
+	db_bind_int(s, 2, INT64_MAX);
+	while ((r = db_step(s)) == 1) {
+		index_read_row(s, id, &f);
+		if (!store_is_held(holds, &f)) {
+			*ret_server_ms = f.server_ms;
+			break;
+		}
+	}
+	db_reset(s);
+	return r;
+}
+
+int index_oldest(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		 const struct store_holds *holds, uint64_t *ret_server_ms)
+{
+	uint64_t packed = UINT64_MAX;
+	uint64_t tail = UINT64_MAX;
+	int64_t sid = 0;
+	int r;
+
+	r = index_find_stream(ix, id, &sid);
+	if (r <= 0)
+		return r;
+	r = index_blocks_oldest(ix, sid, id, holds, &packed);
+	if (r >= 0)
+		r = oldest_of_tail(ix, sid, id, holds, &tail);
+	if (r < 0)
+		return r;
+	*ret_server_ms = MIN(packed, tail);
+	return *ret_server_ms != UINT64_MAX;
+}
+
 int index_stream_bytes(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		       uint64_t *ret_bytes)
 {

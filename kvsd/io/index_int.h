@@ -155,6 +155,14 @@ int index_blocks_trim(struct index_db *ix, int64_t sid,
 		      const uint8_t id[STREAM_ID_BYTES],
 		      const struct store_holds *holds, uint64_t *excess,
 		      unsigned int max) MUST_CHECK;
+/*
+ * Where the block begins that index_blocks_delete() would drop first.
+ * Return: 1, 0 there is none.
+ */
+int index_blocks_oldest(struct index_db *ix, int64_t sid,
+			const uint8_t id[STREAM_ID_BYTES],
+			const struct store_holds *holds,
+			uint64_t *ret_server_ms) MUST_CHECK;
 /* Bytes of packed rows that are held. */
 int index_blocks_held(struct index_db *ix, int64_t sid,
 		      const uint8_t id[STREAM_ID_BYTES],

@@ -758,33 +758,6 @@ int index_seq_max(struct index_db *ix, uint64_t *ret_seq)
 	return r < 0 ? r : 0;
 }
 
-int index_oldest(struct index_db *ix, uint64_t from_ms, uint64_t *ret_server_ms)
-{
-	struct db_stmt *s;
-	int r;
-
-	/* One look-up per stream and level, as above. */
-	r = db_prepare(ix->db,
-		       "SELECT min(ms) FROM"
-		       " (SELECT (SELECT min(server_ms) FROM fragments"
-		       " WHERE fragments.sid=streams.sid AND server_ms>=?1)"
-		       " AS ms FROM streams UNION ALL SELECT"
-		       " (SELECT max(server_min, ?1) FROM blocks"
-		       " INDEXED BY block_server_max"
-		       " WHERE blocks.sid=streams.sid AND server_max>=?1"
-		       " ORDER BY server_max LIMIT 1) FROM streams)"
-		       " HAVING min(ms) IS NOT NULL",
-		       &s);
-	if (r < 0)
-		return r;
-	db_bind_int(s, 1, index_clamp(from_ms));
-	r = db_step(s);
-	if (r == 1)
-		*ret_server_ms = (uint64_t)db_int(s, 0);
-	(void)db_stmt_free(s);
-	return r;
-}
-
 int index_measure(struct index_db *ix, struct index_size *ret_size)
 {
 	struct index_size size;

@@ -68,9 +68,9 @@ int index_rebuilt(struct index_db *ix) MUST_CHECK;
 struct index_segment {
 	uint32_t number;
 	uint8_t generation[16];
-	bool closed;   /* nothing will be added: not replayed */
-	uint32_t mark; /* commit records before this block are indexed */
-	uint64_t live; /* rows that need it */
+	bool closed;	/* nothing will be added: not replayed */
+	uint32_t mark;	/* commit records before this block are indexed */
+	uint64_t live;	/* rows that need it */
 	uint64_t bytes; /* of them on disk, those of more segments in each */
 };
 
@@ -166,11 +166,11 @@ int index_rows(struct index_db *ix,
 			   uint32_t first_segment),
 	       void *ctx) MUST_CHECK;
 /*
- * About the earliest server_ms of all rows from @from_ms on: of a packed
- * minute that begins before and ends after it, @from_ms.
- * Return: 1, or 0 without such rows.
+ * The server_ms of what index_delete() would drop of a stream first; the last
+ * of its packed minute comes within a span. Return: 1, 0 nothing can go.
  */
-int index_oldest(struct index_db *ix, uint64_t from_ms,
+int index_oldest(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		 const struct store_holds *holds,
 		 uint64_t *ret_server_ms) MUST_CHECK;
 
 /* What is in the index, counted: takes as long as it is large. */

@@ -4,7 +4,8 @@
  * all streams is dropped, and the next, until a segment goes: readers lose
  * the oldest first, whoever's it is, and no writer waits for long. Rows go
  * before files do, as in every deletion. A segment may hold months of a slow
- * stream, so the further it is to its end, the longer the steps become.
+ * stream, so the further it is to its end, the longer the steps become. What
+ * is held is no part of a step: each begins at what may go.
  */
 #include "io/store_local_int.h"
 
@@ -14,8 +15,13 @@
 
 #include "base/log.h"
 
+struct stream_oldest {
+	uint8_t id[STREAM_ID_BYTES];
+	uint64_t oldest_ms; /* of what may go; UINT64_MAX: nothing */
+};
+
 struct stream_list {
-	uint8_t (*ids)[STREAM_ID_BYTES];
+	struct stream_oldest *streams;
 	size_t count;
 	size_t size;
 };
@@ -26,15 +32,47 @@ static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 
 	if (l->count == l->size) {
 		size_t size = l->size ? 2 * l->size : 64;
-		void *p = realloc(l->ids, size * sizeof(*l->ids));
+		void *p = realloc(l->streams, size * sizeof(*l->streams));
 
 		if (!p)
 			return -ENOMEM;
-		l->ids = p;
+		l->streams = p;
 		l->size = size;
 	}
-	memcpy(l->ids[l->count++], id, STREAM_ID_BYTES);
+	/* It is looked up when the first step asks. */
+	l->streams[l->count] = (struct stream_oldest){.oldest_ms = 0};
+	memcpy(l->streams[l->count++].id, id, STREAM_ID_BYTES);
 	return 0;
+}
+
+/*
+ * What may go of streams whose oldest was before @before_ms, looked up again.
+ * Return: 1 and the oldest of all, 0 nothing may go, or an error.
+ */
+static int find_oldest(struct store_local *sl, struct stream_list *l,
+		       uint64_t before_ms, uint64_t *ret_ms)
+{
+	uint64_t oldest_ms = UINT64_MAX;
+	struct store_holds holds;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		struct stream_oldest *s = &l->streams[i];
+		int r = 0;
+
+		if (s->oldest_ms < before_ms) {
+			s->oldest_ms = UINT64_MAX;
+			r = holds_of(sl, s->id, &holds);
+			if (r >= 0)
+				r = index_oldest(sl->index, s->id, &holds,
+						 &s->oldest_ms);
+		}
+		if (r < 0)
+			return r;
+		oldest_ms = MIN(oldest_ms, s->oldest_ms);
+	}
+	*ret_ms = oldest_ms;
+	return oldest_ms != UINT64_MAX;
 }
 
 /* Return: 0, or an error; nothing of the step that failed is left. */
@@ -47,10 +85,14 @@ static int drop_before(struct store_local *sl, const struct stream_list *l,
 	int r = 0;
 
 	for (i = 0; i < l->count && r >= 0; i++) {
-		r = holds_of(sl, l->ids[i], &holds);
+		const struct stream_oldest *s = &l->streams[i];
+
+		if (s->oldest_ms >= before_ms)
+			continue;
+		r = holds_of(sl, s->id, &holds);
 		while (r >= 0) {
-			r = index_delete(sl->index, l->ids[i], before_ms,
-					 &holds, INDEX_ROWS_PER_DELETE);
+			r = index_delete(sl->index, s->id, before_ms, &holds,
+					 INDEX_ROWS_PER_DELETE);
 			if (r > 0)
 				total += (uint64_t)r;
 			if (r < (int)INDEX_ROWS_PER_DELETE)
@@ -77,38 +119,36 @@ static bool is_full(struct store_local *sl)
 }
 
 /*
- * @from_ms: up to where the steps before came; what is older is held.
+ * @before_ms: up to where the step before came
  * Return: 1 there is room, 0 the oldest went, or an error.
  */
-static int step(struct store_local *sl, const struct stream_list *l,
-		uint64_t span_ms, uint64_t *from_ms)
+static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
+		uint64_t *before_ms)
 {
 	uint64_t oldest_ms = 0;
-	uint64_t before_ms;
 	int r;
 
 	if (!is_full(sl))
 		return 1;
-	r = index_oldest(sl->index, *from_ms, &oldest_ms);
+	r = find_oldest(sl, l, *before_ms, &oldest_ms);
 	if (r <= 0)
-		return r < 0 ? r : 1; /* what is left is in use */
+		return r < 0 ? r : 1; /* what is left is in use, or held */
 	/* A block that begins there ends before. */
-	before_ms = oldest_ms + span_ms + 1;
-	r = drop_before(sl, l, before_ms);
+	*before_ms = oldest_ms + span_ms + 1;
+	r = drop_before(sl, l, *before_ms);
 	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
-		r = drop_before(sl, l, before_ms);
+		r = drop_before(sl, l, *before_ms);
 	if (r < 0)
 		return r;
-	*from_ms = before_ms;
 	sweep_segments(sl);
 	return 0;
 }
 
 void room_make(struct store_local *sl)
 {
-	struct stream_list l = {.ids = NULL};
+	struct stream_list l = {.streams = NULL};
 	uint64_t before = counted(&sl->counters.dropped);
-	uint64_t from_ms = 0;
+	uint64_t before_ms = 1;
 	unsigned int i;
 	int r;
 
@@ -120,8 +160,8 @@ void room_make(struct store_local *sl)
 		r = step(sl, &l,
 			 (uint64_t)INDEX_BLOCK_SPAN_MS
 				 << i / STORE_ROOM_STEPS_ALIKE,
-			 &from_ms);
-	free(l.ids);
+			 &before_ms);
+	free(l.streams);
 	index_failed(sl, r);
 	if (r < 0)
 		log_warn("store", "dropping the oldest: %s", strerror(-r));

@@ -18,6 +18,7 @@
 #define STEP_MS 10000u
 #define HELD_FROM 20u /* rows, of ROWS, of stream 0 */
 #define HELD_TO 25u
+#define MONTH_HOURS 720u
 
 struct rig {
 	struct store_rig store;
@@ -204,6 +205,39 @@ static void hold_outlives_storage_max(void **state)
 	assert_true(rows[0].number.seq > 1);
 }
 
+/* However long what is held before it is: the next to go is a minute. */
+static void held_month_takes_no_more_of_the_others(void **state)
+{
+	const uint64_t hour_ms = 3600 * 1000;
+	const uint64_t base_ms = ms_of(0) + MONTH_HOURS * hour_ms;
+	struct rig *rig = *state;
+	struct store_local_stats stats = {.dropped = 0};
+	struct store_fragment rows[ROWS * 2];
+	uint64_t n;
+	int left;
+	int r;
+
+	rig->holds.ranges[0].from_ms = 0;
+	rig->holds.ranges[0].to_ms = base_ms - hour_ms / 2;
+	for (n = 0; n < MONTH_HOURS; n++) {
+		r = rig_put(&rig->store, 0, n + 1, 1000, 1000,
+			    ms_of(0) + n * hour_ms);
+		assert_int_equal(r, 0);
+	}
+	for (n = 0; n < ROWS * 2 && !stats.dropped; n++) {
+		r = rig_put(&rig->store, 1, 100000 + n, 100000, 60000,
+			    base_ms + n * STEP_MS);
+		assert_int_equal(r, 0);
+		store_local_stats(rig->store.local, &stats);
+	}
+	/* A segment may begin and end within a minute. */
+	assert_in_range(stats.dropped, 1, 3 * 60000 / STEP_MS);
+	left = rig_list_all(&rig->store, 1, rows, ROWS * 2);
+	assert_int_equal(left, n - stats.dropped);
+	assert_true(left > (int)n / 2);
+	assert_int_equal(rows[left - 1].number.seq, 100000 + n - 1);
+}
+
 static void hold_of_all_is_over_storage_max(void **state)
 {
 	struct rig *rig = *state;
@@ -244,6 +278,9 @@ int main(void)
 			hold_outlives_the_stream_s_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(hold_outlives_storage_max,
 						setup_bound, teardown),
+		cmocka_unit_test_setup_teardown(
+			held_month_takes_no_more_of_the_others, setup_bound,
+			teardown),
 		cmocka_unit_test_setup_teardown(hold_of_all_is_over_storage_max,
 						setup_bound, teardown),
 		cmocka_unit_test_setup_teardown(
