@@ -78,7 +78,7 @@
 #define OPS_TEXT_BYTES_MAX (1u << 20)
 #define OPS_CHECK_NS (5 * NS_PER_S)	/* disk, certificate, threads */
 #define ADMIN_BYTES_MAX 4096u		/* a request on DIR/admin, an answer */
-#define ADMIN_WAIT_S_MAX 10		/* for who asks, and who answers */
+#define ADMIN_WAIT_S_MAX 10		/* a request and its answer */
 #define ADMIN_RETRY_MS 1000		/* no descriptor to be had */
 #define ADMIN_BACKLOG 8
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)

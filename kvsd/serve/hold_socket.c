@@ -41,31 +41,62 @@ static struct sockaddr_un address_in(int dir_fd)
 	return a;
 }
 
-/* Nobody holds the service up: neither who asks nor who does not read. */
-static int bound_time(const struct sys_ops *sys, int fd)
-{
-	static const struct timeval most = {.tv_sec = ADMIN_WAIT_S_MAX};
-	int r = sys->setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most,
-				sizeof(most));
+/* A connection, not blocking. Nobody holds the service up with one. */
+struct talk {
+	const struct sys_ops *sys;
+	int fd;
+	int stop_fd; /* readable: no more of it; -1: there is none */
+	uint64_t until_ns;
+};
 
-	if (r == 0)
-		r = sys->setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most,
-				    sizeof(most));
-	return r;
+static struct talk talk_on(const struct sys_ops *sys, int fd, int stop_fd)
+{
+	return (struct talk){
+		.sys = sys,
+		.fd = fd,
+		.stop_fd = stop_fd,
+		.until_ns = sys_now_ns(sys, CLOCK_MONOTONIC) +
+			    ADMIN_WAIT_S_MAX * NS_PER_S,
+	};
+}
+
+/* Return: 0; -ETIMEDOUT; -ECANCELED; or poll's error. */
+static int talk_wait(const struct talk *t, short events)
+{
+	struct pollfd fds[] = {{.fd = t->fd, .events = events},
+			       {.fd = t->stop_fd, .events = POLLIN}};
+
+	for (;;) {
+		uint64_t now_ns = sys_now_ns(t->sys, CLOCK_MONOTONIC);
+		int r;
+
+		if (now_ns >= t->until_ns)
+			return -ETIMEDOUT;
+		r = t->sys->poll(fds, ARRAY_SIZE(fds),
+				 (int)((t->until_ns - now_ns) / NS_PER_MS) + 1);
+		if (r < 0 && r != -EINTR)
+			return r;
+		if (r > 0)
+			return fds[1].revents ? -ECANCELED : 0;
+	}
 }
 
 /* A message ends with the sender's half of the connection. */
-static int read_message(const struct sys_ops *sys, int fd, json_t **ret_json)
+static int read_message(const struct talk *t, json_t **ret_json)
 {
 	char text[ADMIN_BYTES_MAX];
 	size_t len = 0;
 	ssize_t n;
 
 	do {
-		n = sys->read(fd, text + len, sizeof(text) - len);
-		if (n < 0)
+		int r = talk_wait(t, POLLIN);
+
+		if (r < 0)
+			return r;
+		n = t->sys->read(t->fd, text + len, sizeof(text) - len);
+		if (n < 0 && n != -EAGAIN && n != -EINTR)
 			return (int)n;
-		len += (size_t)n;
+		len += n > 0 ? (size_t)n : 0;
 	} while (n && len < sizeof(text));
 	if (n)
 		return -EMSGSIZE;
@@ -73,23 +104,34 @@ static int read_message(const struct sys_ops *sys, int fd, json_t **ret_json)
 	return *ret_json ? 0 : -EPROTO;
 }
 
-static int write_message(const struct sys_ops *sys, int fd, const json_t *json)
+/* What is done is said even while stopping, unless nobody reads. */
+static int write_all(const struct talk *t, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = t->sys->write(t->fd, text, len);
+		int r = 0;
+
+		if (n == -EAGAIN)
+			r = talk_wait(t, POLLOUT);
+		else if (n < 0 && n != -EINTR)
+			r = (int)n;
+		if (r < 0)
+			return r;
+		text += n > 0 ? (size_t)n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int write_message(const struct talk *t, const json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT);
-	size_t len = text ? strlen(text) : 0;
-	size_t done = 0;
-	ssize_t n = 0;
+	int r = text ? write_all(t, text, strlen(text)) : -ENOMEM;
 
-	while (done < len && n >= 0) {
-		n = sys->write(fd, text + done, len - done);
-		done += n > 0 ? (size_t)n : 0;
-	}
 	free(text);
-	if (n < 0)
-		return (int)n;
-	if (!len)
-		return -ENOMEM;
-	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	return shutdown(t->fd, SHUT_WR) < 0 ? -errno : 0;
 }
 
 /* --- the service --- */
@@ -98,13 +140,12 @@ static void answer(struct hold_socket *h, int fd)
 {
 	json_t *request = NULL;
 	json_t *reply = NULL;
-	int r = bound_time(h->sys, fd);
+	struct talk t = talk_on(h->sys, fd, h->stop_fd);
+	int r = read_message(&t, &request);
 
-	if (r == 0)
-		r = read_message(h->sys, fd, &request);
 	if (r == 0) {
 		reply = hold_apply(h->catalog, h->store, request);
-		r = reply ? write_message(h->sys, fd, reply) : -ENOMEM;
+		r = reply ? write_message(&t, reply) : -ENOMEM;
 	}
 	if (r < 0)
 		log_debug("serve", "%s: %s", SOCKET_NAME, strerror(-r));
@@ -127,7 +168,8 @@ static void *socket_main(void *arg)
 			continue;
 		if (r < 0 || fds[1].revents)
 			break;
-		fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		fd = accept4(h->listen_fd, NULL, NULL,
+			     SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			answer(h, fd);
 		else if (errno != EINTR && errno != ECONNABORTED)
@@ -212,15 +254,21 @@ struct hold_socket *hold_socket_stop(struct hold_socket *h)
 static int ask(const struct sys_ops *sys, int dir_fd, int fd,
 	       const json_t *request, json_t **ret_reply)
 {
+	static const struct timeval most = {.tv_sec = ADMIN_WAIT_S_MAX};
 	struct sockaddr_un a = address_in(dir_fd);
-	int r = bound_time(sys, fd);
+	struct talk t;
+	int r;
 
+	/* A connect that does not block would not wait for its turn. */
+	r = sys->setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
 	if (r < 0)
 		return r;
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
+	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
-	r = write_message(sys, fd, request);
-	return r < 0 ? r : read_message(sys, fd, ret_reply);
+	t = talk_on(sys, fd, -1);
+	r = write_message(&t, request);
+	return r < 0 ? r : read_message(&t, ret_reply);
 }
 
 int hold_socket_ask(const struct sys_ops *sys, const char *dir,
