@@ -124,6 +124,16 @@ int data_dir_list(const struct sys_ops *sys, int fd,
 	return r;
 }
 
+/* Why it cannot be opened; the first to say it knows best. */
+static int refuse(struct data_dir *d, int err, const char *name,
+		  const char *why)
+{
+	if (!d->refused)
+		log_error("data", "%s%s: %s", d->path, name, why);
+	d->refused = true;
+	return err;
+}
+
 /* Left behind by an interrupted creation, or by mkfs. */
 static int refuse_content(void *ctx, const char *name)
 {
@@ -154,18 +164,15 @@ static int dir_create_identity(struct data_dir *d, bool create)
 	int r;
 
 	r = data_dir_list(d->sys, d->fd, refuse_content, NULL);
-	if (r == -ENOTEMPTY) {
-		log_error("data", "%s: has content but no identity: not a "
-				  "directory of kvsd", d->path);
-		return -EMEDIUMTYPE;
-	}
+	if (r == -ENOTEMPTY)
+		return refuse(d, -EMEDIUMTYPE, "",
+			      "has content but no identity: not a directory of "
+			      "kvsd");
 	if (r < 0)
 		return r;
-	if (!create) {
-		log_error("data", "%s: empty (a disk that is not mounted?)",
-			  d->path);
-		return -ENOENT;
-	}
+	if (!create)
+		return refuse(d, -ENOENT, "",
+			      "empty (a disk that is not mounted?)");
 	r = d->sys->getrandom(d->id, sizeof(d->id));
 	if (r >= 0)
 		r = identity_write(d->sys, d->fd, d->id);
@@ -189,9 +196,9 @@ static int dir_segments_are_lost(struct data_dir *d)
 	if (fd < 0)
 		return fd;
 	sys_close(d->sys, &fd);
-	log_error("data", "%s/segments: missing or without identity beside a "
-			  "catalog (a disk that is not mounted?)", d->path);
-	return -EMEDIUMTYPE;
+	return refuse(d, -EMEDIUMTYPE, "/segments",
+		      "missing or without identity beside a catalog (a disk "
+		      "that is not mounted?)");
 }
 
 static int dir_open_segments(struct data_dir *d)
@@ -206,7 +213,7 @@ static int dir_open_segments(struct data_dir *d)
 	fd = d->sys->openat(d->fd, "segments",
 			    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
-		return fd;
+		return refuse(d, fd, "/segments", strerror(-fd));
 	d->segments_fd = fd;
 	r = identity_read(d->sys, fd, id);
 	if (r == -ENOENT && d->readonly) {
@@ -222,9 +229,9 @@ static int dir_open_segments(struct data_dir *d)
 	if (r == 0 && memcmp(id, d->id, sizeof(id)))
 		r = -EMEDIUMTYPE;
 	if (r == -EMEDIUMTYPE)
-		log_error("data", "%s/segments: belongs to another directory",
-			  d->path);
-	return r;
+		return refuse(d, r, "/segments",
+			      "belongs to another directory");
+	return r < 0 ? refuse(d, r, "/segments", strerror(-r)) : 0;
 }
 
 static int dir_lock(struct data_dir *d)
@@ -242,10 +249,8 @@ static int dir_lock(struct data_dir *d)
 	if (d->lock_fd < 0)
 		return d->lock_fd;
 	r = d->sys->flock(d->lock_fd, LOCK_EX | LOCK_NB);
-	if (r == -EWOULDBLOCK) {
-		log_error("data", "%s: another kvsd uses it", d->path);
-		return -EBUSY;
-	}
+	if (r == -EWOULDBLOCK)
+		return refuse(d, -EBUSY, "", "another kvsd uses it");
 	return r;
 }
 
@@ -267,7 +272,7 @@ static int dir_open(struct data_dir *d, bool create)
 		return r;
 	r = identity_read(d->sys, d->fd, d->id);
 	if (r == -EMEDIUMTYPE)
-		log_error("data", "%s/identity: not ours", d->path);
+		return refuse(d, r, "/identity", "not ours");
 	if (r == -ENOENT)
 		r = dir_create_identity(d, create);
 	return r < 0 ? r : dir_open_segments(d);
@@ -286,11 +291,11 @@ static int open_path(const struct sys_ops *sys, const char *path, bool create,
 	d.lock_fd = -EBADF;
 	r = snprintf(d.path, sizeof(d.path), "%s", path);
 	if (r < 0 || (size_t)r >= sizeof(d.path))
-		return -ENAMETOOLONG;
+		return refuse(&d, -ENAMETOOLONG, "", strerror(ENAMETOOLONG));
 	r = dir_open(&d, create);
 	if (r < 0) {
 		data_dir_close(&d);
-		return r;
+		return refuse(&d, r, "", strerror(-r));
 	}
 	*ret_dir = d;
 	return 0;

@@ -30,6 +30,7 @@ struct data_dir {
 	int lock_fd;
 	bool readonly;	/* nothing in it is changed, the catalog neither */
 	bool beside;	/* readonly, and somebody else may have its lock */
+	bool refused;	/* why it cannot be opened was logged */
 	bool created;	/* by this call of data_dir_open() */
 };
 

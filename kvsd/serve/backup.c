@@ -393,8 +393,11 @@ static int run(struct backup *b)
 {
 	int r = set_paths(b);
 
-	if (r == 0)
+	if (r == 0) {
 		r = data_dir_open_beside(b->sys, b->o->from, &b->from);
+		if (r < 0)
+			return r; /* logged */
+	}
 	if (r == 0)
 		r = sys_read_file(b->sys, b->from.fd, "identity",
 				  SMALL_BYTES_MAX, &b->identity,
