@@ -45,7 +45,7 @@ static const char schema[] = "CREATE TABLE meta("
 
 struct catalog_db {
 	struct db *db;
-	bool no_holds; /* of version 1, and not to be changed */
+	bool no_holds; /* still of version 1 */
 	uint64_t revision;
 };
 
@@ -196,19 +196,23 @@ static int read_meta(struct catalog_db *db, const struct data_dir *d)
 	return r;
 }
 
-/* A version 1 becomes a version 2 where it may be changed. */
+/*
+ * A version 1 becomes a version 2 where it may be changed, on a full disk
+ * with the first change: nothing could make room if it were not opened.
+ */
 static int check_version(struct catalog_db *db, bool readonly)
 {
 	int r;
 
 	if (db_expect(db->db, "PRAGMA user_version", "1") < 0)
 		return db_expect(db->db, "PRAGMA user_version", "2");
-	db->no_holds = readonly;
+	db->no_holds = true;
 	if (readonly)
 		return 0;
 	r = db_exec(db->db, "BEGIN IMMEDIATE;" SCHEMA_HOLDS "COMMIT");
 	db_rollback(db->db);
-	return r;
+	db->no_holds = r < 0;
+	return r == -ENOSPC ? 0 : r;
 }
 
 int catalog_db_open(const struct data_dir *d, const char *name,
@@ -390,7 +394,8 @@ int catalog_db_holds(struct catalog_db *db,
 
 int catalog_db_begin(struct catalog_db *db)
 {
-	return db_exec(db->db, "BEGIN IMMEDIATE");
+	return db_exec(db->db, db->no_holds ? "BEGIN IMMEDIATE;" SCHEMA_HOLDS
+					    : "BEGIN IMMEDIATE");
 }
 
 int catalog_db_commit(struct catalog_db *db)
@@ -400,11 +405,13 @@ int catalog_db_commit(struct catalog_db *db)
 	r = db_exec(db->db, "UPDATE meta SET revision=revision+1");
 	if (r == 0)
 		r = db_exec(db->db, "COMMIT");
-	if (r < 0)
+	if (r < 0) {
 		db_rollback(db->db);
-	else
-		db->revision++;
-	return r;
+		return r;
+	}
+	db->no_holds = false;
+	db->revision++;
+	return 0;
 }
 
 void catalog_db_rollback(struct catalog_db *db)

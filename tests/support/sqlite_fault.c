@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,16 @@
 #include "support/fault_counter.h"
 
 static struct fault_counter counter = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static atomic_bool is_full;
+
+static bool has_no_room(void)
+{
+	if (!atomic_load(&is_full))
+		return false;
+	errno = ENOSPC;
+	return true;
+}
 
 static bool fails(const char *name)
 {
@@ -40,13 +51,15 @@ static ssize_t fault_pread(int fd, void *bytes, size_t len, off_t offset)
 
 static ssize_t fault_write(int fd, const void *bytes, size_t len)
 {
-	return fails("write") ? -1 : write(fd, bytes, len);
+	return has_no_room() || fails("write") ? -1 : write(fd, bytes, len);
 }
 
 static ssize_t fault_pwrite(int fd, const void *bytes, size_t len,
 			    off_t offset)
 {
-	return fails("pwrite") ? -1 : pwrite(fd, bytes, len, offset);
+	return has_no_room() || fails("pwrite")
+		       ? -1
+		       : pwrite(fd, bytes, len, offset);
 }
 
 static int fault_ftruncate(int fd, off_t len)
@@ -102,6 +115,12 @@ void sqlite_fault_arm(unsigned long n, int err)
 {
 	install();
 	fault_counter_arm(&counter, n, err);
+}
+
+void sqlite_fault_full(bool full)
+{
+	install();
+	atomic_store(&is_full, full);
 }
 
 const char *sqlite_fault_where(void)

@@ -8,8 +8,12 @@
 #ifndef SUPPORT_SQLITE_FAULT_H
 #define SUPPORT_SQLITE_FAULT_H
 
+#include <stdbool.h>
+
 /* Fail the @n-th call from now (0: none) with the errno @err (positive). */
 void sqlite_fault_arm(unsigned long n, int err);
+/* From now on each write fails with ENOSPC, until there is room again. */
+void sqlite_fault_full(bool full);
 /* "pwrite64", or NULL when none has failed since. */
 const char *sqlite_fault_where(void);
 unsigned long sqlite_fault_calls(void);
