@@ -40,6 +40,8 @@ struct capture_encoder {
 	/* Of the last packet: its decode_ns, and of which epoch. */
 	uint64_t decode_ns;
 	uint32_t decode_epoch;
+	/* An M2M device's: raw buffers that it gave back, copies included. */
+	uint64_t inputs_done;
 	struct capture_encoder_stats stats;
 };
 

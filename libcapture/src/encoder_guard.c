@@ -61,7 +61,6 @@ static void frame_release(struct frame_holder *holder)
 		container_of(holder, struct guard_frame, holder);
 	struct guard *g = f->guard;
 
-	g->progressed = true;
 	(void)pthread_mutex_lock(&g->lock);
 	f->place = GUARD_DONE;
 	guard_tell_user(g);

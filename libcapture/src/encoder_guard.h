@@ -85,7 +85,6 @@ struct guard {
 	/* The thread's alone. */
 	struct capture_encoder *encoder;
 	int encoder_fd;
-	bool progressed; /* in this turn the encoder let go of a frame */
 
 	/* Its user's alone. */
 	bool draining;

@@ -226,18 +226,18 @@ static bool has_ended(struct guard *g)
 /* Return: whether anything was done. */
 static bool turn(struct guard *g)
 {
+	uint64_t inputs_done = g->encoder->inputs_done;
 	bool some = false;
 
 	(void)pthread_mutex_lock(&g->lock);
 	g->busy_ns = now(g);
 	(void)pthread_mutex_unlock(&g->lock);
-	g->progressed = false;
 	some |= take_back(g);
 	some |= do_requests(g);
 	if (!has_ended(g))
 		some |= take_packets(g);
 	/* Many drivers say that a frame was read before its packet is done. */
-	some |= g->progressed;
+	some |= g->encoder->inputs_done != inputs_done;
 	/* What left made room for what waits. */
 	if (some)
 		(void)do_requests(g);

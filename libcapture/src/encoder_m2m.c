@@ -132,6 +132,7 @@ static int reap_input(struct m2m *m)
 		if (r < 0)
 			return r;
 		queue_return(&m->out, done.index);
+		m->base.inputs_done++;
 		m->inside[done.index] =
 			capture_frame_unref(m->inside[done.index]);
 	}

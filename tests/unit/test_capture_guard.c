@@ -63,6 +63,7 @@ static struct {
 	int control_error;
 	bool keeps;	   /* frames stay inside, no packet comes */
 	bool reads;	   /* frames are read, and their packets come later */
+	bool copies;	   /* and are not kept */
 	unsigned int room; /* for frames */
 	unsigned int refused; /* had none */
 	unsigned int polls;   /* after the first was read */
@@ -174,6 +175,7 @@ static int fake_submit(struct capture_encoder *encoder,
 {
 	struct fake *d = fake_of(encoder);
 	uint64_t one = 1;
+	bool copies;
 	bool reads;
 	int r;
 
@@ -186,10 +188,11 @@ static int fake_submit(struct capture_encoder *encoder,
 		r = -EAGAIN;
 	}
 	reads = gate.reads;
+	copies = gate.copies;
 	(void)pthread_mutex_unlock(&gate.lock);
 	if (r < 0)
 		return r;
-	d->inside[d->count++] = capture_frame_ref(frame);
+	d->inside[d->count++] = copies ? NULL : capture_frame_ref(frame);
 	if (!reads)
 		(void)!sys_posix()->write(d->fd, &one, sizeof(one));
 	return 0;
@@ -215,6 +218,7 @@ static void read_one(struct fake *d)
 		return;
 	(void)capture_frame_unref(d->inside[0]);
 	memmove(&d->inside[0], &d->inside[1], --d->count * sizeof(*d->inside));
+	d->base.inputs_done++;
 	d->read = true;
 }
 
@@ -486,6 +490,7 @@ static int setup(void **state)
 	GATE_SET(control_error, 0);
 	GATE_SET(keeps, false);
 	GATE_SET(reads, false);
+	GATE_SET(copies, false);
 	GATE_SET(room, SLOTS);
 	GATE_SET(refused, 0);
 	GATE_SET(polls, 0);
@@ -559,14 +564,14 @@ static void descriptor_tells(void **state)
  * Drivers give a frame back before its packet is there: its thread sleeps on
  * the device then, and what waited for that room is in.
  */
-static void frames_that_are_read_are_progress(void **state)
+static void is_awake_for_the_packet(bool copies)
 {
 	static struct sys_ops sys; /* threads may end after the test */
 
-	(void)state;
 	sys = *sys_posix();
 	sys.poll = watched_poll;
 	used_sys = &sys;
+	GATE_SET(copies, copies);
 	GATE_SET(reads, true);
 	GATE_SET(room, 1);
 	open_it(3600 * S);
@@ -580,6 +585,18 @@ static void frames_that_are_read_are_progress(void **state)
 	assert_int_equal(gate_get(&gate.inside), 1);
 	encoder = capture_encoder_close(encoder);
 	assert_int_equal(released, 2);
+}
+
+static void frames_that_are_read_are_progress(void **state)
+{
+	(void)state;
+	is_awake_for_the_packet(false);
+}
+
+static void copies_that_are_read_are_progress(void **state)
+{
+	(void)state;
+	is_awake_for_the_packet(true);
 }
 
 static void packets_that_are_kept_hold_it_up(void **state)
@@ -904,6 +921,7 @@ int main(void)
 		CASE(frames_and_packets_go_through),
 		CASE(descriptor_tells),
 		CASE(frames_that_are_read_are_progress),
+		CASE(copies_that_are_read_are_progress),
 		CASE(packets_that_are_kept_hold_it_up),
 		CASE(controls_are_answered),
 		CASE(errors_of_submit_are_told_by_receive),
