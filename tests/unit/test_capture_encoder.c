@@ -7,6 +7,7 @@
 #include <capture/supervisor.h>
 
 #include "base/bytes.h"
+#include "src/encoder_backend.h"
 
 static void open_m2m(void)
 {
@@ -138,6 +139,8 @@ static void m2m_copies_and_counts_without_descriptors(void **state)
 	assert_int_equal(encoder_rig_stats().copies, 1);
 	assert_int_equal(encoder_rig_stats().bytes_touched,
 			 2 * ENCODER_RIG_BYTES);
+	/* Its thread, if it has one, goes by this. */
+	assert_int_equal(rig.encoder->inputs_done, 1);
 }
 
 static void m2m_falls_back_to_copies_when_import_faults(void **state)
