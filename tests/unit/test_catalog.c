@@ -567,51 +567,6 @@ static void directory_refuses_foreign_content_and_lost_segments(void **state)
 			 -EMEDIUMTYPE);
 }
 
-/* What data_dir_open() says of @path. */
-static int open_and_listen(const char *path, char *text, size_t size)
-{
-	struct data_dir d;
-	int kept = dup(2);
-	int to[2];
-	ssize_t n;
-	int r;
-
-	assert_int_equal(pipe2(to, O_CLOEXEC), 0);
-	assert_true(kept >= 0 && dup2(to[1], 2) == 2);
-	r = data_dir_open(sys_posix(), path, false, &d);
-	assert_true(dup2(kept, 2) == 2);
-	close(kept);
-	close(to[1]);
-	n = read(to[0], text, size - 1);
-	close(to[0]);
-	text[n > 0 ? n : 0] = '\0';
-	return r;
-}
-
-/* Once, and whatever the reason. */
-static void directory_that_does_not_open_says_why(void **state)
-{
-	char text[512];
-
-	(void)state;
-	assert_int_equal(open_and_listen(in_dir("typo"), text, sizeof(text)),
-			 -ENOENT);
-	assert_non_null(strstr(text, in_dir("typo: No such file")));
-	assert_int_equal(open_and_listen(in_dir("identity"), text,
-					 sizeof(text)),
-			 -ENOTDIR);
-	assert_non_null(strstr(text, in_dir("identity: Not a directory")));
-	assert_int_equal(open_and_listen(rig.path, text, sizeof(text)), -EBUSY);
-	assert_non_null(strstr(text, "another kvsd uses it"));
-	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
-	close_it();
-	assert_int_equal(unlink(in_dir("segments/identity")), 0);
-	assert_int_equal(mkdir(in_dir("segments/identity"), 0700), 0);
-	assert_int_equal(open_and_listen(rig.path, text, sizeof(text)),
-			 -EISDIR);
-	assert_non_null(strstr(text, "segments: Is a directory"));
-}
-
 static void catalog_says_enospc_and_stays_whole(void **state)
 {
 	static struct catalog_stream s;
@@ -972,42 +927,6 @@ static void catalog_of_version_1_opens_on_a_full_disk(void **state)
 	check_case_1();
 }
 
-/* There is room for one of them, and as soon as for the other. */
-static void catalog_of_version_1_opens_without_room_for_a_write(void **state)
-{
-	struct catalog_stream s;
-	unsigned int full = 0;
-	unsigned long n;
-	int r;
-
-	(void)state;
-	assert_int_equal(create("a", &s), 0);
-	for (n = 1; n < 1000; n++) {
-		const char *where;
-
-		close_it();
-		make_version_1();
-		sqlite_fault_arm(n, ENOSPC);
-		r = open_it();
-		where = sqlite_fault_where();
-		sqlite_fault_arm(0, 0);
-		if (!where)
-			break;
-		if (strcmp(where, "pwrite") == 0) {
-			assert_int_equal(r, 0);
-			full++;
-		} else if (r < 0) {
-			assert_int_equal(open_it(), 0);
-		}
-		assert_int_equal(catalog_sqlite_hold(rig.catalog, "a", &case_1),
-				 0);
-		close_it();
-		assert_int_equal(open_it(), 0);
-		check_case_1();
-	}
-	assert_true(full >= 2);
-}
-
 /* Or a new one would take the place of what just cannot be opened. */
 static void catalog_that_cannot_be_opened_is_not_missing(void **state)
 {
@@ -1057,10 +976,8 @@ int main(void)
 		CASE(catalog_keeps_holds),
 		THREADED(catalog_keeps_holds),
 		CASE(catalog_bounds_the_holds_of_a_stream),
-		CASE(directory_that_does_not_open_says_why),
 		CASE(catalog_of_version_1_gets_holds),
 		CASE(catalog_of_version_1_opens_on_a_full_disk),
-		CASE(catalog_of_version_1_opens_without_room_for_a_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
