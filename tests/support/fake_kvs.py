@@ -3,7 +3,9 @@
 """A Kinesis Video Streams service in one file of standard library: an
 independent peer for producers. It checks Signature Version 4 by itself, keeps
 what PutMedia brings, acknowledges as the contract says, and misbehaves on
-request. One line of JSON per event on stdout; the first says the port.
+request. One line of JSON per event on stdout; the first says the port. An event
+is said before the producer can know of it: who has seen its producer end finds
+all that the producer was told.
 
   fake_kvs.py --cert CERT.pem --key KEY.pem [--out DIR] [options]
 """
@@ -293,10 +295,10 @@ class Peer:
         data = (json.dumps(ack, separators=(',', ':')) + '\n').encode()
         try:
             with self.send_lock:
+                say(event='ack', kind=kind, timecode=timecode, session=self.session)
                 self.sock.sendall(b'%x\r\n%s\r\n' % (len(data), data))
-        except OSError:
-            return
-        say(event='ack', kind=kind, timecode=timecode, session=self.session)
+        except OSError as e:
+            say(event='unsent', kind=kind, timecode=timecode, session=self.session, why=repr(e))
 
     def whole(self, timecode):
         """The fragment under way is complete."""
@@ -375,9 +377,9 @@ class Peer:
             self.whole(self.open)
             for t in self.timers:
                 t.join()
+            say(event='end', session=self.session, bytes=total)
             with self.send_lock:
                 self.sock.sendall(b'0\r\n\r\n')
-            say(event='end', session=self.session, bytes=total)
         except (EOFError, OSError, ValueError) as e:
             say(event='broken', session=self.session, why=repr(e))
 
