@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/conn.h"
+#include "io/conn_int.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "base/buf.h"
-#include "core/limits.h"
-#include "core/loop.h"
 #include "io/resolve.h"
 #include "io/tls.h"
 
@@ -22,79 +15,18 @@
 #define RECV_BYTES_OWN (64u << 10)
 /* After so many its receives are large, into the same warm memory each time. */
 #define RECV_FULL_FAST 8u
-/* What a receive that is called back may still bring, twice. */
-#define IN_BYTES_MAX (2u * LOOP_RECV_BUFFERS * LOOP_RECV_BYTES)
 #define OUT_BYTES_KEPT (1u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
-#define PEER_BYTES 64
-#define REASON_BYTES 256
 
-/*
- *  RESOLVING -> CONNECTING -> HANDSHAKE -> OPEN -> FLUSHING -> OVER
- *  (clients)                  (servers start here)
- * Every state may go to OVER; closed() runs once nothing is in flight.
- */
-enum conn_state {
-	CONN_RESOLVING,
-	CONN_CONNECTING,
-	CONN_HANDSHAKE,
-	CONN_OPEN,
-	CONN_FLUSHING, /* conn_close(): output goes, input is ignored */
-	CONN_OVER,
-};
-
-struct conn {
-	struct loop *loop;
-	const struct sys_ops *sys;
-	const struct conn_handler *handler;
-	void *ctx;
-	struct tls *tls;
-	enum conn_state state;
-	int why;
-	int fd;
-
-	struct resolve *resolve; /* in flight, or its result */
-	unsigned int addr_next;
-
-	struct loop_op recv_op;
-	struct loop_op send_op; /* connect, then send */
-	struct buf in;		/* ciphertext not used yet */
-	struct buf plain;	/* plaintext not used yet */
-	struct buf out;		/* ciphertext to send next */
-	struct buf sending;	/* ciphertext with the kernel */
-
-	struct loop_timer timer; /* deadline and send stall */
-	struct loop_timer kick;	 /* work for a later callback */
-	uint64_t deadline_ns;
-	uint64_t stall_ns;
-	bool recv_own;		/* one into @in is under way */
-	bool recv_stopping;	/* called back */
-	unsigned int recv_full; /* buffers in a row that were */
-	bool peer_ended;
-	bool lingering; /* all is sent; reading to the end */
-	bool ended_told;
-	bool processing; /* inside process() */
-	bool closed_told;
-	struct loop *moving_to;
-	struct loop_task move_task;
-	void (*arrived)(struct conn *c, void *ctx);
-
-	char peer[PEER_BYTES];
-	char reason[REASON_BYTES];
-};
-
-static void recv_start(struct conn *c);
 static void recv_done(struct loop_op *op, int res);
 static void timer_update(struct conn *c);
 static void move_when_quiet(struct conn *c);
 static void send_start(struct conn *c);
-static void process(struct conn *c);
-static void connect_next(struct conn *c);
 
 /* --- the end
  * ------------------------------------------------------------------ */
 
-static void finish_if_quiet(struct conn *c)
+void conn_finish(struct conn *c)
 {
 	if (c->state != CONN_OVER || c->closed_told || c->processing)
 		return;
@@ -117,9 +49,9 @@ static void kick_fired(struct loop_timer *t)
 	struct conn *c = container_of(t, struct conn, kick);
 
 	if (c->state == CONN_OVER)
-		finish_if_quiet(c);
+		conn_finish(c);
 	else
-		process(c);
+		conn_process(c);
 }
 
 static void kick(struct conn *c)
@@ -129,7 +61,7 @@ static void kick(struct conn *c)
 		(void)!loop_timer_set(c->loop, &c->kick, 0, kick_fired);
 }
 
-static void over(struct conn *c, int why)
+void conn_over(struct conn *c, int why)
 {
 	if (c->state == CONN_OVER)
 		return;
@@ -144,7 +76,7 @@ static void over(struct conn *c, int why)
 	kick(c);
 }
 
-static void set_reason(struct conn *c, const char *text)
+void conn_set_reason(struct conn *c, const char *text)
 {
 	if (!c->reason[0])
 		(void)snprintf(c->reason, sizeof(c->reason), "%s", text);
@@ -161,16 +93,16 @@ static void timer_fired(struct loop_timer *t)
 	if (c->state == CONN_OVER)
 		return;
 	if (c->lingering && at <= loop_now_ns(c->loop)) {
-		over(c, c->why);
+		conn_over(c, c->why);
 		return;
 	}
 	if (at > loop_now_ns(c->loop)) {
 		(void)!loop_timer_set(c->loop, t, at, timer_fired);
 		return;
 	}
-	set_reason(c, c->stall_ns == at ? "the peer takes no data"
-					: "the deadline passed");
-	over(c, -ETIMEDOUT);
+	conn_set_reason(c, c->stall_ns == at ? "the peer takes no data"
+					     : "the deadline passed");
+	conn_over(c, -ETIMEDOUT);
 }
 
 /*
@@ -193,6 +125,18 @@ void conn_deadline(struct conn *c, uint64_t at_ns)
 	timer_update(c);
 }
 
+int conn_timers_reserve(struct conn *c)
+{
+	int r;
+
+	r = loop_timer_set(c->loop, &c->timer, UINT64_MAX, timer_fired);
+	if (r == 0)
+		r = loop_timer_set(c->loop, &c->kick, UINT64_MAX, kick_fired);
+	loop_timer_cancel(c->loop, &c->timer);
+	loop_timer_cancel(c->loop, &c->kick);
+	return r;
+}
+
 /* --- sending
  * ------------------------------------------------------------------- */
 
@@ -205,7 +149,7 @@ void conn_deadline(struct conn *c, uint64_t at_ns)
 static void linger(struct conn *c)
 {
 	if (c->peer_ended) {
-		over(c, c->why);
+		conn_over(c, c->why);
 		return;
 	}
 	c->deadline_ns =
@@ -240,12 +184,12 @@ static void send_done(struct loop_op *op, int res)
 	struct conn *c = container_of(op, struct conn, send_op);
 
 	if (c->state == CONN_OVER) {
-		finish_if_quiet(c);
+		conn_finish(c);
 		return;
 	}
 	if (res <= 0) {
-		set_reason(c, "sending failed");
-		over(c, res ? res : -EPIPE);
+		conn_set_reason(c, "sending failed");
+		conn_over(c, res ? res : -EPIPE);
 		return;
 	}
 	buf_consume(&c->sending, (size_t)res);
@@ -331,9 +275,9 @@ int conn_write(struct conn *c, const struct iovec *parts, size_t count)
 	r = write_parts(c, parts, count);
 	if (r < 0) {
 		/* Half a record may be queued: nothing more can follow it. */
-		set_reason(c, r == -ENOBUFS ? "output limit reached"
-					    : tls_reason(c->tls));
-		over(c, r);
+		conn_set_reason(c, r == -ENOBUFS ? "output limit reached"
+						 : tls_reason(c->tls));
+		conn_over(c, r);
 		return r == -ENOBUFS ? r : -EPIPE;
 	}
 	send_start(c);
@@ -365,13 +309,13 @@ static void handshake(struct conn *c)
 
 	send_start(c);
 	if (r < 0) {
-		set_reason(c, tls_reason(c->tls));
+		conn_set_reason(c, tls_reason(c->tls));
 		/* Let the alert leave before the socket goes. */
 		c->why = r;
 		if (buf_len(&c->out) || buf_len(&c->sending))
 			c->state = CONN_FLUSHING;
 		else
-			over(c, r);
+			conn_over(c, r);
 	} else if (r == 1) {
 		handshake_done(c);
 	}
@@ -403,7 +347,7 @@ static bool decrypt(struct conn *c)
 		int n;
 
 		if (!p) {
-			over(c, -ENOMEM);
+			conn_over(c, -ENOMEM);
 			return false;
 		}
 		n = tls_read(c->tls, &c->in, &c->out, p, RECORD_BYTES);
@@ -417,8 +361,8 @@ static bool decrypt(struct conn *c)
 		}
 		if (n == 0 || n == -EPIPE)
 			return false;
-		set_reason(c, tls_reason(c->tls));
-		over(c, c->why ? c->why : n);
+		conn_set_reason(c, tls_reason(c->tls));
+		conn_over(c, c->why ? c->why : n);
 		return false;
 	}
 	return true;
@@ -463,7 +407,7 @@ static void discard(struct conn *c)
 		buf_reset(&c->plain);
 	}
 	if (c->peer_ended && c->lingering)
-		over(c, c->why);
+		conn_over(c, c->why);
 }
 
 /*
@@ -516,12 +460,12 @@ static void settle(struct conn *c)
 	}
 	send_start(c); /* what TLS itself had to say */
 	tell_ended(c);
-	recv_start(c);
+	conn_recv_start(c);
 	if (c->state == CONN_OVER)
 		kick(c);
 }
 
-static void process(struct conn *c)
+void conn_process(struct conn *c)
 {
 	if (c->processing || c->moving_to)
 		return;
@@ -559,7 +503,7 @@ static void received(struct conn *c, const uint8_t *bytes, size_t len)
 	int r = take_arrived(c, bytes, len);
 
 	if (r < 0)
-		over(c, r);
+		conn_over(c, r);
 	else if (queued && !c->moving_to)
 		work(c);
 	settle(c);
@@ -582,20 +526,20 @@ static void recv_done(struct loop_op *op, int res)
 
 	c->recv_own = false;
 	if (c->state == CONN_OVER) {
-		finish_if_quiet(c);
+		conn_finish(c);
 		return;
 	}
 	/* Called back by ourselves, or it has to be started again. */
 	if (res < 0 && res != -ECANCELED && res != -ENOBUFS && res != -EAGAIN) {
-		set_reason(c, "receiving failed");
-		over(c, c->lingering ? c->why : res);
+		conn_set_reason(c, "receiving failed");
+		conn_over(c, c->lingering ? c->why : res);
 		return;
 	}
 	if (res == 0) {
 		c->peer_ended = true;
 		if (c->state == CONN_HANDSHAKE) {
-			set_reason(c, "the peer closed the connection");
-			over(c, -ECONNRESET);
+			conn_set_reason(c, "the peer closed the connection");
+			conn_over(c, -ECONNRESET);
 			return;
 		}
 	}
@@ -607,7 +551,7 @@ static void recv_done(struct loop_op *op, int res)
 	else if (c->moving_to)
 		move_when_quiet(c);
 	else
-		process(c);
+		conn_process(c);
 }
 
 /* Called back: what it has got by then still comes. */
@@ -626,14 +570,14 @@ static void recv_own_start(struct conn *c)
 	assert(buf_len(&c->in) == 0);
 	p = buf_reserve(&c->in, RECV_BYTES_OWN);
 	if (!p) {
-		over(c, -ENOMEM);
+		conn_over(c, -ENOMEM);
 		return;
 	}
 	c->recv_own = true;
 	loop_recv(c->loop, &c->recv_op, c->fd, p, RECV_BYTES_OWN, recv_done);
 }
 
-static void recv_start(struct conn *c)
+void conn_recv_start(struct conn *c)
 {
 	bool busy = loop_op_busy(&c->recv_op);
 	bool fast = c->recv_full >= RECV_FULL_FAST;
@@ -665,191 +609,8 @@ void conn_resume(struct conn *c)
 		kick(c);
 }
 
-/* --- set-up
- * --------------------------------------------------------------------- */
-
-static void peer_name(struct conn *c, const struct sockaddr_storage *ss)
-{
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)ss;
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)ss;
-	char text[INET6_ADDRSTRLEN];
-
-	if (ss->ss_family == AF_INET &&
-	    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)))
-		(void)snprintf(c->peer, sizeof(c->peer), "%s:%u", text,
-			       ntohs(v4->sin_port));
-	else if (ss->ss_family == AF_INET6 &&
-		 inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)))
-		(void)snprintf(c->peer, sizeof(c->peer), "[%s]:%u", text,
-			       ntohs(v6->sin6_port));
-}
-
-/* Reserves the timers' slots, so that arming them later cannot fail. */
-static int timers_reserve(struct conn *c)
-{
-	int r;
-
-	r = loop_timer_set(c->loop, &c->timer, UINT64_MAX, timer_fired);
-	if (r == 0)
-		r = loop_timer_set(c->loop, &c->kick, UINT64_MAX, kick_fired);
-	loop_timer_cancel(c->loop, &c->timer);
-	loop_timer_cancel(c->loop, &c->kick);
-	return r;
-}
-
-static int conn_new(struct loop *l, const struct sys_ops *sys,
-		    struct tls_ctx *tls, const char *host,
-		    const struct conn_handler *handler, void *ctx,
-		    struct conn **ret_conn)
-{
-	struct conn *c = calloc(1, sizeof(*c));
-	int r;
-
-	if (!c)
-		return -ENOMEM;
-	c->loop = l;
-	c->sys = sys;
-	c->handler = handler;
-	c->ctx = ctx;
-	c->fd = -EBADF;
-	c->deadline_ns = UINT64_MAX;
-	c->stall_ns = UINT64_MAX;
-	buf_init(&c->in, IN_BYTES_MAX);
-	buf_init(&c->plain, CONN_PLAIN_BYTES_MAX);
-	buf_init(&c->out, CONN_OUT_BYTES_MAX);
-	buf_init(&c->sending, CONN_OUT_BYTES_MAX);
-	r = timers_reserve(c);
-	if (r == 0)
-		r = tls_new(tls, host, &c->tls);
-	if (r < 0) {
-		free(c);
-		return r;
-	}
-	*ret_conn = c;
-	return 0;
-}
-
-static void no_delay(struct conn *c)
-{
-	const int on = 1;
-
-	/* A lost optimisation is no reason to refuse a connection. */
-	(void)c->sys->setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on,
-				 sizeof(on));
-}
-
-int conn_new_server(struct loop *l, const struct sys_ops *sys,
-		    struct tls_ctx *tls, int fd,
-		    const struct conn_handler *handler, void *ctx,
-		    struct conn **ret_conn)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	struct conn *c;
-	int r;
-
-	r = conn_new(l, sys, tls, NULL, handler, ctx, &c);
-	if (r < 0) {
-		sys_close(sys, &fd);
-		return r;
-	}
-	c->fd = fd;
-	c->state = CONN_HANDSHAKE;
-	memset(&ss, 0, sizeof(ss));
-	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0)
-		peer_name(c, &ss);
-	no_delay(c);
-	recv_start(c);
-	*ret_conn = c;
-	return 0;
-}
-
-static void connect_done(struct loop_op *op, int res)
-{
-	struct conn *c = container_of(op, struct conn, send_op);
-
-	if (c->state == CONN_OVER) {
-		finish_if_quiet(c);
-		return;
-	}
-	if (res < 0) {
-		c->why = res;
-		sys_close(c->sys, &c->fd);
-		connect_next(c);
-		return;
-	}
-	resolve_free(c->resolve);
-	c->resolve = NULL;
-	no_delay(c);
-	c->state = CONN_HANDSHAKE;
-	c->why = 0;
-	process(c);
-}
-
-static void connect_next(struct conn *c)
-{
-	struct resolve *r = c->resolve;
-
-	while (c->addr_next < r->count) {
-		struct resolve_addr *a = &r->addrs[c->addr_next++];
-
-		c->fd = c->sys->socket(a->addr.ss_family, SOCK_STREAM, 0);
-		if (c->fd < 0) {
-			c->why = c->fd;
-			continue;
-		}
-		peer_name(c, &a->addr);
-		loop_connect(c->loop, &c->send_op, c->fd,
-			     (struct sockaddr *)&a->addr, a->len, connect_done);
-		return;
-	}
-	set_reason(c, "cannot connect");
-	resolve_free(r);
-	c->resolve = NULL;
-	over(c, c->why);
-}
-
-static void resolved(struct resolve *r)
-{
-	struct conn *c = r->owner;
-
-	if (!c) {
-		resolve_free(r);
-		return;
-	}
-	r->owner = NULL; /* from here on it is ours alone */
-	if (!r->count) {
-		set_reason(c, r->reason ? r->reason : "unknown host");
-		resolve_free(r);
-		c->resolve = NULL;
-		over(c, -EHOSTUNREACH);
-		return;
-	}
-	c->state = CONN_CONNECTING;
-	connect_next(c);
-}
-
-int conn_new_client(struct loop *l, const struct sys_ops *sys,
-		    struct tls_ctx *tls, const char *host, uint16_t port,
-		    const struct conn_handler *handler, void *ctx,
-		    struct conn **ret_conn)
-{
-	struct conn *c;
-	int r;
-
-	r = conn_new(l, sys, tls, host, handler, ctx, &c);
-	if (r < 0)
-		return r;
-	c->state = CONN_RESOLVING;
-	r = resolve_start(l, host, port, resolved, c, &c->resolve);
-	if (r < 0) {
-		(void)tls_free(c->tls);
-		free(c);
-		return r;
-	}
-	*ret_conn = c;
-	return 0;
-}
+/* --- closing, moving, asking
+ * ------------------------------------------------------ */
 
 struct conn *conn_free(struct conn *c)
 {
@@ -866,13 +627,10 @@ struct conn *conn_free(struct conn *c)
 	return NULL;
 }
 
-/* --- closing, moving, asking
- * ------------------------------------------------------ */
-
 void conn_close(struct conn *c)
 {
 	if (c->state != CONN_OPEN) {
-		over(c, 0);
+		conn_over(c, 0);
 		return;
 	}
 	tls_close(c->tls, &c->in, &c->out);
@@ -884,7 +642,7 @@ void conn_close(struct conn *c)
 
 void conn_abort(struct conn *c, int why)
 {
-	over(c, why);
+	conn_over(c, why);
 }
 
 static void moved(struct loop_task *task)
@@ -894,12 +652,12 @@ static void moved(struct loop_task *task)
 
 	c->loop = c->moving_to;
 	c->moving_to = NULL;
-	r = timers_reserve(c);
+	r = conn_timers_reserve(c);
 	timer_update(c);
 	c->arrived(c, c->ctx);
 	if (r < 0) {
-		over(c, r);
-		finish_if_quiet(c);
+		conn_over(c, r);
+		conn_finish(c);
 		return;
 	}
 	kick(c);
