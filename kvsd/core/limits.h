@@ -205,6 +205,8 @@
 #define LOOP_GATHER_MAX 64u
 #define LOOP_RECV_BUFFERS 128u	/* that all connections receive into */
 #define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */
+/* Received and not used yet; with more than that, each keeps little. */
+#define LOOP_KEPT_BYTES_MAX (64u << 20)
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u
 
 #endif

@@ -115,6 +115,8 @@ struct loop {
 	/* A buffer that nobody uses now: see loop_spare_take(). */
 	void *spare;
 	size_t spare_bytes;
+	/* Memory of connections for what was received and not used yet. */
+	size_t kept_bytes;
 };
 
 static inline uint64_t loop_now_ns(const struct loop *l)

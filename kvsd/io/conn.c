@@ -17,11 +17,89 @@
 #define RECV_FULL_FAST 8u
 #define OUT_BYTES_KEPT (1u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
+#define LOST_NS_MAX (10 * NS_PER_S)
+/* Where all keep too much: one goes on up to here, is cut beyond that. */
+#define KEPT_BYTES_SMALL (2 * RECORD_BYTES)
+#define KEPT_BYTES_CUT (RECORD_BYTES + RECV_BYTES_OWN)
 
 static void recv_done(struct loop_op *op, int res);
 static void timer_update(struct conn *c);
 static void move_when_quiet(struct conn *c);
 static void send_start(struct conn *c);
+static void settle(struct conn *c);
+
+/* --- memory for what was received
+ * ---------------------------------------------------------------- */
+
+static void count_kept(struct conn *c, size_t bytes)
+{
+	c->loop->kept_bytes += bytes;
+	c->loop->kept_bytes -= c->counted;
+	c->counted = bytes;
+}
+
+static size_t kept(const struct conn *c)
+{
+	return buf_len(&c->in) + buf_len(&c->plain);
+}
+
+/* All of the loop together keep more than they may. */
+static bool crowded(const struct conn *c)
+{
+	return c->loop->kept_bytes > LOOP_KEPT_BYTES_MAX;
+}
+
+/* The handler is behind: nothing is received until conn_resume(). */
+static bool behind(const struct conn *c)
+{
+	return buf_len(&c->plain) + RECORD_BYTES >
+	       (crowded(c) ? KEPT_BYTES_SMALL : CONN_PLAIN_BYTES_MAX);
+}
+
+/*
+ * What a handler leaves is little or nothing, so the memory for plaintext goes
+ * from connection to connection; an idle one has what it keeps.
+ */
+static void plain_take(struct conn *c)
+{
+	size_t len = buf_len(&c->plain);
+	uint8_t *spare;
+	size_t size;
+
+	if (c->plain.size >= RECORD_BYTES)
+		return;
+	spare = loop_spare_take(c->loop, &size);
+	if (!spare || size < len) {
+		free(spare);
+		return;
+	}
+	if (len)
+		memcpy(spare, buf_head(&c->plain), len);
+	free(c->plain.data);
+	c->plain.data = spare;
+	c->plain.start = 0;
+	c->plain.end = len;
+	c->plain.size = size;
+}
+
+static void plain_give(struct conn *c)
+{
+	size_t len = buf_len(&c->plain);
+	struct buf own;
+
+	if (len > c->plain.size / (crowded(c) ? 1 : 4))
+		return;
+	if (c->plain.size < RECORD_BYTES) {
+		if (!len)
+			buf_fini(&c->plain);
+		return;
+	}
+	buf_init(&own, CONN_PLAIN_BYTES_MAX);
+	if (buf_add(&own, buf_head(&c->plain), len) < 0)
+		return; /* it stays where it is */
+	loop_spare_give(c->loop, c->plain.data, c->plain.size);
+	c->plain = own;
+}
 
 /* --- the end
  * ------------------------------------------------------------------ */
@@ -41,6 +119,7 @@ void conn_finish(struct conn *c)
 	loop_timer_cancel(c->loop, &c->timer);
 	loop_timer_cancel(c->loop, &c->kick);
 	sys_close(c->sys, &c->fd);
+	count_kept(c, 0);
 	c->handler->closed(c, c->ctx, c->why);
 }
 
@@ -102,7 +181,7 @@ static void timer_fired(struct loop_timer *t)
 	}
 	conn_set_reason(c, c->stall_ns == at ? "the peer takes no data"
 					     : "the deadline passed");
-	conn_over(c, -ETIMEDOUT);
+	conn_over(c, c->lost ? c->lost : -ETIMEDOUT);
 }
 
 /*
@@ -123,6 +202,34 @@ void conn_deadline(struct conn *c, uint64_t at_ns)
 {
 	c->deadline_ns = at_ns;
 	timer_update(c);
+}
+
+/*
+ * Nothing can be sent any more. What was received before is used first, if
+ * somebody wants it: settle() sees to the end.
+ */
+static void lost(struct conn *c, int why)
+{
+	if (c->state != CONN_OPEN || c->moving_to) {
+		conn_over(c, why);
+		return;
+	}
+	if (c->lost)
+		return;
+	c->lost = why;
+	buf_reset(&c->out);
+	c->stall_ns = loop_now_ns(c->loop) + LOST_NS_MAX;
+	timer_update(c);
+}
+
+bool conn_lost(const struct conn *c)
+{
+	return c->lost != 0;
+}
+
+static bool wanted(const struct conn *c)
+{
+	return !c->lost || (c->handler->wants && c->handler->wants(c, c->ctx));
 }
 
 int conn_timers_reserve(struct conn *c)
@@ -189,9 +296,14 @@ static void send_done(struct loop_op *op, int res)
 	}
 	if (res <= 0) {
 		conn_set_reason(c, "sending failed");
-		conn_over(c, res ? res : -EPIPE);
-		return;
+		lost(c, res ? res : -EPIPE);
 	}
+	if (c->lost) {
+		buf_reset(&c->sending);
+		settle(c);
+	}
+	if (res <= 0 || c->lost)
+		return;
 	buf_consume(&c->sending, (size_t)res);
 	c->stall_ns = loop_now_ns(c->loop) + SEND_STALL_NS_MAX;
 	out_trim(c);
@@ -205,6 +317,8 @@ static void send_done(struct loop_op *op, int res)
 
 static void send_start(struct conn *c)
 {
+	if (c->lost)
+		buf_reset(&c->out);
 	if (loop_op_busy(&c->send_op) || c->state < CONN_HANDSHAKE ||
 	    c->state == CONN_OVER)
 		return;
@@ -270,7 +384,7 @@ int conn_write(struct conn *c, const struct iovec *parts, size_t count)
 {
 	int r;
 
-	if (c->state != CONN_OPEN)
+	if (c->state != CONN_OPEN || c->lost)
 		return -EPIPE;
 	r = write_parts(c, parts, count);
 	if (r < 0) {
@@ -321,24 +435,6 @@ static void handshake(struct conn *c)
 	}
 }
 
-/*
- * What a handler leaves is little or nothing, so the memory for plaintext goes
- * from connection to connection, and an idle one has none.
- */
-static void plain_take(struct conn *c)
-{
-	if (!c->plain.data)
-		c->plain.data = loop_spare_take(c->loop, &c->plain.size);
-}
-
-static void plain_give(struct conn *c)
-{
-	if (buf_len(&c->plain) || !c->plain.data)
-		return;
-	loop_spare_give(c->loop, c->plain.data, c->plain.size);
-	buf_init(&c->plain, CONN_PLAIN_BYTES_MAX);
-}
-
 /* Decrypts until @in is used up or enough is kept. Returns false at the end. */
 static bool decrypt(struct conn *c)
 {
@@ -362,7 +458,10 @@ static bool decrypt(struct conn *c)
 		if (n == 0 || n == -EPIPE)
 			return false;
 		conn_set_reason(c, tls_reason(c->tls));
-		conn_over(c, c->why ? c->why : n);
+		c->peer_ended = true; /* what follows cannot be read */
+		buf_reset(&c->in);
+		loop_cancel(c->loop, &c->recv_op);
+		lost(c, n);
 		return false;
 	}
 	return true;
@@ -386,7 +485,7 @@ static bool offer(struct conn *c)
 static void tell_ended(struct conn *c)
 {
 	if (!c->peer_ended || c->ended_told || c->state != CONN_OPEN ||
-	    buf_len(&c->in))
+	    c->lost || buf_len(&c->in))
 		return;
 	c->ended_told = true;
 	if (c->handler->ended)
@@ -425,6 +524,7 @@ static void move_when_quiet(struct conn *c)
 	    (c->state == CONN_OPEN && conn_backlog(c)))
 		return;
 	c->stall_ns = UINT64_MAX;
+	count_kept(c, 0);
 	loop_timer_cancel(c->loop, &c->timer);
 	loop_timer_cancel(c->loop, &c->kick);
 	loop_post(c->moving_to, &c->move_task);
@@ -439,10 +539,10 @@ static void work(struct conn *c)
 	plain_take(c);
 	if (c->state == CONN_HANDSHAKE)
 		handshake(c);
-	while (more && c->state == CONN_OPEN && !c->moving_to) {
+	while (more && c->state == CONN_OPEN && !c->moving_to && wanted(c)) {
 		bool full = decrypt(c);
 
-		if (c->state != CONN_OPEN)
+		if (c->state != CONN_OPEN || !wanted(c))
 			break;
 		more = offer(c) && (full || buf_len(&c->plain));
 	}
@@ -454,6 +554,13 @@ static void work(struct conn *c)
 
 static void settle(struct conn *c)
 {
+	count_kept(c, c->in.size + c->plain.size);
+	if (crowded(c) && kept(c) > KEPT_BYTES_CUT) {
+		conn_set_reason(c, "the peer sends more than can be kept");
+		conn_over(c, -ENOBUFS);
+	}
+	if (c->lost && !(wanted(c) && (kept(c) || !c->peer_ended)))
+		conn_over(c, c->lost);
 	if (c->moving_to) {
 		move_when_quiet(c);
 		return;
@@ -532,8 +639,8 @@ static void recv_done(struct loop_op *op, int res)
 	/* Called back by ourselves, or it has to be started again. */
 	if (res < 0 && res != -ECANCELED && res != -ENOBUFS && res != -EAGAIN) {
 		conn_set_reason(c, "receiving failed");
-		conn_over(c, c->lingering ? c->why : res);
-		return;
+		c->peer_ended = true;
+		lost(c, c->lingering ? c->why : res);
 	}
 	if (res == 0) {
 		c->peer_ended = true;
@@ -568,6 +675,8 @@ static void recv_own_start(struct conn *c)
 	uint8_t *p;
 
 	assert(buf_len(&c->in) == 0);
+	if (c->in.size > RECV_BYTES_OWN)
+		buf_fini(&c->in);
 	p = buf_reserve(&c->in, RECV_BYTES_OWN);
 	if (!p) {
 		conn_over(c, -ENOMEM);
@@ -585,10 +694,11 @@ void conn_recv_start(struct conn *c)
 	if (c->peer_ended || c->moving_to || c->state < CONN_HANDSHAKE ||
 	    c->state == CONN_OVER)
 		return;
-	if (buf_len(&c->plain) + RECORD_BYTES > CONN_PLAIN_BYTES_MAX) {
-		/* The handler is behind: conn_resume() goes on. */
+	if (behind(c)) {
 		if (!c->recv_own)
 			recv_stop(c);
+		/* It need not take a burst when it goes on. */
+		c->recv_full = RECV_FULL_FAST;
 		return;
 	}
 	if (busy) {
@@ -629,8 +739,8 @@ struct conn *conn_free(struct conn *c)
 
 void conn_close(struct conn *c)
 {
-	if (c->state != CONN_OPEN) {
-		conn_over(c, 0);
+	if (c->state != CONN_OPEN || c->lost) {
+		conn_over(c, c->lost);
 		return;
 	}
 	tls_close(c->tls, &c->in, &c->out);
@@ -666,7 +776,7 @@ static void moved(struct loop_task *task)
 int conn_move(struct conn *c, struct loop *to,
 	      void (*arrived)(struct conn *c, void *ctx))
 {
-	if (!c->processing || c->state != CONN_OPEN)
+	if (!c->processing || c->state != CONN_OPEN || c->lost)
 		return -EBUSY;
 	c->moving_to = to;
 	c->arrived = arrived;

@@ -49,9 +49,16 @@ struct conn_handler {
 	 */
 	void (*ended)(struct conn *c, void *ctx);
 	/*
+	 * May be NULL: never. The connection is lost: is what it brought before
+	 * still of use? As long as it is, data() gets it, for 10 s at most;
+	 * then comes closed(). Nothing can be written.
+	 */
+	bool (*wants)(const struct conn *c, void *ctx);
+	/*
 	 * Over. @why: 0 in order, -ETIMEDOUT (deadline), -EKEYREJECTED (peer
-	 * certificate), -ECANCELED (conn_abort), else the errno of the
-	 * socket. Last callback; conn_reason() has words for it.
+	 * certificate), -ECANCELED (conn_abort), -ENOBUFS (the peer sent
+	 * more than can be kept), else the errno of the socket. Last callback;
+	 * conn_reason() has words for it.
 	 */
 	void (*closed)(struct conn *c, void *ctx, int why);
 };
@@ -95,6 +102,9 @@ int conn_write(struct conn *c, const struct iovec *parts,
 
 /* Ciphertext bytes that the kernel has not taken yet. */
 size_t conn_backlog(const struct conn *c);
+
+/* Broken, but what it brought is still being used. */
+bool conn_lost(const struct conn *c);
 
 /* In ended(): plaintext bytes that data() has not used. */
 size_t conn_kept(const struct conn *c);

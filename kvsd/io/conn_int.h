@@ -61,8 +61,10 @@ struct conn {
 	bool recv_own;		/* one into @in is under way */
 	bool recv_stopping;	/* called back */
 	unsigned int recv_full; /* buffers in a row that were */
-	bool peer_ended;
-	bool lingering; /* all is sent; reading to the end */
+	size_t counted;		/* in the loop's kept_bytes */
+	bool peer_ended;	/* nothing more comes of it */
+	int lost;		/* why nothing can be sent; 0: it can */
+	bool lingering;		/* all is sent; reading to the end */
 	bool ended_told;
 	bool processing; /* inside process() */
 	bool closed_told;

@@ -19,7 +19,7 @@
 enum client_state {
 	CLIENT_CONNECTING = 0,
 	CLIENT_IDLE,
-	CLIENT_HEAD,	/* a response's head is awaited */
+	CLIENT_HEAD, /* a response's head is awaited */
 	CLIENT_BODY,
 	CLIENT_OVER,
 };
@@ -31,11 +31,11 @@ struct http_client {
 	void *ctx;
 	uint64_t quiet_ns;
 	enum client_state state;
-	bool body_open;		/* our chunked body has not ended */
-	bool keep;		/* the connection outlives this response */
+	bool body_open; /* our chunked body has not ended */
+	bool keep;	/* the connection outlives this response */
 	bool answered;
 	struct http_body body;
-	const char *reason;	/* ours; else the connection's */
+	const char *reason; /* ours; else the connection's */
 };
 
 static void await(struct http_client *c)
@@ -165,7 +165,8 @@ static void on_ended(struct conn *conn, void *ctx)
 {
 	struct http_client *c = ctx;
 
-	if (c->state == CLIENT_BODY && http_body_eof(&c->body) == 0) {
+	if (c->state == CLIENT_BODY && !conn_kept(conn) &&
+	    http_body_eof(&c->body) == 0) {
 		c->keep = false;
 		response_done(c);
 		return;
@@ -189,11 +190,21 @@ static void on_closed(struct conn *conn, void *ctx, int why)
 	c->handler->closed(c->ctx, why);
 }
 
+/* An answer that came before the connection broke is one. */
+static bool on_wants(const struct conn *conn, void *ctx)
+{
+	const struct http_client *c = ctx;
+
+	(void)conn;
+	return c->state == CLIENT_HEAD || c->state == CLIENT_BODY;
+}
+
 static const struct conn_handler conn_handler = {
 	.ready = on_ready,
 	.data = on_data,
 	.drained = on_drained,
 	.ended = on_ended,
+	.wants = on_wants,
 	.closed = on_closed,
 };
 
@@ -267,7 +278,7 @@ int http_client_chunk(struct http_client *c, const struct iovec *parts,
 int http_client_end(struct http_client *c)
 {
 	static char last[] = HTTP_LAST_CHUNK;
-	struct iovec part = { last, sizeof(last) - 1 };
+	struct iovec part = {last, sizeof(last) - 1};
 
 	if (c->state != CLIENT_HEAD && c->state != CLIENT_BODY)
 		return -EPIPE;

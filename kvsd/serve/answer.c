@@ -280,6 +280,11 @@ int exchange_continue(struct exchange *ex)
 	return send_parts(ex, text, sizeof(text) - 1, NULL, 0);
 }
 
+bool exchange_lost(const struct exchange *ex)
+{
+	return !ex->conn || conn_lost(ex->conn);
+}
+
 size_t exchange_backlog(const struct exchange *ex)
 {
 	return ex->conn ? conn_backlog(ex->conn) : 0;

@@ -630,11 +630,22 @@ static void on_ended(struct conn *c, void *ctx)
 		conn_abort(c, -ECONNRESET);
 }
 
+/* An upload's bytes are of use without anybody to say so to. */
+static bool on_wants(const struct conn *c, void *ctx)
+{
+	const struct exchange *ex = ctx;
+
+	(void)c;
+	return ex->state == EXCHANGE_RUNNING && ex->handler &&
+	       ex->handler->data && (!ex->body_done || ex->owed);
+}
+
 static const struct conn_handler conn_events = {
 	.ready = on_ready,
 	.data = on_data,
 	.drained = on_drained,
 	.ended = on_ended,
+	.wants = on_wants,
 	.closed = on_closed,
 };
 

@@ -184,6 +184,8 @@ void exchange_end_and_close(struct exchange *ex);
 void exchange_cut(struct exchange *ex, int why);
 /* "HTTP/1.1 100 Continue", as a write of its own. */
 int exchange_continue(struct exchange *ex) MUST_CHECK;
+/* Nothing can be written; what was received before is being used. */
+bool exchange_lost(const struct exchange *ex);
 /* Output that the kernel has not taken. */
 size_t exchange_backlog(const struct exchange *ex);
 /* Offers body bytes again that were not used. */

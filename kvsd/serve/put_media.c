@@ -2,9 +2,9 @@
 /*
  * PutMedia: joins a connection, an ingest (core/ingest.h) and the stream's
  * live state. A second upload of a stream is refused as the quota says, with
- * two exceptions that devices need: one that has been silent for
- * UPLOAD_SILENT_NS is taken for dead (its link broke and nobody told us) and
- * gives way; one older than UPLOAD_OVERLAP_AGE_NS may finish beside its
+ * two exceptions that devices need: one whose connection broke, or that has
+ * been silent for UPLOAD_SILENT_NS (its link broke and nobody told us), gives
+ * way; one older than UPLOAD_OVERLAP_AGE_NS may finish beside its
  * successor, since SDKs open the next session before they end the last one.
  */
 #include <errno.h>
@@ -424,13 +424,23 @@ static void on_deleted(struct live_upload *u)
 static void displace(struct put_media *old)
 {
 	log_info("serve",
-		 "upload id=%s stream=%s silent: a newer one takes its place",
-		 old->ex->request_id, old->ex->stream.name);
+		 "upload id=%s stream=%s %s: a newer one takes its place",
+		 old->ex->request_id, old->ex->stream.name,
+		 exchange_lost(old->ex) ? "lost" : "silent");
 	exchange_cut(old->ex, -ECANCELED);
 	old->in_call = true;
 	ingest_drop(old->ingest);
 	old->in_call = false;
 	/* Freed when its connection says that it is closed. */
+}
+
+/* Nobody is at its other end, as far as we can know. */
+static bool dead(const struct put_media *pm, uint64_t now_ns)
+{
+	if (exchange_lost(pm->ex))
+		return true;
+	return !held_back(pm) &&
+	       ingest_last_byte_ns(pm->ingest) + UPLOAD_SILENT_NS < now_ns;
 }
 
 /* Return: there is room for one more upload. */
@@ -449,9 +459,7 @@ static bool admit(struct live_stream *live, uint64_t now_ns)
 
 		if (ingest_ended(pm->ingest))
 			continue;
-		if (!held_back(pm) &&
-		    ingest_last_byte_ns(pm->ingest) + UPLOAD_SILENT_NS <
-			    now_ns) {
+		if (dead(pm, now_ns)) {
 			displace(pm);
 			continue;
 		}

@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "core/limits.h"
 #include "io/conn.h"
+#include "io/conn_int.h"
 #include "io/loop_uring.h"
 #include "io/tls.h"
 #include "support/test_cert.h"
@@ -40,6 +41,7 @@ struct side {
 	int arrived;
 	pthread_t arrived_on;
 	bool echo;
+	bool wants;
 };
 
 struct bench {
@@ -109,6 +111,14 @@ static void side_ended(struct conn *c, void *ctx)
 	conn_close(c);
 }
 
+static bool side_wants(const struct conn *c, void *ctx)
+{
+	struct side *s = ctx;
+
+	(void)c;
+	return s->wants;
+}
+
 static void side_closed(struct conn *c, void *ctx, int why)
 {
 	struct side *s = ctx;
@@ -126,6 +136,7 @@ static const struct conn_handler handler = {
 	.data = side_data,
 	.drained = side_drained,
 	.ended = side_ended,
+	.wants = side_wants,
 	.closed = side_closed,
 };
 
@@ -422,6 +433,218 @@ static void conn_holds_back_a_peer_when_nothing_is_taken(void **state)
 	free(part.iov_base);
 }
 
+/* --- lost connections
+ * ------------------------------------------------------------------- */
+
+#define BEHIND_BYTES 40000u
+
+static void turn_until_kept(struct bench *b, struct conn *c, size_t bytes)
+{
+	int turns;
+
+	for (turns = 0; turns < 100000 && conn_kept(c) < bytes; turns++)
+		assert_int_equal(loop_turn(b->loop, 100 * NS_PER_MS), 0);
+	assert_int_equal(conn_kept(c), bytes);
+}
+
+/* Its end comes as a reset. */
+static void reset_client(struct bench *b)
+{
+	const struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+	assert_int_equal(setsockopt(b->client.conn->fd, SOL_SOCKET, SO_LINGER,
+				    &hard, sizeof(hard)),
+			 0);
+	conn_abort(b->client.conn, -ECANCELED);
+	turn_until(b, &b->client.closed);
+}
+
+/* Bytes that the server's handler does not take yet, then a reset. */
+static void lose_behind_kept_bytes(struct bench *b, uint8_t *bytes)
+{
+	struct iovec part = {bytes, BEHIND_BYTES};
+	size_t i;
+
+	for (i = 0; i < BEHIND_BYTES; i++)
+		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+	open_pair(b);
+	b->server.take = take_nothing;
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	turn_until_kept(b, b->server.conn, BEHIND_BYTES);
+	reset_client(b);
+}
+
+static void turn_until_lost(struct bench *b)
+{
+	int turns;
+
+	for (turns = 0; turns < 100000 && !b->server.closed; turns++) {
+		if (conn_lost(b->server.conn))
+			return;
+		assert_int_equal(loop_turn(b->loop, 100 * NS_PER_MS), 0);
+	}
+	fail_msg("it was closed before its bytes were used");
+}
+
+static void conn_uses_what_came_before_a_reset(void **state)
+{
+	struct bench *b = *state;
+	uint8_t bytes[BEHIND_BYTES];
+	struct iovec part = {bytes, 1};
+
+	b->server.wants = true;
+	lose_behind_kept_bytes(b, bytes);
+	turn_until_lost(b);
+	assert_int_equal(conn_write(b->server.conn, &part, 1), -EPIPE);
+	b->server.take = NULL;
+	conn_resume(b->server.conn);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(buf_len(&b->server.got), BEHIND_BYTES);
+	assert_memory_equal(buf_head(&b->server.got), bytes, BEHIND_BYTES);
+	assert_int_equal(b->server.why, -ECONNRESET);
+	assert_int_equal(b->server.ended, 0);
+}
+
+static void conn_ends_at_a_reset_when_nothing_is_wanted(void **state)
+{
+	struct bench *b = *state;
+	uint8_t bytes[BEHIND_BYTES];
+
+	lose_behind_kept_bytes(b, bytes);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(b->server.why, -ECONNRESET);
+	assert_int_equal(buf_len(&b->server.got), 0);
+}
+
+/* Nobody takes what is left: it does not stay for ever. */
+static void conn_waits_a_bounded_time_after_a_reset(void **state)
+{
+	struct bench *b = *state;
+	uint8_t bytes[BEHIND_BYTES];
+
+	b->server.wants = true;
+	lose_behind_kept_bytes(b, bytes);
+	turn_until_lost(b);
+	assert_true(loop_timer_armed(&b->server.conn->timer));
+	b->server.conn->stall_ns = 1; /* as if that time had passed */
+	assert_int_equal(loop_timer_set(b->loop, &b->server.conn->timer, 1,
+					b->server.conn->timer.fired),
+			 0);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(b->server.why, -ECONNRESET);
+}
+
+/* Sending fails first; what has arrived is still there to be received. */
+static void conn_uses_what_came_before_sending_failed(void **state)
+{
+	struct bench *b = *state;
+	struct conn *c;
+	uint8_t bytes[BEHIND_BYTES];
+	struct iovec part = {bytes, BEHIND_BYTES};
+
+	memset(bytes, 5, sizeof(bytes));
+	open_pair(b);
+	b->server.wants = true;
+	b->server.take = take_nothing;
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	turn_until_kept(b, b->server.conn, BEHIND_BYTES);
+	c = b->server.conn;
+	assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+	assert_int_equal(conn_write(c, &part, 1), 0);
+	turn_until_lost(b);
+	assert_int_equal(conn_backlog(c), 0);
+	b->server.take = NULL;
+	conn_resume(c);
+	conn_close(b->client.conn);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(buf_len(&b->server.got), BEHIND_BYTES);
+	assert_int_equal(b->server.why, -EPIPE);
+}
+
+static void conn_uses_what_came_before_a_bad_record(void **state)
+{
+	static const uint8_t junk[64] = "no record of TLS";
+	struct bench *b = *state;
+
+	open_pair(b);
+	b->server.wants = true;
+	conn_write_str(b->client.conn, "all of it");
+	/* Behind the record, mostly in the same receive. */
+	assert_int_equal(buf_add(&b->client.conn->out, junk, sizeof(junk)), 0);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(buf_len(&b->server.got), 9);
+	assert_int_equal(b->server.why, -EPROTO);
+}
+
+/* --- memory of all connections
+ * ------------------------------------------------------------------- */
+
+static void conn_counts_what_is_kept(void **state)
+{
+	struct bench *b = *state;
+	uint8_t bytes[BEHIND_BYTES];
+
+	b->server.wants = true;
+	lose_behind_kept_bytes(b, bytes);
+	assert_true(b->loop->kept_bytes >= BEHIND_BYTES);
+	turn_until_lost(b);
+	b->server.take = NULL;
+	conn_resume(b->server.conn);
+	turn_until(b, &b->server.closed);
+	assert_int_equal(b->loop->kept_bytes, 0);
+}
+
+static size_t take_all_but_one(struct side *s, const uint8_t *bytes, size_t len)
+{
+	(void)s;
+	(void)bytes;
+	return len - 1;
+}
+
+static void conn_keeps_a_byte_in_little_memory(void **state)
+{
+	struct bench *b = *state;
+	uint8_t bytes[BEHIND_BYTES] = {0};
+	struct iovec part = {bytes, BEHIND_BYTES};
+
+	open_pair(b);
+	b->server.take = take_all_but_one;
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	turn_until(b, &b->server.offers);
+	turn_until_kept(b, b->server.conn, 1);
+	assert_true(b->loop->kept_bytes <= 1024);
+}
+
+/* As if others kept all that may be kept. */
+static void conn_keeps_little_where_all_keep_much(void **state)
+{
+	struct bench *b = *state;
+	struct iovec part = {malloc(BULK_BYTES), BULK_BYTES};
+	int turns;
+
+	memset(part.iov_base, 3, BULK_BYTES);
+	open_pair(b);
+	b->loop->kept_bytes += LOOP_KEPT_BYTES_MAX + 1;
+	b->server.take = take_nothing;
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	for (turns = 0; turns < 2000 && !b->server.closed; turns++) {
+		assert_int_equal(loop_turn(b->loop, 0), 0);
+		assert_true(b->loop->kept_bytes <=
+			    LOOP_KEPT_BYTES_MAX + (160u << 10));
+	}
+	/* Either it waits with that, or it sent more at once. */
+	if (b->server.closed) {
+		assert_int_equal(b->server.why, -ENOBUFS);
+	} else {
+		b->server.take = NULL;
+		conn_resume(b->server.conn);
+		while (buf_len(&b->server.got) < BULK_BYTES)
+			assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
+	}
+	b->loop->kept_bytes -= LOOP_KEPT_BYTES_MAX + 1;
+	free(part.iov_base);
+}
+
 static void *run_loop(void *arg)
 {
 	(void)!loop_run(arg);
@@ -487,12 +710,28 @@ int main(void)
 		CASE(conn_closes_on_garbage_instead_of_tls),
 		CASE(conn_holds_back_a_peer_when_nothing_is_taken),
 		CASE(conn_moves_to_another_thread_with_its_bytes),
+		CASE(conn_uses_what_came_before_a_reset),
+		CASE(conn_ends_at_a_reset_when_nothing_is_wanted),
+		CASE(conn_waits_a_bounded_time_after_a_reset),
+		CASE(conn_uses_what_came_before_sending_failed),
+		CASE(conn_uses_what_came_before_a_bad_record),
+		CASE(conn_counts_what_is_kept),
+		CASE(conn_keeps_a_byte_in_little_memory),
+		CASE(conn_keeps_little_where_all_keep_much),
 		PLAIN(conn_carries_parts_in_order),
 		PLAIN(conn_close_delivers_what_was_written_first),
 		PLAIN(conn_close_reads_on_when_the_peer_still_sends),
 		PLAIN(conn_closes_on_garbage_instead_of_tls),
 		PLAIN(conn_holds_back_a_peer_when_nothing_is_taken),
 		PLAIN(conn_moves_to_another_thread_with_its_bytes),
+		PLAIN(conn_uses_what_came_before_a_reset),
+		PLAIN(conn_ends_at_a_reset_when_nothing_is_wanted),
+		PLAIN(conn_waits_a_bounded_time_after_a_reset),
+		PLAIN(conn_uses_what_came_before_sending_failed),
+		PLAIN(conn_uses_what_came_before_a_bad_record),
+		PLAIN(conn_counts_what_is_kept),
+		PLAIN(conn_keeps_a_byte_in_little_memory),
+		PLAIN(conn_keeps_little_where_all_keep_much),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
