@@ -7,7 +7,7 @@
  * reports as persisted is there.
  *
  * Time on the agent's side is the fake's, so waits are not waited for.
- * FULL=1: every call. Else a part of them, spread evenly.
+ * FULL=1, PART: see tests/support/fault_rig.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -398,9 +398,7 @@ static int run(const struct fault *f)
 
 static void sweep(struct fault *f)
 {
-	static unsigned int shift;
-	const char *env = getenv("FULL");
-	unsigned long stride = 1;
+	struct fault_steps steps;
 	unsigned long total;
 	unsigned long survived = 0;
 	unsigned long runs = 0;
@@ -409,9 +407,8 @@ static void sweep(struct fault *f)
 	assert_int_equal(run(f), AGENT_EXIT_OK);
 	total = outcome->calls;
 	assert_true(total > 0);
-	if (!env || !env[0])
-		stride = total / RUNS_SHORT + 1;
-	for (f->n = 1 + shift++ % stride; f->n <= total; f->n += stride) {
+	steps = fault_rig_steps(total, RUNS_SHORT);
+	for (f->n = steps.first; f->n <= total; f->n += steps.step) {
 		survived += run(f) == AGENT_EXIT_OK;
 		runs++;
 	}

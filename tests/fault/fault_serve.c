@@ -6,7 +6,7 @@
  * service says no and leaves nothing open, or it serves on; it ends when told;
  * and started again, without a fault, it has everything that it acknowledged.
  *
- * FULL=1: every call. Else a part of them, spread evenly.
+ * FULL=1, PART: see tests/support/fault_rig.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -480,19 +480,19 @@ static void sweep(struct fault *f, enum start how)
 {
 	unsigned long total;
 	unsigned long calls;
-	unsigned long stride;
-	const char *env = getenv("FULL");
-	bool full = env && env[0];
-	static unsigned int shift;
+	unsigned long runs = 0;
+	struct fault_steps steps;
 
 	f->n = 0;
 	assert_false(run(f, how, &total));
 	assert_true(total > 0);
-	stride = full ? 1 : total / RUNS_SHORT + 1;
-	for (f->n = 1 + shift++ % stride; f->n <= total; f->n += stride)
+	steps = fault_rig_steps(total, RUNS_SHORT);
+	for (f->n = steps.first; f->n <= total; f->n += steps.step) {
 		(void)run(f, how, &calls);
-	printf("%s, %s: %lu of %lu calls\n", f->name, strerror(-f->err),
-	       (total + stride - 1) / stride, total);
+		runs++;
+	}
+	printf("%s, %s: %lu of %lu calls\n", f->name, strerror(-f->err), runs,
+	       total);
 }
 
 static void told(struct fault *f, enum start how, int err)

@@ -40,6 +40,27 @@ void fault_rig_path(const char *name, char out[FAULT_PATH_CHARS])
 	(void)snprintf(out, FAULT_PATH_CHARS, "%s/%s", base, name);
 }
 
+struct fault_steps fault_rig_steps(unsigned long total, unsigned long runs)
+{
+	static unsigned int sweeps;
+	const char *full = getenv("FULL");
+	const char *part = getenv("PART");
+	struct fault_steps s = { .step = total / runs + 1 };
+	unsigned long k = 1;
+	unsigned long n = 1;
+
+	if (full && full[0])
+		s.step = 1;
+	if (part && part[0] &&
+	    (sscanf(part, "%lu/%lu", &k, &n) != 2 || k < 1 || k > n)) {
+		(void)fprintf(stderr, "PART=%s is not K/N\n", part);
+		exit(2);
+	}
+	s.first = 1 + sweeps++ % s.step + (k - 1) * s.step;
+	s.step *= n;
+	return s;
+}
+
 void fault_rig_begins(const char *what, unsigned long n, int err)
 {
 	running.name = what;

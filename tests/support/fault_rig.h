@@ -22,6 +22,18 @@ int fault_rig_close(void);
 /* @name in the folder. */
 void fault_rig_path(const char *name, char out[FAULT_PATH_CHARS]);
 
+/*
+ * Which calls of a sweep over @total fail: about @runs of them, spread evenly
+ * and others in each sweep; with FULL=1 in the environment all of them. PART=K/N
+ * there: of these the K-th of N parts, so that N short runs are a long one.
+ */
+struct fault_steps {
+	unsigned long first;
+	unsigned long step;
+};
+
+struct fault_steps fault_rig_steps(unsigned long total, unsigned long runs);
+
 /* The @n-th call is to fail with the negative errno @err. Borrows @what. */
 void fault_rig_begins(const char *what, unsigned long n, int err);
 /* ... and the program came through. */
