@@ -8,11 +8,11 @@ ours: signatures, Matroska and acknowledgements are checked by other code.
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 BUILD = sys.argv[1]
 ONLY = sys.argv[2:]
@@ -31,7 +31,8 @@ class Fake:
              '--key', folder + '/key.pem', '--out', self.out, *options],
             stdout=subprocess.PIPE, text=True)
         self.port = json.loads(self.process.stdout.readline())['port']
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def read(self):
         for line in self.process.stdout:
@@ -41,9 +42,12 @@ class Fake:
         return [e for e in self.events if e['event'] == kind]
 
     def stop(self):
-        time.sleep(0.2)  # what it says last
+        """Once the producer has ended; then all that it did is in events."""
+        self.process.send_signal(signal.SIGINT)
+        self.reader.join(120)
         self.process.kill()
         self.process.wait()
+        check('it ends', self.of('stopped'), self.events[-3:])
 
     def frames(self):
         """{timecode: [payload, ...]} of what was received, latest session wins."""
@@ -118,15 +122,17 @@ def cut(folder):
     check('reconnects', run.end['reconnects'] == 3, run.end)
     check('frames', numbers(fake.frames()) == list(range(600)))
     check('nothing dropped', run.end['dropped'] == 0)
-    told = {}
-    for e in fake.of('ack'):
-        if e['kind'] == 'PERSISTED':
-            told.setdefault(e['timecode'], e['session'])
-    acked = {e['timecode'] for e in run.of('persisted')}
+    # What was known to be safe when a session began is not in it. (A fragment
+    # whose acknowledgement was lost in a cut may come more than once.)
+    known, opened, lost = {}, 0, 0
+    for e in run.events:
+        opened += e['event'] == 'connected'
+        lost += e['event'] == 'disconnected'
+        if e['event'] == 'persisted':
+            known[e['timecode']] = max(opened, lost + 1)
+    check('known', len(known) == run.end['sealed'], known)
     for e in fake.of('fragment'):
-        if e['timecode'] in acked and e['session'] > told[e['timecode']]:
-            # Sent again: only if the acknowledgement was lost in the cut.
-            check('late', e['session'] == told[e['timecode']] + 1, e)
+        check('not sent again', e['session'] <= known[e['timecode']], e)
 
 
 def slow_acks(folder):
@@ -137,7 +143,8 @@ def slow_acks(folder):
     fake.stop()
     check('exit', run.code == 0, run.end)
     check('one session', len(fake.of('session')) == 1)
-    check('put never waited', run.end['longest_put_us'] < 1000000, run.end)
+    # A put that waits for one takes nearly a minute.
+    check('put never waited', run.end['longest_put_us'] < 20000000, run.end)
     check('frames', numbers(fake.frames()) == list(range(300)))
 
 

@@ -5,7 +5,7 @@ independent peer for producers. It checks Signature Version 4 by itself, keeps
 what PutMedia brings, acknowledges as the contract says, and misbehaves on
 request. One line of JSON per event on stdout; the first says the port. An event
 is said before the producer can know of it: who has seen its producer end finds
-all that the producer was told.
+all that the producer was told. SIGINT: it reads what was sent, and ends.
 
   fake_kvs.py --cert CERT.pem --key KEY.pem [--out DIR] [options]
 """
@@ -24,6 +24,7 @@ import time
 import urllib.parse
 
 LOCK = threading.Lock()
+DRAIN_S = 60    # for what was sent, at SIGINT
 
 
 def say(**event):
@@ -474,14 +475,22 @@ def main():
         except (OSError, EOFError) as e:
             say(event='connection', why=repr(e))
 
-    while True:
-        sock, _ = listener.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=serve, args=(sock,), daemon=True).start()
+    threads = []
+    try:
+        while True:
+            sock, _ = listener.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threads.append(threading.Thread(target=serve, args=(sock,),
+                                            daemon=True))
+            threads[-1].start()
+    except KeyboardInterrupt:
+        # SIGINT: no more, but what was sent is read to its end and told.
+        listener.close()
+        end = time.monotonic() + DRAIN_S
+        for thread in threads:
+            thread.join(max(0, end - time.monotonic()))
+        say(event='stopped', open=sum(t.is_alive() for t in threads))
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(0)
+    main()
