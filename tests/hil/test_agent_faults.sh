@@ -84,12 +84,12 @@ serve() { # PORT OPTIONS...
 	python3 tests/support/fake_kvs.py --cert "$work/cert.pem" --key "$work/key.pem" --out "$work" --port "$@" \
 		>"$work/service" 2>&1 &
 	service=$!
-	tries=0
-	until grep -q listening "$work/service" || [ $tries = 100 ]; do
-		tries=$((tries + 1))
-		sleep 0.1
-	done
+	until_true "the service listens" grep -q listening "$work/service"
 	port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' "$work/service" | head -n 1)
+}
+stop_serving() { # its port and its file are free when this returns
+	kill $service
+	wait $service 2>/dev/null
 }
 field() { # NAME: of the report
 	sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p" "$work/report.json"
@@ -138,7 +138,7 @@ check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
 check "it was opened again" [ "$(field reopened)" = 1 ]
 check "nothing was lost on the way: each frame before and after it arrived" arrived "$all_put and $all_came"
 check "and all is acknowledged" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
-kill $service
+stop_serving
 
 # A fragment is whole for the service when the next one begins: so at SIGTERM one is under way.
 serve 0 --ack-delay 2
@@ -151,7 +151,7 @@ check "SIGTERM within a fragment: exit 0" [ $code = 0 ]
 check "it is finished, and arrives with all its frames" arrived "$all_put and $all_came and len(whole) > $seen"
 check "it was waited for until it was persisted" arrived \
 	'u["fragments_left"] == 0 and len(acks) == u["fragments_persisted"] == u["fragments_sealed"] > 2'
-kill $service
+stop_serving
 
 serve 0 --ack-delay 1000
 config "device = /dev/video0" "size = 320x180" "rate = 30"
@@ -163,7 +163,7 @@ check "SIGTERM, and no acknowledgement within the bound: exit 3" [ $code = 3 ]
 check "it says what is left" said "error agent: cam: $(field fragments_sealed) fragments were not acknowledged"
 until_true "the fragment under way is finished all the same" arrived "$all_put and $all_came and len(whole) > $seen"
 check "and counts it" arrived 'u["fragments_left"] == u["fragments_sealed"] > 2 and not acks and not u["fragments_persisted"]'
-kill $service
+stop_serving
 serve 0
 
 config "device = /dev/video0" "size = 320x180" "rate = 30" "bitrate = 500k"
@@ -172,18 +172,19 @@ printf '%s\n' "[stream other]" "[source other]" "kind = camera" "stream = other"
 begin
 until_true "two fragments" fragments 4
 # As long as somebody has it open, it stays away.
-sleep 1000 </dev/video1 &
-holder=$!
+exec 9</dev/video1
 v4l2-ctl -d /dev/video1 --set-ctrl disconnect=1 >/dev/null
 until_true "the loss is seen" said "error agent: other: /dev/video1: unplugged"
 until_true "meanwhile the other one goes on" fragments 5
-kill $holder
+back=$(grep -c "other: works again" "$work/log")
+exec 9<&-
 until_true "it is back" said "other: works again"
 until_true "two more" fragments 4
 finish
 check "one of two cameras is unplugged and plugged in again; SIGTERM: all is acknowledged, exit 0" [ $code = 0 ]
 check "the loss was told" said "error agent: other: /dev/video1: unplugged"
 check "once" [ "$(grep -c "error agent" "$work/log")" = 1 ]
+check "not before it was there again" [ "$back" = 0 ]
 check "it came back, the other one saw nothing of it, and both streams are whole" python3 - "$work/report.json" <<'PY'
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -235,7 +236,7 @@ sys.exit(jumps != 1)
 PY
 date -s "$(date -d '+1 hour' '+%F %T')" >/dev/null
 
-kill $service
+stop_serving
 begin
 until_true "it has tried" said "not connected"
 serve "$port"
@@ -243,7 +244,7 @@ until_true "all that waited" fragments 3
 finish
 check "the service came later: exit 0" [ $code = 0 ]
 check "nothing was lost" [ "$(field fragments_persisted)" = "$(field fragments_sealed)" ]
-kill $service
+stop_serving
 
 config "size = 320x180" "rate = 30"
 sed -i 's/stop_timeout = 10s/stop_timeout = 1s/' "$work/agent.conf"

@@ -76,9 +76,9 @@ if [ "${1:-}" = inside ]; then
 	"$O/kvsctl" doctor hw:0,0 --seconds 1 >/out/sound.text 2>&1 || :
 	"$O/kvsctl" doctor gyro --seconds 1 >/out/gyro.text 2>&1 || :
 	# In use by somebody who must not notice.
-	v4l2-ctl -d "$vivid" --stream-mmap --stream-count=150 >/dev/null 2>&1 &
+	v4l2-ctl -d "$vivid" --stream-mmap --stream-count=150 >/tmp/user 2>&1 &
 	user=$!
-	sleep 0.5
+	until grep -q '<' /tmp/user || ! kill -0 "$user"; do sleep 0.1; done
 	doctor busy "$vivid" --seconds 1
 	kill -0 "$user" && echo "still on" >/out/user
 	wait "$user" && echo "undisturbed" >>/out/user
