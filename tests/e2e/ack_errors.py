@@ -14,6 +14,7 @@ entered. 5000 by taking the process's memory away, 5001 by filling its disk.
 ack_errors.py [ERROR_ID...]
 """
 
+import itertools
 import os
 import random
 import resource
@@ -45,6 +46,7 @@ NAMES = {
 EOFR = mkv.END_OF_FRAGMENT
 UPLOAD_S = 3		# --upload-max for 4003
 SEEN = set()
+NUMBER = itertools.count()	# no two streams have one name
 
 
 class Upload:
@@ -254,7 +256,7 @@ def check_end(up, error_id, want):
 
 def run_case(error_id, name, fault, want):
     with bench.case(f"{error_id} {NAMES[error_id]}: {name}"):
-        up = Upload(f"e{error_id}-{len(SEEN)}-{abs(hash(name)) % 10000}",
+        up = Upload(f"e{error_id}-{next(NUMBER)}",
                     media=not want.get("fresh"))
         try:
             fault(up)
@@ -300,7 +302,7 @@ def write_key(name, data, mode=0o600):
 def key_refused(error_id, name, key_id):
     """An upload is let in, told, and ended; so is a reader."""
     client = bench.client()
-    stream = f"k{error_id}-{abs(hash(name)) % 10000}"
+    stream = f"k{error_id}-{next(NUMBER)}"
     with bench.case(f"{error_id} {NAMES[error_id]}: {name}"):
         client.call("createStream", StreamName=stream, KmsKeyId=key_id,
                     DataRetentionInHours=1)

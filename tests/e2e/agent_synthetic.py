@@ -26,6 +26,7 @@ import zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import kvs_client  # noqa: E402
+from records import record  # noqa: E402
 from agent_tracks import TIME_BYTES, Stream, Tap, alaw_error, aligned_fields, record_fields, same_times  # noqa: E402
 
 O = os.environ.get("O", "build")
@@ -136,23 +137,8 @@ def run(*argv, **kw):
     return subprocess.run(argv, capture_output=True, **kw)
 
 
-def crc32c(data):
-    """Castagnoli, bit by bit: by the book, not by the product."""
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
-assert crc32c(b"123456789") == 0xe3069283
-
-
-def record(sequence, payload, flags):
-    head = struct.pack("<4sBBH4sIIQQI", b"KVSR", 1, 44, flags, b"TEST", len(payload), sequence, 1000 * sequence,
-                       1000000, crc32c(payload))
-    return head + struct.pack("<I", crc32c(head + bytes(4))) + payload
+def numbered(sequence, payload, flags):
+    return record(payload, sequence, 1000 * sequence, 1000000, b"TEST", flags)
 
 
 class Sensor(threading.Thread):
@@ -162,7 +148,7 @@ class Sensor(threading.Thread):
         self.connect, self.over, self.sent = connect, threading.Event(), {}
         rnd = random.Random(seed)
         # No payload, one byte, and what spans several reads of a pipe; sequence numbers that wrap.
-        self.records = [record((i - 20) % (1 << 32), rnd.randbytes([0, 1, 17, 700, 1400, 4000][i % 6]), i % 10 == 9)
+        self.records = [numbered((i - 20) % (1 << 32), rnd.randbytes([0, 1, 17, 700, 1400, 4000][i % 6]), i % 10 == 9)
                         for i in range(RECORD_HZ * (DURATION_S - SENSOR_END_S))]
         self.start()
 

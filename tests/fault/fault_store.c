@@ -20,6 +20,7 @@
 
 #include "core/limits.h"
 #include "io/catalog_sqlite.h"
+#include "support/catalog_wait.h"
 #include "support/loop_fake.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
@@ -314,20 +315,6 @@ static void store_survives_each_short_write(void **state)
 
 /* --- catalog --- */
 
-struct waiting {
-	struct catalog_op op;
-	bool done;
-	int res;
-};
-
-static void op_done(struct catalog_op *op, int res)
-{
-	struct waiting *w = container_of(op, struct waiting, op);
-
-	w->done = true;
-	w->res = res;
-}
-
 static int open_catalog(const char *path, struct data_dir *d,
 			struct catalog **ret_catalog)
 {
@@ -350,7 +337,7 @@ static int open_catalog(const char *path, struct data_dir *d,
 
 static int create(struct catalog *c, struct loop *l, const char *name)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 	static struct catalog_stream s;
 
 	memset(&s, 0, sizeof(s));
@@ -362,7 +349,7 @@ static int create(struct catalog *c, struct loop *l, const char *name)
 
 static int find(struct catalog *c, struct loop *l, const char *name)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 	static struct catalog_stream s;
 
 	catalog_find(c, l, name, NULL, &s, &w.op);

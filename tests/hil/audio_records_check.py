@@ -21,6 +21,9 @@ import sys
 import time
 import warnings
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from records import record  # noqa: E402
+
 PROBE = sys.argv[1]
 warnings.simplefilter("ignore", DeprecationWarning)
 RATE = 48000
@@ -264,25 +267,8 @@ def refusals():
 
 # --- records ----------------------------------------------------------------
 
-TABLE = []
-for n in range(256):
-    for _ in range(8):
-        n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
-    TABLE.append(n)
-
-
-def crc32c(data):
-    c = 0xFFFFFFFF
-    for b in data:
-        c = c >> 8 ^ TABLE[(c ^ b) & 255]
-    return c ^ 0xFFFFFFFF
-
-
-def record(sequence, payload, length=44):
-    h = struct.pack("<4sBBHIIIQQI", b"KVSR", 1, length, 0, 0x38305543, len(payload), sequence,
-                    1000 * sequence, 40000000, crc32c(payload))
-    rest = b"\xee" * (length - 44)
-    return h + struct.pack("<I", crc32c(h + b"\0\0\0\0" + rest)) + rest + payload
+def numbered(sequence, payload, length=44):
+    return record(payload, sequence, 1000 * sequence, 40000000, more=b"\xee" * (length - 44))
 
 
 def traffic(seed, datagrams):
@@ -292,7 +278,7 @@ def traffic(seed, datagrams):
     sequence = 0
     for _ in range(200):
         payload = r.randbytes(r.choice((0, 1, 100, 1000, 1400)))
-        whole = record(sequence, payload, r.choice((44, 44, 60)))
+        whole = numbered(sequence, payload, r.choice((44, 44, 60)))
         sequence += 1
         fate = r.random()
         if fate < 0.1:  # damaged on the way
@@ -311,7 +297,7 @@ def traffic(seed, datagrams):
             pieces.append(r.randbytes(r.randrange(200)))
     # The last one frees what a cut record before it had swallowed.
     for _ in range(3):
-        whole = record(sequence, b"end")
+        whole = numbered(sequence, b"end")
         pieces.append(whole)
         good.append(whole)
         lost += sequence - last - 1

@@ -42,6 +42,7 @@ DISK = 512 << 20	# two segments of 64 MiB ahead, and room
 LOG = 512 << 20
 STREAMS = 3
 KILLS = 2		# of the service while it is recorded
+ACKS_MIN = 4		# of each stream
 START_S = 240		# what an emulated machine may take at most
 DM_TARGET_MSG = 3 << 30 | 312 << 16 | 0xFD << 8 | 14
 MKFS = {"ext4": ["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
@@ -126,6 +127,7 @@ class Recording:
         self.producers = [MarkedProducer(f"cut-{i}", f"{seed}{kind}", self.disk)
                           for i in range(STREAMS)]
         self.service = None
+        self.deleted = 0
         try:
             self.run(seconds)
         finally:
@@ -146,6 +148,11 @@ class Recording:
             time.sleep(seconds / KILLS * self.rng.uniform(0.7, 1.3))
             self.service.kill()
             self.begin()
+        # However slow the machine is: until there is something to lose.
+        end = time.monotonic() + START_S
+        while time.monotonic() < end and not (
+                self.deleted and all(len(p.persisted) >= ACKS_MIN for p in self.producers)):
+            time.sleep(0.1)
         for p in self.producers:
             p.stop.set()
         for p in self.producers:
@@ -180,6 +187,7 @@ class Recording:
                 self.disk.mark("deleting", name)
                 client.call("deleteStream", StreamARN=arn)
                 self.disk.mark("deleted", name)
+                self.deleted += 1
             except (Exception,):  # killed under it: the next one
                 time.sleep(0.2)
 

@@ -18,6 +18,7 @@
 #include "io/catalog_sqlite.h"
 #include "io/db_sqlite.h"
 #include "proto/names.h"
+#include "support/catalog_wait.h"
 #include "support/loop_fake.h"
 #include "support/sqlite_fault.h"
 #include "support/store_rig.h"
@@ -97,21 +98,7 @@ static int teardown(void **state)
 
 /* --- synchronous calls --- */
 
-struct waiting {
-	struct catalog_op op;
-	bool done;
-	int res;
-};
-
-static void op_done(struct catalog_op *op, int res)
-{
-	struct waiting *w = container_of(op, struct waiting, op);
-
-	w->done = true;
-	w->res = res;
-}
-
-static int wait_for(struct waiting *w)
+static int wait_for(struct catalog_wait *w)
 {
 	assert_false(w->done); /* never from inside the call */
 	assert_int_equal(loop_fake_until(rig.loop, &w->done), 0);
@@ -120,7 +107,7 @@ static int wait_for(struct waiting *w)
 
 static int create(const char *name, struct catalog_stream *s)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 
 	memset(s, 0, sizeof(*s));
 	(void)snprintf(s->name, sizeof(s->name), "%s", name);
@@ -137,7 +124,7 @@ static int create(const char *name, struct catalog_stream *s)
 
 static int find(const char *name, const char *arn, struct catalog_stream *s)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 
 	catalog_find(rig.catalog, rig.loop, name, arn, s, &w.op);
 	return wait_for(&w);
@@ -146,7 +133,7 @@ static int find(const char *name, const char *arn, struct catalog_stream *s)
 static int delete(const char *arn, const char *version,
 		  struct catalog_stream *gone)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 
 	catalog_remove(rig.catalog, rig.loop, arn, version, gone, &w.op);
 	return wait_for(&w);
@@ -155,7 +142,7 @@ static int delete(const char *arn, const char *version,
 static int list(const char *prefix, const char *after,
 		struct catalog_stream *rows, size_t limit)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 
 	catalog_list(rig.catalog, rig.loop, prefix, after, rows, limit,
 		     &w.op);
@@ -164,7 +151,7 @@ static int list(const char *prefix, const char *after,
 
 static int credential(const char *key, struct catalog_credential *c)
 {
-	struct waiting w = { .op.done = op_done };
+	struct catalog_wait w = CATALOG_WAIT;
 
 	catalog_credential(rig.catalog, rig.loop, key, c, &w.op);
 	return wait_for(&w);
@@ -602,7 +589,7 @@ static void catalog_says_enospc_and_stays_whole(void **state)
 static int retain(const char *name, const char *arn, const char *version,
 		  int32_t hours, struct catalog_stream *s)
 {
-	struct waiting w = {.op.done = op_done};
+	struct catalog_wait w = CATALOG_WAIT;
 
 	catalog_retain(rig.catalog, rig.loop, name, arn, version, hours, s,
 		       &w.op);

@@ -20,6 +20,7 @@
 #include "serve/expiry.h"
 #include "serve/server.h"
 #include "support/catalog_fake.h"
+#include "support/catalog_wait.h"
 #include "support/loop_fake.h"
 #include "support/store_rig.h"
 
@@ -222,32 +223,18 @@ static void stop_ends_a_run(void **state)
 }
 
 /* The seam itself: what is changed while it is fenced has no effect. */
-struct waiting {
-	struct catalog_op op;
-	bool done;
-	int res;
-};
-
-static void op_done(struct catalog_op *op, int res)
-{
-	struct waiting *w = container_of(op, struct waiting, op);
-
-	w->done = true;
-	w->res = res;
-}
-
 static void fenced_catalog_changes_nothing(void **state)
 {
 	struct rig *rig = *state;
 	struct catalog *c = rig->server.catalog;
 	struct loop *l = rig->store.loop;
 	struct catalog_stream *s = calloc(3, sizeof(*s));
-	struct waiting w[5];
+	struct catalog_wait w[5];
 	unsigned int i;
 
 	memset(w, 0, sizeof(w));
 	for (i = 0; i < 5; i++)
-		w[i].op.done = op_done;
+		w[i].op.done = catalog_wait_done;
 	(void)snprintf(s[0].name, sizeof(s[0].name), "before");
 	(void)snprintf(s[1].name, sizeof(s[1].name), "after");
 	/* In flight when it happens. */

@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "support")]
 
 import tsalign as ts  # noqa: E402
+from records import record  # noqa: E402
 from agent_tracks import TIME_BYTES, Stream, Tap, aligned_fields  # noqa: E402
 
 RADAR_HZ, RADAR_FAST = 40_000_000, 100  # ppm
@@ -36,20 +37,6 @@ def check(what, good, detail=""):
 
 def boottime():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-TABLE = []
-for n in range(256):
-    for _ in range(8):
-        n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
-    TABLE.append(n)
-
-
-def crc32c(data):
-    c = 0xFFFFFFFF
-    for b in data:
-        c = c >> 8 ^ TABLE[(c ^ b) & 255]
-    return c ^ 0xFFFFFFFF
 
 
 class Radar(threading.Thread):
@@ -72,14 +59,8 @@ class Radar(threading.Thread):
                 ticks = self.ticks(now)
                 self.truth[ticks] = now
                 time.sleep(rng.random() * 0.004)
-                s.sendto(self.record(n, ticks, rng.randbytes(64)), ("127.0.0.1", 5600))
+                s.sendto(record(rng.randbytes(64), n, ticks, RADAR_HZ), ("127.0.0.1", 5600))
                 time.sleep(max(0, 0.05 - (boottime() - now) / 1e9))
-
-    @staticmethod
-    def record(sequence, ticks, payload):
-        h = struct.pack("<4sBBHIIIQQI", b"KVSR", 1, 44, 0, 0x38305543, len(payload), sequence, ticks, RADAR_HZ,
-                        crc32c(payload))
-        return h + struct.pack("<I", crc32c(h + bytes(4))) + payload
 
 
 class Listener(threading.Thread):
