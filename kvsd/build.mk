@@ -22,7 +22,7 @@ proto_src += $(addprefix kvsd/proto/, \
 
 core_src := $(addprefix kvsd/core/, \
 	disk_forecast.c clip.c frame_probe.c index_block.c ingest.c ingest_sink.c key_error.c loop.c \
-	media_out.c rate.c)
+	media_out.c rate.c recv_lowat.c)
 
 # The device's side of core/ and io/.
 core_src += $(addprefix kvsd/core/, \

@@ -64,6 +64,12 @@
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
 #define UPLOADS_PER_STREAM_MAX 2u
+#define RECV_LOWAT_NS (200 * NS_PER_MS)	/* of an upload that is read at once */
+#define RECV_LOWAT_BYTES_MAX (12u << 10) /* with what follows, a LOOP_RECV_BYTES */
+#define RECV_LOWAT_LEARN 2u	/* fragments that are gone by */
+#define RECV_LOWAT_STEP_NS (32 * NS_PER_MS) /* when many look, they look together */
+#define RECV_LOWAT_FRAGMENT_NS_MIN NS_PER_S /* shorter ones: each byte at once */
+#define RECV_LOWAT_END_PART 8u	/* the last eighth of one too */
 #define SERVE_STOP_NS_MAX (10 * NS_PER_S) /* what runs may finish */
 #define SERVE_PORT_WAIT_NS (3 * NS_PER_S) /* a killed service's port */
 #define SERVE_FINISH_NS_MAX (3 * NS_PER_S) /* after that: what is whole */
@@ -172,6 +178,7 @@
 #define STORE_FILES_IDLE_MAX 64u	/* segments kept open for readers */
 #define STORE_MAPS_IDLE_MAX 128u	/* page maps kept for readers */
 #define INDEX_ROWS_PER_COMMIT_MAX 1000u
+#define INDEX_COMMIT_NS (250 * NS_PER_MS) /* rows wait for more of them */
 #define INDEX_ROWS_PER_DELETE 500u	/* between two other requests */
 /*
  * Rows of a stream are packed when they are two spans old; a block spans no
@@ -201,7 +208,8 @@
 
 /* --- loop --- */
 #define LOOP_ENTRIES 1024u
-#define LOOP_GATHER_NS NS_PER_MS	/* waited for more than one completion */
+#define LOOP_GATHER_NS (4 * NS_PER_MS)	/* waited for more than one completion */
+#define LOOP_GATHER_SYNC_NS NS_PER_MS	/* the same while something is written */
 #define LOOP_GATHER_MAX 64u
 #define LOOP_RECV_BUFFERS 128u	/* that all connections receive into */
 #define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,15 @@ static void timer_update(struct conn *c)
 		return;
 	if (!loop_timer_armed(&c->timer) || c->timer.expires_ns > at)
 		(void)!loop_timer_set(c->loop, &c->timer, at, timer_fired);
+}
+
+void conn_lowat(struct conn *c, size_t bytes)
+{
+	const int least = (int)MIN(bytes, (size_t)INT_MAX);
+
+	if (c->fd >= 0)
+		(void)c->sys->setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &least,
+					 sizeof(least));
 }
 
 void conn_deadline(struct conn *c, uint64_t at_ns)

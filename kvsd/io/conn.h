@@ -113,6 +113,12 @@ size_t conn_kept(const struct conn *c);
 void conn_resume(struct conn *c);
 
 /*
+ * Least bytes of ciphertext to wake up for (SO_RCVLOWAT), unless the peer ends.
+ * 1: any, as at first. What is there already counts. A hint: no error.
+ */
+void conn_lowat(struct conn *c, size_t bytes);
+
+/*
  * Closes with -ETIMEDOUT at @at_ns (CLOCK_MONOTONIC); UINT64_MAX = never. One
  * deadline per connection: whoever runs the protocol moves it along. Besides,
  * a backlog that does not shrink for SEND_STALL_NS_MAX closes it too.

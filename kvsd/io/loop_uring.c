@@ -40,6 +40,7 @@ struct loop_uring {
 	struct io_uring ring;
 	bool enabled;
 	size_t in_flight;
+	size_t syncing;		/* write_sync among them */
 	unsigned int collected; /* completions of the last turn */
 	uint64_t per_gather;	/* of them in LOOP_GATHER_NS, << 8 */
 	struct list_node completed;
@@ -354,6 +355,7 @@ static void uring_write_sync(struct loop *l, struct loop_op *op, int fd,
 {
 	struct io_uring_sqe *sqe = start(l, op);
 
+	uring(l)->syncing++;
 	op->pending = 2;
 	op->want = (unsigned int)len;
 	/* A short write breaks the link like an error (io_uring_enter(2)). */
@@ -419,6 +421,7 @@ static void collect(struct loop_uring *u)
 			collect_many(u, op, cqe);
 			continue;
 		}
+		u->syncing -= (data & TAG_SYNC) != 0;
 		if (!op || !op_result(op, data & TAG_SYNC, cqe->res))
 			continue;
 		op->state = OP_COMPLETED;
@@ -488,14 +491,24 @@ static uint64_t wait_bound(struct loop_uring *u, uint64_t wait_ns)
 /*
  * A thousand cameras would wake the thread a thousand times in a frame's time.
  * While completions come thick it waits for several, for LOOP_GATHER_NS at
- * most. A few busy connections are not many slow ones: what is waited for is a
- * small part of what is under way.
+ * most; LOOP_GATHER_SYNC_NS while data is on its way to the disk, since
+ * somebody waits for that. A few busy connections are not many slow ones: what
+ * is waited for is a small part of what is under way.
  */
 static unsigned int gather(const struct loop_uring *u)
 {
 	uint64_t n = MIN(u->per_gather >> 8, u->in_flight / 8);
 
+	if (u->syncing)
+		n = n * LOOP_GATHER_SYNC_NS / LOOP_GATHER_NS;
 	return (unsigned int)MAX(1u, MIN(n, LOOP_GATHER_MAX));
+}
+
+static uint64_t gather_ns(const struct loop_uring *u, unsigned int count)
+{
+	if (count == 1)
+		return 3600 * NS_PER_S;
+	return u->syncing ? LOOP_GATHER_SYNC_NS : LOOP_GATHER_NS;
 }
 
 /* A mean over some sixteen turns. */
@@ -520,8 +533,7 @@ static int uring_turn(struct loop *l, uint64_t wait_ns)
 	r = ready(u);
 	if (r < 0)
 		return r;
-	wait_ns = MIN(wait_bound(u, wait_ns),
-		      count > 1 ? LOOP_GATHER_NS : 3600 * NS_PER_S);
+	wait_ns = MIN(wait_bound(u, wait_ns), gather_ns(u, count));
 	ts.tv_sec = (long long)(wait_ns / NS_PER_S);
 	ts.tv_nsec = (long long)(wait_ns % NS_PER_S);
 	r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, count, &ts, NULL);

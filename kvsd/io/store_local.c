@@ -234,6 +234,8 @@ struct store_local *store_local_close(struct store_local *sl)
 	sl->compactor = compactor_free(sl->compactor);
 	sl->worker = worker_free(sl->worker);
 	if (sl->index) {
+		if (!sl->broken)
+			(void)changes_commit(sl);
 		/* What it cannot take now is replayed by the next start. */
 		changes_drop(sl);
 		if (index_sync(sl->index) < 0)

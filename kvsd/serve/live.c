@@ -291,8 +291,18 @@ void live_stream_delete(struct live_stream *s)
 
 void live_reader_add(struct live_stream *s, struct live_reader *r)
 {
+	struct list_node *n;
+	struct list_node *tmp;
+
 	list_add_tail(&s->readers, &r->link);
 	s->reader_count++;
+	list_for_each_safe(n, tmp, &s->uploads)
+	{
+		struct live_upload *u =
+			list_entry(n, struct live_upload, link);
+
+		u->watched(u);
+	}
 }
 
 void live_reader_remove(struct live_stream *s, struct live_reader *r)

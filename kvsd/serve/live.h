@@ -50,6 +50,8 @@ struct live_reader {
 /* Embedded in an upload. */
 struct live_upload {
 	void (*deleted)(struct live_upload *u);
+	/* Somebody has begun to read the stream. */
+	void (*watched)(struct live_upload *u);
 	struct list_node link;
 };
 

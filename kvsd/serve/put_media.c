@@ -14,6 +14,8 @@
 #include "core/ingest.h"
 #include "core/key_error.h"
 #include "core/rate.h"
+#include "core/recv_lowat.h"
+#include "io/conn.h"
 #include "proto/epoch.h"
 #include "serve/codec_watch.h"
 #include "serve/live.h"
@@ -38,6 +40,9 @@ struct put_media {
 	bool no_clip;	      /* its codecs cannot be in one */
 	struct pace pace;     /* put_rate */
 	uint64_t paced_ns;    /* nothing is taken before; 0: now */
+	struct recv_lowat recv_lowat;
+	size_t lowat;	      /* that the connection has */
+	uint64_t look_ns;     /* all that came by then is read */
 	bool draining;	      /* the service stops: the open fragment may end */
 	uint64_t frames_told; /* of those counted */
 	/* Of each fragment, CLOCK_MONOTONIC: its first byte, its last one, when
@@ -95,6 +100,7 @@ static void on_begin(void *ctx, unsigned int fragment,
 	struct put_media *pm = ctx;
 
 	pm->times[fragment].first_ns = now_ns(pm);
+	recv_lowat_begin(&pm->recv_lowat, pm->times[fragment].first_ns);
 	pm->fragments[fragment] = live_begin(pm->live, view);
 	if (!pm->fragments[fragment])
 		pm->no_memory = true;
@@ -118,6 +124,7 @@ static void on_bytes(void *ctx, unsigned int fragment, const uint8_t *bytes,
 	struct put_media *pm = ctx;
 
 	pm->times[fragment].last_ns = loop_now_ns(pm->thread->loop);
+	recv_lowat_bytes(&pm->recv_lowat, len, pm->times[fragment].last_ns);
 	if (pm->fragments[fragment])
 		live_bytes(pm->fragments[fragment], bytes, len);
 }
@@ -144,6 +151,7 @@ static void count_end(struct put_media *pm, unsigned int fragment,
 
 	switch (how) {
 	case INGEST_WHOLE: /* RECEIVED follows */
+		recv_lowat_end(&pm->recv_lowat);
 		pm->times[fragment].whole_ns = now;
 		m->in_fragments++;
 		metric_time_add(&m->ingestion,
@@ -217,8 +225,17 @@ static const struct ingest_ops ingest_ops = {
 /* --- life
  * -------------------------------------------------------------------------- */
 
+static void set_lowat(struct put_media *pm, size_t bytes)
+{
+	if (bytes == pm->lowat || !exchange_alive(pm->ex))
+		return;
+	pm->lowat = bytes;
+	conn_lowat(pm->ex->conn, bytes);
+}
+
 static void put_media_free(struct put_media *pm)
 {
+	set_lowat(pm, 1);
 	loop_timer_cancel(pm->thread->loop, &pm->timer);
 	pm->thread->metrics->uploads--;
 	pm->thread->metrics->uploads_no_clip -= pm->no_clip;
@@ -266,6 +283,31 @@ static uint64_t drain_end_ns(const struct put_media *pm)
 			      : ingest_last_byte_ns(pm->ingest));
 }
 
+/* Something was read. */
+static void look_again(struct put_media *pm)
+{
+	size_t bytes = recv_lowat(&pm->recv_lowat,
+				  loop_now_ns(pm->thread->loop), &pm->look_ns);
+
+	if (pm->live->reader_count || pm->draining ||
+	    pm->leave_ns != UINT64_MAX || ingest_ended(pm->ingest)) {
+		pm->look_ns = UINT64_MAX;
+		bytes = 1;
+	}
+	set_lowat(pm, bytes);
+}
+
+static void read_all(struct put_media *pm)
+{
+	pm->look_ns = UINT64_MAX;
+	set_lowat(pm, 1);
+}
+
+static void on_watched(struct live_upload *u)
+{
+	read_all(container_of(u, struct put_media, upload));
+}
+
 /* After anything: tell the readers, re-arm the timer, end when it is over. */
 static void settle(struct put_media *pm)
 {
@@ -281,6 +323,7 @@ static void settle(struct put_media *pm)
 	}
 	at = MIN(ingest_deadline_ns(pm->ingest), pm->leave_ns);
 	at = MIN(at, drain_end_ns(pm));
+	at = MIN(at, pm->look_ns);
 	if (pm->paced_ns)
 		at = MIN(at, pm->paced_ns);
 	if (at == UINT64_MAX) {
@@ -307,6 +350,8 @@ static void timer_fired(struct loop_timer *t)
 		ingest_stop(pm->ingest, server_time(pm->thread));
 	ingest_tick(pm->ingest, server_time(pm->thread));
 	pm->in_call = false;
+	if (loop_now_ns(pm->thread->loop) >= pm->look_ns)
+		read_all(pm);
 	if (pm->paced_ns && loop_now_ns(pm->thread->loop) >= pm->paced_ns) {
 		pm->paced_ns = 0;
 		exchange_resume(pm->ex);
@@ -343,6 +388,7 @@ static size_t on_data(struct exchange *ex, const uint8_t *bytes, size_t len)
 	if (pm->no_memory)
 		ingest_fail(pm->ingest, ACK_INTERNAL_ERROR);
 	pm->in_call = false;
+	look_again(pm);
 	settle(pm);
 	return used;
 }
@@ -388,6 +434,7 @@ static void on_stop(struct exchange *ex)
 
 	pm->in_call = true;
 	pm->draining = !ex->thread->finishing;
+	read_all(pm);
 	if (pm->draining)
 		ingest_drain(pm->ingest, server_time(pm->thread));
 	else
@@ -472,6 +519,7 @@ static bool admit(struct live_stream *live, uint64_t now_ns)
 	if (young || active >= UPLOADS_PER_STREAM_MAX)
 		return false;
 	old->leave_ns = now_ns + PUT_MEDIA_IDLE_NS_MAX;
+	read_all(old);
 	settle(old);
 	return true;
 }
@@ -512,7 +560,10 @@ static int put_media_new(struct exchange *ex, struct ingest_config *config,
 	pm->live = live;
 	pm->begin_ns = loop_now_ns(pm->thread->loop);
 	pm->leave_ns = UINT64_MAX;
+	pm->lowat = 1;
+	pm->look_ns = UINT64_MAX;
 	pm->upload.deleted = on_deleted;
+	pm->upload.watched = on_watched;
 	config->store = live->stored ? ex->thread->store : NULL;
 	config->stream = ex->stream.store;
 	config->duration_ns_max = ex->thread->limits.upload_ns_max;

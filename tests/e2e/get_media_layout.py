@@ -367,6 +367,72 @@ def test_live():
                    b"".join(b for _, b in again[:-1]).hex(), "document")
 
 
+def unread(put):
+    """Bytes of an upload that the service has left in its socket."""
+    ours = put.wire.sock.getsockname()[1]
+    ends = f":{bench.port:04X}", f":{ours:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file:
+            field = line.split()
+            if (field[1][8:], field[2][8:]) == ends:
+                return int(field[4].split(":")[1], 16)
+    raise AssertionError("no such connection")
+
+
+def test_unwatched():
+    """In the middle of a fragment, and while nobody watches, several frames are
+    read together; that hides nothing from anybody."""
+    client = bench.client()
+    client.call("createStream", StreamName="unwatched", DataRetentionInHours=1)
+    rng = random.Random(5)
+    put = client.put_media("unwatched")
+    put.write(mkv.header())
+    at = int(time.time() * 1000)
+    seen = 0
+
+    def frame(offset):
+        nonlocal seen
+        put.write(mkv.simple_block(rng.randbytes(500), offset))
+        # The pace of a device.
+        end = time.monotonic() + 0.12
+        while time.monotonic() < end:
+            seen += unread(put) > 0
+            time.sleep(0.002)
+
+    def begin():
+        nonlocal at
+        at += 2000
+        put.write(mkv.cluster(at, mkv.simple_block(rng.randbytes(500)),
+                              known=False))
+
+    with bench.case("unwatched: frames gather in the socket"):
+        for _ in range(5):
+            begin()
+            for offset in range(1, 12):
+                frame(100 * offset)
+            if seen:
+                break
+        assert seen
+    with bench.case("unwatched: what nothing follows is read all the same"):
+        begin()
+        frame(100)
+        until(lambda: not unread(put), 10)
+    with bench.case("unwatched: each frame at once for who begins to watch"):
+        begin()
+        frame(100)
+        media = bench.client().get_media("unwatched", StartSelectorType="NOW")
+        until(lambda: not unread(put), 10)
+        begin()
+        for offset in range(1, 12):
+            payload = rng.randbytes(500)
+            put.write(mkv.simple_block(payload, 100 * offset))
+            media.wait_bytes(lambda d, p=payload: p in d, 10)
+        media.close()
+    put.end()
+    put.wait_closed()
+    expect(put.events("ERROR"), [], "errors")
+
+
 def test_live_only():
     """Retention 0: the newest fragments can be read for some minutes, also
     after the upload, when no other connection is left."""
@@ -406,7 +472,7 @@ if __name__ == "__main__":
     bench.start()
     for test in (test_ffmpeg_pipe, test_ffmpeg_file, test_tags_before,
                  test_tags_after, test_tags_at_end, test_live,
-                 test_live_only):
+                 test_unwatched, test_live_only):
         try:
             test()
         except Exception as error:  # the other uploads are still of interest

@@ -126,6 +126,36 @@ static void live_stops_keeping_at_its_bound(void **state)
 	live_stream_put(s);
 }
 
+static unsigned int watched_count;
+
+static void watched(struct live_upload *u)
+{
+	(void)u;
+	watched_count++;
+}
+
+static void uploads_hear_of_each_reader(void **state)
+{
+	struct live_upload uploads[2] = {{.watched = watched},
+					 {.watched = watched}};
+	struct live_reader reader = {.changed = no_news};
+	struct live_stream *s;
+
+	(void)state;
+	s = live_stream_get(&table, id, true);
+	list_add_tail(&s->uploads, &uploads[0].link);
+	list_add_tail(&s->uploads, &uploads[1].link);
+	list_init(&reader.link);
+	watched_count = 0;
+	live_reader_add(s, &reader);
+	assert_int_equal(watched_count, 2);
+	live_reader_remove(s, &reader);
+	assert_int_equal(watched_count, 2);
+	list_del(&uploads[0].link);
+	list_del(&uploads[1].link);
+	live_stream_put(s);
+}
+
 /* --- retention 0
  * ------------------------------------------------------------------ */
 
@@ -327,6 +357,7 @@ int main(void)
 		LIVE_TEST(live_hands_out_whole_elements_only),
 		LIVE_TEST(live_keeps_no_bytes_without_readers),
 		LIVE_TEST(live_stops_keeping_at_its_bound),
+		LIVE_TEST(uploads_hear_of_each_reader),
 		LIVE_TEST(live_buffer_outlives_the_upload),
 		LIVE_TEST(live_buffer_ends_during_the_upload_too),
 		LIVE_TEST(live_buffer_drops_the_oldest_of_a_stream),
