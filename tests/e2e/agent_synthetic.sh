@@ -8,6 +8,6 @@ export O
 command -v ffmpeg >/dev/null || { echo "missing: ffmpeg"; exit 77; }
 failed=0
 python3 tests/e2e/agent_synthetic.py slow || failed=1
-tests/hil/guest run --engine uml --clock virtual --mem 1G --timeout 300 --env AUDIO="${AUDIO:-alaw}" -- \
+tests/hil/guest run --engine uml --clock virtual --mem 1G --timeout 500 --env AUDIO="${AUDIO:-alaw}" -- \
 	python3 tests/e2e/agent_synthetic.py tracks || failed=1
 exit $failed

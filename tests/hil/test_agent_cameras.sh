@@ -13,6 +13,6 @@ done
 command -v ffmpeg >/dev/null || { echo "ffmpeg is missing"; exit 77; }
 tests/hil/guest prepare uml >/dev/null
 module=$(tests/hil/guest kmod uml tests/hil/codedcam)
-exec tests/hil/guest run --engine uml --clock virtual --mem 768M --timeout 300 \
+exec tests/hil/guest run --engine uml --clock virtual --mem 768M --timeout 500 \
 	--modules "vivid n_devs=1 node_types=0x1,vimc,$module" --env "PATH=$O/tests:$O:$PATH" -- \
 	python3 tests/hil/agent_cameras.py

@@ -7,7 +7,7 @@ set -u
 if [ "${1:-}" != inside ]; then
 	cd "$(dirname "$0")/../.." || exit 1
 	O=$(cd "${O:-build}" && pwd)
-	exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 512M --timeout 240 \
+	exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 512M --timeout 500 \
 		--modules "vivid n_devs=2 node_types=0x1,0x1" \
 		--env "PATH=$O/tests:$O:$PATH" -- sh tests/hil/test_agent_faults.sh inside
 fi

@@ -153,7 +153,7 @@ export LIBCAMERA
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 code=0
-tests/hil/guest run --engine uml --clock "$CLOCK" --mem 768M --timeout $((seconds * 3 + 120)) --out "$out" \
+tests/hil/guest run --engine uml --clock "$CLOCK" --mem 768M --timeout $((seconds * 3 + 300)) --out "$out" \
 	--modules "snd-aloop pcm_substreams=1,vivid n_devs=2 node_types=0x20021,0x1,vimc,iio_dummy,iio-trig-hrtimer" \
 	--env "PATH=$O/tests:$O:$PATH" --env "SECONDS_RUN=$seconds" --env "LIBCAMERA=$LIBCAMERA" \
 	--env "FOUR=$FOUR" -- \

@@ -11,6 +11,6 @@ export O
 [ -x "$O/tests/source_probe" ] || { echo "no $O/tests/source_probe: make first" >&2; exit 1; }
 tests/hil/guest prepare uml >/dev/null
 radar=$(tests/hil/guest kmod uml tests/hil/spiradar)
-exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 240 \
+exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 500 \
 	--modules "snd-aloop,iio_dummy,iio-trig-hrtimer,spidev,$radar" -- \
 	python3 tests/hil/audio_records_check.py "$O/tests/source_probe"

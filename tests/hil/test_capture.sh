@@ -74,7 +74,7 @@ trap 'rm -f "$out"' EXIT
 # run ENGINE WORLD CODEC MODULES: one guest, judged
 run() {
 	echo "== $1, $4"
-	tests/hil/guest run --engine "$1" --mem 768M --timeout 240 \
+	tests/hil/guest run --engine "$1" --mem 768M --timeout 600 \
 		--modules "$4" -- sh tests/hil/test_capture.sh inside "$O" "$3" >"$out"
 	python3 - "$2" "$out" <<'PY'
 import json, sys

@@ -197,9 +197,9 @@ for world in ${*:-uml bare qemu-6.1 host}; do
 	case $world in
 	uml) tests/hil/guest run --engine uml --clock virtual --mem 768M --timeout 400 --out "$out/$world" \
 		--modules "vivid n_devs=1,vicodec,vimc,snd-aloop,iio_dummy,iio-trig-hrtimer" -- sh tests/hil/test_doctor.sh inside "$O" uml "$here" ;;
-	bare) tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 60 --out "$out/$world" \
+	bare) tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 300 --out "$out/$world" \
 		-- sh tests/hil/test_doctor.sh inside "$O" bare ;;
-	qemu-6.1) tests/hil/guest run --engine qemu-6.1 --timeout 240 --out "$out/$world" \
+	qemu-6.1) tests/hil/guest run --engine qemu-6.1 --timeout 500 --out "$out/$world" \
 		--modules "vivid n_devs=1" -- sh tests/hil/test_doctor.sh inside "$O" qemu-6.1 ;;
 	host)
 		code=0

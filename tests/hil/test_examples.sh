@@ -72,5 +72,5 @@ for x in grab_dmabuf record_pair; do
 	gcc $(pkg-config --cflags libcapture libkvsproducer) "$d/usr/share/doc/kvsd/examples/$x.c" -o "$d/$x" \
 		$(pkg-config --libs libcapture libkvsproducer)
 done
-tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 110 --mem 768M --modules "vivid n_devs=2 node_types=0x1,0x1" -- \
+tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 400 --mem 768M --modules "vivid n_devs=2 node_types=0x1,0x1" -- \
 	sh tests/hil/test_examples.sh inside "$d" "$PWD"

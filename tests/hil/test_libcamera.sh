@@ -32,4 +32,4 @@ for lib in "$O"/libcapture.so.* "$O/kvsd"; do
 	fi
 done
 echo "ok - the library and the agent do not load libcamera"
-exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 100 --modules vimc -- sh tests/hil/test_libcamera.sh inside "$O"
+exec tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --timeout 400 --modules vimc -- sh tests/hil/test_libcamera.sh inside "$O"

@@ -50,5 +50,5 @@ SAN=${SAN:-address,undefined}
 export O="${O:-build-asan}" SAN
 make -s O="$O" SAN="$SAN" "$O/tests/capture_probe" >/dev/null
 O=$(cd "$O" && pwd)
-exec tests/hil/guest run --engine qemu-6.12 --mem 1536M --timeout 400 --modules "vivid n_devs=1" --env "SAN=$SAN" -- \
+exec tests/hil/guest run --engine qemu-6.12 --mem 1536M --timeout 800 --modules "vivid n_devs=1" --env "SAN=$SAN" -- \
 	sh tests/hil/test_sanitized.sh inside "$O"

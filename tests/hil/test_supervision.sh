@@ -20,7 +20,7 @@ supervise() {
 	modules=$2
 	shift 2
 	echo "== $engine, $modules: $*"
-	tests/hil/guest run --engine "$engine" $([ "$engine" != uml ] || echo --clock "${CLOCK:-virtual}") --mem 512M --timeout 180 \
+	tests/hil/guest run --engine "$engine" $([ "$engine" != uml ] || echo --clock "${CLOCK:-virtual}") --mem 512M --timeout 500 \
 		${VERBOSE:+--env VERBOSE} --modules "$modules" -- "$probe" "$@" || {
 		echo "not ok - $engine, $*: exit $?"
 		failed=1

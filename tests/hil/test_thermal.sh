@@ -32,7 +32,7 @@ command -v ffmpeg >/dev/null || { echo "ffmpeg is missing"; exit 77; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 r=0
-tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 512M --timeout 120 --modules "vivid n_devs=1 node_types=0x1,vicodec" \
+tests/hil/guest run --engine uml --clock "${CLOCK:-virtual}" --mem 512M --timeout 400 --modules "vivid n_devs=1 node_types=0x1,vicodec" \
 	--out "$out" -- sh tests/hil/test_thermal.sh inside "$O" /out || r=$?
 if [ $r = 77 ]; then echo "libavcodec is not built in"; fi
 [ $r = 0 ] || exit $r

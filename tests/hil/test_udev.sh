@@ -126,5 +126,5 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 device_tree
 ko=$(tests/hil/guest kmod uml kmod) || { echo "not ok - udev: tsalign.ko does not build"; exit 1; }
-tests/hil/guest run --clock "${CLOCK:-virtual}" --modules "vivid n_devs=1 node_types=0x1,vimc,pps-ktimer,$ko" -- sh tests/hil/test_udev.sh inside || failed=1
+tests/hil/guest run --clock "${CLOCK:-virtual}" --timeout 400 --modules "vivid n_devs=1 node_types=0x1,vimc,pps-ktimer,$ko" -- sh tests/hil/test_udev.sh inside || failed=1
 exit $failed

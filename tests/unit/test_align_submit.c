@@ -14,23 +14,17 @@
 
 #include "src/align.h"
 #include "src/align_submit.h"
-#include "support/fake_clocks.h"
+#include "support/fake_tsalign.h"
 #include "tsalign_core.h"
 
-#define FAKE_FD 1000
 #define ID 9
 #define HZ UINT64_C(40000000)
 
 /* --- the fake machine ----------------------------------------------------- */
 
 static struct {
-	struct sys_ops ops;
-	bool no_module;
 	int submit;	    /* result */
 	unsigned int taken; /* names that others have */
-	unsigned int opens;
-	unsigned int descriptors; /* open now */
-	unsigned int maps;
 	unsigned int creates;
 	unsigned int submits;
 	unsigned int restarts;
@@ -39,38 +33,16 @@ static struct {
 	uint32_t error_ns;
 	struct tsalign_stream stream;
 	struct tsa_fit fit;
-	struct tsalign_page *page;
 } fake;
-
-static int fake_openat(int dirfd, const char *path, int flags, mode_t mode)
-{
-	(void)dirfd;
-	(void)mode;
-	assert_string_equal(path, "/dev/tsalign");
-	assert_int_equal(flags & O_ACCMODE, O_RDWR);
-	assert_true(flags & O_CLOEXEC);
-	fake.opens++;
-	if (fake.no_module)
-		return -ENOENT;
-	fake.descriptors++;
-	return FAKE_FD;
-}
-
-static int fake_close(int fd)
-{
-	assert_int_equal(fd, FAKE_FD);
-	fake.descriptors--;
-	return 0;
-}
 
 static void publish(uint64_t now_ns)
 {
 	struct tsa_estimate e;
 
 	tsa_fit_estimate(&fake.fit, now_ns, &e);
-	*fake.page = (struct tsalign_page){
+	*device.page = (struct tsalign_page){
 		.abi = TSALIGN_ABI,
-		.seq = fake.page->seq + 2,
+		.seq = device.page->seq + 2,
 		.stream = ID,
 		.state = e.state,
 		.counter = TSALIGN_COUNT_TICKS,
@@ -102,7 +74,7 @@ static int fake_create(struct tsalign_stream *s)
 		return -EEXIST;
 	s->id = ID;
 	fake.stream = *s;
-	fake.page->epoch = 0;
+	device.page->epoch = 0;
 	tsa_fit_init(&fake.fit, &config);
 	publish(clocks.boot_ns);
 	return 0;
@@ -150,51 +122,12 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	return -ENOTTY;
 }
 
-static int fake_mmap(size_t len, int prot, int flags, int fd, off_t offset,
-		     void **ret_map)
-{
-	assert_int_equal(prot, PROT_READ);
-	assert_int_equal(flags, MAP_SHARED);
-	assert_int_equal(fd, FAKE_FD);
-	assert_int_equal(offset, ID * (off_t)len);
-	fake.maps++;
-	*ret_map = fake.page;
-	return 0;
-}
-
-static int fake_munmap(void *map, size_t len)
-{
-	(void)len;
-	assert_ptr_equal(map, fake.page);
-	fake.maps--;
-	return 0;
-}
-
 static int setup(void **state)
 {
-	static struct tsalign_page page;
-
 	(void)state;
 	memset(&fake, 0, sizeof(fake));
-	memset(&page, 0, sizeof(page));
-	fake.page = &page;
-	fake.ops = *sys_posix();
-	fake.ops.openat = fake_openat;
-	fake.ops.close = fake_close;
-	fake.ops.ioctl = fake_ioctl;
-	fake.ops.mmap = fake_mmap;
-	fake.ops.munmap = fake_munmap;
-	fake.ops.clock_gettime = fake_clock_gettime;
-	fake_clocks_init();
+	fake_tsalign_init(ID, O_RDWR, fake_ioctl);
 	seed = 1;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(fake.maps, 0);
-	assert_int_equal(fake.descriptors, 0);
 	return 0;
 }
 
@@ -202,7 +135,7 @@ static struct capture_align *align_new(const char *path)
 {
 	struct capture_align *a;
 
-	assert_int_equal(capture_align_new(&fake.ops, -1, &a), 0);
+	assert_int_equal(capture_align_new(&device.ops, -1, &a), 0);
 	if (path)
 		align_name(a, "records", path);
 	capture_align_started(a);
@@ -249,7 +182,7 @@ submitted_pairs_give_the_same_times_as_our_own_estimate(void **state)
 	(void)capture_align_free(a);
 	assert_int_equal(fake.pairs, ARRAY_SIZE(with));
 	fake_clocks_init();
-	fake.no_module = true;
+	device.no_module = true;
 	seed = 1;
 	a = align_new("udp:0.0.0.0:5000");
 	for (n = 0; n < ARRAY_SIZE(with); n++) {
@@ -329,7 +262,7 @@ static void submits_are_as_few_as_promised(void **state)
 
 		fake.submits = 0;
 		fake.pairs = 0;
-		fake.opens = 0;
+		device.opens = 0;
 		fake.count_max = 0;
 		for (n = 0; n < cases[i].frames; n++) {
 			unsigned int before = fake.submits;
@@ -340,7 +273,7 @@ static void submits_are_as_few_as_promised(void **state)
 			assert_true(fake.submits - before <= 1);
 		}
 		spent_ns = clocks.boot_ns - first;
-		assert_int_equal(fake.opens, 1);
+		assert_int_equal(device.opens, 1);
 		assert_true(fake.submits <=
 			    1 + spent_ns / CAPTURE_ALIGN_SUBMIT_NS +
 				    n / CAPTURE_ALIGN_PAIRS_MAX);
@@ -435,7 +368,7 @@ static void submitted_rate_that_changes_is_another_stream(void **state)
 		assert_true(apart(f.aligned.ns, f.stamp_ns) < MS);
 	}
 	assert_int_equal(fake.creates, 2);
-	assert_int_equal(fake.descriptors, 1);
+	assert_int_equal(device.descriptors, 1);
 	assert_int_equal(fake.stream.nominal_mhz, 16000000);
 	(void)capture_align_free(a);
 }
@@ -478,17 +411,17 @@ static void submit_that_is_refused_ends_in_our_own_estimate(void **state)
 		capture_align_frame(a, &f);
 		epoch = f.aligned.epoch;
 		fake.submit = errors[i];
-		fake.no_module = true;
+		device.no_module = true;
 		f = record_at(first, 100, 20 * MS);
 		capture_align_frame(a, &f);
 		assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_ESTIMATE);
 		assert_int_equal(f.aligned.epoch, epoch + 1);
-		assert_int_equal(fake.descriptors, 0);
-		assert_int_equal(fake.maps, 0);
+		assert_int_equal(device.descriptors, 0);
+		assert_int_equal(device.maps, 0);
 		take_rest(a, first, 101, 200, CAPTURE_ALIGNED_ESTIMATE);
 		/* And back, once the module's line is as good as ours. */
 		fake.submit = 0;
-		fake.no_module = false;
+		device.no_module = false;
 		take_rest(a, first, 200, 4500, CAPTURE_ALIGNED_KERNEL);
 		(void)capture_align_free(a);
 	}
@@ -503,9 +436,9 @@ static void submitted_stream_that_is_gone_ends_in_our_own_estimate(void **state)
 	(void)state;
 	take_rest(a, first, 0, 100, CAPTURE_ALIGNED_KERNEL);
 	/* Not even its pairs come through: it is the page that tells. */
-	fake.no_module = true;
+	device.no_module = true;
 	clocks.boot_ns += MS;
-	fake.page->state = TSALIGN_GONE;
+	device.page->state = TSALIGN_GONE;
 	f = (struct capture_frame){
 		.device_hz = HZ,
 		.device_ticks = 12345 + UINT64_C(100) * 20 * MS / 25,
@@ -515,8 +448,8 @@ static void submitted_stream_that_is_gone_ends_in_our_own_estimate(void **state)
 	};
 	capture_align_frame(a, &f);
 	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_ESTIMATE);
-	assert_int_equal(fake.descriptors, 0);
-	assert_int_equal(fake.maps, 0);
+	assert_int_equal(device.descriptors, 0);
+	assert_int_equal(device.maps, 0);
 	(void)capture_align_free(a);
 }
 
@@ -531,12 +464,12 @@ static void submit_to_a_late_module_waits_until_it_knows_as_much(void **state)
 	uint32_t n;
 
 	(void)state;
-	fake.no_module = true;
+	device.no_module = true;
 	a = align_new("/dev/ttyS0");
 	for (n = 0; n < 6000; n++) {
 		struct capture_frame f = record_at(begin, n, 20 * MS);
 
-		fake.no_module = n < 1000;
+		device.no_module = n < 1000;
 		capture_align_frame(a, &f);
 		if (n < 100)
 			continue;
@@ -547,8 +480,8 @@ static void submit_to_a_late_module_waits_until_it_knows_as_much(void **state)
 			assert_true(f.aligned.sigma_ns < first / 10);
 		}
 		by = f.aligned.by;
-		if (!first && fake.page->state == TSALIGN_COARSE)
-			first = fake.page->sigma_ns;
+		if (!first && device.page->state == TSALIGN_COARSE)
+			first = device.page->sigma_ns;
 	}
 	assert_int_equal(by, CAPTURE_ALIGNED_KERNEL);
 	assert_int_equal(changes, 1);
@@ -562,7 +495,7 @@ static void counter_without_a_name_is_nobodys_business(void **state)
 
 	(void)state;
 	take_rest(a, first, 0, 100, CAPTURE_ALIGNED_ESTIMATE);
-	assert_int_equal(fake.opens, 0);
+	assert_int_equal(device.opens, 0);
 	(void)capture_align_free(a);
 }
 
@@ -581,7 +514,7 @@ static void fifo_frames_are_back_dated_by_the_rate_that_was_learnt(void **state)
 		uint64_t first = clocks.boot_ns + S;
 		uint32_t n;
 
-		fake.no_module = !module;
+		device.no_module = !module;
 		a = align_new("imu");
 		for (n = 0; n < 400; n++) {
 			uint64_t end_ns = first + (n + 1) * 32 * sample_ns;
@@ -613,7 +546,7 @@ static void fifo_frames_are_back_dated_by_the_rate_that_was_learnt(void **state)
 	}
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_tsalign_left)
 
 int main(void)
 {

@@ -20,40 +20,19 @@
 #include "src/align.h"
 #include "src/align_clock.h"
 #include "src/align_page.h"
-#include "support/fake_clocks.h"
+#include "support/fake_tsalign.h"
 
-#define FAKE_FD 1000
+#define ID 3
 #define MINOR 7
 #define FRAME_NS (S / 30)
 
 /* --- the fake machine ----------------------------------------------------- */
 
 static struct {
-	struct sys_ops ops;
-	bool no_module;
 	bool no_stream;
-	unsigned int opens;
-	unsigned int maps; /* that are there now */
-	struct tsalign_page *page;
 	struct tsalign_event events[4];
 	size_t event_count;
 } fake;
-
-static int fake_openat(int dirfd, const char *path, int flags, mode_t mode)
-{
-	(void)dirfd;
-	(void)mode;
-	assert_string_equal(path, "/dev/tsalign");
-	assert_int_equal(flags & 3, 0); /* for reading alone */
-	fake.opens++;
-	return fake.no_module ? -ENOENT : FAKE_FD;
-}
-
-static int fake_close(int fd)
-{
-	assert_int_equal(fd, FAKE_FD);
-	return 0;
-}
 
 static int fake_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -67,34 +46,14 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 		return 0;
 	}
 	assert_int_equal(request, TSALIGN_IOC_STREAM);
-	if (((struct tsalign_stream *)arg)->id != 3 || fake.no_stream)
+	if (((struct tsalign_stream *)arg)->id != ID || fake.no_stream)
 		return -ENOENT;
 	*(struct tsalign_stream *)arg = (struct tsalign_stream){
-		.id = 3,
+		.id = ID,
 		.kind = TSALIGN_V4L2,
 		.name = "v4l2-7",
 		.minor = MINOR,
 	};
-	return 0;
-}
-
-static int fake_mmap(size_t len, int prot, int flags, int fd, off_t offset,
-		     void **ret_map)
-{
-	assert_int_equal(prot, PROT_READ);
-	assert_int_equal(flags, MAP_SHARED);
-	assert_int_equal(fd, FAKE_FD);
-	assert_int_equal(offset, 3 * (off_t)len);
-	fake.maps++;
-	*ret_map = fake.page;
-	return 0;
-}
-
-static int fake_munmap(void *map, size_t len)
-{
-	(void)len;
-	assert_ptr_equal(map, fake.page);
-	fake.maps--;
 	return 0;
 }
 
@@ -113,38 +72,20 @@ static ssize_t fake_read(int fd, void *bytes, size_t len)
 
 static int setup(void **state)
 {
-	static struct tsalign_page page;
-
 	(void)state;
 	memset(&fake, 0, sizeof(fake));
-	memset(&page, 0, sizeof(page));
-	fake.page = &page;
-	fake.ops = *sys_posix();
-	fake.ops.openat = fake_openat;
-	fake.ops.close = fake_close;
-	fake.ops.ioctl = fake_ioctl;
-	fake.ops.mmap = fake_mmap;
-	fake.ops.munmap = fake_munmap;
-	fake.ops.read = fake_read;
-	fake.ops.clock_gettime = fake_clock_gettime;
-	fake_clocks_init();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(fake.maps, 0);
+	fake_tsalign_init(ID, O_RDONLY, fake_ioctl);
+	device.ops.read = fake_read;
 	return 0;
 }
 
 /* Frame n is at @first_ns + n / 30 s, exactly. */
 static void publish_map(uint64_t first_ns, uint64_t counter)
 {
-	*fake.page = (struct tsalign_page){
+	*device.page = (struct tsalign_page){
 		.abi = TSALIGN_ABI,
 		.seq = 2,
-		.stream = 3,
+		.stream = ID,
 		.state = TSALIGN_LOCKED,
 		.shift = 32,
 		.mult = (S << 32) / 30,
@@ -175,7 +116,7 @@ static struct capture_align *align_new(int32_t minor)
 {
 	struct capture_align *a;
 
-	assert_int_equal(capture_align_new(&fake.ops, minor, &a), 0);
+	assert_int_equal(capture_align_new(&device.ops, minor, &a), 0);
 	capture_align_started(a);
 	return a;
 }
@@ -200,7 +141,7 @@ static void align_takes_the_map_of_the_module(void **state)
 		assert_int_equal(f.aligned.sigma_ns, 500);
 		assert_int_equal(f.aligned.epoch, 1);
 	}
-	assert_int_equal(fake.opens, 1);
+	assert_int_equal(device.opens, 1);
 	assert_int_equal(capture_align_state(a, &now), 0);
 	assert_string_equal(now.name, "v4l2-7");
 	assert_int_equal(now.minor, MINOR);
@@ -222,7 +163,7 @@ static void align_asks_the_map_for_the_drivers_count(void **state)
 
 		publish_map(first, n);
 		if (n >= 1010) {
-			fake.page->base_counter -= 1000;
+			device.page->base_counter -= 1000;
 			align_shift_sequence(a, 1000);
 		}
 		capture_align_frame(a, &f);
@@ -243,7 +184,7 @@ static void align_opens_an_epoch_with_the_modules(void **state)
 	capture_align_frame(a, &f);
 	f = frame_at(first, 1, MS);
 	publish_map(first - 2 * MS, 1);
-	fake.page->epoch = 2;
+	device.page->epoch = 2;
 	capture_align_frame(a, &f);
 	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
 	assert_int_equal(f.aligned.epoch, 2);
@@ -332,12 +273,12 @@ static void align_refuses_a_page_that_cannot_be(void **state)
 		struct capture_frame f = frame_at(first, 5, MS);
 
 		publish_map(first, 5);
-		fake.page->abi = cases[i].abi;
-		fake.page->shift = cases[i].shift;
-		fake.page->state = cases[i].state;
-		fake.page->reference = cases[i].reference;
-		fake.page->counter = cases[i].counter;
-		fake.page->base_ns += (uint64_t)cases[i].off_ns;
+		device.page->abi = cases[i].abi;
+		device.page->shift = cases[i].shift;
+		device.page->state = cases[i].state;
+		device.page->reference = cases[i].reference;
+		device.page->counter = cases[i].counter;
+		device.page->base_ns += (uint64_t)cases[i].off_ns;
 		capture_align_frame(a, &f);
 		assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_STAMP);
 		assert_true(f.aligned.sigma_ns == UINT64_MAX);
@@ -353,8 +294,8 @@ static void align_brings_tai_to_boottime(void **state)
 
 	(void)state;
 	publish_map(first, 5);
-	fake.page->reference = TSALIGN_REF_TAI;
-	fake.page->base_ns += (uint64_t)clocks.tai_ns;
+	device.page->reference = TSALIGN_REF_TAI;
+	device.page->base_ns += (uint64_t)clocks.tai_ns;
 	capture_align_frame(a, &f);
 	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
 	assert_true(apart(f.aligned.ns, first + 5 * S / 30) <= 2);
@@ -375,17 +316,17 @@ static void align_looks_for_a_stream_seldom(void **state)
 
 		capture_align_frame(a, &f);
 	}
-	assert_in_range(fake.opens, 5, 12);
+	assert_in_range(device.opens, 5, 12);
 	(void)capture_align_free(a);
-	fake.opens = 0;
-	fake.no_module = true;
+	device.opens = 0;
+	device.no_module = true;
 	a = align_new(MINOR);
 	for (n = 0; n < 1000; n++) {
 		struct capture_frame f = frame_at(first, n, MS);
 
 		capture_align_frame(a, &f);
 	}
-	assert_in_range(fake.opens, 5, 12);
+	assert_in_range(device.opens, 5, 12);
 	(void)capture_align_free(a);
 }
 
@@ -397,14 +338,14 @@ static void align_finds_a_module_that_comes_later(void **state)
 	uint32_t n;
 
 	(void)state;
-	fake.no_module = true;
+	device.no_module = true;
 	a = align_new(MINOR);
 	for (n = 0; n < 100; n++) {
 		f = frame_at(first, n, MS);
 		capture_align_frame(a, &f);
 		assert_int_not_equal(f.aligned.by, CAPTURE_ALIGNED_KERNEL);
 	}
-	fake.no_module = false;
+	device.no_module = false;
 	for (; n < 300; n++) {
 		f = frame_at(first, n, MS);
 		publish_map(first, n);
@@ -422,12 +363,12 @@ static void align_lets_go_of_a_stream_that_went(void **state)
 
 	(void)state;
 	(void)frame_by_kernel(a, first, 0);
-	assert_int_equal(fake.maps, 1);
-	fake.page->state = TSALIGN_GONE;
+	assert_int_equal(device.maps, 1);
+	device.page->state = TSALIGN_GONE;
 	fake.no_stream = true;
 	f = frame_at(first, 1, MS);
 	capture_align_frame(a, &f);
-	assert_int_equal(fake.maps, 0);
+	assert_int_equal(device.maps, 0);
 	assert_int_equal(f.aligned.by, CAPTURE_ALIGNED_STAMP);
 	(void)capture_align_free(a);
 }
@@ -444,8 +385,8 @@ static void align_page_read_gives_up_on_a_writer_that_hangs(void **state)
 	(void)state;
 	publish_map(first, 0);
 	capture_align_frame(a, &f);
-	fake.page->seq++;
-	assert_int_equal(align_page_read(fake.page, &copy), -EAGAIN);
+	device.page->seq++;
+	assert_int_equal(align_page_read(device.page, &copy), -EAGAIN);
 	/* The map from before still holds. */
 	f = frame_at(first, 1, MS);
 	capture_align_frame(a, &f);
@@ -470,7 +411,7 @@ static void align_estimates_without_a_module(void **state)
 
 	(void)state;
 	seed = 20260;
-	fake.no_module = true;
+	device.no_module = true;
 	a = align_new(MINOR);
 	for (n = 0; n < 3000; n++) {
 		uint64_t taken = first + n * FRAME_NS - n * FRAME_NS / 50000;
@@ -511,7 +452,7 @@ static void align_counts_ticks_where_there_are_some(void **state)
 
 	(void)state;
 	seed = 3;
-	fake.no_module = true;
+	device.no_module = true;
 	a = align_new(-1);
 	for (n = 0; n < 500; n++) {
 		uint64_t late = random_below(2000) * US;
@@ -533,7 +474,7 @@ static void align_counts_ticks_where_there_are_some(void **state)
 	assert_int_equal(now.by, CAPTURE_ALIGNED_ESTIMATE);
 	assert_true(now.state >= CAPTURE_ALIGN_COARSE);
 	assert_int_equal(now.lost, 0);
-	assert_int_equal(fake.opens, 0);
+	assert_int_equal(device.opens, 0);
 	(void)capture_align_free(a);
 }
 
@@ -546,7 +487,7 @@ static void align_counts_anew_after_an_overrun(void **state)
 	uint32_t n;
 
 	(void)state;
-	fake.no_module = true;
+	device.no_module = true;
 	a = align_new(-1);
 	for (n = 0; n < 300; n++) {
 		struct capture_frame f = {
@@ -680,7 +621,7 @@ static void timeline_shows_streams_and_samples(void **state)
 
 	(void)state;
 	publish_map(clocks.boot_ns, 9);
-	assert_int_equal(capture_timeline_open(&fake.ops, &t), 0);
+	assert_int_equal(capture_timeline_open(&device.ops, &t), 0);
 	assert_int_equal(capture_timeline_info(t, &info), 0);
 	assert_true(info.sees_v4l2);
 	assert_int_equal(capture_timeline_streams(t, streams), 1);
@@ -691,7 +632,7 @@ static void timeline_shows_streams_and_samples(void **state)
 	fake.events[0] = (struct tsalign_event){.type = TSALIGN_EV_EPOCH};
 	fake.events[1] = (struct tsalign_event){
 		.type = TSALIGN_EV_SAMPLE,
-		.stream = 3,
+		.stream = ID,
 		.flags = TSALIGN_EVF_OUTLIER,
 		.counter = 12,
 	};
@@ -700,13 +641,13 @@ static void timeline_shows_streams_and_samples(void **state)
 	assert_int_equal(sample.counter, 12);
 	assert_true(sample.outlier);
 	/* The slot's next stream has another page. */
-	fake.page->state = TSALIGN_GONE;
+	device.page->state = TSALIGN_GONE;
 	assert_int_equal(capture_timeline_streams(t, streams), 1);
 	assert_int_equal(streams[0].state, CAPTURE_ALIGN_GONE);
-	assert_int_equal(fake.maps, 0);
+	assert_int_equal(device.maps, 0);
 	(void)capture_timeline_close(t);
-	fake.no_module = true;
-	assert_int_equal(capture_timeline_open(&fake.ops, &t), -ENOENT);
+	device.no_module = true;
+	assert_int_equal(capture_timeline_open(&device.ops, &t), -ENOENT);
 }
 
 /* Through a source of the real library: each frame has its time. */
@@ -747,7 +688,7 @@ static void source_frames_come_aligned(void **state)
 	(void)capture_source_close(s);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_tsalign_left)
 
 int main(void)
 {
