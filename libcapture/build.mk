@@ -31,7 +31,7 @@ capture_src += $(addprefix libcapture/src/, \
 	blank.c supervisor.c supervisor_frames.c supervisor_setup.c)
 # One timeline; the estimator is the kernel module's own.
 capture_src += $(addprefix libcapture/src/, \
-	align.c align_clock.c align_page.c align_rule.c align_submit.c align_timeline.c feed.c)
+	align.c align_clock.c align_page.c align_rule.c align_submit.c align_timeline.c feed.c frame_count.c)
 capture_src += $(addprefix kmod/, tsalign_core.c tsalign_fit.c tsalign_line.c \
 	tsalign_pair.c)
 $(O)/obj/libcapture/src/align.o $(O)/obj/libcapture/src/align_%.o $(O)/obj/libcapture/src/feed.o $(O)/obj/kmod/%.o: \

@@ -35,6 +35,7 @@ unit_tests += test_align_page test_align_rule test_align_submit test_capture_ali
 $(O)/obj/tests/unit/test_align_page.o $(O)/obj/tests/unit/test_align_rule.o $(O)/obj/tests/unit/test_align_submit.o $(O)/obj/tests/unit/test_capture_align.o $(O)/obj/tests/unit/test_capture_feed.o: \
 	ours_cpp += -Ikmod -Ikmod/include/uapi
 $(O)/obj/tests/unit/test_sync.o: ours_cpp += -Itools
+unit_tests += test_frame_count
 unit_tests += test_capture_blank test_capture_guard test_capture_stuck test_capture_supervisor
 unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_source_memory test_capture_sync test_capture_pcm \

@@ -96,6 +96,8 @@ struct agent_source {
 	uint32_t range_min;		/* counts; equal to @range_max: auto */
 	uint32_t range_max;
 	uint32_t telemetry_rows;
+	bool telemetry_on_top;		/* else below the picture */
+	struct capture_counter_setting counter;	/* @bits 0: none */
 	uint32_t scale_uk;		/* 0: counts are no temperatures */
 	int64_t offset_uk;
 	bool has_spot;			/* else the middle */

@@ -378,6 +378,83 @@ static int set_telemetry_rows(struct agent_source *s, const char *v,
 	return take_u32(&s->telemetry_rows, v, 0, SIDE_MAX, w);
 }
 
+static int set_telemetry_on_top(struct agent_source *s, const char *v,
+				struct why *w)
+{
+	return take_bool(&s->telemetry_on_top, v, w);
+}
+
+/* Where FLIR's cores have the milliseconds since they were switched on. */
+static const struct {
+	const char *name;
+	struct capture_counter_setting counter;
+} counter_presets[] = {
+	{ "lepton2", { 32, -3, 1, true, 1000 } },
+	{ "lepton3", { 32, -2, 1, true, 1000 } },
+	{ "boson", { 32, 0, 140, false, 1000 } },
+};
+
+/* What stands before @end, which is stepped over. */
+static bool next_number(const char **at, char end, uint64_t max, uint64_t *ret)
+{
+	size_t len = strcspn(*at, ",");
+
+	if ((*at)[len] != end || parse_u64(*at, len, max, ret) < 0)
+		return false;
+	*at += len + (end != '\0');
+	return true;
+}
+
+static bool next_order(const char **at, bool *ret_low_first)
+{
+	static const char *const orders[] = { "high-first,", "low-first," };
+
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		size_t len = strlen(orders[i]);
+
+		if (strncmp(*at, orders[i], len) == 0) {
+			*at += len;
+			*ret_low_first = i == 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ROW,WORD,BITS,ORDER,HZ, or whose telemetry it is. */
+static int set_counter(struct agent_source *s, const char *v, struct why *w)
+{
+	bool below = v[0] == '-';
+	const char *at = v + below;
+	uint64_t n[4];
+	bool low_first;
+
+	for (size_t i = 0; i < ARRAY_SIZE(counter_presets); i++) {
+		if (strcmp(counter_presets[i].name, v) != 0)
+			continue;
+		s->counter = counter_presets[i].counter;
+		return 0;
+	}
+	if (!next_number(&at, ',', SIDE_MAX, &n[0]) ||
+	    !next_number(&at, ',', SIDE_MAX, &n[1]) ||
+	    !next_number(&at, ',', 64, &n[2]) || n[2] < 16 || n[2] % 16 ||
+	    !next_order(&at, &low_first) ||
+	    !next_number(&at, '\0', NS_PER_S, &n[3]) || !n[3] ||
+	    /* no lap in less than 4 s */
+	    (n[2] == 16 && n[3] > UINT16_MAX / 4))
+		return wrong(w, "'%.40s' is neither lepton2, lepton3, boson "
+			     "nor ROW,WORD,BITS,ORDER,HZ, as "
+			     "-2,1,32,low-first,1000", v);
+	s->counter = (struct capture_counter_setting){
+		.bits = (uint32_t)n[2],
+		.row = below ? -(int32_t)n[0] : (int32_t)n[0],
+		.word = (uint32_t)n[1],
+		.low_first = low_first,
+		.hz = (uint32_t)n[3],
+	};
+	return 0;
+}
+
 static int set_scale_uk(struct agent_source *s, const char *v, struct why *w)
 {
 	return take_u32(&s->scale_uk, v, 1, SCALE_UK_MAX, w);
@@ -592,6 +669,8 @@ static const struct source_key {
 	{ "palette", K(THERMAL) | K(SYNTHETIC), set_palette },
 	{ "range", K(THERMAL) | K(SYNTHETIC), set_range },
 	{ "telemetry_rows", K(THERMAL) | K(SYNTHETIC), set_telemetry_rows },
+	{ "telemetry_on_top", K(THERMAL) | K(SYNTHETIC), set_telemetry_on_top },
+	{ "counter", K(THERMAL), set_counter },
 	{ "scale_uk", K(THERMAL) | K(SYNTHETIC), set_scale_uk },
 	{ "offset_uk", K(THERMAL) | K(SYNTHETIC), set_offset_uk },
 	{ "spot", K(THERMAL) | K(SYNTHETIC), set_spot },

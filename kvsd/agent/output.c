@@ -286,6 +286,7 @@ static void init_thermal(struct capture_thermal_config *config,
 	capture_thermal_config_init(config);
 	config->palette = s->palette;
 	config->telemetry_rows = s->telemetry_rows;
+	config->telemetry_on_top = s->telemetry_on_top;
 	config->scale_uk = s->scale_uk;
 	config->offset_uk = s->offset_uk;
 	if (s->has_spot) {
@@ -694,12 +695,12 @@ bool output_has_room(const struct output *o)
 	return !o->thread || !encode_thread_full(o->thread);
 }
 
-/* The first of its telemetry, which is below the picture. */
+/* The first of its telemetry. */
 static void keep_telemetry(struct output *o, const struct capture_frame *frame)
 {
 	const struct capture_plane *p = &frame->planes[0];
-	size_t row = (size_t)frame->height - o->source->telemetry_rows;
-	size_t at = row * p->stride;
+	size_t below = (size_t)frame->height - o->source->telemetry_rows;
+	size_t at = o->source->telemetry_on_top ? 0 : below * p->stride;
 	size_t bytes = sizeof(o->telemetry.bytes);
 
 	if (!o->source->telemetry_rows || !p->map || p->bytesused <= at)

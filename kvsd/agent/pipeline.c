@@ -179,6 +179,7 @@ static void fill_settings(struct pipeline *p)
 		.control_count = c->control_count,
 		.crop = c->crop.width ? &c->crop : NULL,
 		.align = c->align,
+		.counter = c->counter,
 		.error = &p->settings_error,
 	};
 }
@@ -538,6 +539,8 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 		.frames_error = s.frames_error + s.frames_short,
 		.overruns = s.overruns,
 		.scans_lost = s.scans_lost,
+		.counts_guessed = s.counts_guessed,
+		.counts_anew = s.counts_anew,
 		.stamps_replaced = s.stamps_backward + s.stamps_bad,
 		.copies = s.copies,
 		.bytes_touched = s.bytes_touched,

@@ -56,6 +56,8 @@ struct pipeline_stats {
 	uint64_t frames_error;	/* damaged, left out */
 	uint64_t overruns;	/* audio, IIO: read too late */
 	uint64_t scans_lost;	/* IIO: also inside frames */
+	uint64_t counts_guessed; /* of the sensor's counter, see its key */
+	uint64_t counts_anew;
 	uint64_t stamps_replaced; /* that could not be */
 	uint64_t copies;	/* handed out as copies */
 	uint64_t bytes_touched;

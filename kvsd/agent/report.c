@@ -179,6 +179,10 @@ static void add_feed(struct buf *b, const struct feed *f)
 	add_count(b, "overruns", s->overruns);
 	if (f->config->kind == AGENT_IIO)
 		add_count(b, "scans_lost", s->scans_lost);
+	if (f->config->counter.bits) {
+		add_count(b, "counts_guessed", s->counts_guessed);
+		add_count(b, "counts_anew", s->counts_anew);
+	}
 	add_count(b, "stamps_replaced", s->stamps_replaced);
 	add_count(b, "frames_copied", s->copies);
 	add_count(b, "reopened", s->reopened);

@@ -41,6 +41,8 @@ struct capture_align {
 	struct tsa_estimate estimate;
 	uint64_t device_hz;   /* what the fit counts; 0: frames */
 	uint64_t stamp_ticks; /* frames' stamps are so much later than they */
+	uint64_t tick_ns;     /* of a count that is rounded down; 0: is not */
+	bool guessed;	      /* the frame's count is of its stamp */
 
 	/* What was given to frames. */
 	bool any;
@@ -158,6 +160,16 @@ void align_stamp_after(struct capture_align *a, uint64_t ticks)
 	a->stamp_ticks = ticks;
 }
 
+void align_set_tick(struct capture_align *a, uint64_t tick_ns)
+{
+	a->tick_ns = tick_ns;
+}
+
+void align_count_guessed(struct capture_align *a, bool guessed)
+{
+	a->guessed = guessed;
+}
+
 void align_shift_sequence(struct capture_align *a, uint32_t shift)
 {
 	a->sequence_shift = shift;
@@ -173,18 +185,24 @@ static void look_later(struct capture_align *a)
 	a->look_in = a->look_gap;
 }
 
+/* A counter of its own, which the module hears of here. */
+static bool is_named(const struct capture_align *a)
+{
+	return a->submit.name[0];
+}
+
 static int find_page(struct capture_align *a)
 {
 	int r;
 
-	if (a->minor >= 0) {
+	if (is_named(a))
+		r = align_submit_open(&a->submit, a->sys, a->device_hz,
+				      &a->stream, &a->page);
+	else
 		r = align_page_find(a->sys, a->minor, &a->stream, &a->page);
-		if (r == 0)
-			align_rule_join(&a->rule, a->stream.id);
-		return r;
-	}
-	return align_submit_open(&a->submit, a->sys, a->device_hz, &a->stream,
-				 &a->page);
+	if (r == 0)
+		align_rule_join(&a->rule, a->stream.id, is_named(a));
+	return r;
 }
 
 /*
@@ -195,7 +213,7 @@ static void look_for_page(struct capture_align *a)
 {
 	int r;
 
-	if (!a->look_in || (a->minor < 0 && !a->device_hz) || --a->look_in)
+	if (!a->look_in || (is_named(a) && !a->device_hz) || --a->look_in)
 		return;
 	r = find_page(a);
 	/* Else: found, or it is not for us. A module may be loaded late. */
@@ -274,7 +292,7 @@ static void read_frame(struct capture_align *a, const struct capture_frame *f,
 	s->lead = f->device_hz ? a->stamp_ticks : 0;
 	s->counter = tsa_unwrap(&a->unwrap, raw + s->lead);
 	/* What came with a damaged frame may be damaged as well. */
-	if (!stamped || f->flags & CAPTURE_FRAME_ERROR)
+	if (!stamped || a->guessed || f->flags & CAPTURE_FRAME_ERROR)
 		return;
 	(void)tsa_fit_add(&a->fit, s->counter, s->stamp_ns,
 			  (uint32_t)MIN(s->width_ns, UINT32_MAX));
@@ -439,6 +457,19 @@ static uint64_t lead_ns(const struct capture_align *a, const struct sample *s)
 
 /* --- what the frame is given ---------------------------------------------- */
 
+/* What no line knows of. */
+static void widen(const struct capture_align *a, const struct sample *s,
+		  struct reading *r)
+{
+	uint64_t more_ns =
+		a->tick_ns + align_rule_doubt(&a->rule, s->stamp_ns);
+
+	if (a->guessed || r->sigma_ns > UINT64_MAX - more_ns)
+		r->sigma_ns = UINT64_MAX;
+	else
+		r->sigma_ns += more_ns;
+}
+
 static void publish(struct capture_align *a, struct reading *r,
 		    struct capture_frame *f)
 {
@@ -476,7 +507,7 @@ void capture_align_frame(struct capture_align *a, struct capture_frame *frame)
 	if (frame->flags & CAPTURE_FRAME_BLANK)
 		return;
 	read_frame(a, frame, &s);
-	align_rule_follow(&a->rule, frame, s.now_ns);
+	align_rule_follow(&a->rule, frame, s.stamp_ns, s.now_ns);
 	if ((!by_kernel(a, frame, &s, &r) || knows_less(a, &s, &r)) &&
 	    !by_estimate(a, &s, &r)) {
 		r.by = CAPTURE_ALIGNED_STAMP;
@@ -485,6 +516,7 @@ void capture_align_frame(struct capture_align *a, struct capture_frame *frame)
 		r.sigma_ns = UINT64_MAX;
 		r.line_epoch = 0;
 	}
+	widen(a, &s, &r);
 	publish(a, &r, frame);
 }
 

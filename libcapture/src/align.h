@@ -25,6 +25,12 @@ void align_name(struct capture_align *align, const char *kind,
  */
 void align_stamp_after(struct capture_align *align, uint64_t ticks);
 
+/* A count is what had been full by then: a frame is up to @tick_ns later. */
+void align_set_tick(struct capture_align *align, uint64_t tick_ns);
+
+/* The next frame's device_ticks are of its stamp: no sample, no sigma. */
+void align_count_guessed(struct capture_align *align, bool guessed);
+
 /**
  * align_setting_check() - whether a setting can be
  *

@@ -180,33 +180,33 @@ void align_rule_attach(struct align_rule *r,
 
 /* --- its times ------------------------------------------------------------ */
 
-/* Return: 0, -ENXIO (it has none), -ERANGE (not in its own range), errno. */
-static int read_control(const struct align_rule *r, uint32_t id, int64_t *ret)
+static int read_value(const struct align_rule *r,
+		      const struct v4l2_query_ext_ctrl *query, int64_t *ret)
 {
-	const struct capture_control_setting setting = {.id = id};
-	struct v4l2_query_ext_ctrl query;
 	int64_t value = 0;
-	int e;
+	int e = control_get(r->sys, r->node, query, &value);
 
-	e = control_find(r->sys, r->node, &setting, &query);
-	if (e == 0)
-		e = control_get(r->sys, r->node, &query, &value);
 	if (e < 0)
 		return e;
-	if (value < query.minimum || value > query.maximum)
+	if (value < query->minimum || value > query->maximum)
 		return -ERANGE;
 	*ret = value;
 	return 0;
 }
 
-/* A row's length: @clocks of @rate. */
-struct row {
-	uint64_t clocks;
-	uint64_t rate;
-};
+/* Return: 0, -ENXIO (it has none), -ERANGE (not in its own range), errno. */
+static int read_control(const struct align_rule *r, uint32_t id, int64_t *ret)
+{
+	const struct capture_control_setting setting = {.id = id};
+	struct v4l2_query_ext_ctrl query;
+	int e;
+
+	e = control_find(r->sys, r->node, &setting, &query);
+	return e < 0 ? e : read_value(r, &query, ret);
+}
 
 /* Return: 0, or what read_control() says, or -ERANGE; @r->wrong: of what. */
-static int read_row(struct align_rule *r, struct row *ret)
+static int read_row(struct align_rule *r, struct align_row *ret)
 {
 	int64_t blank = 0;
 	int64_t rate = 0;
@@ -233,7 +233,7 @@ static int read_row(struct align_rule *r, struct row *ret)
 }
 
 /* @count rows: no more than 2^24 of 2^25 clocks. Return: false: too long. */
-static bool rows_ns(const struct row *row, uint64_t count, uint64_t max_ns,
+static bool rows_ns(const struct align_row *row, uint64_t count, uint64_t max_ns,
 		    uint64_t *ret)
 {
 	uint64_t clocks = row->clocks * count;
@@ -249,33 +249,80 @@ static bool rows_ns(const struct row *row, uint64_t count, uint64_t max_ns,
 	return true;
 }
 
-static void read_exposure(struct align_rule *r, const struct row *row)
+/* A control's value in ns. Return: false: it cannot be. */
+static bool exposure_of(const struct align_rule *r, int64_t value,
+			uint64_t *ret_ns)
+{
+	uint64_t n = (uint64_t)value;
+
+	if (value <= 0)
+		return false;
+	if (r->exposure.id == V4L2_CID_EXPOSURE)
+		return n <= CAPTURE_ALIGN_ROW_CLOCKS_MAX && r->row.rate &&
+		       rows_ns(&r->row, n, CAPTURE_ALIGN_EXPOSURE_NS_MAX,
+			       ret_ns);
+	if (n > CAPTURE_ALIGN_EXPOSURE_NS_MAX / ABSOLUTE_NS)
+		return false;
+	*ret_ns = n * ABSOLUTE_NS;
+	return true;
+}
+
+/* What the control can be set to, as far as it can be. */
+static void read_range(struct align_rule *r)
+{
+	r->exposure_min_ns = r->exposure_ns;
+	r->exposure_max_ns = r->exposure_ns;
+	(void)exposure_of(r, MAX(r->exposure.minimum, 1), &r->exposure_min_ns);
+	if (!exposure_of(r, r->exposure.maximum, &r->exposure_max_ns))
+		r->exposure_max_ns = CAPTURE_ALIGN_EXPOSURE_NS_MAX;
+}
+
+/* By the control that read_exposure() found: one ioctl. */
+static void reread_exposure(struct align_rule *r)
 {
 	int64_t value = 0;
-	int e;
 
-	e = read_control(r, V4L2_CID_EXPOSURE_ABSOLUTE, &value);
-	if (e == 0 && value > 0 &&
-	    (uint64_t)value <= CAPTURE_ALIGN_EXPOSURE_NS_MAX / ABSOLUTE_NS) {
-		r->exposure_ns = (uint64_t)value * ABSOLUTE_NS;
+	if (!r->exposure.id ||
+	    (read_value(r, &r->exposure, &value) == 0 &&
+	     exposure_of(r, value, &r->exposure_ns)))
 		return;
-	}
-	if (e == -ENXIO && row->rate) {
-		e = read_control(r, V4L2_CID_EXPOSURE, &value);
-		if (e == 0 && value > 0 &&
-		    value <= CAPTURE_ALIGN_ROW_CLOCKS_MAX &&
-		    rows_ns(row, (uint64_t)value, CAPTURE_ALIGN_EXPOSURE_NS_MAX,
-			    &r->exposure_ns))
-			return;
-	}
 	if (!r->wrong)
 		r->wrong = "exposure";
+}
+
+static void read_exposure(struct align_rule *r)
+{
+	struct capture_control_setting setting = {
+		.id = V4L2_CID_EXPOSURE_ABSOLUTE,
+	};
+	uint64_t begin_ns;
+	uint64_t cost_ns;
+	int e;
+
+	e = control_find(r->sys, r->node, &setting, &r->exposure);
+	if (e == -ENXIO && r->row.rate) {
+		setting.id = V4L2_CID_EXPOSURE;
+		e = control_find(r->sys, r->node, &setting, &r->exposure);
+	}
+	if (e < 0) {
+		r->exposure.id = 0;
+		r->wrong = r->wrong ? r->wrong : "exposure";
+		return;
+	}
+	begin_ns = sys_now_ns(r->sys, CLOCK_MONOTONIC);
+	reread_exposure(r);
+	cost_ns = sys_now_ns(r->sys, CLOCK_MONOTONIC) - begin_ns;
+	/* The least: what others take of the processor is not its price. */
+	if (!r->cost_known || cost_ns < r->cost_ns)
+		r->cost_ns = cost_ns;
+	r->cost_known = true;
+	read_range(r);
 }
 
 /* What is wrong leaves the last good time. */
 static void read_times(struct align_rule *r)
 {
-	struct row row = {0};
+	struct align_row row = {0};
 
 	r->wrong = NULL;
 	if (r->node < 0)
@@ -288,9 +335,17 @@ static void read_times(struct align_rule *r)
 			     &r->readout_ns))
 			r->wrong = "rows";
 	} else {
-		row = (struct row){0};
+		row = (struct align_row){0};
 	}
-	read_exposure(r, &row);
+	r->row = row;
+	read_exposure(r);
+}
+
+/* It may be read with each frame. */
+static bool is_live(const struct align_rule *r)
+{
+	return r->exposure.id && r->cost_known &&
+	       r->cost_ns <= CAPTURE_ALIGN_READ_NS_MAX;
 }
 
 /* --- the offset ----------------------------------------------------------- */
@@ -383,8 +438,10 @@ static struct tsalign_rule wanted_rule(const struct align_rule *r)
 			rule.readout_ns = r->readout_ns;
 		return rule;
 	}
-	/* Its samples are buffers that are done: the frame is over. */
-	if (r->setting.point && stamped <= TSALIGN_POINT_ARRIVAL)
+	/* Else its samples are buffers that are done: the frame is over. */
+	if (r->stamps)
+		stamped = r->stamped;
+	else if (r->setting.point && stamped <= TSALIGN_POINT_ARRIVAL)
 		stamped = TSALIGN_POINT_EOF;
 	rule = rule_of(r, stamped);
 	rule.id = r->before.id;
@@ -454,10 +511,11 @@ static void apply(struct align_rule *r, bool can)
 		r->wrong = "rule";
 }
 
-void align_rule_join(struct align_rule *r, uint32_t id)
+void align_rule_join(struct align_rule *r, uint32_t id, bool stamps)
 {
 	if (!r->wanted)
 		return;
+	r->stamps = stamps;
 	r->writable = true;
 	r->module = r->sys->openat(AT_FDCWD, ALIGN_DEVICE,
 				   O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
@@ -496,27 +554,97 @@ void align_rule_started(struct align_rule *r)
 	r->looked_ns = 0;
 }
 
+static uint64_t apart(int64_t a_ns, int64_t b_ns)
+{
+	return a_ns > b_ns ? (uint64_t)a_ns - (uint64_t)b_ns
+			   : (uint64_t)b_ns - (uint64_t)a_ns;
+}
+
+/* How far the moment would be if the exposure were another. */
+static uint64_t reach_ns(const struct align_rule *r, uint64_t exposure_ns)
+{
+	struct tsalign_rule rule = rule_of(r, r->stamped);
+	const char *why;
+	int64_t ns;
+
+	rule.exposure_ns = exposure_ns;
+	if (tsa_rule_offset(&rule, &ns, &why) < 0)
+		return 0;
+	return apart(ns, r->offset_ns);
+}
+
+/* What may be off until the next look: exposures end with their frame. */
+static void find_reach(struct align_rule *r)
+{
+	uint64_t max_ns = r->exposure_max_ns;
+
+	r->reach_ns = 0;
+	if (!r->exposure.id || is_live(r))
+		return;
+	if (r->frame_ns)
+		max_ns = MIN(max_ns, MAX(r->frame_ns, r->exposure_ns));
+	r->reach_ns = MAX(reach_ns(r, r->exposure_min_ns), reach_ns(r, max_ns));
+}
+
+/* A change is seen before the sensor's frames have it, or after. */
+static void doubt(struct align_rule *r, int64_t before_ns, uint64_t now_ns)
+{
+	uint64_t moved_ns = apart(before_ns, r->offset_ns);
+
+	if (!moved_ns)
+		return;
+	if (now_ns > r->doubt_until_ns)
+		r->doubt_ns = 0;
+	r->doubt_ns = MAX(r->doubt_ns, moved_ns);
+	r->doubt_until_ns =
+		now_ns + CAPTURE_ALIGN_SETTLE_FRAMES * r->frame_ns;
+}
+
+static void count_frame(struct align_rule *r, uint64_t stamp_ns)
+{
+	if (r->stamp_ns && stamp_ns > r->stamp_ns)
+		r->frame_ns = stamp_ns - r->stamp_ns;
+	r->stamp_ns = stamp_ns;
+}
+
+uint64_t align_rule_doubt(const struct align_rule *r, uint64_t stamp_ns)
+{
+	uint64_t ns = r->reach_ns;
+
+	return stamp_ns <= r->doubt_until_ns ? MAX(ns, r->doubt_ns) : ns;
+}
+
 void align_rule_follow(struct align_rule *r, const struct capture_frame *f,
-		       uint64_t now_ns)
+		       uint64_t stamp_ns, uint64_t now_ns)
 {
 	const char *wrong = r->wrong;
+	int64_t before_ns = r->offset_ns;
+	bool first = !r->looked_ns;
 	struct tsalign_rule rule;
 	bool anew;
 	bool due;
 
 	if (!r->wanted)
 		return;
+	count_frame(r, stamp_ns);
 	anew = take_stamped(r, f);
-	due = !r->looked_ns || now_ns - r->looked_ns >= CAPTURE_ALIGN_RULE_NS;
-	if (!anew && !due)
+	due = first || now_ns - r->looked_ns >= CAPTURE_ALIGN_RULE_NS;
+	if (!anew && !due && !is_live(r)) {
+		find_reach(r);
 		return;
+	}
 	if (due) {
 		read_times(r);
 		look_at_module(r);
 		r->looked_ns = now_ns;
+	} else if (is_live(r)) {
+		reread_exposure(r);
 	}
 	rule = rule_of(r, r->stamped);
 	apply(r, offset_of(r, &rule, &r->offset_ns));
+	find_reach(r);
+	if (!first && !anew)
+		doubt(r, before_ns, now_ns);
 	if (r->wrong && r->wrong != wrong)
 		log_debug("align", "%s: not to be used, the last good one is",
 			  r->wrong);

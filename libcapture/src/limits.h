@@ -106,6 +106,10 @@
 #define CAPTURE_ALIGN_SUBMIT_NS 10000000ull
 /* Rules of alignment: how often the exposure is read, and what can be. */
 #define CAPTURE_ALIGN_RULE_NS 1000000000ull
+/* An exposure that is read so fast is read with each frame. */
+#define CAPTURE_ALIGN_READ_NS_MAX 200000ull
+/* Frames until a sensor surely has the exposure that it was told. */
+#define CAPTURE_ALIGN_SETTLE_FRAMES 4u
 #define CAPTURE_ALIGN_EXPOSURE_NS_MAX 3600000000000ull
 #define CAPTURE_ALIGN_READOUT_NS_MAX 10000000000ull
 #define CAPTURE_ALIGN_PIXEL_RATE_MAX 10000000000ll

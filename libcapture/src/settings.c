@@ -89,6 +89,7 @@ int capture_settings_dup(const struct capture_settings *settings,
 	s->input = settings->input;
 	s->timings = settings->timings;
 	s->align = settings->align;
+	s->counter = settings->counter;
 	r = copy_controls(settings, s);
 	if (r == 0)
 		r = copy_rect(settings->crop, &s->crop);

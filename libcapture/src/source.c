@@ -8,9 +8,12 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "src/align.h"
+#include "src/frame_count.h"
 #include "src/limits.h"
 #include "src/queue.h"
 #include "src/settings.h"
+
+#define NS_PER_S UINT64_C(1000000000)
 
 /* A kind whose library is not built in has a row without an opener. */
 static source_open_fn *const openers[] = {
@@ -68,6 +71,8 @@ static int check_kind(const struct capture_source_config *config)
 	bool camera = config->kind == CAPTURE_SOURCE_LIBCAMERA;
 	const char *wrong = s ? align_setting_check(&s->align) : NULL;
 
+	if (!wrong && s && frame_count_check(&s->counter) < 0)
+		wrong = "counter";
 	if (wrong)
 		return refuse(config, wrong, -EINVAL);
 	if (config->kind == CAPTURE_SOURCE_V4L2)
@@ -84,6 +89,8 @@ static int check_kind(const struct capture_source_config *config)
 		return refuse(config, "controls", -EOPNOTSUPP);
 	if (s->align.point || s->align.stamped || s->align.delay_ns)
 		return refuse(config, "point", -EOPNOTSUPP);
+	if (s->counter.bits)
+		return refuse(config, "counter", -EOPNOTSUPP);
 	if (s->crop)
 		return refuse(config, "crop", -EOPNOTSUPP);
 	return s->compose ? refuse(config, "compose", -EOPNOTSUPP) : 0;
@@ -102,6 +109,11 @@ static void name_stream(struct capture_source *source,
 
 	if (kind < ARRAY_SIZE(kinds) && kinds[kind] && config->path)
 		align_name(source->align, kinds[kind], config->path);
+	if (config->settings && config->settings->counter.bits) {
+		align_name(source->align, "telemetry", config->path);
+		align_set_tick(source->align,
+			       NS_PER_S / config->settings->counter.hz);
+	}
 }
 
 int capture_source_open(const struct sys_ops *sys,
@@ -228,6 +240,7 @@ int capture_source_dequeue(struct capture_source *source, uint64_t deadline_ns,
 	if (source->align) {
 		align_shift_sequence(source->align, source->sequence_shift);
 		align_stamp_after(source->align, source->stamp_ticks);
+		align_count_guessed(source->align, source->count_guessed);
 		capture_align_frame(source->align, *ret_frame);
 	} else {
 		number_epoch(source, *ret_frame);

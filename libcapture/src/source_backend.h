@@ -55,6 +55,8 @@ struct capture_source {
 	uint32_t sequence_shift;
 	/* The newest frame's stamp is so many ticks after its device_ticks. */
 	uint64_t stamp_ticks;
+	/* Its device_ticks are no count of the device, but of its stamp. */
+	bool count_guessed;
 	/* What follows is source.c's. NULL: frames come with their times. */
 	struct capture_align *align;
 	/* The newest frame's, to number the epochs of whoever opens many. */

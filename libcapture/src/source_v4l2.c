@@ -278,6 +278,25 @@ static void keep_config(struct source_v4l2 *s,
 						: CAPTURE_SOURCE_BUFFERS;
 	s->track_id = config->track_id;
 	s->skip_first = config->skip_first;
+	if (config->settings)
+		s->counter = config->settings->counter;
+}
+
+static int check_counter(const struct source_v4l2 *s,
+			 const struct capture_source_config *config)
+{
+	uint32_t bytes = 0;
+	uint32_t at;
+	int r;
+
+	if (!s->counter.bits)
+		return 0;
+	r = frame_count_fits(&s->counter, &s->base.format);
+	at = r < 0 ? 0 : frame_count_at(&s->counter, &s->base.format, &bytes);
+	/* A driver whose lines are shorter than its pixels. */
+	if (r == 0 && (uint64_t)at + bytes > s->whole_bytes[0])
+		r = -EPROTO;
+	return r < 0 ? settings_fail(config->settings, "counter", r) : 0;
 }
 
 static int stream_setup(struct source_v4l2 *s,
@@ -298,6 +317,9 @@ static int stream_setup(struct source_v4l2 *s,
 	if (r < 0)
 		return r;
 	init_whole_bytes(s);
+	r = check_counter(s, config);
+	if (r < 0)
+		return r;
 	r = alloc_buffers(s);
 	if (r == 0)
 		r = alloc_copies(s, config);

@@ -7,6 +7,7 @@
 #define CAPTURE_SRC_SOURCE_V4L2_H
 
 #include "src/frame.h"
+#include "src/frame_count.h"
 #include "src/queue.h"
 #include "src/settings.h"
 #include "src/source_backend.h"
@@ -32,6 +33,7 @@ struct stream_course {
 	uint32_t sequence;	/* the same as frames tell it */
 	uint64_t stamp_last_ns;	/* given to a user; 0: none yet */
 	uint64_t stamp_seen_ns;	/* the driver's of the last buffer; 0: none */
+	struct frame_count count; /* of @counter */
 };
 
 struct source_v4l2 {
@@ -53,6 +55,8 @@ struct source_v4l2 {
 	enum capture_rung rung_asked;
 	uint32_t buffers_asked;
 	uint32_t track_id;
+	struct capture_counter_setting counter;
+	uint32_t counts_anew;	/* the core began anew */
 	/* Fewest payload bytes of a whole frame, per plane; 1: any. */
 	size_t whole_bytes[CAPTURE_PLANES_MAX];
 	struct stream_course course;

@@ -228,14 +228,39 @@ static bool is_short(const struct source_v4l2 *s, const struct queue_done *done)
 	return false;
 }
 
+/* A frame that is not short has all its rows. */
+static void follow_counter(struct source_v4l2 *s, const struct queue_done *done,
+			   struct capture_frame *frame)
+{
+	const uint8_t *data = s->queue.buffers[done->index].planes[0].map;
+	enum frame_count_is is;
+	uint32_t bytes;
+	uint32_t at = frame_count_at(&s->counter, &s->base.format, &bytes);
+	uint64_t raw;
+
+	queue_begin_read(&s->queue, done->index);
+	raw = frame_count_read(&s->counter, frame->fourcc,
+			       data + done->offset[0] + at);
+	queue_end_read(&s->queue, done->index);
+	is = frame_count_follow(&s->course.count, &s->counter, raw,
+				frame->stamp_ns, &frame->device_ticks);
+	frame->device_hz = s->counter.hz;
+	s->base.count_guessed = is == FRAME_COUNT_GUESSED;
+	s->stats.counts_guessed += is == FRAME_COUNT_GUESSED;
+	s->counts_anew += is == FRAME_COUNT_ANEW;
+	s->stats.counts_anew = s->counts_anew;
+}
+
 static void describe_frame(struct source_v4l2 *s, const struct queue_done *done,
 			   struct capture_frame *frame)
 {
 	frame->flags = done->flags & V4L2_BUF_FLAG_KEYFRAME ? CAPTURE_FRAME_KEY
 							    : 0;
 	frame->sequence = s->course.sequence;
-	frame->epoch = s->starts - 1;
 	stamp_frame(s, done, frame);
+	if (s->counter.bits)
+		follow_counter(s, done, frame);
+	frame->epoch = s->starts - 1 + s->counts_anew;
 	s->stats.frames++;
 }
 

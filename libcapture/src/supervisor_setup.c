@@ -256,6 +256,8 @@ void supervisor_add_stats(struct capture_source_stats *sum,
 	sum->bytes_skipped += from->bytes_skipped;
 	sum->overruns += from->overruns;
 	sum->scans_lost += from->scans_lost;
+	sum->counts_guessed += from->counts_guessed;
+	sum->counts_anew += from->counts_anew;
 	sum->s2_given_up |= from->s2_given_up;
 }
 

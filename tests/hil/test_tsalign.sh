@@ -70,7 +70,8 @@ if [ "${1:-}" = inside ]; then
 		elif [ "$case" = same ]; then
 			"$O/tests/tsalign_same" || r=1
 		elif [ "$case" = counters ]; then
-			modprobe -a snd-aloop iio_dummy iio-trig-hrtimer
+			modprobe -a snd-aloop iio_dummy iio-trig-hrtimer videobuf2-v4l2 videobuf2-vmalloc
+			insmod "$KO/tsalign_thermal.ko"
 			python3 counters.py || r=1
 		elif [ "$case" = bench ]; then
 			insmod "$KO/tsalign_cost.ko"
@@ -78,7 +79,7 @@ if [ "${1:-}" = inside ]; then
 		else
 			python3 check.py "$@" || r=1
 		fi
-		rmmod tsalign_cost 2>/dev/null || true
+		rmmod tsalign_cost tsalign_thermal 2>/dev/null || true
 		rmmod tsalign_truth tsalign_shutter 2>/dev/null || true
 		rmmod tsalign 2>/dev/null || true
 	done
@@ -108,7 +109,8 @@ build() {
 }
 build M="$KO/tsalign"
 build M="$KO/truth" TSALIGN="$KO/tsalign" KBUILD_EXTRA_SYMBOLS="$KO/tsalign/Module.symvers"
-cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/truth/tsalign_shutter.ko" "$KO/truth/tsalign_clocks.ko" "$KO/"
+cp "$KO/tsalign/tsalign.ko" "$KO/truth/tsalign_truth.ko" "$KO/truth/tsalign_cost.ko" "$KO/truth/tsalign_shutter.ko" "$KO/truth/tsalign_clocks.ko" \
+	"$KO/truth/tsalign_thermal.ko" "$KO/"
 case " $cases " in *" kunit "*)
 	build M="$KO/kunit" TSALIGN_KUNIT=1
 	cp "$KO/kunit/tsalign_kunit.ko" "$KO/" ;;

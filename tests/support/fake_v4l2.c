@@ -47,7 +47,7 @@ uint64_t fake_v4l2_now_ns(void)
 
 static const uint32_t raw_formats[] = { V4L2_PIX_FMT_YUV420,
 					V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_YUYV,
-					V4L2_PIX_FMT_YUV420M };
+					V4L2_PIX_FMT_YUV420M, V4L2_PIX_FMT_Y16 };
 static const uint32_t sizes[SIDES][2] = { { 64, 48 }, { 128, 96 } };
 
 /* --- formats ------------------------------------------------------------ */
@@ -65,11 +65,15 @@ static bool is_data(const struct fake_device *d)
 
 static uint32_t raw_format_first(const struct fake_device *d)
 {
+	if (d->pub.counts)
+		return 4;
 	return d->pub.own_planes ? 3 : 0;
 }
 
 static uint32_t raw_format_count(const struct fake_device *d)
 {
+	if (d->pub.counts)
+		return 5;
 	/* The one of three planes needs the multi-planar calls. */
 	return d->pub.mplane ? 4 : 3;
 }
@@ -84,7 +88,9 @@ static bool is_raw_side(const struct fake_device *d, const struct fake_queue *q)
 static void lay_out_raw(struct fake_device *d, struct fake_queue *q)
 {
 	uint32_t align = d->pub.stride_align ? d->pub.stride_align : 1;
-	uint32_t bytes = q->fourcc == V4L2_PIX_FMT_YUYV ? 2 : 1;
+	bool wide = q->fourcc == V4L2_PIX_FMT_YUYV ||
+		    q->fourcc == V4L2_PIX_FMT_Y16;
+	uint32_t bytes = wide ? 2 : 1;
 	uint32_t stride = (q->width * bytes + align - 1) / align * align;
 
 	q->plane_count = 1;

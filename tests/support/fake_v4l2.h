@@ -70,6 +70,11 @@ struct fake_v4l2 {
 	bool contiguous;	/* imports huge pages alone */
 	uint32_t stride_align;	/* of raw lines; 0: none */
 	uint32_t data_bytes;	/* of a radio's buffers; 0: 1024 */
+	bool counts;		/* a camera of Y16 alone */
+	/* What each frame has at this byte; none of it: telemetry_bytes 0. */
+	uint8_t telemetry[8];
+	uint32_t telemetry_at;
+	uint32_t telemetry_bytes;
 	/* What goes wrong. */
 	bool busy;		/* REQBUFS says -EBUSY */
 	bool unplugged;		/* every call says -ENODEV */

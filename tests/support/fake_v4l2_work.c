@@ -97,6 +97,11 @@ void fake_v4l2_make_frame(struct fake_device *d)
 		if (is_huge)
 			b->bytesused[p] = UINT32_MAX;
 	}
+	if (d->pub.telemetry_bytes &&
+	    pwrite(b->mem_fd[0], d->pub.telemetry, d->pub.telemetry_bytes,
+		   b->mem_offset[0] + d->pub.telemetry_at) !=
+		    (ssize_t)d->pub.telemetry_bytes)
+		abort();
 	b->flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC |
 		   V4L2_BUF_FLAG_TSTAMP_SRC_SOE;
 	if (count_down(&d->pub.error_frames))

@@ -233,6 +233,41 @@ static void agent_config_takes_long_pipelines(void **state)
 				      "characters, all lines together"));
 }
 
+static void agent_config_knows_where_cores_count(void **state)
+{
+	static const struct {
+		const char *text;
+		struct capture_counter_setting counter;
+	} cases[] = {
+		{ "lepton2", { 32, -3, 1, true, 1000 } },
+		{ "lepton3", { 32, -2, 1, true, 1000 } },
+		{ "boson", { 32, 0, 140, false, 1000 } },
+		{ "0,0,16,low-first,16383", { 16, 0, 0, true, 16383 } },
+		{ "-1,16384,64,low-first,1000000000",
+		  { 64, -1, 16384, true, 1000000000 } },
+	};
+	char words[AGENT_ERROR_CHARS];
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct capture_counter_setting *c = &cases[i].counter;
+		const struct capture_counter_setting *is;
+
+		(void)snprintf(text, sizeof(text),
+			       "[stream one]\n[source t]\nkind = thermal\n"
+			       "stream = one\ncounter = %s\n",
+			       cases[i].text);
+		assert_int_equal(read_config(text, &config, words), 0);
+		is = &config.sources[0].counter;
+		assert_int_equal(is->bits, c->bits);
+		assert_int_equal(is->row, c->row);
+		assert_int_equal(is->word, c->word);
+		assert_int_equal(is->low_first, c->low_first);
+		assert_int_equal(is->hz, c->hz);
+	}
+}
+
 static void agent_config_takes_every_kind(void **state)
 {
 	static const char text[] =
@@ -241,6 +276,7 @@ static void agent_config_takes_every_kind(void **state)
 		"[source t]\nkind = thermal\nstream = one\nview = yes\n"
 		"view_encoder = jpeg\npalette = iron\nrange = 7000..9000\n"
 		"telemetry_rows = 2\nscale_uk = 15625\n"
+		"telemetry_on_top = yes\ncounter = -63,5,48,high-first,25000\n"
 		"offset_uk = -273150000\nspot = 0,59\n"
 		"[source s]\nkind = sdr\nstream = two\ndevice = /dev/swradio0\n"
 		"[source m]\nkind = metadata\nstream = two\n"
@@ -270,6 +306,13 @@ static void agent_config_takes_every_kind(void **state)
 	assert_int_equal(config.sources[1].range_min, 7000);
 	assert_int_equal(config.sources[1].range_max, 9000);
 	assert_int_equal(config.sources[1].telemetry_rows, 2);
+	assert_true(config.sources[1].telemetry_on_top);
+	assert_int_equal(config.sources[1].counter.row, -63);
+	assert_int_equal(config.sources[1].counter.word, 5);
+	assert_int_equal(config.sources[1].counter.bits, 48);
+	assert_false(config.sources[1].counter.low_first);
+	assert_int_equal(config.sources[1].counter.hz, 25000);
+	assert_int_equal(config.sources[0].counter.bits, 0);
 	assert_int_equal(config.sources[1].scale_uk, 15625);
 	assert_int_equal(config.sources[1].offset_uk, -273150000);
 	assert_true(config.sources[1].has_spot);
@@ -406,6 +449,17 @@ static const struct mistake {
 	{ "[source b]\ntelemetry_rows = x\n",
 	  ":2: [source b] telemetry_rows: 'x' is not a number" },
 	{ "[source b]\nscale_uk = 0\n", ":2: [source b] scale_uk: 1 to" },
+	{ "[source b]\ncounter = tau\n",
+	  ":2: [source b] counter: 'tau' is neither lepton2," },
+	{ "[source b]\ncounter = 1,2,32,low-first\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,24,low-first,9\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,0,low-first,9\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,32,first,9\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,32,low-first,0\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,32,low-first,9,\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,-2,32,low-first,9\n", ":2: [source b] counter:" },
+	{ "[source b]\ncounter = 1,2,16,low-first,16384\n",
+	  ":2: [source b] counter:" },
 	{ "[source b]\noffset_uk = --1\n", ":2: [source b] offset_uk:" },
 	{ "[source b]\nspot = 5\n",
 	  ":2: [source b] spot: '5' is not X,Y, as 80,60" },
@@ -742,6 +796,7 @@ int main(void)
 		T(agent_config_takes_every_key_of_a_camera),
 		T(agent_config_has_defaults),
 		T(agent_config_takes_long_pipelines),
+		T(agent_config_knows_where_cores_count),
 		T(agent_config_takes_every_kind),
 		T(agent_config_names_file_line_and_key),
 		T(agent_config_has_bounds),

@@ -244,6 +244,14 @@ static void counts_without_a_view_are_measured(void **state)
 	assert_int_equal(stats.reading.sequence, 5);
 	assert_int_equal(stats.reading.epoch, 1);
 	output = output_close(output);
+	source.telemetry_on_top = true;
+	assert_int_equal(open_output(), 0);
+	output_put(output, thermal_frame(6, NS_PER_S), 6);
+	output_stats(output, &stats);
+	assert_int_equal(stats.telemetry.bytes[0], 0x10);
+	assert_int_equal(stats.reading.hottest.y, 5);
+	output = output_close(output);
+	source.telemetry_on_top = false;
 	source.view = true; /* it is the view that measures, then */
 	assert_int_equal(open_output(), 0);
 	output_put(output, thermal_frame(6, NS_PER_S), 6);

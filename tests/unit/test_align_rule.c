@@ -53,6 +53,7 @@ static struct {
 	struct control node[8];
 	struct control sensor[8];
 	unsigned int reads; /* of controls */
+	uint64_t read_ns;   /* what one takes */
 	int error;	    /* of each */
 	/* The module. */
 	bool present;
@@ -93,6 +94,7 @@ static int get(struct control *list, struct v4l2_ext_controls *all)
 	if (!c)
 		return -EINVAL;
 	fake.reads++;
+	clocks.boot_ns += fake.read_ns;
 	if (fake.error)
 		return fake.error;
 	if (c->id == V4L2_CID_PIXEL_RATE)
@@ -251,7 +253,7 @@ static void follow(struct align_rule *r)
 	const struct capture_frame f = {.point = CAPTURE_POINT_END_OF_FRAME};
 
 	clocks.boot_ns += S;
-	align_rule_follow(r, &f, clocks.boot_ns);
+	align_rule_follow(r, &f, clocks.boot_ns, clocks.boot_ns);
 }
 
 /* --- times ---------------------------------------------------------------- */
@@ -263,7 +265,7 @@ static void rule_changes_nothing_unless_asked(void **state)
 	(void)state;
 	memcpy(fake.node, in_rows, sizeof(in_rows));
 	fake.present = true;
-	align_rule_join(&r, STREAM);
+	align_rule_join(&r, STREAM, false);
 	follow(&r);
 	assert_int_equal(r.offset_ns, 0);
 	assert_int_equal(fake.reads, 0);
@@ -298,8 +300,8 @@ static void rule_reads_absolute_exposures(void **state)
 		(struct control){V4L2_CID_EXPOSURE_ABSOLUTE, 156, 1, 5000};
 	fake.node[1] = (struct control){V4L2_CID_EXPOSURE, 9, 0, 10};
 	r = rule_for(mid());
-	align_rule_join(&r, STREAM);
-	align_rule_follow(&r, &f, clocks.boot_ns);
+	align_rule_join(&r, STREAM, false);
+	align_rule_follow(&r, &f, clocks.boot_ns, clocks.boot_ns);
 	assert_int_equal(r.exposure_ns, 15600 * US);
 	assert_int_equal(r.readout_ns, 0);
 	assert_int_equal(r.offset_ns, 7800 * US);
@@ -434,21 +436,62 @@ static void rule_says_what_an_error_keeps_from_it(void **state)
 	align_rule_fini(&r);
 }
 
-static void rule_reads_once_a_second(void **state)
+static void rule_reads_no_more_than_promised(void **state)
+{
+	/* 9.9 s: the exposure with each frame, rows each second; or all. */
+	static const unsigned int reads[] = {320, 320, 30};
+	const struct capture_frame f = {.point = CAPTURE_POINT_END_OF_FRAME};
+	size_t i;
+
+	(void)state;
+	memcpy(fake.node, in_rows, sizeof(in_rows));
+	for (i = 0; i < ARRAY_SIZE(reads); i++) {
+		struct align_rule r = rule_for(mid());
+		uint64_t now_ns = clocks.boot_ns;
+		unsigned int n;
+
+		fake.read_ns = (199 + i) * US;
+		fake.reads = 0;
+		for (n = 0; n < 300; n++, now_ns += 33 * MS)
+			align_rule_follow(&r, &f, now_ns, now_ns);
+		assert_int_equal(fake.reads, reads[i]);
+		align_rule_fini(&r);
+	}
+}
+
+/* The row is READOUT_NS / 480; the middle moves by half of an exposure. */
+static void rule_doubts_what_an_exposure_may_be(void **state)
 {
 	const struct capture_frame f = {.point = CAPTURE_POINT_END_OF_FRAME};
+	uint64_t now_ns = clocks.boot_ns;
 	struct align_rule r;
 	unsigned int n;
 
 	(void)state;
 	memcpy(fake.node, in_rows, sizeof(in_rows));
 	r = rule_for(mid());
-	for (n = 0; n < 300; n++) {
-		align_rule_follow(&r, &f, clocks.boot_ns);
-		clocks.boot_ns += 33 * MS;
+	for (n = 0; n < 60; n++) {
+		fake.node[0].value = n < 30 ? 100 : 300;
+		now_ns += 33 * MS;
+		align_rule_follow(&r, &f, now_ns, now_ns);
+		/* From 2 to 6 ms, with the 30th frame. */
+		assert_int_equal(align_rule_doubt(&r, now_ns),
+				 n >= 30 && n <= 34 ? 2 * MS : 0);
+		if (n == 34)
+			assert_int_equal(align_rule_doubt(&r, now_ns + 1), 0);
 	}
-	/* 9.9 s, three controls each time. */
-	assert_int_equal(fake.reads, 3 * 10);
+	align_rule_fini(&r);
+	/* Read once a second: any exposure of 20 us to a frame's 33 ms. */
+	fake.read_ns = MS;
+	fake.node[0].value = 100;
+	r = rule_for(mid());
+	for (n = 0; n < 60; n++) {
+		now_ns += 33 * MS;
+		align_rule_follow(&r, &f, now_ns, now_ns);
+		if (n)
+			assert_int_equal(align_rule_doubt(&r, now_ns),
+					 (33 * MS - 2 * MS) / 2);
+	}
 	align_rule_fini(&r);
 }
 
@@ -462,13 +505,13 @@ static void rule_takes_what_the_driver_says_of_its_stamps(void **state)
 	memcpy(fake.node, in_rows, sizeof(in_rows));
 	setting.delay_ns = (int64_t)(300 * US);
 	r = rule_for(setting);
-	align_rule_follow(&r, &f, clocks.boot_ns);
+	align_rule_follow(&r, &f, clocks.boot_ns, clocks.boot_ns);
 	assert_int_equal(r.offset_ns,
 			 (int64_t)(MS + READOUT_NS / 2 - 300 * US));
 	align_rule_fini(&r);
 	setting.stamped = CAPTURE_ALIGN_START_OF_FRAME;
 	r = rule_for(setting);
-	align_rule_follow(&r, &f, clocks.boot_ns);
+	align_rule_follow(&r, &f, clocks.boot_ns, clocks.boot_ns);
 	assert_int_equal(r.offset_ns,
 			 (int64_t)(READOUT_NS / 2) - (int64_t)(MS + 300 * US));
 	align_rule_fini(&r);
@@ -476,7 +519,7 @@ static void rule_takes_what_the_driver_says_of_its_stamps(void **state)
 	f.point = CAPTURE_POINT_ARRIVAL;
 	setting.stamped = CAPTURE_ALIGN_AS_STAMPED;
 	r = rule_for(setting);
-	align_rule_follow(&r, &f, clocks.boot_ns);
+	align_rule_follow(&r, &f, clocks.boot_ns, clocks.boot_ns);
 	assert_string_equal(r.wrong, "stamped");
 	assert_int_equal(r.offset_ns, -(int64_t)(300 * US));
 	align_rule_fini(&r);
@@ -491,7 +534,7 @@ static struct align_rule joined(struct capture_align_setting setting)
 	memcpy(fake.node, in_rows, sizeof(in_rows));
 	fake.present = true;
 	r = rule_for(setting);
-	align_rule_join(&r, STREAM);
+	align_rule_join(&r, STREAM, false);
 	follow(&r);
 	return r;
 }
@@ -640,7 +683,7 @@ static void rule_survives_any_failed_call(void **state)
 			align_rule_init(&r, sys_fault());
 			align_rule_attach(&r, &setting, NODE_FD, "/dev/video1",
 					  MINOR, &format);
-			align_rule_join(&r, STREAM);
+			align_rule_join(&r, STREAM, false);
 			follow(&r);
 			assert_true(fake.rule.point != TSALIGN_POINT_MID ||
 				    !r.more_ns);
@@ -712,19 +755,23 @@ static struct capture_frame give(struct capture_align *a, uint64_t first,
 
 /*
  * The exposure turns from 2 to 22 ms and back: the middle moves by half of it
- * a second later at most, no epoch is opened, and no time goes back.
+ * a second later at most, no epoch is opened, and no time goes back. Until
+ * then its sigma says what may be wrong. @read_ns: what a look takes.
  */
-static void check_moves(struct capture_align *a, enum capture_aligned_by by)
+static void check_moves(struct capture_align *a, enum capture_aligned_by by,
+			uint64_t read_ns)
 {
 	uint64_t first = clocks.boot_ns;
 	uint64_t last = 0;
 	uint32_t epoch = 0;
 	uint32_t n;
 
+	fake.read_ns = read_ns;
 	for (n = 0; n < 400; n++) {
 		uint64_t exposure_ns = n >= 200 && n < 300 ? 22 * MS : 2 * MS;
 		uint64_t end_ns = first + (uint64_t)n * S / 30;
 		struct capture_frame f;
+		uint64_t off_ns;
 
 		fake.node[0].value = (int64_t)(exposure_ns / (20 * US));
 		f = give(a, first, n);
@@ -735,11 +782,17 @@ static void check_moves(struct capture_align *a, enum capture_aligned_by by)
 		}
 		last = f.aligned.ns;
 		epoch = f.aligned.epoch;
-		if (n % 100 < 35)
+		off_ns = apart(f.aligned.ns,
+			       end_ns - (exposure_ns + READOUT_NS) / 2);
+		if (n >= 100)
+			assert_true(off_ns <= f.aligned.sigma_ns + 20 * US);
+		if (n % 100 < (read_ns > MS / 5 ? 35 : 1))
 			continue;
-		assert_true(apart(f.aligned.ns,
-				  end_ns - (exposure_ns + READOUT_NS) / 2) <=
-			    20 * US);
+		assert_true(off_ns <= 20 * US);
+		/* And no more than that. */
+		if (n >= 100 && n % 100 > 5)
+			assert_true(f.aligned.sigma_ns <=
+				    (read_ns > MS / 5 ? 33 * MS : MS));
 	}
 }
 
@@ -749,7 +802,7 @@ static void align_tells_mid_exposure_without_a_module(void **state)
 	struct capture_alignment now;
 
 	(void)state;
-	check_moves(a, CAPTURE_ALIGNED_ESTIMATE);
+	check_moves(a, CAPTURE_ALIGNED_ESTIMATE, 0);
 	assert_int_equal(capture_align_state(a, &now), 0);
 	assert_int_equal(now.delay_ns, MS + READOUT_NS / 2);
 	assert_int_equal(now.point, CAPTURE_ALIGN_MID_EXPOSURE);
@@ -765,7 +818,7 @@ static void align_tells_mid_exposure_with_the_module(void **state)
 	(void)state;
 	fake.present = true;
 	a = align_new(mid());
-	check_moves(a, CAPTURE_ALIGNED_KERNEL);
+	check_moves(a, CAPTURE_ALIGNED_KERNEL, 0);
 	assert_int_equal(fake.sets, 3);
 	assert_int_equal(capture_align_state(a, &now), 0);
 	assert_int_equal(now.delay_ns, MS + READOUT_NS / 2);
@@ -808,7 +861,7 @@ static void align_tells_mid_exposure_without_permission(void **state)
 	fake.present = true;
 	fake.forbidden = true;
 	a = align_new(mid());
-	check_moves(a, CAPTURE_ALIGNED_KERNEL);
+	check_moves(a, CAPTURE_ALIGNED_KERNEL, 300 * US);
 	assert_int_equal(fake.sets, 0);
 	assert_int_equal(capture_align_state(a, &now), 0);
 	assert_int_equal(now.delay_ns, MS + READOUT_NS / 2);
@@ -923,7 +976,8 @@ int main(void)
 		CASE(rule_believes_no_control),
 		CASE(rule_overflows_nowhere),
 		CASE(rule_says_what_an_error_keeps_from_it),
-		CASE(rule_reads_once_a_second),
+		CASE(rule_reads_no_more_than_promised),
+		CASE(rule_doubts_what_an_exposure_may_be),
 		CASE(rule_takes_what_the_driver_says_of_its_stamps),
 		CASE(rule_is_the_modules_and_put_back),
 		CASE(rule_takes_over_one_that_was_left),

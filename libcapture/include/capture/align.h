@@ -142,7 +142,8 @@ CAPTURE_API void capture_align_started(struct capture_align *align);
  * has a vDSO); system calls are made only where a start is followed by the
  * search for the module's stream, by sources of this library with a counter
  * of their own to give it to the module (one a frame at most), and by those
- * with a rule, once a second, to read exposure and readout.
+ * with a rule, to read exposure (each frame, if it is cheap) and readout (once
+ * a second).
  */
 CAPTURE_API void capture_align_frame(struct capture_align *align,
 				     struct capture_frame *frame);

@@ -44,8 +44,10 @@ enum capture_align_point {
  * V4L2_CID_EXPOSURE in rows; V4L2_CID_HBLANK and V4L2_CID_PIXEL_RATE. What
  * cannot be had from these is as stamped: capture_alignment.wrong.
  *
- * They are read with the first frame and then once a second: frames between a
- * change and the next reading are off by what it changes.
+ * They are read with the first frame and then once a second, the exposure with
+ * each frame unless that costs more than 0.2 ms, as of USB cameras: their
+ * sigma_ns has the most that a change could move. Of others the frames just
+ * after a change have it.
  */
 struct capture_align_setting {
 	enum capture_align_point point;
@@ -58,6 +60,25 @@ struct capture_align_setting {
 	enum capture_align_point stamped;
 	/* So much later than that the samples are; +- DELAY_NS_MAX. */
 	int64_t delay_ns;
+};
+
+/*
+ * A counter that the sensor itself writes into its frames: thermal cores have
+ * milliseconds since they were switched on in their telemetry rows. Of V4L2
+ * sources of Y16, Y16_BE, Y14, Y12 and Y10. All zero: there is none.
+ *
+ * It is capture_frame.device_ticks, without wraps, and frames are aligned by
+ * it: to tsalign.ko it is a stream "telemetry-...", beside that of the frames.
+ * A count that does not go on as time does (within half a second) is no
+ * sample: such a frame has one made up of its stamp, and no sigma. If the next
+ * frame goes on from it, the core began anew: capture_frame.epoch.
+ */
+struct capture_counter_setting {
+	uint32_t bits;	/* 16, 32, 48 or 64; 0: no counter */
+	int32_t row;	/* of the frame; from the top, or -1: the last, ... */
+	uint32_t word;	/* of the row: of 16 bits, as pixels are */
+	bool low_first;	/* words; the bytes of each are the format's */
+	uint32_t hz;	/* what it counts; no lap in less than 4 s */
 };
 
 /* Controls that one source may set. */
@@ -101,8 +122,8 @@ enum capture_timings {
 struct capture_settings_error {
 	/*
 	 * A control as it was named (0x... when by id), or "input", "timings",
-	 * "crop", "compose", "frequency", "point", "stamped", "delay"; ""
-	 * when it was none of them.
+	 * "crop", "compose", "frequency", "point", "stamped", "delay",
+	 * "counter"; "" when it was none of them.
 	 */
 	char name[CAPTURE_CONTROL_NAME_BYTES * 2];
 	int error;		/* negative errno */
@@ -122,6 +143,7 @@ struct capture_settings {
 	const struct capture_rect *crop;	/* NULL: as it is */
 	const struct capture_rect *compose;	/* NULL: as it is */
 	struct capture_align_setting align;
+	struct capture_counter_setting counter;
 	/* NULL, or written by an open that fails; borrowed for the open. */
 	struct capture_settings_error *error;
 };

@@ -172,6 +172,9 @@ struct capture_source_stats {
 	 * used instead, and none of those frames was given.
 	 */
 	uint32_t s2_given_up;
+	/* Of a capture_counter_setting. */
+	uint64_t counts_guessed; /* frames whose count was not to be believed */
+	uint64_t counts_anew;	/* the sensor's count began anew */
 };
 
 /**

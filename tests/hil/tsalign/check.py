@@ -178,7 +178,44 @@ def dequeue(node, count):
     return [(int(s), int(a) * 1_000_000 + int(b)) for s, a, b in seen]
 
 
+def readers(node):
+    """Frames by read(): no call tells the minor, so the queue has a name of its own until one does."""
+    device = ts.Device(os.O_RDONLY)
+    begin = boottime()
+    fd = os.open(node, os.O_RDONLY)
+    sizes = {len(os.read(fd, 1 << 24)) for _ in range(15)}
+    os.close(fd)
+    events = device.events(1)
+    named = [device.stream(i) for i in {e.stream for e in events if e.type == ts.SAMPLE}]
+    check(f"{node}: read by read(), its minor is not known", len(named) == 1 and named[0].minor == -1 and
+          re.fullmatch(r"v4l2-queue\d+", named[0].name) and named[0].kind == ts.V4L2, named)
+    with open(DEBUG + "queues", encoding="ascii") as f:
+        check(f"{node}: which is said", re.search(rf"^queue \d+ stream {named[0].id} minor -1$", f.read(), re.M))
+    mine = [e for e in events if e.type == ts.SAMPLE]
+    page = ts.Page(device.fd, named[0].id)
+    now = page.read()
+    check(f"{node}: each of its frames is a sample, in order", len(sizes) == 1 and len(mine) >= 15 and
+          all(a.counter < b.counter and a.host_ns < b.host_ns for a, b in zip(mine, mine[1:])) and
+          all(begin < e.host_ns < boottime() for e in mine) and now.samples + now.outliers == len(mine),
+          f"{len(mine)}, {now.samples} samples")
+    check(f"{node}: and the map holds", now.state in (ts.COARSE, ts.LOCKED, ts.HOLDOVER), now.state)
+    dequeue(node, 3)
+    minor = os.minor(os.stat(node).st_rdev)
+    check(f"{node}: one who dequeues tells it, and the name without goes", page.read().state == ts.GONE and
+          device.stream(device.find(f"v4l2-{minor}")).minor == minor, page.read().state)
+    fd = os.open(node, os.O_RDONLY)
+    device.events()
+    for _ in range(5):
+        os.read(fd, 1 << 24)
+    os.close(fd)
+    again = {e.stream for e in device.events(1) if e.type == ts.SAMPLE}
+    check(f"{node}: which is not forgotten: read() is then of that stream", again == {device.find(f"v4l2-{minor}")},
+          again)
+    device.close()
+
+
 def case_vivid(*cards):
+    readers(nodes("vivid.*vid-cap")[1])
     for node in nodes("vivid.*vid-cap"):
         device = ts.Device(os.O_RDONLY)
         begin = boottime()
@@ -593,6 +630,15 @@ def exposures(node, who, user):
         check(f"{who}: {what}", len(errors) > 50 and within >= len(errors) * 9 // 10,
               f"{within} of {len(errors)} within sigma, error {percentile([abs(e) for e, _ in errors], 0.5)} ns of "
               f"{percentile([s for _, s in errors], 0.5)}")
+    # Those that end about when it changes may have been exposed with either.
+    soon = [f for f in frames if changed - 200_000_000 < f["ns"] < changed + 1_500_000_000]
+    both = [[abs(e) <= sigma for e, sigma in mid_errors(soon, ends, rows)] for rows in (250, 1000)]
+    covered = sum(any(pair) for pair in zip(*both))
+    at = max((i for i, pair in enumerate(zip(*both)) if pair[0]), default=0)
+    check(f"{who}: while it changes, each frame's sigma covers it", len(soon) > 20 and covered >= len(soon) * 9 // 10 and
+          sum(new for _, new in list(zip(*both))[at + 1:]) >= (len(soon) - at - 1) * 9 // 10, (covered, len(soon), at))
+    wide = [f["sigma_ns"] for f in soon if f["sigma_ns"] >= 7_500_000]
+    check(f"{who}: and some frames later it is as before", 1 <= len(wide) <= 8, len(wide))
     last = [f for f in frames if f["ns"] > changed - 100_000_000]
     check(f"{who}: a changed exposure opens no epoch, and no time goes back", len({f["epoch"] for f in last}) == 1 and
           all(a["ns"] < b["ns"] for a, b in zip(last, last[1:])), sorted({f["epoch"] for f in last}))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""counters.py [BEFORE]: in a guest with tsalign.ko, snd-aloop, iio_dummy. Sensors with clocks of their own (a radar's
-records by UDP, sound, inertial scans) in one agent: their counters are streams of the module, and what the agent puts
-into its tracks is the module's word. When the module's reference is not for frames, the agent goes on by itself."""
+"""counters.py [BEFORE]: in a guest with tsalign.ko, snd-aloop, iio_dummy and tsalign_thermal. Sensors with clocks of their
+own (a radar's records by UDP, sound, inertial scans, a thermal core's telemetry) in one agent: their counters are streams
+of the module, and what the agent puts into its tracks is the module's word. When the module's reference is not for frames,
+the agent goes on by itself."""
 
 import json
 import os
@@ -25,7 +26,10 @@ from agent_tracks import TIME_BYTES, Stream, Tap, aligned_fields  # noqa: E402
 
 RADAR_HZ, RADAR_FAST = 40_000_000, 100  # ppm
 ESTIMATE, KERNEL = 2, 3
-NAMES = {"radar": "records-udp.127.0.0.1.5600", "sound": "audio-hw.0.1", "scans": "iio-gyro"}
+NAMES = {"radar": "records-udp.127.0.0.1.5600", "sound": "audio-hw.0.1", "scans": "iio-gyro",
+         "core": None}
+CORE = "/sys/kernel/debug/tsalign_thermal"
+CORE_ROW = 60 * 160	# bytes; of the first telemetry row
 failed = 0
 
 
@@ -92,6 +96,18 @@ def service(work):
     return child
 
 
+def core_node():
+    for name in os.listdir("/sys/class/video4linux"):
+        if open(f"/sys/class/video4linux/{name}/name", encoding="ascii").read().strip() == "tsalign_thermal":
+            return name
+    return None
+
+
+def core_set(name, value):
+    with open(f"{CORE}/{name}", "w", encoding="ascii") as f:
+        f.write(str(value))
+
+
 def config(work):
     text = f"""[service]
 endpoint = {os.environ['AWS_ENDPOINT_URL']}
@@ -100,6 +116,7 @@ credentials = {work}/service/credentials
 [agent]
 stop_timeout = 60s
 [stream sense]
+[stream heat]
 [source radar]
 kind = records
 stream = sense
@@ -112,6 +129,13 @@ device = gyro
 sample_rate = 100
 frame_samples = 10
 buffers = 8
+timeout = 20s
+[source core]
+kind = thermal
+stream = heat
+device = /dev/{core_node()}
+telemetry_rows = 3
+counter = lepton2
 timeout = 20s
 [source sound]
 kind = audio
@@ -160,6 +184,7 @@ def under_way(device, listener):
     check("each counter is a stream of the module", await_(lambda: set(NAMES.values()) <= set(streams(device))),
           sorted(streams(device)))
     ids = {name: streams(device)[stream] for name, stream in NAMES.items()}
+    core = ts.Page(device.fd, ids["core"])
     pages = {name: ts.Page(device.fd, i) for name, i in ids.items()}
     check("their maps hold", await_(lambda: all(p.read().state in (ts.COARSE, ts.LOCKED) and p.read().samples >= 20
                                                 for p in pages.values())), [p.read().state for p in pages.values()])
@@ -181,7 +206,38 @@ def under_way(device, listener):
     writer.close()
     count = {i: len(listener.samples.get(i, ())) for i in ids.values()}
     await_(lambda: all(len(listener.samples.get(i, ())) >= n + 12 for i, n in count.items()))
+    core_trouble(core, lambda: len(listener.samples.get(ids["core"], ())))
     return ids
+
+
+def core_trouble(page, heard):
+    """What a core's telemetry may do: wrap, tear, stand still, begin anew."""
+    # 60 s after it was loaded it has shown 2^32 ms.
+    epoch = page.read().epoch
+    check("core: its counter wraps in the same epoch", page.read().base_counter < 2**32 and
+          await_(lambda: page.read().base_counter > 2**32, 90) and page.read().epoch == epoch,
+          (page.read().base_counter, page.read().epoch))
+    before = heard()
+    core_set("torn", 1)
+    await_(lambda: heard() >= before + 9)
+    core_set("torn", 1)
+    await_(lambda: heard() >= before + 18)
+    check("core: torn telemetry is no step", page.read().epoch == epoch, page.read().epoch)
+    core_set("still", 1)
+    time.sleep(3)
+    before = heard()
+    time.sleep(3)
+    check("core: a clock that stands still brings no sample", heard() == before and page.read().epoch == epoch,
+          heard() - before)
+    core_set("still", 0)
+    await_(lambda: heard() >= before + 30)
+    check("core: and goes on as before", page.read().epoch == epoch and heard() >= before + 30, heard() - before)
+    before = heard()
+    core_set("reset", 1)
+    await_(lambda: heard() >= before + 60)
+    now = page.read()
+    check("core: switched off and on, its clock is of one more epoch", now.epoch == epoch + 1 and
+          now.base_counter < 60_000, (now.epoch, now.base_counter))
 
 
 def check_track(name, frames, told):
@@ -232,6 +288,38 @@ def check_sound(tap, told, offset):
           f"{near} of {len(apart)} within 20 us, {sorted(apart)[:3]}")
 
 
+def check_core(tap, told, offset, report):
+    """Its frames by the tap, which has their pixels: what each showed, and the time that it was given."""
+    truth = [struct.unpack_from("<QQ", pair) for pair in
+             (lambda raw: [raw[i:i + 16] for i in range(0, len(raw), 16)])(open(f"{CORE}/truth", "rb").read())]
+    # Those that came more than once are of a clock that stood still.
+    times = {}
+    for ms, at in truth:
+        times.setdefault(ms, []).append(at)
+    exact, aligned, raw, covered = 0, [], [], []
+    frames = []
+    for ns, stamp, _ in tap.put:
+        low, high = struct.unpack_from("<HH", tap.raw[stamp], CORE_ROW + 2)
+        frames.append((low | high << 16, ns - offset, stamp))
+    for ms, boot, stamp in frames[len(frames) // 4:]:
+        near = times.get(ms, [])
+        if len(near) != 1:
+            continue
+        aligned.append(boot - near[0])
+        raw.append(stamp - near[0])
+        heard = [e for c, e in told.items() if c % 2**32 == ms]
+        # The tap's times are the wall clock's.
+        exact += any(abs(e.aligned_ns - boot) <= 20_000 for e in heard)
+    errors, stamps = (sorted(abs(e) for e in of) for of in (aligned, raw))
+    at = len(errors) * 9 // 10
+    check("core: its frames' times are what the module says of each count", len(errors) > 100 and
+          exact >= len(errors) * 6 // 10, f"{exact} of {len(errors)} within 20 us")
+    check("core: nearer to the truth than stamps, but for a tick of its clock", errors and errors[at] <= 1_100_000 and
+          errors[at] < stamps[at] / 2, f"p90 {errors[at] / 1000:.0f} us, stamps {stamps[at] / 1000:.0f} us" if errors else "")
+    check("core: what was not believed is counted", report["counts_anew"] == 1 and 3 <= report["counts_guessed"],
+          (report["counts_anew"], report["counts_guessed"]))
+
+
 def fields(payload):
     return {**aligned_fields(payload), "raw": int.from_bytes(payload[16:24], "big")}
 
@@ -240,6 +328,7 @@ def main():
     work = tempfile.mkdtemp()
     player, serve = devices(work), service(work)
     config(work)
+    NAMES["core"] = f"telemetry-dev.{core_node()}"
     device, listener, radar = ts.Device(os.O_RDONLY), Listener(), Radar()
     listener.start()
     radar.start()
@@ -273,6 +362,9 @@ def main():
         scans.append((at, fields(payload)))
         at += (len(payload) - TIME_BYTES) // 16
     check_track("scans", scans, listener.samples[ids["scans"]])
+    with open(f"{work}/report.json", encoding="ascii") as f:
+        core = [s for s in json.load(f)["sources"] if s["name"] == "core"][0]
+    check_core(Tap(f"{work}/core"), listener.samples[ids["core"]], offset, core)
     check_sound(Tap(f"{work}/sound"), listener.samples[ids["sound"]], offset)
     for child in (player, serve):
         child.terminate()
