@@ -634,6 +634,7 @@ int tsa_v4l2_show(struct seq_file *m, void *unused)
 {
 	unsigned long flags;
 	size_t i;
+	struct tsalign_rule rule;
 	s32 minor;
 	u32 id;
 
@@ -649,10 +650,12 @@ int tsa_v4l2_show(struct seq_file *m, void *unused)
 		raw_spin_lock_irqsave(&tsa_v4l2_lock, flags);
 		id = queues.q[i] && e->stream ? e->stream->info.id : TSA_NO_ID;
 		minor = e->minor;
+		rule = e->rule;
 		raw_spin_unlock_irqrestore(&tsa_v4l2_lock, flags);
 		if (id != TSA_NO_ID)
-			seq_printf(m, "queue %u stream %u minor %d\n",
-				   (u32)i, id, minor);
+			seq_printf(m, "queue %u stream %u minor %d stamped %u point %u delay_ns %lld\n",
+				   (u32)i, id, minor, rule.stamped, rule.point,
+				   rule.delay_ns);
 	}
 	return 0;
 }

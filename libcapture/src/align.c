@@ -461,8 +461,7 @@ static uint64_t lead_ns(const struct capture_align *a, const struct sample *s)
 static void widen(const struct capture_align *a, const struct sample *s,
 		  struct reading *r)
 {
-	uint64_t more_ns =
-		a->tick_ns + align_rule_doubt(&a->rule, s->stamp_ns);
+	uint64_t more_ns = a->tick_ns + align_rule_doubt(&a->rule, s->stamp_ns);
 
 	if (a->guessed || r->sigma_ns > UINT64_MAX - more_ns)
 		r->sigma_ns = UINT64_MAX;

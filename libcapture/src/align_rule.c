@@ -233,8 +233,8 @@ static int read_row(struct align_rule *r, struct align_row *ret)
 }
 
 /* @count rows: no more than 2^24 of 2^25 clocks. Return: false: too long. */
-static bool rows_ns(const struct align_row *row, uint64_t count, uint64_t max_ns,
-		    uint64_t *ret)
+static bool rows_ns(const struct align_row *row, uint64_t count,
+		    uint64_t max_ns, uint64_t *ret)
 {
 	uint64_t clocks = row->clocks * count;
 	uint64_t s = clocks / row->rate;
@@ -282,9 +282,8 @@ static void reread_exposure(struct align_rule *r)
 {
 	int64_t value = 0;
 
-	if (!r->exposure.id ||
-	    (read_value(r, &r->exposure, &value) == 0 &&
-	     exposure_of(r, value, &r->exposure_ns)))
+	if (!r->exposure.id || (read_value(r, &r->exposure, &value) == 0 &&
+				exposure_of(r, value, &r->exposure_ns)))
 		return;
 	if (!r->wrong)
 		r->wrong = "exposure";
@@ -596,8 +595,7 @@ static void doubt(struct align_rule *r, int64_t before_ns, uint64_t now_ns)
 	if (now_ns > r->doubt_until_ns)
 		r->doubt_ns = 0;
 	r->doubt_ns = MAX(r->doubt_ns, moved_ns);
-	r->doubt_until_ns =
-		now_ns + CAPTURE_ALIGN_SETTLE_FRAMES * r->frame_ns;
+	r->doubt_until_ns = now_ns + CAPTURE_ALIGN_SETTLE_FRAMES * r->frame_ns;
 }
 
 static void count_frame(struct align_rule *r, uint64_t stamp_ns)

@@ -136,8 +136,7 @@ frame_count_follow(struct frame_count *c,
 		believe(c, raw, stamp_ns, raw);
 		return FRAME_COUNT_GOOD;
 	}
-	if (raw != c->raw &&
-	    goes_on(setting, c->raw, raw, passed_ns, &step)) {
+	if (raw != c->raw && goes_on(setting, c->raw, raw, passed_ns, &step)) {
 		*ret_ticks = c->ticks + step;
 		believe(c, raw, stamp_ns, *ret_ticks);
 		return FRAME_COUNT_GOOD;

@@ -42,7 +42,7 @@ obeys() {
 # refused TREE WORDS: by the binding, in these words
 refused() {
 	obeys "$1" >"$out/said" 2>&1
-	grep -q -- "timing: .*$2" "$out/said"
+	grep -q -- "\(timing\|radar@0\): .*$2" "$out/said"
 }
 
 example() {
@@ -53,11 +53,14 @@ example() {
 		obeys "$out/example.dtb"
 }
 
-quiet "dts: the binding is well formed" \
-	dt-doc-validate -u "$bindings" "$bindings/kvsd,tsalign.yaml"
+for binding in "$bindings"/*.yaml; do
+	quiet "dts: ${binding##*/} is well formed" dt-doc-validate -u "$bindings" "$binding"
+done
 quiet "dts: the bindings make a schema" \
 	dt-mk-schema -j -o "$out/schema.json" "$bindings" || exit 1
-quiet "dts: the binding's example obeys it" example "$bindings/kvsd,tsalign.yaml"
+for binding in "$bindings"/*.yaml; do
+	quiet "dts: ${binding##*/}: its example obeys it" example "$binding"
+done
 
 for overlay in dts/overlays/kvsd-tsalign-*.dtso; do
 	board=${overlay##*/kvsd-tsalign-}

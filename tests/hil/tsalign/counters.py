@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """counters.py [BEFORE]: in a guest with tsalign.ko, snd-aloop, iio_dummy and tsalign_thermal. Sensors with clocks of their
-own (a radar's records by UDP, sound, inertial scans, a thermal core's telemetry) in one agent: their counters are streams
+own (radars by UDP and by a serial line, sound, inertial scans, a thermal core's telemetry) in one agent: their counters are streams
 of the module, and what the agent puts into its tracks is the module's word. When the module's reference is not for frames,
 the agent goes on by itself."""
 
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import tty
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -28,6 +30,10 @@ RADAR_HZ, RADAR_FAST = 40_000_000, 100  # ppm
 ESTIMATE, KERNEL = 2, 3
 NAMES = {"radar": "records-udp.127.0.0.1.5600", "sound": "audio-hw.0.1", "scans": "iio-gyro",
          "core": None}
+WIRE = os.openpty()	# a serial line: the radar's end, ours
+tty.setraw(WIRE[1])
+WIRE_PATH = f"tty:{os.ttyname(WIRE[1])}:115200"
+NAMES["wire"] = "records-" + re.sub("[^A-Za-z0-9_.-]", ".", WIRE_PATH[-21:])
 CORE = "/sys/kernel/debug/tsalign_thermal"
 CORE_ROW = 60 * 160	# bytes; of the first telemetry row
 failed = 0
@@ -46,25 +52,24 @@ def boottime():
 class Radar(threading.Thread):
     """A record each 50 ms by its own clock, which is 100 ppm fast, sent up to 4 ms later. What it says is the truth:
     {ticks: CLOCK_BOOTTIME}."""
-    def __init__(self):
+    def __init__(self, send, seed):
         super().__init__(daemon=True)
-        self.truth, self.over, self.begin = {}, False, boottime()
+        self.truth, self.over, self.begin, self.send, self.seed = {}, False, boottime(), send, seed
 
     def ticks(self, ns):
         return (ns - self.begin) * RADAR_HZ // 1_000_000_000 * (1_000_000 + RADAR_FAST) // 1_000_000
 
     def run(self):
-        rng = random.Random(4)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            for n in range(1_000_000):
-                if self.over:
-                    break
-                now = boottime()
-                ticks = self.ticks(now)
-                self.truth[ticks] = now
-                time.sleep(rng.random() * 0.004)
-                s.sendto(record(rng.randbytes(64), n, ticks, RADAR_HZ), ("127.0.0.1", 5600))
-                time.sleep(max(0, 0.05 - (boottime() - now) / 1e9))
+        rng = random.Random(self.seed)
+        for n in range(1_000_000):
+            if self.over:
+                break
+            now = boottime()
+            ticks = self.ticks(now)
+            self.truth[ticks] = now
+            time.sleep(rng.random() * 0.004)
+            self.send(record(rng.randbytes(64), n, ticks, RADAR_HZ))
+            time.sleep(max(0, 0.05 - (boottime() - now) / 1e9))
 
 
 class Listener(threading.Thread):
@@ -121,6 +126,11 @@ stop_timeout = 60s
 kind = records
 stream = sense
 device = udp:127.0.0.1:5600
+timeout = 20s
+[source wire]
+kind = records
+stream = heat
+device = {WIRE_PATH}
 timeout = 20s
 [source scans]
 kind = iio
@@ -265,13 +275,13 @@ def check_track(name, frames, told):
           changes)
 
 
-def check_radar(radar, frames):
+def check_radar(name, radar, frames):
     """The truth is known: aligned times lie nearer to it than stamps, which are when a record came."""
     late = [(f["boot"] - radar.truth[c], f["raw"] - radar.truth[c]) for c, f in frames[len(frames) // 2:]
             if f["by"] == KERNEL]
     aligned, raw = (sorted(abs(e[i]) for e in late) for i in (0, 1))
     at = len(late) * 9 // 10
-    check("radar: aligned times are nearer to the truth than stamps", len(late) > 20 and aligned[at] < raw[at] / 2,
+    check(f"{name}: aligned times are nearer to the truth than stamps", len(late) > 20 and aligned[at] < raw[at] / 2,
           f"p90 {aligned[at] / 1000:.0f} us, stamps {raw[at] / 1000:.0f} us" if late else late)
 
 
@@ -329,9 +339,12 @@ def main():
     player, serve = devices(work), service(work)
     config(work)
     NAMES["core"] = f"telemetry-dev.{core_node()}"
-    device, listener, radar = ts.Device(os.O_RDONLY), Listener(), Radar()
-    listener.start()
-    radar.start()
+    device, listener = ts.Device(os.O_RDONLY), Listener()
+    ether = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    radars = {"radar": Radar(lambda data: ether.sendto(data, ("127.0.0.1", 5600)), 4),
+              "wire": Radar(lambda data: os.write(WIRE[0], data), 5)}
+    for thread in (listener, *radars.values()):
+        thread.start()
     agent = subprocess.Popen(["kvsd", "agent", "--config", f"{work}/agent.conf", "--report", f"{work}/report.json",
                               "--tap", work], stderr=open(f"{work}/log", "w", encoding="ascii"))
     ids = under_way(device, listener)
@@ -341,21 +354,24 @@ def main():
     agent.wait()
     check("the agent ends well", agent.returncode == 0, open(f"{work}/log", encoding="ascii").read()[-300:]
           if agent.returncode else "")
-    radar.over = listener.over = True
+    for thread in (listener, *radars.values()):
+        thread.over = True
     listener.join()
     check("its streams go with it", all(ts.Page(device.fd, i).read().state == ts.GONE for i in ids.values()))
     check("every sample was heard", not listener.lost, listener.lost)
-    subprocess.run(["kvsctl", "get", "sense", "--start", "EARLIEST", "--no-follow", "--raw", "-o", f"{work}/sense.mkv"],
-                   stderr=subprocess.DEVNULL, check=True)
-    sense = Stream(f"{work}/sense.mkv")
-    records = []
-    for _, payload in sense.blocks["radar"]:
-        f = fields(payload)
-        f["raw"] -= mono
-        records.append((struct.unpack_from("<Q", payload, TIME_BYTES + 20)[0]
-                        if payload[TIME_BYTES:TIME_BYTES + 4] == b"KVSR" else None, f))
-    check_track("radar", records, listener.samples[ids["radar"]])
-    check_radar(radar, records)
+    for name in ("sense", "heat"):
+        subprocess.run(["kvsctl", "get", name, "--start", "EARLIEST", "--no-follow", "--raw", "-o", f"{work}/{name}.mkv"],
+                       stderr=subprocess.DEVNULL, check=True)
+    sense, heat = Stream(f"{work}/sense.mkv"), Stream(f"{work}/heat.mkv")
+    for name, stream in (("radar", sense), ("wire", heat)):
+        records = []
+        for _, payload in stream.blocks[name]:
+            f = fields(payload)
+            f["raw"] -= mono
+            records.append((struct.unpack_from("<Q", payload, TIME_BYTES + 20)[0]
+                            if payload[TIME_BYTES:TIME_BYTES + 4] == b"KVSR" else None, f))
+        check_track(name, records, listener.samples[ids[name]])
+        check_radar(name, radars[name], records)
     scans = []
     at = 0
     for _, payload in sense.blocks["scans"]:

@@ -3,7 +3,8 @@
  * For guests alone: a thermal core of 80 x 60 pixels, Y16, nine frames a
  * second, with three telemetry rows below: the milliseconds of its own clock,
  * which is 100 ppm fast, are words 1 (lower half) and 2 of the first of them.
- * A frame is handed over up to 4 ms after its time. Its pixels are zero.
+ * A frame is handed over up to 4 ms after its time. Its pixels are zero. A node
+ * "kvsd,guest-thermal" of the device tree is its device, if there is one.
  *
  * debugfs, /sys/kernel/debug/tsalign_thermal/:
  *	truth	read: struct pair {milliseconds, CLOCK_BOOTTIME} of all frames
@@ -16,6 +17,7 @@
 #include <linux/hrtimer.h>
 #include <linux/math64.h>
 #include <linux/module.h>
+#include <linux/of.h>
 #include <linux/platform_device.h>
 #include <linux/random.h>
 #include <media/v4l2-device.h>
@@ -46,7 +48,8 @@ struct pair {
 };
 
 static struct core {
-	struct platform_device *pdev;
+	struct platform_device *pdev;	/* that it is */
+	struct platform_device *own;	/* made here: no node */
 	struct v4l2_device v4l2;
 	struct video_device video;
 	struct vb2_queue queue;
@@ -267,6 +270,7 @@ static const struct v4l2_file_operations file_ops = {
 	.owner = THIS_MODULE,
 	.open = v4l2_fh_open,
 	.release = vb2_fop_release,
+	.read = vb2_fop_read,
 	.poll = vb2_fop_poll,
 	.mmap = vb2_fop_mmap,
 	.unlocked_ioctl = video_ioctl2,
@@ -281,12 +285,13 @@ static int node_register(void)
 	if (r)
 		return r;
 	core.queue.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-	core.queue.io_modes = VB2_MMAP | VB2_DMABUF;
+	core.queue.io_modes = VB2_MMAP | VB2_DMABUF | VB2_READ;
 	core.queue.buf_struct_size = sizeof(struct buffer);
 	core.queue.ops = &queue_ops;
 	core.queue.mem_ops = &vb2_vmalloc_memops;
 	core.queue.timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
 	core.queue.lock = &core.ioctl_lock;
+	core.queue.dev = &core.pdev->dev;
 	r = vb2_queue_init(&core.queue);
 	if (!r) {
 		strscpy(core.video.name, NAME, sizeof(core.video.name));
@@ -297,7 +302,8 @@ static int node_register(void)
 		core.video.queue = &core.queue;
 		core.video.lock = &core.ioctl_lock;
 		core.video.device_caps = V4L2_CAP_VIDEO_CAPTURE |
-					 V4L2_CAP_STREAMING;
+					 V4L2_CAP_STREAMING |
+					 V4L2_CAP_READWRITE;
 		r = video_register_device(&core.video, VFL_TYPE_VIDEO, -1);
 	}
 	if (r)
@@ -305,8 +311,41 @@ static int node_register(void)
 	return r;
 }
 
+static void node_unregister(void *data)
+{
+	vb2_video_unregister_device(&core.video);
+	v4l2_device_unregister(&core.v4l2);
+	core.pdev = NULL;
+}
+
+static int core_probe(struct platform_device *pdev)
+{
+	int r;
+
+	if (core.pdev)
+		return -EBUSY;
+	core.pdev = pdev;
+	r = node_register();
+	if (r) {
+		core.pdev = NULL;
+		return r;
+	}
+	return devm_add_action_or_reset(&pdev->dev, node_unregister, NULL);
+}
+
+static const struct of_device_id core_nodes[] = {
+	{ .compatible = "kvsd,guest-thermal" },
+	{ }
+};
+
+static struct platform_driver driver = {
+	.probe = core_probe,
+	.driver = { .name = NAME, .of_match_table = core_nodes },
+};
+
 static int __init core_init(void)
 {
+	struct device_node *node;
 	int r;
 
 	mutex_init(&core.ioctl_lock);
@@ -318,14 +357,17 @@ static int __init core_init(void)
 	core.tick.function = core_tick;
 	hrtimer_init(&core.done, CLOCK_BOOTTIME, HRTIMER_MODE_ABS_SOFT);
 	core.done.function = core_done;
-	core.pdev = platform_device_register_simple(NAME, PLATFORM_DEVID_NONE,
-						    NULL, 0);
-	if (IS_ERR(core.pdev))
-		return PTR_ERR(core.pdev);
-	r = node_register();
-	if (r) {
-		platform_device_unregister(core.pdev);
+	r = platform_driver_register(&driver);
+	if (r)
 		return r;
+	node = of_find_matching_node(NULL, core_nodes);
+	of_node_put(node);
+	if (!node)
+		core.own = platform_device_register_simple(NAME,
+					PLATFORM_DEVID_NONE, NULL, 0);
+	if (IS_ERR(core.own)) {
+		platform_driver_unregister(&driver);
+		return PTR_ERR(core.own);
 	}
 	core.dir = debugfs_create_dir(NAME, NULL);
 	debugfs_create_file("truth", 0400, core.dir, NULL, &truth_fops);
@@ -338,9 +380,8 @@ static int __init core_init(void)
 static void __exit core_exit(void)
 {
 	debugfs_remove_recursive(core.dir);
-	vb2_video_unregister_device(&core.video);
-	v4l2_device_unregister(&core.v4l2);
-	platform_device_unregister(core.pdev);
+	platform_device_unregister(core.own);
+	platform_driver_unregister(&driver);
 }
 
 module_init(core_init);

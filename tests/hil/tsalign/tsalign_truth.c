@@ -6,10 +6,13 @@
  * debugfs, /sys/kernel/debug/tsalign_truth/:
  *	run	write "name rate_mhz drift_ppb mean_ns burst_permille
  *		drop_permille seconds step_ms seed": simulates that sensor from
- *		now on, in no time, through tsalign_submit()
- *	truth	read: struct pair {counter, true host ns}[] of the last run,
- *		dropped frames too, and one second into the future
- *	heard	read: the same of what was submitted, when it was heard
+ *		now on, in no time, through tsalign_submit(). Up to three such
+ *		lines: all of them at once, each pair in its turn
+ *	truth	read: struct pair {counter, true host ns}[] of the last run's
+ *		first sensor, dropped frames too, and one second into the
+ *		future; truth1, truth2: of the others
+ *	heard	read: the same of what was submitted, when it was heard;
+ *		heard1, heard2: of the others
  *	live	write "rate_mhz seconds": the same from a hrtimer, in real time;
  *		"late NS" in `lateness` is the worst that the timer was
  *	storm	write an interrupt's number: it comes a thousand times at once
@@ -30,6 +33,7 @@
 #include "board.h"
 
 #define POINTS_MAX	80000
+#define SENSORS_MAX	3
 
 static char *gpio;
 module_param(gpio, charp, 0444);
@@ -41,9 +45,13 @@ MODULE_PARM_DESC(bad, "which mistake the board's properties have; 0: none");
 
 static DEFINE_MUTEX(lock);
 static struct dentry *root;
-static struct tsalign_pair *points;
-static struct tsalign_pair *heard;
-static u32 point_count, heard_count;
+
+/* What is made up of a sensor. */
+static struct made {
+	struct tsalign_pair *points;
+	struct tsalign_pair *heard;
+	u32 point_count, heard_count;
+} made[SENSORS_MAX];
 static u64 state;
 
 /* xorshift64*: the same on each machine. */
@@ -81,6 +89,12 @@ struct sensor {
 	u64 rate_mhz, mean_ns, seed;
 	s64 drift_ppb;
 	u32 burst_permille, drop_permille, seconds, step_ms;
+
+	struct made *made;
+	struct tsalign_source *source;
+	u64 begin, frames, k, newest, state;
+	u32 late;
+	struct tsalign_pair next;	/* to be heard; host_ns U64_MAX: none */
 };
 
 /* True time of frame @k; a sensor that is fast has a shorter period. */
@@ -98,88 +112,152 @@ static u64 true_ns(const struct sensor *s, u64 begin, u64 k, u64 frames)
 	return ns;
 }
 
-static void simulate(const struct sensor *s, struct tsalign_source *source)
+/* Its next pair, as late as chance has it. */
+static void make_next(struct sensor *s)
 {
-	u64 frames = div64_u64(s->rate_mhz * s->seconds, 1000);
+	struct made *m = s->made;
 	u64 extra = div64_u64(s->rate_mhz, 1000);
-	u64 begin = ktime_get_boottime_ns();
-	u64 newest = 0;
-	u32 late = 0;
-	u64 k;
 
-	point_count = 0;
-	heard_count = 0;
-	for (k = 0; k < frames + extra && point_count < POINTS_MAX; k++) {
-		u64 at = true_ns(s, begin, k, frames);
+	state = s->state;
+	s->next.host_ns = U64_MAX;
+	while (s->k < s->frames + extra && m->point_count < POINTS_MAX) {
+		u64 k = s->k++;
+		u64 at = true_ns(s, s->begin, k, s->frames);
 		u64 delay = exponential(s->mean_ns);
 
-		points[point_count++] = (struct tsalign_pair){
+		m->points[m->point_count++] = (struct tsalign_pair){
 			.counter = k, .host_ns = at,
 		};
-		if (k >= frames)
+		if (k >= s->frames)
 			continue;
 		/* A burst: five in a row are late by 200 ms. */
-		if (!late && dice() % 1000 < s->burst_permille)
-			late = 5;
-		if (late) {
-			late--;
+		if (!s->late && dice() % 1000 < s->burst_permille)
+			s->late = 5;
+		if (s->late) {
+			s->late--;
 			delay += 200 * NSEC_PER_MSEC;
 		}
 		if (dice() % 1000 < s->drop_permille)
 			continue;
 		/* Heard in order, as interrupts are. */
-		at = max(at + delay, newest + 1);
-		newest = at;
-		heard[heard_count++] = (struct tsalign_pair){
-			.counter = k, .host_ns = at,
+		s->newest = max(at + delay, s->newest + 1);
+		s->next = (struct tsalign_pair){
+			.counter = k, .host_ns = s->newest,
 		};
-		tsalign_submit(source, k & U32_MAX, at, 0);
-		if (!(k % 256))
+		break;
+	}
+	s->state = state;
+}
+
+static void simulate(struct sensor *sensors, u32 count)
+{
+	u64 begin = ktime_get_boottime_ns();
+	u32 turn;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		struct sensor *s = &sensors[i];
+
+		s->begin = begin;
+		s->frames = div64_u64(s->rate_mhz * s->seconds, 1000);
+		s->state = s->seed * 0x9E3779B97F4A7C15ULL + 1;
+		s->made->point_count = 0;
+		s->made->heard_count = 0;
+		make_next(s);
+	}
+	for (turn = 0; ; turn++) {
+		struct sensor *s = sensors;
+
+		for (i = 1; i < count; i++)
+			if (sensors[i].next.host_ns < s->next.host_ns)
+				s = &sensors[i];
+		if (s->next.host_ns == U64_MAX)
+			break;
+		s->made->heard[s->made->heard_count++] = s->next;
+		tsalign_submit(s->source, s->next.counter & U32_MAX,
+			       s->next.host_ns, 0);
+		make_next(s);
+		if (!(turn % 256))
 			cond_resched();
 	}
 }
 
-static ssize_t run_write(struct file *file, const char __user *buf, size_t size,
-			 loff_t *pos)
+/* Return: whether @text is a sensor's line. */
+static bool read_sensor(const char *text, struct sensor *s)
+{
+	return sscanf(text, "%31s %llu %lld %llu %u %u %u %u %llu", s->name,
+		      &s->rate_mhz, &s->drift_ppb, &s->mean_ns,
+		      &s->burst_permille, &s->drop_permille, &s->seconds,
+		      &s->step_ms, &s->seed) == 9 &&
+	       s->rate_mhz && s->seconds <= 500;
+}
+
+static int run_all(struct sensor *sensors, u32 count)
 {
 	struct tsalign_stream desc = {
 		.counter = TSALIGN_COUNT_EVENTS,
 		.counter_bits = 32,
 	};
-	struct tsalign_source *source;
-	struct sensor s = { };
-	char text[160];
+	u32 there;
+	int r = 0;
+
+	for (there = 0; there < count; there++) {
+		struct sensor *s = &sensors[there];
+
+		s->made = &made[there];
+		memcpy(desc.name, s->name, sizeof(desc.name));
+		s->source = tsalign_register(&desc, NULL);
+		if (IS_ERR(s->source)) {
+			r = PTR_ERR(s->source);
+			break;
+		}
+	}
+	if (!r)
+		simulate(sensors, count);
+	while (there)
+		tsalign_unregister(sensors[--there].source);
+	return r;
+}
+
+static ssize_t run_write(struct file *file, const char __user *buf, size_t size,
+			 loff_t *pos)
+{
+	static struct sensor sensors[SENSORS_MAX];
+	char text[400];
+	char *line = text;
+	u32 count = 0;
+	int r = -EINVAL;
 
 	if (size >= sizeof(text))
 		return -EINVAL;
 	if (copy_from_user(text, buf, size))
 		return -EFAULT;
 	text[size] = 0;
-	if (sscanf(text, "%31s %llu %lld %llu %u %u %u %u %llu", s.name,
-		   &s.rate_mhz, &s.drift_ppb, &s.mean_ns, &s.burst_permille,
-		   &s.drop_permille, &s.seconds, &s.step_ms, &s.seed) != 9 ||
-	    !s.rate_mhz || s.seconds > 500)
-		return -EINVAL;
-	memcpy(desc.name, s.name, sizeof(desc.name));
 	mutex_lock(&lock);
-	state = s.seed * 0x9E3779B97F4A7C15ULL + 1;
-	source = tsalign_register(&desc, NULL);
-	if (!IS_ERR(source)) {
-		simulate(&s, source);
-		tsalign_unregister(source);
+	memset(sensors, 0, sizeof(sensors));
+	while (line && *line && count < SENSORS_MAX) {
+		char *this = strsep(&line, "\n");
+
+		if (!read_sensor(this, &sensors[count]))
+			goto out;
+		count++;
 	}
+	if (count)
+		r = run_all(sensors, count);
+out:
 	mutex_unlock(&lock);
-	return IS_ERR(source) ? PTR_ERR(source) : size;
+	return r ?: size;
 }
 
 static ssize_t truth_read(struct file *file, char __user *buf, size_t size,
 			  loff_t *pos)
 {
+	struct made *m = file->private_data;
 	ssize_t r;
 
 	mutex_lock(&lock);
-	r = simple_read_from_buffer(buf, size, pos, points,
-				    point_count * sizeof(*points));
+	r = simple_read_from_buffer(buf, size, pos, m->points,
+				    m->point_count * sizeof(*m->points));
 	mutex_unlock(&lock);
 	return r;
 }
@@ -187,11 +265,12 @@ static ssize_t truth_read(struct file *file, char __user *buf, size_t size,
 static ssize_t heard_read(struct file *file, char __user *buf, size_t size,
 			  loff_t *pos)
 {
+	struct made *m = file->private_data;
 	ssize_t r;
 
 	mutex_lock(&lock);
-	r = simple_read_from_buffer(buf, size, pos, heard,
-				    heard_count * sizeof(*heard));
+	r = simple_read_from_buffer(buf, size, pos, m->heard,
+				    m->heard_count * sizeof(*m->heard));
 	mutex_unlock(&lock);
 	return r;
 }
@@ -276,9 +355,9 @@ static ssize_t live_write(struct file *file, const char __user *buf,
 	hrtimer_start(&live.timer, ns_to_ktime(live.begin), HRTIMER_MODE_ABS_HARD);
 	msleep(ms + 100);
 	hrtimer_cancel(&live.timer);
-	point_count = 0;
-	for (k = 0; k < live.k && point_count < POINTS_MAX; k++)
-		points[point_count++] = (struct tsalign_pair){
+	made[0].point_count = 0;
+	for (k = 0; k < live.k && made[0].point_count < POINTS_MAX; k++)
+		made[0].points[made[0].point_count++] = (struct tsalign_pair){
 			.counter = k, .host_ns = live.begin + k * live.period,
 		};
 	tsalign_unregister(live.source);
@@ -417,24 +496,53 @@ static int board_make(void)
 	return board_register(nodes, &board);
 }
 
+static void made_free(void)
+{
+	u32 i;
+
+	for (i = 0; i < SENSORS_MAX; i++) {
+		vfree(made[i].points);
+		vfree(made[i].heard);
+	}
+}
+
+static int made_alloc(void)
+{
+	u32 i;
+
+	for (i = 0; i < SENSORS_MAX; i++) {
+		made[i].points = vmalloc(array_size(POINTS_MAX,
+						    sizeof(*made[i].points)));
+		made[i].heard = vmalloc(array_size(POINTS_MAX,
+						   sizeof(*made[i].heard)));
+		if (!made[i].points || !made[i].heard)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int __init truth_init(void)
 {
+	static const char *const truth_names[] = { "truth", "truth1", "truth2" };
+	static const char *const heard_names[] = { "heard", "heard1", "heard2" };
+	u32 i;
 	int r;
 
-	points = vmalloc(array_size(POINTS_MAX, sizeof(*points)));
-	heard = vmalloc(array_size(POINTS_MAX, sizeof(*heard)));
-	r = -ENOMEM;
-	if (points && heard)
-		r = gpio ? board_make() : 0;
+	r = made_alloc();
+	if (!r && gpio)
+		r = board_make();
 	if (r) {
-		vfree(points);
-		vfree(heard);
+		made_free();
 		return r;
 	}
 	root = debugfs_create_dir("tsalign_truth", NULL);
 	debugfs_create_file("run", 0200, root, NULL, &run_fops);
-	debugfs_create_file("truth", 0400, root, NULL, &truth_fops);
-	debugfs_create_file("heard", 0400, root, NULL, &heard_fops);
+	for (i = 0; i < SENSORS_MAX; i++) {
+		debugfs_create_file(truth_names[i], 0400, root, &made[i],
+				    &truth_fops);
+		debugfs_create_file(heard_names[i], 0400, root, &made[i],
+				    &heard_fops);
+	}
 	debugfs_create_file("live", 0200, root, NULL, &live_fops);
 	debugfs_create_u64("lateness", 0400, root, &live.worst);
 	debugfs_create_file("storm", 0200, root, NULL, &storm_fops);
@@ -446,8 +554,7 @@ static void __exit truth_exit(void)
 {
 	debugfs_remove_recursive(root);
 	board_unregister(nodes, board);
-	vfree(points);
-	vfree(heard);
+	made_free();
 }
 
 module_init(truth_init);
