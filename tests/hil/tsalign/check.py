@@ -235,7 +235,6 @@ def readers(node):
           all(a.counter < b.counter and a.host_ns < b.host_ns for a, b in zip(mine, mine[1:])) and
           all(begin < e.host_ns < boottime() for e in mine) and now.samples + now.outliers == len(mine),
           f"{len(mine)}, {now.samples} samples")
-    check(f"{node}: and the map holds", now.state in (ts.COARSE, ts.LOCKED, ts.HOLDOVER), now.state)
     dequeue(node, 3)
     minor = os.minor(os.stat(node).st_rdev)
     check(f"{node}: one who dequeues tells it, and the name without goes", page.read().state == ts.GONE and
