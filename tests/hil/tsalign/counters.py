@@ -222,7 +222,7 @@ def under_way(device, listener):
 
 def core_trouble(page, heard):
     """What a core's telemetry may do: wrap, tear, stand still, begin anew."""
-    # 60 s after it was loaded it has shown 2^32 ms.
+    # 40 s after it was loaded it has shown 2^32 ms.
     epoch = page.read().epoch
     check("core: its counter wraps in the same epoch", page.read().base_counter < 2**32 and
           await_(lambda: page.read().base_counter > 2**32, 90) and page.read().epoch == epoch,

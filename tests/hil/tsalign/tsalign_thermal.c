@@ -34,7 +34,7 @@
 #define DELAY_NS	4000000
 #define TRUTH_MAX	4096
 
-static u32 start_ms = -60000;
+static u32 start_ms = -40000;
 module_param(start_ms, uint, 0444);
 MODULE_PARM_DESC(start_ms, "what its clock shows when it is loaded");
 
