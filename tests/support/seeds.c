@@ -41,6 +41,7 @@ struct seeds seeds_from(int argc, char **argv, uint64_t otherwise)
 		(void)fprintf(stderr, "seeds: none\n");
 		exit(2);
 	}
+	s.first = seeds_number("FIRST", 1);
 	if (s.one) {
 		s.first = seeds_number("SEED", 1);
 		s.count = 1;

@@ -3,6 +3,7 @@
  * What a simulation runs:
  *
  *	SEEDS=n		seeds 1..n (or the first argument)
+ *	FIRST=n		seeds n, n + 1, ... instead
  *	SEED=n		that one only, with a trace where it has one
  *	FULL=1		the long form, where it has one
  */
