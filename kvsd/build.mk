@@ -37,7 +37,7 @@ io_src := $(addprefix kvsd/io/, \
 store_src := $(addprefix kvsd/io/, \
 	catalog_cache.c catalog_db.c catalog_holds.c catalog_sqlite.c \
 	catalog_sqlite_hold.c cert.c data_dir.c \
-	db_sqlite.c disk_reserve.c index_blocks.c index_delete.c index_query.c \
+	db_sqlite.c disk_reserve.c index_blocks.c index_delete.c index_known.c index_query.c \
 	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \
 	store_fsck.c store_local.c store_local_compact.c store_local_compact_choose.c \

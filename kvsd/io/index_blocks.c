@@ -13,8 +13,8 @@
 #include "base/log.h"
 
 static const char *const sql[INDEX_BLOCK_STATEMENT_COUNT] = {
-	[TAIL_OLDEST] = "SELECT server_ms FROM fragments WHERE sid=?1"
-			" ORDER BY seq LIMIT 1",
+	[TAIL_OLDEST] = "SELECT seq, server_ms FROM fragments"
+			" WHERE sid=?1 ORDER BY seq LIMIT 1",
 	[TAIL_ROWS] = "SELECT " INDEX_COLUMNS ", first_segment FROM fragments"
 		      " WHERE sid=?1 ORDER BY seq LIMIT ?2",
 	[TAIL_PACKED] = "DELETE FROM fragments WHERE sid=?1 AND seq<=?2",
@@ -67,6 +67,7 @@ static int load_block(struct index_db *ix, int64_t block,
 	size_t len = 0;
 	int r;
 
+	ix->work.unpacked++;
 	db_bind_int(s, 1, block);
 	r = db_step(s);
 	if (r == 1) {
@@ -124,13 +125,37 @@ static int find_row(struct index_db *ix, int64_t sid,
 	return r < 0 ? r : 0;
 }
 
+/* Where the stream's last block ends; there may be none that far. */
+static int find_last(struct index_db *ix, struct index_known *k)
+{
+	struct db_stmt *s = ix->blocks[BLOCK_AT];
+	int64_t last = 0;
+	int r;
+
+	db_bind_int(s, 1, k->sid);
+	db_bind_int(s, 2, INT64_MAX);
+	r = one_int(s, 1, &last);
+	if (r >= 0)
+		k->block_last = last;
+	return r;
+}
+
 int index_blocks_have(struct index_db *ix, int64_t sid,
 		      const struct store_fragment *f)
 {
+	struct index_known *k = index_known(ix, f->stream_id);
 	int64_t block = 0;
 	int count;
 	int at;
+	int r;
 
+	if (k && k->block_last < 0) {
+		r = find_last(ix, k);
+		if (r < 0)
+			return r;
+	}
+	if (k && index_clamp(f->number.seq) > k->block_last)
+		return 0;
 	return find_row(ix, sid, f->stream_id, f->number.seq, &block, &at,
 			&count);
 }
@@ -243,7 +268,10 @@ static int write_block(struct index_db *ix, int64_t sid,
 	db_bind_int(s, 7, (int64_t)b->producer_max);
 	db_bind_blob(s, 8, ix->packed, len);
 	r = db_run(s);
-	return r < 0 ? r : add_bytes(ix, sid, (int64_t)b->bytes);
+	if (r < 0)
+		return r;
+	index_known_block_added(ix, rows, count, b->bytes, b->server_max);
+	return add_bytes(ix, sid, (int64_t)b->bytes);
 }
 
 /* @rows become as many blocks as it takes. */
@@ -274,7 +302,10 @@ static int drop_block(struct index_db *ix, int64_t sid, int64_t block,
 		bytes += index_row_bytes(&ix->rows[i].f);
 	db_bind_int(s, 1, block);
 	r = db_run(s);
-	return r < 0 ? r : add_bytes(ix, sid, -(int64_t)bytes);
+	if (r < 0)
+		return r;
+	index_known_block_dropped(ix, ix->rows, count, bytes);
+	return add_bytes(ix, sid, -(int64_t)bytes);
 }
 
 /* --- from the tail --- */
@@ -376,21 +407,48 @@ static int pack_oldest(struct index_db *ix, int64_t sid,
 	return r < 0 ? r : drop_tail(ix, sid, seq);
 }
 
+/* Return: 1 and where the tail begins, 0 there is none. */
+static int find_oldest(struct index_db *ix, int64_t sid,
+		       const struct store_fragment *added, int64_t *ret_ms)
+{
+	struct db_stmt *s = ix->blocks[TAIL_OLDEST];
+	struct index_known *k = index_known(ix, added->stream_id);
+	int64_t seq = 0;
+	int r;
+
+	if (k && k->oldest_seq >= 0 &&
+	    index_clamp(added->number.seq) > k->oldest_seq) {
+		*ret_ms = k->oldest_ms;
+		return 1;
+	}
+	db_bind_int(s, 1, sid);
+	r = db_step(s);
+	if (r == 1) {
+		seq = db_int(s, 0);
+		*ret_ms = db_int(s, 1);
+	}
+	db_reset(s);
+	if (r == 1 && k) {
+		k->oldest_seq = seq;
+		k->oldest_ms = *ret_ms;
+	}
+	return r;
+}
+
 int index_blocks_pack(struct index_db *ix, int64_t sid,
 		      const struct store_fragment *f)
 {
-	struct db_stmt *s = ix->blocks[TAIL_OLDEST];
 	int64_t now = index_clamp(f->server_ms);
 	int64_t oldest = 0;
 	int r;
 
-	db_bind_int(s, 1, sid);
-	r = one_int(s, 0, &oldest);
+	r = find_oldest(ix, sid, f, &oldest);
 	if (r <= 0)
 		return r;
 	/* Either way: a clock that was set back must not stop the packing. */
 	if (MAX(now, oldest) - MIN(now, oldest) < 2 * INDEX_BLOCK_SPAN_MS)
 		return 0;
+	index_known_tail(ix, f->stream_id);
 	return pack_oldest(ix, sid, f->stream_id);
 }
 
@@ -486,14 +544,34 @@ struct expiry_walk {
 	int64_t block;
 };
 
-static struct expiry_walk walk_from_first(const struct store_holds *holds,
+/* From the first that is not known to stay. */
+static struct expiry_walk walk_from_first(struct index_db *ix,
+					  const uint8_t id[STREAM_ID_BYTES],
+					  const struct store_holds *holds,
 					  uint64_t before_ms)
 {
+	const struct index_held *h = index_held(ix, id, holds);
+
 	return (struct expiry_walk){
 		.holds = holds && holds->count ? holds : NULL,
 		.before_ms = index_clamp(before_ms),
-		.server_max = -1,
+		.server_max = h ? h->server_max : -1,
+		.server_min = h ? h->server_min : 0,
+		.block = h ? h->block : 0,
 	};
+}
+
+/* The block that @w is at stays, and so does all before it that is left. */
+static void keep_place(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		       const struct expiry_walk *w)
+{
+	struct index_held *h = index_held(ix, id, w->holds);
+
+	if (!h)
+		return;
+	h->server_max = w->server_max;
+	h->server_min = w->server_min;
+	h->block = w->block;
 }
 
 /* The last row of the block is held, and so are those of all up to there. */
@@ -558,6 +636,7 @@ static int next_unheld(struct index_db *ix, int64_t sid,
 		       const uint8_t id[STREAM_ID_BYTES], struct expiry_walk *w,
 		       int *ret_count)
 {
+	bool stays;
 	int count;
 	int r;
 
@@ -567,8 +646,11 @@ static int next_unheld(struct index_db *ix, int64_t sid,
 			return r;
 		count = load_block(ix, w->block, id);
 		/* Who knows what is in it: the next start does. */
-	} while ((count == -EUCLEAN && w->holds) ||
-		 any_held(ix, count, w->holds));
+		stays = (count == -EUCLEAN && w->holds) ||
+			any_held(ix, count, w->holds);
+		if (stays)
+			keep_place(ix, id, w);
+	} while (stays);
 	if (count < 0 && count != -EUCLEAN)
 		return count;
 	*ret_count = count;
@@ -580,7 +662,7 @@ int index_blocks_oldest(struct index_db *ix, int64_t sid,
 			const struct store_holds *holds,
 			uint64_t *ret_server_ms)
 {
-	struct expiry_walk w = walk_from_first(holds, UINT64_MAX);
+	struct expiry_walk w = walk_from_first(ix, id, holds, UINT64_MAX);
 	int count = 0;
 	int r = next_unheld(ix, sid, id, &w, &count);
 
@@ -623,7 +705,7 @@ int index_blocks_delete(struct index_db *ix, int64_t sid,
 			const uint8_t id[STREAM_ID_BYTES], uint64_t before_ms,
 			const struct store_holds *holds, unsigned int max)
 {
-	struct expiry_walk w = walk_from_first(holds, before_ms);
+	struct expiry_walk w = walk_from_first(ix, id, holds, before_ms);
 	unsigned int total = 0;
 	uint64_t bytes;
 	int count = 0;
@@ -642,7 +724,7 @@ int index_blocks_trim(struct index_db *ix, int64_t sid,
 		      const struct store_holds *holds, uint64_t *excess,
 		      unsigned int max)
 {
-	struct expiry_walk w = walk_from_first(holds, UINT64_MAX);
+	struct expiry_walk w = walk_from_first(ix, id, holds, UINT64_MAX);
 	unsigned int total = 0;
 	uint64_t bytes = 0;
 	int count = 0;
@@ -665,10 +747,15 @@ int index_blocks_held(struct index_db *ix, int64_t sid,
 	struct db_stmt *s = ix->blocks[BLOCK_NEAR];
 	uint64_t first_ms = UINT64_MAX;
 	uint64_t last_ms = 0;
+	struct index_held *known = index_held(ix, id, holds);
 	uint64_t bytes = 0;
 	uint32_t i;
 	int r;
 
+	if (known && known->counted) {
+		*ret_bytes = known->bytes;
+		return 0;
+	}
 	for (i = 0; i < holds->count; i++) {
 		first_ms = MIN(first_ms, holds->ranges[i].from_ms);
 		last_ms = MAX(last_ms, holds->ranges[i].to_ms);
@@ -684,13 +771,19 @@ int index_blocks_held(struct index_db *ix, int64_t sid,
 		int count = index_block_unpack(packed, len, id, ix->rows);
 		int n;
 
+		ix->work.unpacked++;
 		/* A held block stays whole. */
 		if (any_held(ix, count, holds))
 			for (n = 0; n < count; n++)
 				bytes += index_row_bytes(&ix->rows[n].f);
 	}
 	db_reset(s);
-	if (r == 0)
-		*ret_bytes = bytes;
-	return r;
+	if (r < 0)
+		return r;
+	*ret_bytes = bytes;
+	if (known) {
+		known->bytes = bytes;
+		known->counted = true;
+	}
+	return 0;
 }

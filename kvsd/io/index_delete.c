@@ -126,6 +126,7 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	r = index_begin(ix);
 	if (r < 0)
 		return r;
+	index_known_tail(ix, id);
 	count = index_blocks_delete(ix, sid, id, before_ms, holds, max);
 	if (count < 0 || count >= (int)max)
 		return count;
@@ -138,6 +139,7 @@ int index_delete(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	count += r;
 	if (before_ms != UINT64_MAX || count >= (int)max)
 		return count;
+	index_known_drop(ix, id);
 	db_bind_int(s, 1, sid);
 	r = db_run(s);
 	return r < 0 ? r : count;
@@ -254,6 +256,7 @@ int index_trim(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 	r = index_begin(ix);
 	if (r < 0)
 		return r;
+	index_known_tail(ix, id);
 	count = index_blocks_trim(ix, sid, id, holds, &excess, max);
 	if (count < 0 || count >= (int)max || !excess)
 		return count;

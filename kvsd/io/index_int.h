@@ -6,6 +6,7 @@
  *	index_delete.c	deleting by age and by bytes
  *	index_blocks.c	packing the tail into blocks, deleting blocks
  *	index_query.c	queries over both
+ *	index_known.c	what needs no query
  *
  * Two levels. A fragment's row is added to the tail (table fragments, one row
  * each). When the stream has gone two spans (INDEX_BLOCK_SPAN_MS) beyond its
@@ -73,6 +74,39 @@ enum index_block_statement {
 
 #define INDEX_QUERIES 6 /* three orders, both ways */
 
+#define INDEX_KNOWN_STREAMS 4096u
+
+/* Of a stream with these holds. */
+struct index_held {
+	struct store_holds holds;
+	uint64_t bytes; /* of the blocks with a held row */
+	bool counted;	/* @bytes is known */
+	/* The blocks up to here, in the order of expiry, stay. */
+	int64_t server_max; /* -1: from the first */
+	int64_t server_min;
+	int64_t block;
+};
+
+struct index_known {
+	uint8_t id[STREAM_ID_BYTES];
+	int64_t sid;	    /* 0: nothing is known */
+	int64_t block_last; /* no block ends behind it; -1: not known */
+	int64_t oldest_seq; /* the tail's first row; -1: not known */
+	int64_t oldest_ms;
+	struct index_held *held; /* owned; NULL: not known */
+};
+
+/* Changes of index_count_live() that are not written yet. */
+struct index_count {
+	uint32_t first;
+	uint32_t last;
+	uint32_t mark;
+	bool any;
+	int64_t live;
+	int64_t bytes;
+};
+#define INDEX_COUNTS 256u
+
 struct index_db {
 	struct db *db;
 	struct db_stmt *st[INDEX_STATEMENT_COUNT];
@@ -81,6 +115,10 @@ struct index_db {
 	struct db_stmt *block_query[INDEX_QUERIES];
 	struct index_work work;
 	bool damaged; /* something in it was not what it should be */
+	bool begun;   /* index_begin() without its end */
+	struct index_count counts[INDEX_COUNTS];
+	unsigned int count_pending;
+	struct index_known known[INDEX_KNOWN_STREAMS];
 	/* Scratch: too large for a stack. */
 	struct index_row rows[INDEX_BLOCK_ROWS_MAX];
 	struct index_row merged[INDEX_BLOCK_ROWS_MAX + 1];
@@ -117,9 +155,40 @@ void index_read_row(struct db_stmt *s, const uint8_t id[STREAM_ID_BYTES],
 /* Return: 1 found, 0 not. */
 int index_find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		      int64_t *ret_sid) MUST_CHECK;
-/* @live rows of @bytes more (or fewer) that need segments @first..@last. */
+/*
+ * @live rows of @bytes more (or fewer) that need segments @first..@last;
+ * written by index_write_counts(), since many rows need the same few.
+ */
 int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
 		     int64_t live, int64_t bytes, uint32_t mark) MUST_CHECK;
+/* Before segments are read or changed, and before a commit. */
+int index_write_counts(struct index_db *ix) MUST_CHECK;
+
+/* --- index_known.c --- */
+
+/* NULL: nothing is known of it. Valid until the next call of any of these. */
+struct index_known *index_known(struct index_db *ix,
+				const uint8_t id[STREAM_ID_BYTES]);
+void index_known_add(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
+		     int64_t sid);
+void index_known_drop(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES]);
+/* Rows were taken from its tail. */
+void index_known_tail(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES]);
+/* A transaction was undone. */
+void index_known_clear(struct index_db *ix);
+/* Was one? */
+void index_known_check(struct index_db *ix);
+/* To be filled in. NULL: no holds, no memory, or not a stream with rows. */
+struct index_held *index_held(struct index_db *ix,
+			      const uint8_t id[STREAM_ID_BYTES],
+			      const struct store_holds *holds);
+/* @bytes: of all @rows; @server_max: of any of them */
+void index_known_block_added(struct index_db *ix, const struct index_row *rows,
+			     unsigned int count, uint64_t bytes,
+			     uint64_t server_max);
+void index_known_block_dropped(struct index_db *ix,
+			       const struct index_row *rows, unsigned int count,
+			       uint64_t bytes);
 
 /* --- index_blocks.c --- */
 

@@ -392,6 +392,7 @@ struct index_db *index_close(struct index_db *ix)
 		return NULL;
 	if (ix->db)
 		db_rollback(ix->db);
+	index_known_clear(ix);
 	drop_handles(ix);
 	free(ix);
 	return NULL;
@@ -401,8 +402,14 @@ struct index_db *index_close(struct index_db *ix)
 
 int index_begin(struct index_db *ix)
 {
-	return db_in_transaction(ix->db) ? 0
-					 : db_exec(ix->db, "BEGIN IMMEDIATE");
+	int r;
+
+	if (db_in_transaction(ix->db))
+		return 0;
+	index_known_check(ix);
+	r = db_exec(ix->db, "BEGIN IMMEDIATE");
+	ix->begun = r == 0;
+	return r;
 }
 
 int index_commit(struct index_db *ix)
@@ -411,9 +418,12 @@ int index_commit(struct index_db *ix)
 
 	if (!db_in_transaction(ix->db))
 		return 0;
-	r = db_exec(ix->db, "COMMIT");
+	r = index_write_counts(ix);
+	if (r == 0)
+		r = db_exec(ix->db, "COMMIT");
 	if (r < 0)
-		db_rollback(ix->db);
+		index_rollback(ix);
+	ix->begun = false;
 	return r;
 }
 
@@ -435,6 +445,7 @@ int index_rebuilt(struct index_db *ix)
 void index_rollback(struct index_db *ix)
 {
 	db_rollback(ix->db);
+	index_known_clear(ix);
 }
 
 int index_sync(struct index_db *ix)
@@ -453,6 +464,8 @@ int index_segment_add(struct index_db *ix, uint32_t number,
 	int r;
 
 	r = index_begin(ix);
+	if (r == 0)
+		r = index_write_counts(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -467,6 +480,8 @@ int index_segment_close(struct index_db *ix, uint32_t number, uint32_t mark)
 	int r;
 
 	r = index_begin(ix);
+	if (r == 0)
+		r = index_write_counts(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -480,6 +495,8 @@ int index_segment_drop(struct index_db *ix, uint32_t number)
 	int r;
 
 	r = index_begin(ix);
+	if (r == 0)
+		r = index_write_counts(ix);
 	if (r < 0)
 		return r;
 	db_bind_int(s, 1, number);
@@ -519,10 +536,12 @@ int index_segments(struct index_db *ix,
 	struct db_stmt *s;
 	int r;
 
-	r = db_prepare(ix->db,
-		       "SELECT " SEGMENT_COLUMNS " FROM segments"
-		       " ORDER BY number",
-		       &s);
+	r = index_write_counts(ix);
+	if (r == 0)
+		r = db_prepare(ix->db,
+			       "SELECT " SEGMENT_COLUMNS " FROM segments"
+			       " ORDER BY number",
+			       &s);
 	if (r < 0)
 		return r;
 	r = walk_segments(s, each, ctx);
@@ -534,7 +553,9 @@ int index_segments_dead(struct index_db *ix,
 			int (*each)(void *ctx, const struct index_segment *s),
 			void *ctx)
 {
-	return walk_segments(ix->st[SEGMENT_DEAD_ROWS], each, ctx);
+	int r = index_write_counts(ix);
+
+	return r < 0 ? r : walk_segments(ix->st[SEGMENT_DEAD_ROWS], each, ctx);
 }
 
 int index_segments_sparse(struct index_db *ix, unsigned int max,
@@ -558,23 +579,62 @@ static int take_live(void *ctx, const struct index_segment *s)
 int index_segment_live(struct index_db *ix, uint32_t number, uint64_t *ret_live)
 {
 	struct db_stmt *s = ix->st[SEGMENT_ROW];
+	int r = index_write_counts(ix);
 
 	*ret_live = 0;
+	if (r < 0)
+		return r;
 	db_bind_int(s, 1, number);
 	return walk_segments(s, take_live, ret_live);
+}
+
+static int write_count(struct index_db *ix, struct index_count *c)
+{
+	struct db_stmt *s = ix->st[SEGMENT_LIVE];
+
+	c->any = false;
+	ix->count_pending--;
+	db_bind_int(s, 1, c->first);
+	db_bind_int(s, 2, c->last);
+	db_bind_int(s, 3, c->live);
+	db_bind_int(s, 4, c->mark);
+	db_bind_int(s, 5, c->bytes);
+	return db_run(s);
+}
+
+int index_write_counts(struct index_db *ix)
+{
+	unsigned int i;
+	int r = 0;
+
+	index_known_check(ix);
+	for (i = 0; r == 0 && ix->count_pending && i < INDEX_COUNTS; i++) {
+		if (ix->counts[i].any)
+			r = write_count(ix, &ix->counts[i]);
+	}
+	return r;
 }
 
 int index_count_live(struct index_db *ix, uint32_t first, uint32_t last,
 		     int64_t live, int64_t bytes, uint32_t mark)
 {
-	struct db_stmt *s = ix->st[SEGMENT_LIVE];
+	struct index_count *c = &ix->counts[last % INDEX_COUNTS];
+	int r;
 
-	db_bind_int(s, 1, first);
-	db_bind_int(s, 2, last);
-	db_bind_int(s, 3, live);
-	db_bind_int(s, 4, mark);
-	db_bind_int(s, 5, bytes);
-	return db_run(s);
+	index_known_check(ix);
+	if (c->any && (c->first != first || c->last != last)) {
+		r = write_count(ix, c);
+		if (r < 0)
+			return r;
+	}
+	if (!c->any) {
+		*c = (struct index_count){first, last, mark, true, 0, 0};
+		ix->count_pending++;
+	}
+	c->live += live;
+	c->bytes += bytes;
+	c->mark = MAX(c->mark, mark);
+	return 0;
 }
 
 /* --- fragments --- */
@@ -583,12 +643,19 @@ int index_find_stream(struct index_db *ix, const uint8_t id[STREAM_ID_BYTES],
 		      int64_t *ret_sid)
 {
 	struct db_stmt *s = ix->st[STREAM_FIND];
+	const struct index_known *k = index_known(ix, id);
 	int r;
 
+	if (k) {
+		*ret_sid = k->sid;
+		return 1;
+	}
 	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
 	r = db_step(s);
-	if (r == 1)
+	if (r == 1) {
 		*ret_sid = db_int(s, 0);
+		index_known_add(ix, id, *ret_sid);
+	}
 	db_reset(s);
 	return r;
 }
@@ -605,8 +672,10 @@ static int find_or_add_stream(struct index_db *ix,
 		return r < 0 ? r : 0;
 	db_bind_blob(s, 1, id, STREAM_ID_BYTES);
 	r = db_step(s);
-	if (r == 1)
+	if (r == 1) {
 		*ret_sid = db_int(s, 0);
+		index_known_add(ix, id, *ret_sid);
+	}
 	db_reset(s);
 	return r < 0 ? r : 0;
 }

@@ -180,10 +180,11 @@ struct index_size {
 	uint64_t bytes;	    /* pages in use */
 };
 int index_measure(struct index_db *ix, struct index_size *ret_size) MUST_CHECK;
-/* What all queries since the opening read. */
+/* What was read since the opening. */
 struct index_work {
-	uint64_t tail_rows;
-	uint64_t blocks;
+	uint64_t tail_rows; /* by queries */
+	uint64_t blocks;    /* likewise */
+	uint64_t unpacked;  /* blocks, by all else */
 };
 struct index_work index_work(const struct index_db *ix);
 

@@ -265,7 +265,7 @@ static void print_head(const struct sim *s)
 	printf("%" PRIu64 " streams, kept %" PRIu64 " h\n", s->streams,
 	       s->keep_hours);
 	printf("hour  tail rows     blocks      bytes  per stream-day  "
-	       "rows read beyond the answer: p99, max\n");
+	       "rows read beyond the answer: p99, max; us of a query: p99\n");
 }
 
 static uint64_t per_stream_day(const struct sim *s, uint64_t h,
@@ -281,9 +281,10 @@ static void print_hour(const struct sim *s, uint64_t h)
 	if (s->json)
 		return;
 	printf("%4" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-	       "  %14" PRIu64 "  %" PRIu64 ", %" PRIu64 "\n",
+	       "  %14" PRIu64 "  %" PRIu64 ", %" PRIu64 "; %" PRIu64 "\n",
 	       h, f->size.tail_rows, f->size.blocks, f->size.bytes,
-	       per_stream_day(s, h, f), f->rows_p99, f->rows_max);
+	       per_stream_day(s, h, f), f->rows_p99, f->rows_max,
+	       f->ns_p99 / 1000);
 	(void)fflush(stdout);
 }
 
