@@ -224,6 +224,8 @@ static int check_row(void *ctx, const struct store_fragment *f,
 		k->result.dead_fragments++;
 		return 0;
 	}
+	if (k->config->row)
+		k->config->row(k->config->row_ctx, f, r == 0);
 	if (r != -EBADMSG && r != -EIO)
 		return r;
 	problem(k, "segment %u, block %u: fragment %" PRIu64 " %s", f->segment,

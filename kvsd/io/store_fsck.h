@@ -29,14 +29,17 @@ struct fsck_config {
 	/* One line per thing that is wrong, without its end. */
 	void (*tell)(void *ctx, const char *text);
 	void *tell_ctx;
+	/* Each fragment that has a row, and whether it verifies. May be NULL. */
+	void (*row)(void *ctx, const struct store_fragment *f, bool sound);
+	void *row_ctx;
 };
 
 struct fsck_result {
 	uint64_t segments;
-	uint64_t fragments;	 /* rows checked */
-	uint64_t bytes;		 /* of media in them */
-	uint64_t problems;	 /* told */
-	uint64_t set_aside;	 /* .bad files: told, no problem any more */
+	uint64_t fragments; /* rows checked */
+	uint64_t bytes;	    /* of media in them */
+	uint64_t problems;  /* told */
+	uint64_t set_aside; /* .bad files: told, no problem any more */
 	uint64_t set_aside_bytes;
 	uint64_t new_segments;	 /* files without a row: the next start's */
 	uint64_t dead_fragments; /* of streams that are gone: likewise */

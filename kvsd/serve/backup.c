@@ -60,7 +60,11 @@ static const char usage[] =
 	"\n"
 	"Without the master key a copy is of no use to anybody, you included: "
 	"keep\n"
-	"the key elsewhere. With it, who has the copy can read all of it.\n"
+	"the key elsewhere. With it, who has the copy can read all of it, save "
+	"what\n"
+	"is sealed with a customer's key (kms_keys): those are never copied, "
+	"and the\n"
+	"output names the ones to keep.\n"
 	"To restore, start kvsd on DEST; never beside the original, for the "
 	"same\n"
 	"clients.\n"
@@ -339,6 +343,11 @@ static void report(struct backup *b, uint64_t took_ns)
 	if (b->unread)
 		(void)printf("%u segments cannot be read and are not copied\n",
 			     b->unread);
+	if (b->sealed)
+		(void)printf("%u streams are sealed with customer keys, which "
+			     "are not copied; keep these:\n%s%s",
+			     b->sealed, b->key_names,
+			     b->more_keys ? "  and others\n" : "");
 	if (!b->o->with_key)
 		(void)printf("without the master key: nothing in it can be "
 			     "read until the key is beside it\n");

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "io/kms_keys.h"
 #include "serve/backup_int.h"
 
 #include <errno.h>
@@ -167,6 +168,46 @@ static int put_catalogs(struct backup *b, struct catalog_db *first,
 	return r < 0 ? r : put_catalog(b, first, "catalog.db");
 }
 
+static bool is_named(const struct backup *b, const char *line)
+{
+	const char *at = strstr(b->key_names, line);
+
+	return at && (at == b->key_names || at[-1] == '\n');
+}
+
+/* Customers' keys stay where they are: who has both can read the media. */
+static int note_key(void *ctx, const struct catalog_row *row)
+{
+	struct backup *b = ctx;
+	size_t used = strlen(b->key_names);
+	char line[sizeof(b->key_names)];
+	int n;
+
+	if (!row->kms_key_id[0] || kms_key_is_default(row->kms_key_id))
+		return 0;
+	b->sealed++;
+	n = snprintf(line, sizeof(line), "  %s\n", row->kms_key_id);
+	if (n < 0 || (size_t)n >= sizeof(line) - used) {
+		b->more_keys |= n < 0 || (size_t)n >= sizeof(line) ||
+				!is_named(b, line);
+		return 0;
+	}
+	if (!is_named(b, line))
+		memcpy(b->key_names + used, line, (size_t)n + 1);
+	return 0;
+}
+
+static int note_keys(struct backup *b)
+{
+	struct catalog_db *db = NULL;
+	int r = catalog_db_open(&b->to, "catalog.db", &db);
+
+	if (r == 0)
+		r = catalog_db_streams(db, note_key, b);
+	(void)catalog_db_close(db);
+	return r < 0 ? backup_failed(&b->to, "catalog.db", r) : 0;
+}
+
 static void drop_temp(struct backup *b, struct catalog_db *db, const char *temp)
 {
 	if (db && catalog_db_wipe(db) < 0)
@@ -186,6 +227,8 @@ int backup_catalogs(struct backup *b)
 		r = take_catalog(b, "catalog-copy.db", "backup-2.db", &copy);
 	if (r == 0)
 		r = put_catalogs(b, first, copy);
+	if (r == 0)
+		r = note_keys(b);
 	drop_temp(b, first, "backup-1.db");
 	drop_temp(b, copy, "backup-2.db");
 	return r;

@@ -41,6 +41,9 @@ struct backup {
 	uint64_t bytes_copied;
 	uint64_t bytes_same;
 	uint64_t revision;
+	unsigned int sealed;  /* streams with a customer's key */
+	bool more_keys;	      /* than @key_names has room for */
+	char key_names[1024]; /* one a line, each once */
 	unsigned int copied;
 	unsigned int same;
 	unsigned int removed;

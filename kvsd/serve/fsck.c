@@ -12,6 +12,7 @@
 #include "io/catalog_sqlite.h"
 #include "io/data_dir.h"
 #include "io/store_fsck.h"
+#include "serve/fsck_hold.h"
 #include "serve/tool_dir.h"
 
 enum {
@@ -27,7 +28,9 @@ static const char usage[] =
 	"\n"
 	"Checks the directory of a service that is not running: a data_dir, "
 	"or\n"
-	"what --quickstart was given. Without --repair nothing is written.\n"
+	"what --quickstart was given, and says what its legal holds hold. "
+	"Without\n"
+	"--repair nothing is written.\n"
 	"\n"
 	"  --level structure   identities, catalogs, index and commit records\n"
 	"  --level checksums   and the CRC of each page (default)\n"
@@ -54,6 +57,7 @@ struct run {
 	const struct options *o;
 	struct data_dir dir;
 	struct catalog *catalog;
+	struct fsck_holds holds;
 	unsigned int problems; /* of the catalog */
 };
 
@@ -115,16 +119,18 @@ static int parse(struct options *o, int argc, char **argv)
 /* --- the catalog --- */
 
 static void check_database(struct run *k, const char *name,
-			   uint64_t *ret_revision)
+			   uint64_t *ret_revision, struct fsck_holds *ret_holds)
 {
 	struct catalog_db *db = NULL;
 	int r = catalog_db_open(&k->dir, name, &db);
 
 	if (r == 0) {
 		*ret_revision = catalog_db_revision(db);
+		r = fsck_holds_read(ret_holds, db);
 		(void)catalog_db_close(db);
-		return;
 	}
+	if (r == 0)
+		return;
 	k->problems++;
 	(void)printf("%s: %s\n", name,
 		     r == -ENOENT	 ? "missing"
@@ -148,23 +154,41 @@ static int open_catalog(struct run *k)
 	return catalog_sqlite_open(&config, &k->catalog);
 }
 
-/* Return: 0, or an exit status above it: no use going on. */
-static int check_catalog(struct run *k)
+/* Both databases, and the holds of the one that counts. */
+static void check_databases(struct run *k)
 {
+	struct fsck_holds copied = {.count = 0};
 	uint64_t first = 0;
 	uint64_t copy = 0;
-	int r;
 
-	check_database(k, "catalog.db", &first);
-	check_database(k, "catalog-copy.db", &copy);
-	if (k->problems == 2)
-		return EXIT_LEFT;
+	check_database(k, "catalog.db", &first, &k->holds);
+	check_database(k, "catalog-copy.db", &copy, &copied);
 	if (!k->problems && first != copy) {
 		k->problems++;
 		(void)printf("catalog-copy.db: revision %" PRIu64
 			     ", catalog.db has %" PRIu64 "\n",
 			     copy, first);
+	} else if (!k->problems && !fsck_holds_same(&k->holds, &copied)) {
+		k->problems++;
+		(void)printf("catalog-copy.db: other holds than catalog.db\n");
 	}
+	if (copy > first) {
+		fsck_holds_free(&k->holds);
+		k->holds = copied;
+	} else {
+		fsck_holds_free(&copied);
+	}
+}
+
+/* Return: 0, or an exit status above it: no use going on. */
+static int check_catalog(struct run *k)
+{
+	int r;
+
+	check_databases(k);
+	if (k->problems == 2)
+		return EXIT_LEFT;
+	k->problems += fsck_holds_check(&k->holds);
 	/* Opening it repairs it, where that is wanted. */
 	r = open_catalog(k);
 	if (r == -ENOKEY && k->o->level != FSCK_MEDIA &&
@@ -179,6 +203,7 @@ static int check_catalog(struct run *k)
 
 static int report(struct run *k, const struct fsck_result *f)
 {
+	fsck_holds_print(&k->holds);
 	(void)printf("%" PRIu64 " segments, %" PRIu64 " fragments, %" PRIu64
 		     " bytes of media: %" PRIu64 " problems\n",
 		     f->segments, f->fragments, f->bytes,
@@ -204,6 +229,8 @@ static int check_store(struct run *k)
 		.find_key = k->catalog ? catalog_sqlite_find_key : NULL,
 		.find_key_ctx = k->catalog,
 		.tell = tell,
+		.row = fsck_holds_count,
+		.row_ctx = &k->holds,
 	};
 	struct fsck_result result;
 	int status;
@@ -224,7 +251,8 @@ static int check_store(struct run *k)
 		return EXIT_FAILED;
 	}
 	(void)printf("repaired; once more:\n");
-	k->problems = 0;
+	k->problems = fsck_holds_check(&k->holds);
+	fsck_holds_restart(&k->holds);
 	r = store_fsck(&config, &result);
 	if (r < 0)
 		return EXIT_FAILED;
@@ -260,6 +288,7 @@ int fsck_main(int argc, char **argv, const struct sys_ops *sys)
 	if (status == 0)
 		status = check_store(&k);
 	k.catalog = catalog_sqlite_close(k.catalog);
+	fsck_holds_free(&k.holds);
 	if (o.repair && data_dir_give_to_owner(&k.dir) < 0) {
 		log_error("fsck", "%s: some files stay root's", k.dir.path);
 		status = EXIT_FAILED;

@@ -16,7 +16,7 @@
 
 static const char usage[] =
 	"usage: kvsd hold add DIR STREAM NAME [--from TIME] [--to TIME]\n"
-	"       kvsd hold list DIR STREAM\n"
+	"       kvsd hold list DIR STREAM [--json]\n"
 	"       kvsd hold remove DIR STREAM NAME\n"
 	"\n"
 	"Legal holds of a stream: fragments any moment of which is in a held "
@@ -32,6 +32,8 @@ static const char usage[] =
 	"  --from TIME         2026-11-23T08:00:00Z, or seconds since 1970;\n"
 	"                      default: the beginning\n"
 	"  --to TIME           default: no end\n"
+	"  --json              {\"holds\": [...]}, as `kvsctl export --holds` "
+	"takes it\n"
 	"  --master-key FILE   when it is not running; default: "
 	"DIR/master.key\n"
 	"\n"
@@ -43,6 +45,7 @@ struct options {
 	const char *name;
 	uint64_t from_ms;
 	uint64_t to_ms;
+	bool json;
 	char dir[TOOL_PATH_CHARS];
 	char master_key[TOOL_PATH_CHARS];
 };
@@ -176,11 +179,13 @@ static int parse(struct options *o, int argc, char **argv)
 			r = parse_time(value, &o->to_ms);
 		else if (strcmp(argv[i], "--master-key") == 0)
 			r = tool_set_path(o->master_key, value);
+		else if (strcmp(argv[i], "--json") == 0)
+			o->json = true;
 		else if (argv[i][0] == '-')
 			r = -EINVAL;
 		else
 			r = parse_positional(o, count++, argv[i]);
-		if (argv[i][0] == '-')
+		if (argv[i][0] == '-' && strcmp(argv[i], "--json") != 0)
 			i++;
 	}
 	if (r < 0 || count < 3)
@@ -188,6 +193,8 @@ static int parse(struct options *o, int argc, char **argv)
 	wants_name = strcmp(o->what, "list") != 0;
 	if (wants_name && strcmp(o->what, "add") != 0 &&
 	    strcmp(o->what, "remove") != 0)
+		return -EINVAL;
+	if (wants_name && o->json)
 		return -EINVAL;
 	return count == (wants_name ? 4 : 3) ? 0 : -EINVAL;
 }
@@ -235,7 +242,13 @@ static void print_time(const char *what, json_int_t ms, const char *none)
 	(void)printf("%s%s", what, text);
 }
 
-static int print_reply(const json_t *reply)
+void hold_print_range(const struct store_hold *range)
+{
+	print_time(" from ", (json_int_t)range->from_ms, "the beginning");
+	print_time(" to ", (json_int_t)range->to_ms, "no end");
+}
+
+static int print_reply(const json_t *reply, bool json)
 {
 	const char *error = json_string_value(json_object_get(reply, "error"));
 	const json_t *rows = json_object_get(reply, "holds");
@@ -246,16 +259,21 @@ static int print_reply(const json_t *reply)
 		log_error("hold", "%s", error ? error : "no answer");
 		return 1;
 	}
+	if (json)
+		return json_dumpf(reply, stdout, JSON_INDENT(2)) < 0 ||
+		       fputc('\n', stdout) == EOF;
 	json_array_foreach(rows, i, row)
 	{
+		const struct store_hold range = {
+			.from_ms = (uint64_t)json_integer_value(
+				json_object_get(row, "from_ms")),
+			.to_ms = (uint64_t)json_integer_value(
+				json_object_get(row, "to_ms")),
+		};
+
 		(void)printf("%s",
 			     json_string_value(json_object_get(row, "name")));
-		print_time(" from ",
-			   json_integer_value(json_object_get(row, "from_ms")),
-			   "the beginning");
-		print_time(" to ",
-			   json_integer_value(json_object_get(row, "to_ms")),
-			   "no end");
+		hold_print_range(&range);
 		print_time(
 			" since ",
 			json_integer_value(json_object_get(row, "created_ms")),
@@ -295,7 +313,7 @@ int hold_main(int argc, char **argv, const struct sys_ops *sys)
 		log_error("hold", "asking the service of %s: %s", o.dir,
 			  strerror(-r));
 	if (r == 0)
-		status = print_reply(reply);
+		status = print_reply(reply, o.json);
 	json_decref(request);
 	json_decref(reply);
 	return status;

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 
 struct catalog;
+struct store_hold;
 struct store_local;
 
 /* `kvsd hold ...`. Return: the exit status. */
@@ -27,5 +28,8 @@ int hold_main(int argc, char **argv, const struct sys_ops *sys);
  */
 json_t *hold_apply(struct catalog *catalog, struct store_local *store,
 		   const json_t *request);
+
+/* " from TIME to TIME", on the standard output. */
+void hold_print_range(const struct store_hold *range);
 
 #endif

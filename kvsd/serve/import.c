@@ -42,9 +42,11 @@ static const char usage[] =
 	"service\n"
 	"that is not running (a data_dir, or what --quickstart was given). "
 	"Fragment\n"
-	"numbers, both times, media, tags and retention are what they were; "
-	"ARN,\n"
-	"creation time, version and key are new. May be repeated.\n"
+	"numbers, both times, media, tags, retention and the holds that the "
+	"file\n"
+	"has (kvsctl export --holds) are what they were; ARN, creation time, "
+	"version\n"
+	"and key are new. May be repeated.\n"
 	"\n"
 	"  --stream NAME       under another name\n"
 	"  --retention HOURS   of a stream that is new here; default: as it "
@@ -80,7 +82,9 @@ struct run {
 	struct loop *loop;
 	struct store *store;
 	struct catalog_stream stream;
-	char *tags;	/* JSON */
+	char *tags; /* JSON */
+	struct catalog_hold holds[STORE_HOLDS_MAX];
+	size_t hold_count;
 	uint64_t there; /* fragments, before */
 	uint64_t added;
 	uint64_t old; /* the first expiry will drop them */
@@ -152,6 +156,40 @@ static int take_text(const json_t *info, const char *name,
 	return 0;
 }
 
+static int read_hold(const json_t *v, struct catalog_hold *h)
+{
+	const json_t *from = json_object_get(v, "from_ms");
+	const json_t *to = json_object_get(v, "to_ms");
+
+	if (take_text(v, "name", name_stream_valid, h->name, sizeof(h->name)) <
+		    0 ||
+	    !h->name[0] || !json_is_integer(from) || !json_is_integer(to) ||
+	    json_integer_value(from) < 0 ||
+	    json_integer_value(to) < json_integer_value(from))
+		return -EBADMSG;
+	h->range.from_ms = (uint64_t)json_integer_value(from);
+	h->range.to_ms = (uint64_t)json_integer_value(to);
+	return 0;
+}
+
+static int read_holds(struct run *k)
+{
+	const json_t *holds = json_object_get(k->file.stream, "Holds");
+	const json_t *v;
+	size_t i;
+
+	if (holds && (!json_is_array(holds) ||
+		      json_array_size(holds) > ARRAY_SIZE(k->holds)))
+		return -EBADMSG;
+	json_array_foreach(holds, i, v)
+	{
+		if (read_hold(v, &k->holds[i]) < 0)
+			return -EBADMSG;
+		k->hold_count++;
+	}
+	return 0;
+}
+
 static int read_stream(struct run *k)
 {
 	const json_t *info = json_object_get(k->file.stream, "StreamInfo");
@@ -177,7 +215,7 @@ static int read_stream(struct run *k)
 	s->retention_hours = (uint32_t)json_integer_value(hours);
 	if (k->o->has_retention)
 		s->retention_hours = (uint32_t)k->o->retention_hours;
-	if (!s->name[0])
+	if (!s->name[0] || read_holds(k) < 0)
 		return -EBADMSG;
 	k->tags = json_dumps(tags, JSON_COMPACT);
 	return k->tags ? 0 : -ENOMEM;
@@ -322,6 +360,26 @@ static int find_or_create(struct run *k)
 	return r;
 }
 
+/* Before the fragments: what is held is not to expire in between. */
+static int set_holds(struct run *k)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < k->hold_count && r == 0; i++) {
+		r = catalog_sqlite_hold(k->catalog, k->stream.name,
+					&k->holds[i]);
+		if (r < 0)
+			log_error("import", "stream %s: hold %s: %s",
+				  k->stream.name, k->holds[i].name,
+				  r == -EEXIST ? "there with another range"
+				  : r == -EDQUOT
+					  ? "the stream has all it may have"
+					  : strerror(-r));
+	}
+	return r == -EDQUOT ? -EEXIST : r;
+}
+
 /* --- the fragments ------------------------------------------------------- */
 
 /* Return: 1 it is there, 0 it is not, -EEXIST another one has its place. */
@@ -374,6 +432,19 @@ static int import_one(struct run *k, const struct export_fragment *f)
 	return r;
 }
 
+/* By the service's clock; what only the producer's says is not known yet. */
+static bool is_held(const struct run *k, uint64_t server_ms)
+{
+	size_t i;
+
+	for (i = 0; i < k->hold_count; i++) {
+		if (server_ms >= k->holds[i].range.from_ms &&
+		    server_ms <= k->holds[i].range.to_ms)
+			return true;
+	}
+	return false;
+}
+
 static int import_all(struct run *k)
 {
 	uint64_t now_ms = sys_now_ns(k->sys, CLOCK_REALTIME) / NS_PER_MS;
@@ -383,7 +454,8 @@ static int import_all(struct run *k)
 
 	export_file_rewind(&k->file);
 	while ((r = export_file_next(&k->file, &f)) > 0) {
-		k->old += f.number.server_ms + keep_ms < now_ms;
+		k->old += f.number.server_ms + keep_ms < now_ms &&
+			  !is_held(k, f.number.server_ms);
 		r = import_one(k, &f);
 		if (r < 0)
 			return r;
@@ -398,12 +470,16 @@ static void report(const struct run *k)
 	(void)printf("stream %s: %" PRIu64 " fragments imported, %" PRIu64
 		     " were there\n",
 		     k->stream.name, k->added, k->there);
+	if (k->hold_count)
+		(void)printf("stream %s: %zu legal holds\n", k->stream.name,
+			     k->hold_count);
 	if (k->old)
 		log_warn("import",
 			 "%" PRIu64 " fragments are older than the stream's "
 			 "%" PRIu32 " hours: they are dropped when the service "
-			 "runs; see --retention",
-			 k->old, k->stream.retention_hours);
+			 "runs%s; see --retention",
+			 k->old, k->stream.retention_hours,
+			 k->hold_count ? ", save what is held" : "");
 }
 
 int import_main(int argc, char **argv, const struct sys_ops *sys)
@@ -427,6 +503,8 @@ int import_main(int argc, char **argv, const struct sys_ops *sys)
 			r = open_all(k);
 		if (r == 0)
 			r = find_or_create(k);
+		if (r == 0)
+			r = set_holds(k);
 		if (r == 0)
 			r = import_all(k);
 		if (r == 0)

@@ -312,6 +312,20 @@ def run(bench, rng, seed):
     with bench.case("refused: another service's copy, one that was used, "
                     "other content, itself"):
         check_refusals(bench, dest)
+    with bench.case("customer keys are named, each once"):
+        for stream, key in (("backup-sealed", "alias/mine"),
+                            ("backup-sealed-too", "alias/mine"),
+                            ("backup-sealed-else", "alias/mine-else")):
+            client.call("createStream", StreamName=stream, KmsKeyId=key,
+                        DataRetentionInHours=24)
+        status, out, _ = run_tool([KVSD, "backup", bench.directory,
+                                   os.path.join(bench.temp, "named")])
+        expect(status, 0, "exit status")
+        assert b"3 streams are sealed with customer keys, which are not " \
+            b"copied; keep these:\n" in out, out
+        expect(sorted(line for line in out.splitlines()
+                      if line.startswith(b"  ")),
+               [b"  alias/mine", b"  alias/mine-else"], "keys")
     with bench.case("without --with-key the copy has no key and is refused"):
         bare = os.path.join(bench.temp, "bare")
         status, out, _ = run_tool([KVSD, "backup", bench.directory, bare])

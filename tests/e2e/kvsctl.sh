@@ -297,7 +297,12 @@ open(sys.argv[1], "wb").write(body)
 P
 }
 first_url=$AWS_ENDPOINT_URL
-run 0 "export" export front -o "$w/front.tar" --json
+timeout 60 "$o/kvsd" hold add "$w/data" front evidence --to 2001-01-01T00:00:00Z >"$w/out" 2>"$w/err" &&
+	timeout 60 "$o/kvsd" hold list "$w/data" front --json >"$w/holds.json" 2>"$w/err" &&
+	timeout 60 "$o/kvsd" hold remove "$w/data" front evidence >"$w/out" 2>"$w/err" &&
+	ok "a legal hold, listed as JSON" || not_ok "a legal hold, listed as JSON"
+run 7 "export with holds that are none" export front -o "$w/nothing.tar" --holds "$w/in.mkv"
+run 0 "export" export front -o "$w/front.tar" --json --holds "$w/holds.json"
 json "export: every fragment" "d['Fragments'] == 8 and d['Expired'] == 0"
 run 3 "export of a stream that is not there" export nothing -o "$w/nothing.tar"
 [ ! -e "$w/nothing.tar" ] && ok "a failed export leaves nothing" ||
@@ -339,6 +344,10 @@ lines = [json.loads(line) for line in manifest[1].splitlines()]
 row = next(r for r in lines if first[0].endswith(r.get("FragmentNumber", "-") + ".mkv"))
 if kind == "clusters":
     first[1] += first[1][first[1].index(bytes.fromhex("1f43b675")):]
+elif kind == "holds":  # one that could not be set by hand
+    stream = next(p for p in parts if p[0].endswith("stream.json"))
+    stream[1] = stream[1].replace(b'"evidence"', b'"evi dence"')
+    lines[-1]["StreamSHA256"] = hashlib.sha256(stream[1]).hexdigest()
 else:  # a number that only so many starts could follow
     number = int(row["FragmentNumber"])
     low = number & (1 << 92) - 1
@@ -367,6 +376,8 @@ import 1 "import: two Clusters are refused before the first is stored" \
 	"it is not what GetMediaForFragmentList gives" "$w/clusters.tar"
 craft number "$w/number.tar"
 import 1 "import: a number that only so many starts could follow" "no number could follow it" "$w/number.tar"
+craft holds "$w/badhold.tar"
+import 1 "import: a hold that is none" "stream.json does not describe a stream" "$w/badhold.tar"
 import 2 "import: a bad name is a usage error" usage "$w/front.tar" --stream 'a b'
 import 0 "import, and nothing of the damaged ones was there" \
 	"8 fragments imported, 0 were there" "$w/front.tar"
@@ -375,6 +386,9 @@ import 0 "import under another name" "stream back: 8 fragments" "$w/front.tar" -
 	--retention 48
 timeout 60 "$o/kvsd" fsck "$w/other" --level media >"$w/out" 2>"$w/err" &&
 	ok "fsck after import" || not_ok "fsck after import"
+grep -q "^stream front: hold evidence from the beginning to 2001-01-01T00:00:00" "$w/out" &&
+	grep -q "^stream back: hold evidence " "$w/out" &&
+	ok "fsck lists the holds that were imported" || not_ok "fsck lists the holds that were imported"
 other
 run 0 "describe-stream after import" describe-stream front --json
 json "import keeps retention and media type" "d['DataRetentionInHours'] == 24 and

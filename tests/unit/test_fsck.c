@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "io/catalog_db.h"
 #include "io/catalog_sqlite.h"
 #include "io/segment_file.h"
 #include "io/store_fsck.h"
@@ -475,6 +476,128 @@ static void fsck_refuses_a_directory_in_use(void **state)
 	rig_close(rig);
 }
 
+/* --- legal holds --- */
+
+/* Into one database: a stream, of the rig's keys, and a hold of @id. */
+static void put_hold(struct store_rig *rig, const char *database,
+		     const uint8_t id[STREAM_ID_BYTES], uint64_t to_ms)
+{
+	struct catalog_row row = {
+		.name = "front",
+		.arn = "arn",
+		.version = "1",
+		.device_name = "",
+		.media_type = "",
+		.kms_key_id = "",
+		.tags_json = "{}",
+	};
+	static const uint8_t other[STREAM_ID_BYTES] = {98};
+	struct catalog_hold_row hold = {
+		.hold = {.name = "evidence", .range = {50000, to_ms}},
+	};
+	struct catalog_db *db = NULL;
+	struct data_dir dir;
+
+	/* A hold of nobody's leaves the stream another's. */
+	memcpy(row.id, id[0] == 99 ? other : id,
+	       sizeof(row.id));
+	memcpy(hold.stream_id, id, sizeof(hold.stream_id));
+	assert_int_equal(data_dir_open(sys_posix(), rig->path, false, &dir), 0);
+	assert_int_equal(catalog_db_open(&dir, database, &db), 0);
+	assert_int_equal(catalog_db_begin(db), 0);
+	assert_int_equal(catalog_db_add(db, &row), 0);
+	assert_int_equal(catalog_db_add_hold(db, &hold), 0);
+	assert_int_equal(catalog_db_commit(db), 0);
+	(void)catalog_db_close(db);
+	data_dir_close(&dir);
+}
+
+/* What fsck says, in told; without keys, of which the rig's are not. */
+static int run_told(struct store_rig *rig)
+{
+	char path[512];
+	int out = dup(STDOUT_FILENO);
+	ssize_t n;
+	int status;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s.told", rig->path);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && out >= 0);
+	(void)fflush(stdout);
+	assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+	status = run_fsck(rig, NULL);
+	(void)fflush(stdout);
+	assert_int_equal(dup2(out, STDOUT_FILENO), STDOUT_FILENO);
+	n = pread(fd, told, sizeof(told) - 1, 0);
+	told[n < 0 ? 0 : n] = '\0';
+	close(fd);
+	close(out);
+	(void)unlink(path);
+	return status;
+}
+
+/* The stream's fragments are each 20 s from 0 on, 2 s or less long. */
+static void fsck_says_what_is_held(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_stream s = rig_stream(0);
+
+	rig_unlink(rig, "master.key");
+	put_hold(rig, "catalog.db", s.id, 105000);
+	put_hold(rig, "catalog-copy.db", s.id, 105000);
+	assert_int_equal(run_told(rig), 0);
+	assert_non_null(strstr(told, "stream front: hold evidence from "
+				     "1970-01-01T00:00:50"));
+	assert_non_null(strstr(told, ": 3 fragments, "));
+	assert_null(strstr(told, "do not verify"));
+}
+
+static void fsck_says_what_is_held_and_damaged(void **state)
+{
+	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
+	struct store_rig *rig = *state;
+	struct segment_record rec;
+	struct store_stream s;
+	int fd = open_segment_file(rig, 2);
+	off_t at = find_page(fd, bytes, &rec);
+
+	bytes[300] ^= 4;
+	assert_int_equal(pwrite(fd, bytes + 300, 1, at + 300), 1);
+	close(fd);
+	s = rig_stream((unsigned int)(rec.number.seq - 1) % 2);
+	rig_unlink(rig, "master.key");
+	put_hold(rig, "catalog.db", s.id, INT64_MAX);
+	put_hold(rig, "catalog-copy.db", s.id, INT64_MAX);
+	assert_int_equal(run_told(rig), 4);
+	assert_non_null(strstr(told, " to no end: "));
+	assert_non_null(strstr(told, ", 1 do not verify"));
+}
+
+static void fsck_tells_holds_that_differ(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_stream s = rig_stream(0);
+
+	rig_unlink(rig, "master.key");
+	put_hold(rig, "catalog.db", s.id, 105000);
+	put_hold(rig, "catalog-copy.db", s.id, 104000);
+	assert_int_equal(run_told(rig), 4);
+	assert_non_null(strstr(told, "other holds than catalog.db"));
+}
+
+static void fsck_tells_a_hold_of_no_stream(void **state)
+{
+	static const uint8_t nobody[STREAM_ID_BYTES] = {99};
+	struct store_rig *rig = *state;
+
+	rig_unlink(rig, "master.key");
+	put_hold(rig, "catalog.db", nobody, 105000);
+	put_hold(rig, "catalog-copy.db", nobody, 105000);
+	assert_int_equal(run_told(rig), 4);
+	assert_non_null(strstr(told, "hold evidence: of no stream"));
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -491,6 +614,10 @@ int main(void)
 		CASE(fsck_reads_what_is_in_the_logs),
 		CASE(fsck_as_root_leaves_nothing_of_roots),
 		CASE(fsck_refuses_a_directory_in_use),
+		CASE(fsck_says_what_is_held),
+		CASE(fsck_says_what_is_held_and_damaged),
+		CASE(fsck_tells_holds_that_differ),
+		CASE(fsck_tells_a_hold_of_no_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,9 @@
  * export: a stream with everything in it, as one ustar archive:
  *
  *	stream.json		what the service says about the stream, its
- *				tags; Format and Version of this archive
+ *				tags; Format and Version of this archive; its
+ *				legal holds where `kvsd hold list` gave them,
+ *				since no call of the service does
  *	fragments/NUMBER.mkv	a fragment as GetMediaForFragmentList gives it:
  *				a Matroska file that any player takes
  *	manifest.jsonl		a line per fragment, in the archive's order:
@@ -43,6 +45,7 @@
 struct export {
 	struct ctl *ctl;
 	const char *stream;
+	const char *holds; /* a file; NULL: none are given */
 	char url[SERVICE_URL_CHARS_MAX]; /* GET_MEDIA_FOR_FRAGMENT_LIST */
 	FILE *out;
 	FILE *lines;	/* of the manifest */
@@ -349,14 +352,41 @@ static int fetch_tags(struct ctl *ctl, const char *stream, json_t **ret_tags)
 	return code;
 }
 
+/* *@ret_holds: a new reference; NULL: none are given. */
+static int read_holds(const struct export *x, json_t **ret_holds)
+{
+	json_error_t error;
+	json_t *file;
+	json_t *holds;
+
+	if (!x->holds)
+		return CTL_OK;
+	file = json_load_file(x->holds, JSON_REJECT_DUPLICATES, &error);
+	if (!file)
+		return ctl_fail(CTL_LOCAL, "%s: %s", x->holds, error.text);
+	holds = json_incref(json_object_get(file, "holds"));
+	json_decref(file);
+	if (!json_is_array(holds)) {
+		json_decref(holds);
+		return ctl_fail(CTL_LOCAL,
+				"%s: not what kvsd hold list --json gives",
+				x->holds);
+	}
+	*ret_holds = holds;
+	return CTL_OK;
+}
+
 static int add_stream(struct export *x, uint64_t now_ms)
 {
 	json_t *info = NULL;
 	json_t *tags = NULL;
+	json_t *holds = NULL;
 	char *text = NULL;
 	int code;
 
-	code = service_describe(x->ctl, x->stream, &info);
+	code = read_holds(x, &holds);
+	if (code == CTL_OK)
+		code = service_describe(x->ctl, x->stream, &info);
 	if (code == CTL_OK)
 		code = fetch_tags(x->ctl, x->stream, &tags);
 	if (code == CTL_OK) {
@@ -366,6 +396,8 @@ static int add_stream(struct export *x, uint64_t now_ms)
 			"Tags", tags, "ExportedAt",
 			json_real((double)now_ms / 1000));
 
+		if (holds)
+			(void)json_object_set(all, "Holds", holds);
 		text = json_dumps(all, JSON_INDENT(2) | OUTPUT_JSON_FLAGS);
 		json_decref(all);
 		x->error = text ? hash_text(text, strlen(text),
@@ -380,6 +412,7 @@ static int add_stream(struct export *x, uint64_t now_ms)
 	free(text);
 	json_decref(info);
 	json_decref(tags);
+	json_decref(holds);
 	return code;
 }
 
@@ -451,10 +484,12 @@ int export_command(struct ctl *ctl, int argc, char **argv)
 	const char *output = NULL;
 	const char *from = NULL;
 	const char *to = NULL;
+	const char *holds = NULL;
 	const struct arg_option options[] = {
 		{ "output", 'o', NULL, &output, NULL },
 		{ "from", 0, NULL, &from, NULL },
 		{ "to", 0, NULL, &to, NULL },
+		{ "holds", 0, NULL, &holds, NULL },
 		{ NULL, 0, NULL, NULL, NULL },
 	};
 	struct range range = { 0 };
@@ -477,6 +512,7 @@ int export_command(struct ctl *ctl, int argc, char **argv)
 		return ctl_fail(CTL_LOCAL, "out of memory");
 	x->ctl = ctl;
 	x->stream = stream;
+	x->holds = holds;
 	buf_init(&x->document, CTL_EXPORT_DOCUMENT_BYTES_MAX);
 	code = export(x, &range, output);
 	buf_fini(&x->document);
