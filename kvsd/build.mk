@@ -36,7 +36,7 @@ io_src := $(addprefix kvsd/io/, \
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
 	catalog_cache.c catalog_db.c catalog_holds.c catalog_sqlite.c \
-	catalog_sqlite_hold.c cert.c data_dir.c \
+	catalog_sqlite_hold.c catalog_sqlite_open.c cert.c data_dir.c \
 	db_sqlite.c disk_reserve.c index_blocks.c index_delete.c index_known.c index_query.c \
 	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \

@@ -2,7 +2,8 @@
 /*
  * Shared by the parts of the local catalog:
  *
- *	catalog_sqlite.c	opening, both databases, streams, credentials
+ *	catalog_sqlite.c	changes of both databases, streams, credentials
+ *	catalog_sqlite_open.c	which of the two counts
  *	catalog_sqlite_hold.c	legal holds
  */
 #ifndef IO_CATALOG_INT_H
@@ -51,6 +52,16 @@ int catalog_change_both(struct catalog_sqlite *cs,
 			const void *arg, bool removal) MUST_CHECK;
 /* As callers are told. */
 int catalog_public_error(int err);
+
+/* --- catalog_sqlite_open.c --- */
+
+int catalog_open_kms(struct catalog_sqlite *cs, const char *path) MUST_CHECK;
+int catalog_open_both(struct catalog_sqlite *cs) MUST_CHECK;
+/* There is none, or it is behind. */
+int catalog_make_copy(struct catalog_sqlite *cs) MUST_CHECK;
+
+/* --- catalog_sqlite_hold.c --- */
+
 /* Of catalog_db_holds(); @ctx is the catalog. */
 int catalog_load_hold(void *ctx, const struct catalog_hold_row *row);
 
