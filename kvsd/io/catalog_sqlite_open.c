@@ -22,7 +22,7 @@
 
 static bool has_catalog(const struct data_dir *d)
 {
-	static const char *const names[] = { FIRST_NAME, COPY_NAME };
+	static const char *const names[] = {FIRST_NAME, COPY_NAME};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {

@@ -537,11 +537,12 @@ int index_segments(struct index_db *ix,
 	int r;
 
 	r = index_write_counts(ix);
-	if (r == 0)
-		r = db_prepare(ix->db,
-			       "SELECT " SEGMENT_COLUMNS " FROM segments"
-			       " ORDER BY number",
-			       &s);
+	if (r < 0)
+		return r;
+	r = db_prepare(ix->db,
+		       "SELECT " SEGMENT_COLUMNS " FROM segments"
+		       " ORDER BY number",
+		       &s);
 	if (r < 0)
 		return r;
 	r = walk_segments(s, each, ctx);
