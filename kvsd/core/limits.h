@@ -69,7 +69,8 @@
 #define RECV_LOWAT_LEARN 2u	/* fragments that are gone by */
 #define RECV_LOWAT_STEP_NS (32 * NS_PER_MS) /* when many look, they look together */
 #define RECV_LOWAT_FRAGMENT_NS_MIN NS_PER_S /* shorter ones: each byte at once */
-#define RECV_LOWAT_END_PART 8u	/* the last eighth of one too */
+#define RECV_LOWAT_END_PART 16u	/* the last part of one too */
+#define RECV_LOWAT_END_NS_MIN (100 * NS_PER_MS)
 #define SERVE_STOP_NS_MAX (10 * NS_PER_S) /* what runs may finish */
 #define SERVE_PORT_WAIT_NS (3 * NS_PER_S) /* a killed service's port */
 #define SERVE_FINISH_NS_MAX (3 * NS_PER_S) /* after that: what is whole */
@@ -211,7 +212,7 @@
 #define LOOP_GATHER_NS (4 * NS_PER_MS)	/* waited for more than one completion */
 #define LOOP_GATHER_SYNC_NS NS_PER_MS	/* the same while something is written */
 #define LOOP_GATHER_MAX 64u
-#define LOOP_RECV_BUFFERS 128u	/* that all connections receive into */
+#define LOOP_RECV_BUFFERS 64u	/* that all connections receive into */
 #define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */
 /* Received and not used yet; with more than that, each keeps little. */
 #define LOOP_KEPT_BYTES_MAX (64u << 20)

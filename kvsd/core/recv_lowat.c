@@ -45,7 +45,8 @@ size_t recv_lowat(const struct recv_lowat *l, uint64_t now_ns,
 	}
 	if (!l->open || took_ns < RECV_LOWAT_FRAGMENT_NS_MIN)
 		return 1;
-	end_ns = l->first_ns + took_ns - took_ns / RECV_LOWAT_END_PART;
+	end_ns = l->first_ns + took_ns -
+		 MAX(took_ns / RECV_LOWAT_END_PART, RECV_LOWAT_END_NS_MIN);
 	if (now_ns >= end_ns)
 		return 1;
 	look_ns = MIN(end_ns, now_ns + 2 * RECV_LOWAT_NS);

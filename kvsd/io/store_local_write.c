@@ -633,7 +633,8 @@ static void buffer_drop(struct store_instance *in, struct write_buffer *b,
 {
 	list_splice_tail(commits, &b->commits);
 	list_del(&b->link);
-	list_add_tail(&in->free_buffers, &b->link);
+	/* The next one to be filled: its memory is warm, and others stay cold. */
+	list_add_head(&in->free_buffers, &b->link);
 }
 
 /*

@@ -58,7 +58,8 @@ static void the_middle_of_a_fragment(void **state)
 	const size_t bytes = 100000;
 	struct recv_lowat l = learned(FRAGMENT, bytes);
 	const uint64_t end_ns =
-		BEGAN + FRAGMENT - FRAGMENT / RECV_LOWAT_END_PART;
+		BEGAN + FRAGMENT -
+		MAX(FRAGMENT / RECV_LOWAT_END_PART, RECV_LOWAT_END_NS_MIN);
 	uint64_t look_ns;
 
 	(void)state;
