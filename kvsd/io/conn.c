@@ -21,7 +21,6 @@
 #define LOST_NS_MAX (10 * NS_PER_S)
 /* Where all keep too much: one goes on up to here, is cut beyond that. */
 #define KEPT_BYTES_SMALL (2 * RECORD_BYTES)
-#define KEPT_BYTES_CUT (RECORD_BYTES + RECV_BYTES_OWN)
 
 static void recv_done(struct loop_op *op, int res);
 static void timer_update(struct conn *c);
@@ -565,10 +564,6 @@ static void work(struct conn *c)
 static void settle(struct conn *c)
 {
 	count_kept(c, c->in.size + c->plain.size);
-	if (crowded(c) && kept(c) > KEPT_BYTES_CUT) {
-		conn_set_reason(c, "the peer sends more than can be kept");
-		conn_over(c, -ENOBUFS);
-	}
 	if (c->lost && !(wanted(c) && (kept(c) || !c->peer_ended)))
 		conn_over(c, c->lost);
 	if (c->moving_to) {
