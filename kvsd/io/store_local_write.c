@@ -537,12 +537,31 @@ static void finish_commits(struct list_node *list, int err)
 	}
 }
 
-/* Room has come, or the hope for it is gone. */
-static void wake(struct store_instance *in)
+/* A thousand writers that wait are not all asked for each buffer. */
+static void wake_waiters(struct store_instance *in)
 {
 	struct list_node woken;
 	struct list_node *n;
 
+	list_init(&woken);
+	list_splice_tail(&woken, &in->waiters);
+	while ((n = list_pop(&woken))) {
+		struct store_waiter *waiter =
+			list_entry(n, struct store_waiter, link);
+
+		waiter->writable(waiter);
+		/* One is flying: those who are left hear when it is done. */
+		if (in->flying && !in->cur && list_empty(&in->free_buffers))
+			break;
+	}
+	/* In their order, before who waits again. */
+	list_splice_tail(&woken, &in->waiters);
+	list_splice_tail(&in->waiters, &woken);
+}
+
+/* Room has come, or the hope for it is gone. */
+static void wake(struct store_instance *in)
+{
 	while (!list_empty(&in->commits_waiting)) {
 		struct store_writer *w =
 			list_entry(in->commits_waiting.next,
@@ -554,14 +573,7 @@ static void wake(struct store_instance *in)
 		if (err < 0)
 			finish_commit(w, err);
 	}
-	list_init(&woken);
-	list_splice_tail(&woken, &in->waiters);
-	while ((n = list_pop(&woken))) {
-		struct store_waiter *waiter =
-			list_entry(n, struct store_waiter, link);
-
-		waiter->writable(waiter);
-	}
+	wake_waiters(in);
 }
 
 void write_segment_made(struct store_instance *in)
