@@ -111,25 +111,29 @@ void loop_timers_run(struct loop *l)
 
 void *loop_spare_take(struct loop *l, size_t *ret_bytes)
 {
-	*ret_bytes = l->spare_bytes;
-	l->spare_bytes = 0;
-	return TAKE_PTR(l->spare);
+	*ret_bytes = 0;
+	if (!l->spare_count)
+		return NULL;
+	l->spare_count--;
+	*ret_bytes = l->spares[l->spare_count].bytes;
+	return l->spares[l->spare_count].memory;
 }
 
 void loop_spare_give(struct loop *l, void *memory, size_t bytes)
 {
-	if (l->spare) {
+	if (l->spare_count == LOOP_SPARES) {
 		free(memory);
 		return;
 	}
-	l->spare = memory;
-	l->spare_bytes = bytes;
+	l->spares[l->spare_count].memory = memory;
+	l->spares[l->spare_count].bytes = bytes;
+	l->spare_count++;
 }
 
 void loop_fini(struct loop *l)
 {
-	free(l->spare);
-	l->spare = NULL;
+	while (l->spare_count)
+		free(l->spares[--l->spare_count].memory);
 	free(l->heap);
 	l->heap = NULL;
 	l->timer_count = 0;

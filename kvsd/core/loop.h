@@ -82,6 +82,12 @@ struct loop_ops {
 	/* May be short: res = bytes taken. No SIGPIPE. */
 	void (*send)(struct loop *l, struct loop_op *op, int fd,
 		     const void *bytes, size_t len);
+	/*
+	 * May be NULL. What the kernel takes at once, before this returns:
+	 * bytes, 0 when it takes none or something is wrong (send() tells).
+	 */
+	size_t (*send_now)(struct loop *l, int fd, const void *bytes,
+			   size_t len);
 	void (*pread)(struct loop *l, struct loop_op *op, int fd, void *bytes,
 		      size_t len, uint64_t offset);
 	void (*pwrite)(struct loop *l, struct loop_op *op, int fd,
@@ -105,6 +111,9 @@ struct loop_ops {
 	void (*free)(struct loop *l);
 };
 
+/* One to decrypt into, one to encrypt into. */
+#define LOOP_SPARES 2
+
 struct loop {
 	const struct loop_ops *ops;
 	uint64_t now_ns;	  /* CLOCK_MONOTONIC, this turn */
@@ -112,9 +121,12 @@ struct loop {
 	size_t timer_count;
 	size_t timer_size;
 	bool stopped;
-	/* A buffer that nobody uses now: see loop_spare_take(). */
-	void *spare;
-	size_t spare_bytes;
+	/* Buffers that nobody uses now: see loop_spare_take(). */
+	struct {
+		void *memory;
+		size_t bytes;
+	} spares[LOOP_SPARES];
+	unsigned int spare_count;
 	/* Memory of connections for what was received and not used yet. */
 	size_t kept_bytes;
 };
@@ -158,6 +170,12 @@ static inline void loop_send(struct loop *l, struct loop_op *op, int fd,
 {
 	op->done = done;
 	l->ops->send(l, op, fd, bytes, len);
+}
+
+static inline size_t loop_send_now(struct loop *l, int fd, const void *bytes,
+				   size_t len)
+{
+	return l->ops->send_now ? l->ops->send_now(l, fd, bytes, len) : 0;
 }
 
 static inline void loop_pread(struct loop *l, struct loop_op *op, int fd,
@@ -235,10 +253,10 @@ static inline bool loop_timer_armed(const struct loop_timer *t)
 /*
  * Memory that a callback needs and mostly no longer needs when it returns: one
  * heap block of @ret_bytes, the caller's until it is given back or freed; NULL
- * when there is none. Loop thread.
+ * when there is none. The last that was given, since it is warm. Loop thread.
  */
 void *loop_spare_take(struct loop *l, size_t *ret_bytes);
-/* Gives a heap block; freed when there is one already. */
+/* Gives a heap block; freed when there are LOOP_SPARES already. */
 void loop_spare_give(struct loop *l, void *memory, size_t bytes);
 
 /* For backends: runs what expired by now_ns; the next expiry or UINT64_MAX. */

@@ -17,6 +17,10 @@
 /* After so many its receives are large, into the same warm memory each time. */
 #define RECV_FULL_FAST 8u
 #define OUT_BYTES_KEPT (1u << 10)
+#define RECORD_EXTRA_BYTES 64u /* header, tag and padding: 22 to 29 */
+/* So much does not wait for the end of the turn. */
+#define SEND_NOW_BYTES RECORD_BYTES
+#define OUT_BYTES_SPARE (128u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
 #define LOST_NS_MAX (10 * NS_PER_S)
 /* Where all keep too much: one goes on up to here, is cut beyond that. */
@@ -123,14 +127,25 @@ void conn_finish(struct conn *c)
 	c->handler->closed(c, c->ctx, c->why);
 }
 
+static void drained(struct conn *c)
+{
+	c->drained_due = false;
+	if (c->state == CONN_OPEN && !c->lost && !conn_backlog(c) &&
+	    c->handler->drained)
+		c->handler->drained(c, c->ctx);
+}
+
 static void kick_fired(struct loop_timer *t)
 {
 	struct conn *c = container_of(t, struct conn, kick);
 
-	if (c->state == CONN_OVER)
+	if (c->state == CONN_OVER) {
 		conn_finish(c);
-	else
-		conn_process(c);
+		return;
+	}
+	if (c->drained_due && !c->moving_to)
+		drained(c);
+	conn_process(c);
 }
 
 static void kick(struct conn *c)
@@ -280,8 +295,19 @@ static void flushed(struct conn *c)
 	c->stall_ns = UINT64_MAX;
 	if (c->state == CONN_FLUSHING)
 		linger(c);
-	else if (c->state == CONN_OPEN && c->handler->drained)
-		c->handler->drained(c, c->ctx);
+	else
+		drained(c);
+}
+
+/* Large ones go to who writes next. */
+static void out_give(struct conn *c, struct buf *b)
+{
+	if (b->size > OUT_BYTES_KEPT && b->size <= OUT_BYTES_SPARE) {
+		loop_spare_give(c->loop, b->data, b->size);
+		buf_init(b, b->max);
+	} else if (b->size > OUT_BYTES_KEPT) {
+		buf_fini(b);
+	}
 }
 
 /* All of it is with the kernel: small buffers stay for the next answer. */
@@ -289,10 +315,24 @@ static void out_trim(struct conn *c)
 {
 	if (buf_len(&c->out) || buf_len(&c->sending))
 		return;
-	if (c->out.size > OUT_BYTES_KEPT)
-		buf_fini(&c->out);
-	if (c->sending.size > OUT_BYTES_KEPT)
-		buf_fini(&c->sending);
+	out_give(c, &c->out);
+	out_give(c, &c->sending);
+}
+
+/* Room for all that is about to be written, so that it never moves. */
+static void out_take(struct conn *c, const struct iovec *parts, size_t count)
+{
+	size_t want = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		want += parts[i].iov_len;
+	want += (want / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES;
+	if (!c->out.data && want > OUT_BYTES_KEPT)
+		c->out.data = loop_spare_take(c->loop, &c->out.size);
+	/* Where there is none, the first record finds out. */
+	if (want <= buf_room(&c->out) && !buf_reserve(&c->out, want))
+		c->out.failed = false;
 }
 
 static void send_done(struct loop_op *op, int res)
@@ -322,6 +362,25 @@ static void send_done(struct loop_op *op, int res)
 		move_when_quiet(c);
 	else
 		flushed(c);
+}
+
+/*
+ * What is large is copied by the kernel while it is warm, and its memory is
+ * there for the next connection: two hundred viewers of a frame are not two
+ * hundred buffers. What the kernel does not take is sent as usual.
+ */
+static void send_now(struct conn *c)
+{
+	if (buf_len(&c->out) < SEND_NOW_BYTES || buf_len(&c->sending) ||
+	    loop_op_busy(&c->send_op))
+		return;
+	buf_consume(&c->out, loop_send_now(c->loop, c->fd, buf_head(&c->out),
+					   buf_len(&c->out)));
+	if (buf_len(&c->out))
+		return;
+	out_trim(c);
+	c->drained_due = true;
+	kick(c);
 }
 
 static void send_start(struct conn *c)
@@ -395,6 +454,7 @@ int conn_write(struct conn *c, const struct iovec *parts, size_t count)
 
 	if (c->state != CONN_OPEN || c->lost)
 		return -EPIPE;
+	out_take(c, parts, count);
 	r = write_parts(c, parts, count);
 	if (r < 0) {
 		/* Half a record may be queued: nothing more can follow it. */
@@ -403,6 +463,7 @@ int conn_write(struct conn *c, const struct iovec *parts, size_t count)
 		conn_over(c, r);
 		return r == -ENOBUFS ? r : -EPIPE;
 	}
+	send_now(c);
 	send_start(c);
 	return 0;
 }

@@ -66,7 +66,8 @@ struct conn {
 	int lost;		/* why nothing can be sent; 0: it can */
 	bool lingering;		/* all is sent; reading to the end */
 	bool ended_told;
-	bool processing; /* inside process() */
+	bool drained_due; /* all was sent at once: drained() follows */
+	bool processing;  /* inside process() */
 	bool closed_told;
 	struct loop *moving_to;
 	struct loop_task move_task;

@@ -332,6 +332,15 @@ static void uring_send(struct loop *l, struct loop_op *op, int fd,
 	tag(sqe, op, 0);
 }
 
+static size_t uring_send_now(struct loop *l, int fd, const void *bytes,
+			     size_t len)
+{
+	ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	(void)l;
+	return n > 0 ? (size_t)n : 0;
+}
+
 static void uring_pread(struct loop *l, struct loop_op *op, int fd, void *bytes,
 			size_t len, uint64_t offset)
 {
@@ -616,6 +625,7 @@ int loop_uring_new(const struct sys_ops *sys, unsigned int entries,
 		.recv = uring_recv,
 		.recv_many = uring_recv_many,
 		.send = uring_send,
+		.send_now = uring_send_now,
 		.pread = uring_pread,
 		.pwrite = uring_pwrite,
 		.write_sync = uring_write_sync,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/answer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -220,23 +221,37 @@ int exchange_begin(struct exchange *ex, const char *content_type,
 	return r;
 }
 
-int exchange_write(struct exchange *ex, const void *bytes, size_t len)
+int exchange_write_pieces(struct exchange *ex, const struct iovec *pieces,
+			  size_t count)
 {
 	char size[HTTP_CHUNK_HEAD_BYTES_MAX];
-	struct iovec parts[3];
+	struct iovec parts[EXCHANGE_PIECES_MAX + 2];
+	size_t len = 0;
+	size_t i;
 
+	assert(count <= EXCHANGE_PIECES_MAX);
 	if (!ex->conn)
 		return -EPIPE;
+	for (i = 0; i < count; i++) {
+		parts[i + 1] = pieces[i];
+		len += pieces[i].iov_len;
+	}
 	ex->sent_bytes += len;
 	exchange_call(ex)->bytes += len;
 	if (!ex->chunked)
-		return send_parts(ex, bytes, len, NULL, 0);
+		return conn_write(ex->conn, pieces, count);
 	if (!len)
 		return 0;
 	parts[0] = (struct iovec){size, http_chunk_head(len, size)};
-	parts[1] = (struct iovec){(void *)(uintptr_t)bytes, len};
-	parts[2] = (struct iovec){(void *)(uintptr_t)HTTP_CHUNK_END, 2};
-	return conn_write(ex->conn, parts, ARRAY_SIZE(parts));
+	parts[count + 1] = (struct iovec){(void *)(uintptr_t)HTTP_CHUNK_END, 2};
+	return conn_write(ex->conn, parts, count + 2);
+}
+
+int exchange_write(struct exchange *ex, const void *bytes, size_t len)
+{
+	struct iovec piece = {(void *)(uintptr_t)bytes, len};
+
+	return exchange_write_pieces(ex, &piece, 1);
 }
 
 static void end_body(struct exchange *ex)

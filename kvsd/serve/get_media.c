@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 
 #include "base/log.h"
 #include "core/key_error.h"
@@ -22,6 +23,9 @@
 #include "serve/operations.h"
 #include "serve/server.h"
 #include "serve/stored_out.h"
+
+/* Of a fragment, sent at once: a frame may lie across two chunks. */
+#define LIVE_PIECES 2u
 
 enum reader_state {
 	READER_SELECTING = 0,
@@ -55,9 +59,9 @@ struct reader {
 	struct stored_out out;
 	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
-	uint64_t sent;	 /* of its media */
-	uint64_t resume; /* media sent before the store took
-			  * over; 0 = none */
+	uint64_t sent;	  /* of its media */
+	uint64_t resume;  /* media sent before the store took
+			   * over; 0 = none */
 	struct pace pace; /* get_rate */
 	struct loop_timer paced;
 	uint64_t paid; /* of the exchange's sent_bytes */
@@ -349,22 +353,39 @@ static void live_gone(struct reader *r)
 	leave_live(r);
 }
 
+/* What may be sent now, from where it lies. Return: how many pieces. */
+static size_t live_pieces(struct reader *r, struct iovec *pieces)
+{
+	size_t count;
+
+	for (count = 0; count < LIVE_PIECES; count++) {
+		const uint8_t *bytes;
+		size_t n = live_peek(r->fragment, r->sent, &bytes);
+
+		if (!n)
+			break;
+		pieces[count].iov_base = (void *)(uintptr_t)bytes;
+		pieces[count].iov_len = n;
+		r->sent += n;
+	}
+	return count;
+}
+
 /* Return: 1 go on, 0 wait, or the connection's error. */
 static int pump_live(struct reader *r)
 {
 	struct live_fragment *f = r->fragment;
-	const uint8_t *bytes;
-	size_t n;
+	struct iovec pieces[LIVE_PIECES];
+	size_t count;
 	int e;
 
 	if (f->timed && !r->head_sent) {
 		e = send_live_head(r);
 		return e < 0 ? e : 1;
 	}
-	n = f->timed ? live_peek(f, r->sent, &bytes) : 0;
-	if (n) {
-		r->sent += n;
-		e = exchange_write(r->ex, bytes, n);
+	count = f->timed ? live_pieces(r, pieces) : 0;
+	if (count) {
+		e = exchange_write_pieces(r->ex, pieces, count);
 		return e < 0 ? e : 1;
 	}
 	if (f->state == LIVE_GONE) {

@@ -176,6 +176,10 @@ void exchange_count_fragment(const struct exchange *ex);
 /* Body bytes: one HTTP chunk when chunked. Return: as conn_write(). */
 int exchange_write(struct exchange *ex, const void *bytes,
 		   size_t len) MUST_CHECK;
+/* The same of several pieces, as one chunk; at most EXCHANGE_PIECES_MAX. */
+#define EXCHANGE_PIECES_MAX 8u
+int exchange_write_pieces(struct exchange *ex, const struct iovec *pieces,
+			  size_t count) MUST_CHECK;
 /* Ends the body in order; the next request may come. */
 void exchange_end(struct exchange *ex);
 /* Ends the body in order, then the connection. */

@@ -123,6 +123,14 @@ def too_long_a_session(up):
     until(told, 60, 0.2, "an ERROR")
 
 
+def unreadable_after_the_error(up):
+    """What cannot be read is behind what ended the session: one ERROR."""
+    again = up.at
+    up.put.write(up.fragment() + mkv.fragment(up.rng, again, 2000) + EOFR)
+    up.put.write_raw(b"zz\r\n")
+    socket.socket.shutdown(up.put.wire.sock, socket.SHUT_WR)
+
+
 def two_tracks():
     return [mkv.track(1), mkv.track(2, mkv.AUDIO, "A_AAC", b"\x11\x90")]
 
@@ -173,6 +181,8 @@ def table():
          send(lambda r, t: frag(r, t - 1000) + EOFR), both),
         (4004, "before the last frame of the one before",
          send(lambda r, t: frag(r, t - 600) + EOFR), both),
+        (4004, "and framing that is none after it",
+         unreadable_after_the_error, both),
         (4006, "no EBML", send(lambda r, t: bytes(100)),
          {**none, "fresh": True}),
         (4006, "a second Segment",
@@ -361,7 +371,18 @@ def test_key_taken_away():
         doc = up.client.get_media_for_fragment_list("mine",
                                                     [first]).documents()[0]
         expect(mkv.cluster_timecode(doc.cluster), up.whole[0], "timecode")
+    up.open()
+    up.put.write(mkv.header())
+    up.half()
     os.rename(path, away)
+    with bench.case("a key disabled: one that began with it goes on beside "
+                    "one that is refused"):
+        time.sleep(2.5)		# silent: who may upload takes its place
+        expect_key_error(bench.client(), "mine", 4501)
+        up.put.write(bytes(100) + EOFR)
+        up.put.wait_event("PERSISTED", FragmentTimecode=up.at)
+        up.put.end()
+        up.put.wait_closed()
     with bench.case("the key disabled: no upload, no media, no clip"):
         expect_key_error(up.client, "mine", 4501)
         docs = up.client.get_media_for_fragment_list("mine",

@@ -645,6 +645,79 @@ static void conn_keeps_little_where_all_keep_much(void **state)
 	free(part.iov_base);
 }
 
+/* --- learning how it is sent to
+ * ------------------------------------------------------------------- */
+
+static struct loop_op *given; /* the receive that the test completes */
+static int given_cancelled;
+
+static void given_recv_many(struct loop *l, struct loop_op *op, int fd)
+{
+	(void)l;
+	(void)fd;
+	op->state = 1;
+	given = op;
+}
+
+static void given_cancel(struct loop *l, struct loop_op *op)
+{
+	(void)l;
+	given_cancelled += op == given;
+}
+
+/* @bytes of the connection's own socket; NULL: @res instead, and it is over. */
+static void give(struct conn *c, uint8_t *bytes, int res)
+{
+	if (bytes) {
+		while (recv(c->fd, bytes, LOOP_RECV_BYTES,
+			    MSG_PEEK | MSG_DONTWAIT) < (int)LOOP_RECV_BYTES)
+			assert_int_equal(loop_turn(c->loop, 10 * NS_PER_MS), 0);
+		res = (int)recv(c->fd, bytes, LOOP_RECV_BYTES, 0);
+		given->bytes = bytes;
+	} else {
+		given->state = 0;
+	}
+	given->done(given, res);
+}
+
+/* That the loop ran out of buffers says nothing of the peer. */
+static void conn_goes_on_learning_when_the_loop_had_no_buffer(void **state)
+{
+	struct bench *b = *state;
+	const struct loop_ops *real = b->loop->ops;
+	struct loop_ops ops = *real;
+	struct iovec part = {calloc(1, BULK_BYTES), BULK_BYTES};
+	uint8_t bytes[LOOP_RECV_BYTES];
+	struct conn *c;
+	int i;
+
+	open_pair(b);
+	c = b->server.conn;
+	ops.recv_many = given_recv_many;
+	b->loop->ops = &ops;
+	loop_cancel(b->loop, &c->recv_op);
+	for (given = NULL; !given;)
+		assert_int_equal(loop_turn(b->loop, 10 * NS_PER_MS), 0);
+	assert_int_equal(conn_write(b->client.conn, &part, 1), 0);
+	assert_int_equal(loop_turn(b->loop, 0), 0);
+	ops.cancel = given_cancel;
+	given_cancelled = 0;
+	for (i = 0; i < 4; i++) {
+		give(c, bytes, 0);
+		give(c, NULL, -ENOBUFS);
+		give(c, bytes, 0);
+		assert_int_equal(given_cancelled, i == 3);
+	}
+	/* All were full: it receives into memory of its own now. */
+	ops = *real;
+	give(c, NULL, -ECANCELED);
+	assert_true(c->recv_own);
+	while (buf_len(&b->server.got) < BULK_BYTES)
+		assert_int_equal(loop_turn(b->loop, NS_PER_S), 0);
+	b->loop->ops = real;
+	free(part.iov_base);
+}
+
 static void *run_loop(void *arg)
 {
 	(void)!loop_run(arg);
@@ -718,6 +791,7 @@ int main(void)
 		CASE(conn_counts_what_is_kept),
 		CASE(conn_keeps_a_byte_in_little_memory),
 		CASE(conn_keeps_little_where_all_keep_much),
+		CASE(conn_goes_on_learning_when_the_loop_had_no_buffer),
 		PLAIN(conn_carries_parts_in_order),
 		PLAIN(conn_close_delivers_what_was_written_first),
 		PLAIN(conn_close_reads_on_when_the_peer_still_sends),

@@ -333,11 +333,16 @@ static void loop_spare_goes_to_who_asks_next(void **state)
 	size_t bytes = 1;
 	void *first = malloc(100);
 	void *second = malloc(200);
+	void *third = malloc(300);
 
 	assert_null(loop_spare_take(l, &bytes));
 	assert_int_equal(bytes, 0);
 	loop_spare_give(l, first, 100);
-	loop_spare_give(l, second, 200); /* one is enough: freed */
+	loop_spare_give(l, second, 200);
+	loop_spare_give(l, third, 300); /* two are enough: freed */
+	assert_ptr_equal(loop_spare_take(l, &bytes), second);
+	assert_int_equal(bytes, 200);
+	free(second);
 	assert_ptr_equal(loop_spare_take(l, &bytes), first);
 	assert_int_equal(bytes, 100);
 	assert_null(loop_spare_take(l, &bytes));
