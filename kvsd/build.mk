@@ -60,4 +60,4 @@ serve_src := $(addprefix kvsd/serve/, \
 	fsck.c fsck_hold.c \
 	export_file.c get_clip.c get_media.c health.c hold.c hold_socket.c http.c import.c import_fragment.c listen.c live.c metrics.c mount.c notify.c \
 	operations.c ops.c options.c put_media.c quota.c retention.c \
-	quickstart.c serve.c server.c stored_out.c token.c tool_dir.c)
+	paced_out.c quickstart.c serve.c server.c stored_out.c token.c tool_dir.c)

@@ -20,6 +20,7 @@
 #define PUT_MEDIA_DURATION_NS_MAX (45 * 60 * NS_PER_S) /* ack 4003 */
 #define PUT_MEDIA_IDLE_NS_MAX (30 * NS_PER_S)	      /* then closed */
 #define GET_MEDIA_READERS_MAX 3u	/* connections per stream */
+#define FRAGMENT_LISTS_MAX 5u	/* GetMediaForFragmentList, likewise */
 #define STREAM_REQUESTS_MAX 5u		/* per second, of most operations */
 #define ACCOUNT_REQUESTS_MAX 50u	/* per second, of most operations */
 #define ACCOUNT_LOOKUPS_MAX 300u	/* DescribeStream, GetDataEndpoint */

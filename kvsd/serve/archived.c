@@ -11,7 +11,9 @@
 #include "core/key_error.h"
 #include "core/media_out.h"
 #include "proto/ack.h"
+#include "serve/live.h"
 #include "serve/operations.h"
+#include "serve/paced_out.h"
 #include "serve/quota.h"
 #include "serve/server.h"
 #include "serve/stored_out.h"
@@ -198,7 +200,9 @@ void list_fragments_run(struct exchange *ex)
 
 struct fragment_list {
 	struct exchange *ex;
+	struct live_stream *live; /* counts those of the stream */
 	struct stored_out out;
+	struct paced_out paced;
 	struct store_op op;
 	bool looking; /* a list is in flight */
 	bool ended;
@@ -219,7 +223,10 @@ static void list_free_if_quiet(struct fragment_list *l)
 		return;
 	if (l->out.busy || l->looking || l->pumping)
 		return;
+	paced_out_fini(&l->paced);
 	stored_out_fini(&l->out);
+	l->live->list_count--;
+	live_stream_put(l->live);
 	exchange_unref(l->ex);
 	free(l);
 }
@@ -342,13 +349,24 @@ static bool list_step(struct fragment_list *l)
 	return false;
 }
 
+/* Return: more may be sent. */
+static bool list_within_pace(struct fragment_list *l)
+{
+	int e = paced_out_room(&l->paced);
+
+	if (e < 0)
+		list_cut(l, e);
+	return e > 0;
+}
+
 static void list_pump(struct fragment_list *l)
 {
 	if (l->pumping)
 		return;
 	l->pumping = true;
 	while (exchange_alive(l->ex) && !l->ended && !l->looking &&
-	       exchange_backlog(l->ex) < OUTPUT_BYTES_MAX && list_step(l))
+	       exchange_backlog(l->ex) < OUTPUT_BYTES_MAX &&
+	       list_within_pace(l) && list_step(l))
 		;
 	l->pumping = false;
 	list_free_if_quiet(l);
@@ -357,6 +375,11 @@ static void list_pump(struct fragment_list *l)
 static void list_wake(struct stored_out *so)
 {
 	list_pump(container_of(so, struct fragment_list, out));
+}
+
+static void list_paced(struct paced_out *p)
+{
+	list_pump(container_of(p, struct fragment_list, paced));
 }
 
 static void list_drained(struct exchange *ex)
@@ -409,8 +432,27 @@ static int check_numbers(struct exchange *ex)
 	return 0;
 }
 
+/* Return: NULL when there is no memory. */
+static struct fragment_list *list_new(struct exchange *ex,
+				      struct live_stream *live)
+{
+	struct fragment_list *l = calloc(1, sizeof(*l));
+
+	if (!l || stored_out_init(&l->out, ex, false, list_wake) < 0) {
+		free(l);
+		return NULL;
+	}
+	l->ex = ex;
+	l->live = live;
+	live->list_count++;
+	paced_out_init(&l->paced, ex, list_paced);
+	exchange_ref(ex);
+	return l;
+}
+
 void get_media_for_fragment_list_run(struct exchange *ex)
 {
+	struct live_stream *live;
 	struct fragment_list *l;
 
 	if (check_numbers(ex) < 0)
@@ -420,14 +462,21 @@ void get_media_for_fragment_list_run(struct exchange *ex)
 		quota_exceeded(ex);
 		return;
 	}
-	l = calloc(1, sizeof(*l));
-	if (!l || stored_out_init(&l->out, ex, false, list_wake) < 0) {
-		free(l);
+	live = live_stream_get(&ex->thread->live, ex->stream.store.id,
+			       ex->stream.retention_hours != 0);
+	if (live && live->list_count >= ex->thread->limits.lists) {
+		live_stream_put(live);
+		exchange_error(ex, 400, "ClientLimitExceededException",
+			       "Too many connections for fragments of this "
+			       "stream.");
+		return;
+	}
+	l = live ? list_new(ex, live) : NULL;
+	if (!l) {
+		live_stream_put(live);
 		exchange_internal(ex, -ENOMEM);
 		return;
 	}
-	l->ex = ex;
-	exchange_ref(ex);
 	(void)!exchange_begin(ex, "video/x-matroska", EXCHANGE_CHUNKED,
 			      &list_handler, l);
 	if (ex->stream.key_error)

@@ -17,10 +17,10 @@
 #include "base/log.h"
 #include "core/key_error.h"
 #include "core/media_out.h"
-#include "core/rate.h"
 #include "proto/fragment_number.h"
 #include "serve/live.h"
 #include "serve/operations.h"
+#include "serve/paced_out.h"
 #include "serve/server.h"
 #include "serve/stored_out.h"
 
@@ -59,12 +59,10 @@ struct reader {
 	struct stored_out out;
 	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
-	uint64_t sent;	  /* of its media */
-	uint64_t resume;  /* media sent before the store took
-			   * over; 0 = none */
-	struct pace pace; /* get_rate */
-	struct loop_timer paced;
-	uint64_t paid; /* of the exchange's sent_bytes */
+	uint64_t sent;	 /* of its media */
+	uint64_t resume; /* media sent before the store took
+			  * over; 0 = none */
+	struct paced_out paced;
 	bool pumping;
 	bool draining; /* the service stops: no fragment after this one */
 };
@@ -80,7 +78,7 @@ static void free_if_quiet(struct reader *r)
 		return;
 	if (r->out.busy || r->listing || r->pumping)
 		return;
-	loop_timer_cancel(r->ex->thread->loop, &r->paced);
+	paced_out_fini(&r->paced);
 	if (!list_empty(&r->events.link))
 		r->ex->thread->metrics->readers--;
 	live_reader_remove(r->live, &r->events);
@@ -462,28 +460,19 @@ static int step(struct reader *r)
 	return 0;
 }
 
-static void paced(struct loop_timer *t)
+static void paced(struct paced_out *p)
 {
-	pump(container_of(t, struct reader, paced));
+	pump(container_of(p, struct reader, paced));
 }
 
-/* Return: more may be sent; false: not before the timer fires. */
+/* Return: more may be sent. */
 static bool within_pace(struct reader *r)
 {
-	struct loop *loop = r->ex->thread->loop;
-	uint64_t rate = r->ex->thread->limits.get_rate;
+	int e = paced_out_room(&r->paced);
 
-	if (!rate)
-		return true;
-	pace_spend(&r->pace, rate, r->ex->sent_bytes - r->paid,
-		   loop_now_ns(loop));
-	r->paid = r->ex->sent_bytes;
-	if (pace_room(&r->pace, rate, loop_now_ns(loop)))
-		return true;
-	if (loop_timer_set(loop, &r->paced, pace_ready_ns(&r->pace, rate),
-			   paced) < 0)
-		cut(r, -ENOMEM);
-	return false;
+	if (e < 0)
+		cut(r, e);
+	return e > 0;
 }
 
 /* Runs until it has to wait for the store, the client or the stream. */
@@ -707,6 +696,7 @@ static int reader_new(struct exchange *ex, struct reader **ret_reader)
 	if (!r)
 		return -ENOMEM;
 	r->ex = ex;
+	paced_out_init(&r->paced, ex, paced);
 	r->events.changed = on_changed;
 	r->events.deleted = on_deleted;
 	list_init(&r->events.link);

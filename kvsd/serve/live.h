@@ -65,6 +65,7 @@ struct live_stream {
 	struct list_node uploads;
 	struct list_node readers;
 	unsigned int reader_count;
+	unsigned int list_count;    /* GetMediaForFragmentList */
 	struct list_node fragments; /* by number */
 	size_t buffered_bytes;	    /* !stored: memory of the above */
 	bool any_committed;

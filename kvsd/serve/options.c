@@ -45,6 +45,7 @@ const char serve_usage[] =
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
 	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
+	"  --lists N           GetMediaForFragmentList, per stream; default 5\n"
 	"  --api-rate PERCENT  of Amazon's requests and points per second;\n"
 	"                      default 0: no bound\n"
 	"  --put-rate SIZE     bytes per second of one PutMedia; default 0: "
@@ -77,6 +78,7 @@ void serve_options_init(struct serve_options *o)
 		.account = "000000000000",
 		.limits = {.connections = CONNECTIONS_MAX,
 			   .readers = GET_MEDIA_READERS_MAX,
+			   .lists = FRAGMENT_LISTS_MAX,
 			   .upload_ns_max = PUT_MEDIA_DURATION_NS_MAX,
 			   .keep_alive_ns = KEEP_ALIVE_NS_MAX,
 			   .drain_ns = SERVE_STOP_NS_MAX},
@@ -302,6 +304,7 @@ static const struct setting settings[] = {
 	{"limits", "connections", set_number, AT(limits.connections), true, 16,
 	 65536},
 	{"limits", "readers", set_number, AT(limits.readers), true, 1, 10000},
+	{"limits", "lists", set_number, AT(limits.lists), true, 1, 10000},
 	{"limits", "api_rate", set_number, AT(limits.api_rate), true, 0, 10000},
 	{"limits", "put_rate", set_rate, AT(limits.put_rate), true, 64u << 10,
 	 1ull << 40},

@@ -31,9 +31,10 @@ struct serve_stream_max {
 struct serve_limits {
 	uint32_t connections; /* per thread */
 	uint32_t readers;     /* GetMedia, per stream */
+	uint32_t lists;	      /* GetMediaForFragmentList, per stream */
 	uint32_t api_rate; /* percent of Amazon's, per stream; 0 = no bound */
 	uint64_t put_rate; /* bytes per second of one PutMedia; 0 = no bound */
-	uint64_t get_rate; /* ... of one GetMedia */
+	uint64_t get_rate; /* ... of one GetMedia, or ..ForFragmentList */
 	uint64_t upload_ns_max; /* of one PutMedia, then 4003 */
 	uint64_t keep_alive_ns;
 	uint64_t drain_ns;   /* a stop waits for ends of fragments */

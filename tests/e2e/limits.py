@@ -139,6 +139,7 @@ def test_bytes():
         expect([a["EventType"] for a in put.acks if a["EventType"] != "IDLE"],
                ["BUFFERING", "RECEIVED", "PERSISTED"], "acks")
         assert took > least_s, f"{size} bytes in {took:.2f} s"
+        numbers = [a["FragmentNumber"] for a in put.events("PERSISTED")]
     with bench.case("put_rate: the end of what is sent waits for the bytes "
                     "before it"):
         put = client.put_media("paced")
@@ -160,13 +161,51 @@ def test_bytes():
         media.close()
         expect(doc.cluster == cluster, True, "the Cluster")
         assert took > least_s, f"{size} bytes in {took:.2f} s"
+    with bench.case("get_rate: GetMediaForFragmentList likewise"):
+        began = time.monotonic()
+        docs = client.get_media_for_fragment_list(
+            "paced", numbers).documents()
+        took = time.monotonic() - began
+        expect(docs[0].cluster == cluster, True, "the Cluster")
+        assert took > least_s, f"{size} bytes in {took:.2f} s"
+
+
+def test_connections():
+    """Answers under way, since nobody reads them: one that is paced is."""
+    bench.restart("--lists", "2", "--get-rate", "64K")
+    client = bench.client()
+    client.call("createStream", StreamName="lists", DataRetentionInHours=1)
+    put = client.put_media("lists")
+    put.write(mkv.header() + mkv.fragment(
+        random.Random(9), int(time.time() * 1000), 3 << 20) + EOFR)
+    put.end()
+    put.wait_closed()
+    numbers = [a["FragmentNumber"] for a in put.events("PERSISTED")]
+    with bench.case("lists: as many connections at once as are allowed"):
+        running = [bench.client().get_media_for_fragment_list("lists", numbers)
+                   for _ in range(2)]
+        with expect_error(OVER, 400):
+            bench.client().get_media_for_fragment_list("lists", numbers)
+    with bench.case("lists: one that has ended makes room"):
+        running.pop().close()
+        def free():
+            try:
+                running.append(bench.client().get_media_for_fragment_list(
+                    "lists", numbers))
+            except ApiError as error:
+                expect(error.type, OVER, "the error")
+                return False
+            return True
+        until(free, 20, 0.2, "room for another")
+    for one in running:
+        one.close()
 
 
 if __name__ == "__main__":
     require()
     bench = Bench()
     bench.start()
-    for test in (test_requests, test_points, test_bytes):
+    for test in (test_requests, test_points, test_bytes, test_connections):
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
             continue
         test()

@@ -17,7 +17,7 @@
 #include "serve/options.h"
 
 #define EXAMPLE "kvsd/serve/serve.conf.example"
-#define KEYS 26u /* of the table */
+#define KEYS 27u /* of the table */
 #define WHY 200u
 
 static char path[64];
@@ -266,6 +266,7 @@ static void the_example_has_every_key(void **state)
 	assert_int_equal(o.limits.connections, CONNECTIONS_MAX);
 	assert_int_equal(o.compact_below, COMPACT_PERCENT);
 	assert_int_equal(o.limits.readers, GET_MEDIA_READERS_MAX);
+	assert_int_equal(o.limits.lists, FRAGMENT_LISTS_MAX);
 	assert_true(o.limits.drain_ns == SERVE_STOP_NS_MAX);
 	assert_true(o.alive_within_ns == SERVE_ALIVE_NS);
 	assert_true(o.disk_free_min == SEGMENT_BYTES_DEFAULT);
