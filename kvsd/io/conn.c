@@ -23,7 +23,7 @@
 #define OUT_BYTES_SPARE (128u << 10)
 #define LINGER_NS_MAX (2 * NS_PER_S)
 #define LOST_NS_MAX (10 * NS_PER_S)
-/* Where all keep too much: one goes on up to here, is cut beyond that. */
+/* Where all keep too much: one goes on up to here. */
 #define KEPT_BYTES_SMALL (2 * RECORD_BYTES)
 
 static void recv_done(struct loop_op *op, int res);

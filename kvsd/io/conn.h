@@ -56,8 +56,8 @@ struct conn_handler {
 	bool (*wants)(const struct conn *c, void *ctx);
 	/*
 	 * Over. @why: 0 in order, -ETIMEDOUT (deadline), -EKEYREJECTED (peer
-	 * certificate), -ECANCELED (conn_abort), -ENOBUFS (the peer sent
-	 * more than can be kept), else the errno of the socket. Last callback;
+	 * certificate), -ECANCELED (conn_abort), else the errno of the
+	 * socket. Last callback;
 	 * conn_reason() has words for it.
 	 */
 	void (*closed)(struct conn *c, void *ctx, int why);

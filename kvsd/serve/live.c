@@ -298,8 +298,7 @@ void live_reader_add(struct live_stream *s, struct live_reader *r)
 	s->reader_count++;
 	list_for_each_safe(n, tmp, &s->uploads)
 	{
-		struct live_upload *u =
-			list_entry(n, struct live_upload, link);
+		struct live_upload *u = list_entry(n, struct live_upload, link);
 
 		u->watched(u);
 	}
@@ -488,8 +487,8 @@ struct live_fragment *live_at(struct live_stream *s, bool producer,
 
 		if (!f->timed || live_began_ms(f, producer) > at_ms)
 			continue;
-		if (!best || live_began_ms(f, producer) >=
-				     live_began_ms(best, producer))
+		if (!best ||
+		    live_began_ms(f, producer) >= live_began_ms(best, producer))
 			best = f;
 	}
 	return best;
