@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/fault_rig.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/sys.h"
 
@@ -52,10 +57,8 @@ struct fault_steps fault_rig_steps(unsigned long total, unsigned long runs)
 	if (full && full[0])
 		s.step = 1;
 	if (part && part[0] &&
-	    (sscanf(part, "%lu/%lu", &k, &n) != 2 || k < 1 || k > n)) {
-		(void)fprintf(stderr, "PART=%s is not K/N\n", part);
-		exit(2);
-	}
+	    (sscanf(part, "%lu/%lu", &k, &n) != 2 || k < 1 || k > n))
+		fail_msg("PART=%s is not K/N", part);
 	s.first = 1 + sweeps++ % s.step + (k - 1) * s.step;
 	s.step *= n;
 	return s;
