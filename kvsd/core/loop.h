@@ -129,7 +129,23 @@ struct loop {
 	unsigned int spare_count;
 	/* Memory of connections for what was received and not used yet. */
 	size_t kept_bytes;
+	unsigned int hurried; /* see loop_hurry() */
 };
+
+/*
+ * Somebody waits for something that ends on this loop, though it may run on
+ * another thread: until loop_hurried() a turn does not wait long for many
+ * completions together. Nests.
+ */
+static inline void loop_hurry(struct loop *l)
+{
+	l->hurried++;
+}
+
+static inline void loop_hurried(struct loop *l)
+{
+	l->hurried--;
+}
 
 static inline uint64_t loop_now_ns(const struct loop *l)
 {

@@ -40,7 +40,6 @@ struct loop_uring {
 	struct io_uring ring;
 	bool enabled;
 	size_t in_flight;
-	size_t syncing;		/* write_sync among them */
 	unsigned int collected; /* completions of the last turn */
 	uint64_t per_gather;	/* of them in LOOP_GATHER_NS, << 8 */
 	struct list_node completed;
@@ -364,7 +363,6 @@ static void uring_write_sync(struct loop *l, struct loop_op *op, int fd,
 {
 	struct io_uring_sqe *sqe = start(l, op);
 
-	uring(l)->syncing++;
 	op->pending = 2;
 	op->want = (unsigned int)len;
 	/* A short write breaks the link like an error (io_uring_enter(2)). */
@@ -430,7 +428,6 @@ static void collect(struct loop_uring *u)
 			collect_many(u, op, cqe);
 			continue;
 		}
-		u->syncing -= (data & TAG_SYNC) != 0;
 		if (!op || !op_result(op, data & TAG_SYNC, cqe->res))
 			continue;
 		op->state = OP_COMPLETED;
@@ -500,16 +497,16 @@ static uint64_t wait_bound(struct loop_uring *u, uint64_t wait_ns)
 /*
  * A thousand cameras would wake the thread a thousand times in a frame's time.
  * While completions come thick it waits for several, for LOOP_GATHER_NS at
- * most; LOOP_GATHER_SYNC_NS while data is on its way to the disk, since
- * somebody waits for that. A few busy connections are not many slow ones: what
- * is waited for is a small part of what is under way.
+ * most; LOOP_GATHER_HURRY_NS while somebody waits (loop_hurry()). A few busy
+ * connections are not many slow ones: what is waited for is a small part of
+ * what is under way.
  */
 static unsigned int gather(const struct loop_uring *u)
 {
 	uint64_t n = MIN(u->per_gather >> 8, u->in_flight / 8);
 
-	if (u->syncing)
-		n = n * LOOP_GATHER_SYNC_NS / LOOP_GATHER_NS;
+	if (u->loop.hurried)
+		n = n * LOOP_GATHER_HURRY_NS / LOOP_GATHER_NS;
 	return (unsigned int)MAX(1u, MIN(n, LOOP_GATHER_MAX));
 }
 
@@ -517,7 +514,7 @@ static uint64_t gather_ns(const struct loop_uring *u, unsigned int count)
 {
 	if (count == 1)
 		return 3600 * NS_PER_S;
-	return u->syncing ? LOOP_GATHER_SYNC_NS : LOOP_GATHER_NS;
+	return u->loop.hurried ? LOOP_GATHER_HURRY_NS : LOOP_GATHER_NS;
 }
 
 /* A mean over some sixteen turns. */

@@ -18,14 +18,21 @@ static void deliver(struct loop_task *task)
 	struct store_op *op = container_of(task, struct store_op, task);
 	struct store_instance *in = op->priv;
 
-	in->outstanding--;
+	op_end(in);
 	op->done(op, op->res);
 }
 
 void op_begin(struct store_instance *in, struct store_op *op)
 {
 	in->outstanding++;
+	loop_hurry(in->loop);
 	op->priv = in;
+}
+
+void op_end(struct store_instance *in)
+{
+	in->outstanding--;
+	loop_hurried(in->loop);
 }
 
 void op_complete(struct store_op *op, int res)

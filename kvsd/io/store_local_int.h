@@ -220,6 +220,8 @@ void op_complete_later(struct store_instance *in, struct store_op *op,
 		       int res);
 /* As above from the worker; op_begin() was called on the loop thread. */
 void op_begin(struct store_instance *in, struct store_op *op);
+/* It is handed back. Loop thread; others call op_complete(). */
+void op_end(struct store_instance *in);
 void op_complete(struct store_op *op, int res);
 
 /* --- store_local_recover.c --- */

@@ -358,7 +358,7 @@ static void job_done(struct read_job *j)
 	}
 	free(j);
 	in->reads--;
-	in->outstanding--;
+	op_end(in);
 	start_waiting(in);
 	op->done(op, res);
 }
@@ -557,7 +557,7 @@ void local_read(struct store *s, const struct store_stream *stream,
 	j->end_page = segment_page_count(offset + j->len);
 	for (i = 0; i < STORE_READ_PAGES; i++)
 		j->slots[i].job = j;
-	in->outstanding++;
+	op_begin(in, op);
 	list_add_tail(&in->reads_waiting, &j->link);
 	start_waiting(in);
 }

@@ -521,7 +521,7 @@ static void finish_commit(struct store_writer *w, int err)
 		count(&in->sl->counters.commits, 1);
 		index_row(w);
 	}
-	in->outstanding--;
+	op_end(in);
 	op->done(op, err);
 }
 

@@ -31,17 +31,21 @@ from kvs_client import ApiError, Failure  # noqa: E402
 from kvsd_server import KVSD, Bench, expect, require, run_tool  # noqa: E402
 
 WINDOW = 6		# fragments sent and not yet PERSISTED, per producer
-PACE_S = 0.02		# between fragments at most
+PACE_S = 0.005		# between fragments of all producers, on average, at the least
 FULL_CHECKS = 10	# times that everything is read again in a run
 LIST_BATCH = 50		# fragments per GetMediaForFragmentList
 DISK_SLACK = 512 << 20	# what the directory may hold beside the media
 
 
+CHECKING = threading.Event()	# what was sent is sent again, but nothing new
+
+
 class Producer(threading.Thread):
     """Sends fragment after fragment; keeps what it needs to judge."""
 
-    def __init__(self, name, seed):
+    def __init__(self, name, seed, pace_s):
         super().__init__(daemon=True)
+        self.pace_s = pace_s
         self.stream = name
         self.rng = random.Random(f"{seed}{name}")
         self.start_ms = 1700000000000
@@ -99,13 +103,14 @@ class Producer(threading.Thread):
                     put.end()
                     put.wait_closed()
                     return
-                if len(self.unacked) < WINDOW and not self.stop.is_set():
+                if len(self.unacked) < WINDOW and not self.stop.is_set() and \
+                        not CHECKING.is_set():
                     item = self.make()
                     self.unacked.append(item)
                     put.write(item[1] + mkv.END_OF_FRAGMENT, 20000)
-                    time.sleep(PACE_S)
+                    time.sleep(self.pace_s)
                 else:
-                    put.poll(0.05)
+                    put.poll(0.5 if CHECKING.is_set() else 0.05)
         finally:
             # What was acknowledged before the connection broke counts.
             try:
@@ -255,7 +260,7 @@ def check_fsck(bench):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=50)
-    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seed", type=int,
                         default=int.from_bytes(os.urandom(4), "big"))
     args = parser.parse_args()
@@ -265,7 +270,7 @@ def main():
     bench = Bench()
     began = time.monotonic()
     client = bench.start()
-    producers = [Producer(f"cycle-{i}", args.seed)
+    producers = [Producer(f"cycle-{i}", args.seed, PACE_S * args.streams)
                  for i in range(args.streams)]
     for p in producers:
         client.call("createStream", StreamName=p.stream,
@@ -288,6 +293,7 @@ def main():
             client = bench.start()
             slowest_ms = max(slowest_ms,
                              int(1000 * (time.monotonic() - start)))
+            CHECKING.set()
             full = cycle % max(5, args.cycles // FULL_CHECKS) == 0
             listed = 0
             for p in producers:
@@ -298,6 +304,7 @@ def main():
                 listed += count
                 if p.fault:
                     raise AssertionError(f"{p.stream}: {p.fault}")
+            CHECKING.clear()
             done += 1
             if cycle % 100 == 99:
                 print(f"# cycle {cycle + 1}: {listed} fragments, "
