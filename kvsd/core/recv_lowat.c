@@ -36,6 +36,7 @@ size_t recv_lowat(const struct recv_lowat *l, uint64_t now_ns,
 	uint64_t bytes = UINT64_MAX;
 	uint64_t end_ns;
 	uint64_t look_ns;
+	uint64_t wait_ns;
 	size_t i;
 
 	*ret_look_ns = UINT64_MAX;
@@ -49,9 +50,12 @@ size_t recv_lowat(const struct recv_lowat *l, uint64_t now_ns,
 		 MAX(took_ns / RECV_LOWAT_END_PART, RECV_LOWAT_END_NS_MIN);
 	if (now_ns >= end_ns)
 		return 1;
-	look_ns = MIN(end_ns, now_ns + 2 * RECV_LOWAT_NS);
+	/* As much as comes in @wait_ns by that rate. */
+	bytes = MAX(bytes, 1u);
+	wait_ns = MIN(RECV_LOWAT_NS,
+		      MAX(RECV_LOWAT_BYTES_MAX * (took_ns / bytes), 1u));
+	look_ns = MIN(end_ns, now_ns + wait_ns + wait_ns / 2);
 	*ret_look_ns = (look_ns / RECV_LOWAT_STEP_NS + 1) * RECV_LOWAT_STEP_NS;
-	bytes = MIN(bytes, UINT64_MAX / RECV_LOWAT_NS) * RECV_LOWAT_NS /
-		took_ns;
+	bytes = MIN(bytes, UINT64_MAX / RECV_LOWAT_NS) * wait_ns / took_ns;
 	return (size_t)MAX(MIN(bytes, RECV_LOWAT_BYTES_MAX), 1u);
 }

@@ -8,8 +8,9 @@
  * fragment some frames are left to gather in the socket. Where the middle is,
  * the fragments before it say: a device that makes them 2 s long goes on doing
  * so. Near the expected end, and whenever there is nothing to go by, every byte
- * counts. One that ends sooner than all before is seen RECV_LOWAT_NS late, and
- * twice that when nothing follows it.
+ * counts. One that ends sooner than those before, the last one of a session
+ * say, is seen as late as it takes to gather what is waited for, by its rate
+ * RECV_LOWAT_NS at most, and half as long again when nothing follows it.
  *
  * Pure; times are CLOCK_MONOTONIC. All zeroes: nothing known yet.
  */

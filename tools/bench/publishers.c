@@ -9,13 +9,13 @@
  * MODE: chunked, length, sink or slow. Slow is chunked with a frame every four
  * seconds from each session, which begins as soon as it is connected; they go
  * on until a line comes on stdin, whatever SECONDS says. PHASE: spread, where
- *fragments of different sessions begin at different frames, evenly, as those of
- *cameras that do not know of each other; or together, where all begin with the
- *same frame but one, the worst that can happen. HEADS: one request head per
- *session, each ended by a NUL; empty for a sink, which answers nothing and is
- *left when all is sent. With chunked the answers are read as PutMedia's: a
- *fragment's time to PERSISTED starts when its last byte was handed to the
- *socket. Prints a JSON object when all are connected, and one at the end.
+ * sessions begin and end one after the other within a fragment's time, as
+ * cameras that do not know of each other; or together, the worst that can
+ * happen. All fragments are whole. HEADS: one request head per session, each
+ * ended by a NUL; empty for a sink, which answers nothing and is left when all
+ * is sent. With chunked the answers are read as PutMedia's: a fragment's time
+ * to PERSISTED starts when its last byte was handed to the socket. Prints a
+ * JSON object when all are connected, and one at the end.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -50,6 +50,7 @@ struct publisher {
 	uint64_t closed_ns[FRAGMENTS_OPEN_MAX]; /* by fragment, in turn */
 	uint32_t frames;			/* sent */
 	uint32_t first;	    /* frames of its first fragment left out */
+	uint32_t late;	    /* frames after the first of all it begins */
 	uint32_t fragments; /* ended */
 	uint32_t persisted;
 	uint64_t next_ns; /* slow: its next frame */
@@ -263,10 +264,13 @@ static void connect_one(uint32_t i, struct tls_ctx *ctx, uint16_t port)
 
 	buf_init(&p->answer, ANSWER_BYTES_MAX);
 	p->session.take = take_answer;
-	p->first = 1;
-	if (all.spread)
-		p->first += (uint32_t)((uint64_t)i * (all.fragment_frames - 1) /
-				       all.count);
+	if (all.slow)
+		p->first = 1 + (uint32_t)((uint64_t)i *
+					  (all.fragment_frames - 1) /
+					  all.count);
+	else if (all.spread)
+		p->late = (uint32_t)((uint64_t)i * all.fragment_frames /
+				     all.count);
 	session_open(&p->session, ctx, port);
 	if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, p->session.fd, &e) < 0)
 		session_die("epoll_ctl", -errno);
@@ -334,24 +338,34 @@ static void publish_slowly(void)
 	}
 }
 
-/* Frame k of all is session k % count's; it is due k spacings after the start. */
+/*
+ * Turn k is session k % count's; a frame is due k spacings after the start.
+ * With PHASE spread one session after the other begins, and ends.
+ */
 static void publish(void)
 {
-	uint64_t total = (uint64_t)all.count * all.frames_each;
+	uint64_t total = (uint64_t)all.count *
+			 (all.frames_each + all.fragment_frames);
 	uint64_t spacing = NS_PER_S / FRAME_RATE / all.count;
 	uint64_t start = session_now_ns() + NS_PER_S / 10;
 
 	for (uint64_t k = 0; k < total;) {
 		uint64_t now = session_now_ns();
 		uint64_t due = start + k * spacing;
+		struct publisher *p = &all.publishers[k % all.count];
+		uint64_t round = k / all.count;
 
+		if (round < p->late || round >= p->late + all.frames_each) {
+			k++;
+			continue;
+		}
 		if (now < due) {
 			turn((int)((due - now) / NS_PER_MS));
 			continue;
 		}
 		all.late_ns_max = MAX(all.late_ns_max, now - due);
-		frame_send(&all.publishers[k++ % all.count]);
-		if (k % 16 == 0)
+		frame_send(p);
+		if (++k % 16 == 0)
 			turn(0);
 	}
 }
