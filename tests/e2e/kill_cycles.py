@@ -43,7 +43,7 @@ CHECKING = threading.Event()	# what was sent is sent again, but nothing new
 class Producer(threading.Thread):
     """Sends fragment after fragment; keeps what it needs to judge."""
 
-    def __init__(self, name, seed, pace_s):
+    def __init__(self, name, seed, pace_s=0.02):
         super().__init__(daemon=True)
         self.pace_s = pace_s
         self.stream = name
