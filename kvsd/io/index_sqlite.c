@@ -442,6 +442,11 @@ int index_rebuilt(struct index_db *ix)
 	return r < 0 ? r : db_exec(ix->db, "PRAGMA application_id=0");
 }
 
+bool index_in_transaction(const struct index_db *ix)
+{
+	return db_in_transaction(ix->db);
+}
+
 void index_rollback(struct index_db *ix)
 {
 	db_rollback(ix->db);

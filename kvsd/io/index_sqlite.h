@@ -55,6 +55,12 @@ bool index_damaged(const struct index_db *ix);
 /* No-op without changes. A failed commit is rolled back. */
 int index_commit(struct index_db *ix) MUST_CHECK;
 void index_rollback(struct index_db *ix);
+/*
+ * What was changed is neither committed nor undone. SQLite undoes a transaction
+ * itself when certain statements fail, those that only read among them (EIO,
+ * ENOMEM, ENOSPC: sqlite.org/lang_transaction.html, section 3).
+ */
+bool index_in_transaction(const struct index_db *ix);
 /* Commits; what was committed survives a power cut from now on. */
 int index_sync(struct index_db *ix) MUST_CHECK;
 

@@ -26,7 +26,7 @@ static void make_run(struct worker_job *job)
 	q->r = sl->broken ? -EAGAIN : -ENOSPC;
 	if (!sl->broken && q->bytes >= q->least)
 		q->r = segment_make(sl, q->bytes, false, &c->seg);
-	if (q->r == 0 && changes_commit(sl) < 0)
+	if (q->r == 0 && (sl->broken || changes_commit(sl) < 0))
 		q->r = -EAGAIN;
 }
 

@@ -47,8 +47,24 @@ static void write_mark(struct store_local *sl)
 			  r < 0 ? strerror(-r) : "");
 }
 
+static void undo_changes(struct store_local *sl, int err);
+
+/*
+ * Rows that were applied are gone if SQLite has undone them: they are applied
+ * again, from the backlog.
+ */
+static bool changes_lost(struct store_local *sl, int err)
+{
+	if (list_empty(&sl->changes) || index_in_transaction(sl->index))
+		return false;
+	undo_changes(sl, err);
+	return true;
+}
+
 void index_failed(struct store_local *sl, int r)
 {
+	if (r < 0)
+		(void)changes_lost(sl, r);
 	if (r != -EUCLEAN)
 		return;
 	sl->damaged = true;
@@ -83,6 +99,8 @@ int changes_commit(struct store_local *sl)
 	struct list_node *n;
 	int err;
 
+	if (changes_lost(sl, -EIO))
+		return -EIO;
 	err = index_commit(sl->index);
 	if (err < 0) {
 		undo_changes(sl, err);
@@ -102,6 +120,10 @@ static int apply(struct store_local *sl, struct index_change *c)
 {
 	int err;
 
+	if (changes_lost(sl, -EIO)) {
+		list_add_tail(&sl->backlog, &c->link);
+		return -EIO;
+	}
 	if (list_empty(&sl->changes))
 		sl->commit_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) +
 				INDEX_COMMIT_NS;

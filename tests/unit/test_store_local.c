@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/limits.h"
+#include "io/store_local_int.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
 
@@ -739,6 +740,76 @@ static void store_leaves_no_segment_when_nothing_was_stored(void **state)
 	}
 }
 
+/* --- a transaction that is gone --- */
+
+struct undo {
+	struct worker_job job;
+	struct store_local *sl;
+	bool some; /* was not committed yet */
+};
+
+/* As SQLite does it when a statement fails; the store is not told. */
+static void undo_run(struct worker_job *job)
+{
+	struct undo *u = container_of(job, struct undo, job);
+
+	u->some = !list_empty(&u->sl->changes);
+	index_rollback(u->sl->index);
+}
+
+/* A query fails until all is applied again. */
+static void wait_for_rows(struct store_rig *rig, int count)
+{
+	struct store_fragment rows[64];
+	unsigned int tries;
+
+	for (tries = 0; tries < 3000; tries++) {
+		if (rig_list_all(rig, 0, rows, 64) == count)
+			return;
+		(void)usleep(10000);
+	}
+	fail_msg("rows are missing");
+}
+
+/* @next: another row follows; else only the commit can see it. */
+static void undone_rows_are_applied_again(struct store_rig *rig, bool next)
+{
+	struct undo u = {.job.run = undo_run, .sl = rig->local};
+	struct store_fragment rows[64];
+	uint64_t seq = 0;
+	int i;
+
+	do {
+		assert_true(seq < 50);
+		for (i = 0; i < 3; i++, seq++)
+			assert_int_equal(rig_put(rig, 0, seq + 1, 100, 100,
+						 1000 + seq),
+					 0);
+		worker_call(rig->local->worker, &u.job);
+	} while (!u.some);
+	if (next) {
+		seq++;
+		assert_int_equal(rig_put(rig, 0, seq, 100, 100, 1000 + seq), 0);
+	} else {
+		/* Longer than a commit is put off: queries would see nothing. */
+		(void)usleep(2 * INDEX_COMMIT_NS / 1000);
+	}
+	wait_for_rows(rig, (int)seq);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), seq);
+}
+
+static void store_applies_again_what_was_undone(void **state)
+{
+	undone_rows_are_applied_again(*state, true);
+}
+
+static void store_applies_again_what_was_undone_before_the_commit(void **state)
+{
+	undone_rows_are_applied_again(*state, false);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define THREADED(f) \
 	{ #f " (threaded)", f, setup_threaded, teardown, NULL }
@@ -746,6 +817,11 @@ static void store_leaves_no_segment_when_nothing_was_stored(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(store_applies_again_what_was_undone,
+						setup_threaded, teardown),
+		cmocka_unit_test_setup_teardown(
+			store_applies_again_what_was_undone_before_the_commit,
+			setup_threaded, teardown),
 		CASE(store_reads_back_what_was_committed),
 		CASE(store_reads_any_range),
 		CASE(store_refuses_another_streams_key),
