@@ -275,6 +275,7 @@ static void drop_handles(struct index_db *ix)
 		ix->block_query[i] = db_stmt_free(ix->block_query[i]);
 	}
 	ix->db = db_close(ix->db);
+	index_known_clear(ix);
 }
 
 static const char *const tails[] = {"-wal", "-shm", "-journal", ""};

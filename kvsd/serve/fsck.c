@@ -125,8 +125,9 @@ static void check_database(struct run *k, const char *name,
 	int r = catalog_db_open(&k->dir, name, &db);
 
 	if (r == 0) {
-		*ret_revision = catalog_db_revision(db);
 		r = fsck_holds_read(ret_holds, db);
+		if (r == 0)
+			*ret_revision = catalog_db_revision(db);
 		(void)catalog_db_close(db);
 	}
 	if (r == 0)

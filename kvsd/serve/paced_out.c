@@ -28,8 +28,12 @@ int paced_out_room(struct paced_out *p)
 	uint64_t rate = p->ex->thread->limits.get_rate;
 	int r;
 
-	if (!rate)
+	if (!rate) {
+		/* A bound that comes with a reload is no bill for the past. */
+		p->paid = p->ex->sent_bytes;
+		p->pace = (struct pace){.busy_ns = 0};
 		return 1;
+	}
 	pace_spend(&p->pace, rate, p->ex->sent_bytes - p->paid,
 		   loop_now_ns(loop));
 	p->paid = p->ex->sent_bytes;

@@ -277,16 +277,22 @@ static void read_range(struct align_rule *r)
 		r->exposure_max_ns = CAPTURE_ALIGN_EXPOSURE_NS_MAX;
 }
 
-/* By the control that read_exposure() found: one ioctl. */
-static void reread_exposure(struct align_rule *r)
+/*
+ * By the control that read_exposure() found: one ioctl. Return: it was read;
+ * else the last good one is left.
+ */
+static bool reread_exposure(struct align_rule *r)
 {
 	int64_t value = 0;
 
-	if (!r->exposure.id || (read_value(r, &r->exposure, &value) == 0 &&
-				exposure_of(r, value, &r->exposure_ns)))
-		return;
+	if (!r->exposure.id)
+		return false;
+	if (read_value(r, &r->exposure, &value) == 0 &&
+	    exposure_of(r, value, &r->exposure_ns))
+		return true;
 	if (!r->wrong)
 		r->wrong = "exposure";
+	return false;
 }
 
 static void read_exposure(struct align_rule *r)
@@ -309,12 +315,13 @@ static void read_exposure(struct align_rule *r)
 		return;
 	}
 	begin_ns = sys_now_ns(r->sys, CLOCK_MONOTONIC);
-	reread_exposure(r);
-	cost_ns = sys_now_ns(r->sys, CLOCK_MONOTONIC) - begin_ns;
-	/* The least: what others take of the processor is not its price. */
-	if (!r->cost_known || cost_ns < r->cost_ns)
-		r->cost_ns = cost_ns;
-	r->cost_known = true;
+	if (reread_exposure(r)) {
+		cost_ns = sys_now_ns(r->sys, CLOCK_MONOTONIC) - begin_ns;
+		/* The least: what others take of the processor is not its price. */
+		if (!r->cost_known || cost_ns < r->cost_ns)
+			r->cost_ns = cost_ns;
+		r->cost_known = true;
+	}
 	read_range(r);
 }
 
@@ -636,7 +643,7 @@ void align_rule_follow(struct align_rule *r, const struct capture_frame *f,
 		look_at_module(r);
 		r->looked_ns = now_ns;
 	} else if (is_live(r)) {
-		reread_exposure(r);
+		(void)reread_exposure(r);
 	}
 	rule = rule_of(r, r->stamped);
 	apply(r, offset_of(r, &rule, &r->offset_ns));
