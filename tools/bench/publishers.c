@@ -398,10 +398,10 @@ static double percentile_ms(unsigned int permille)
 	return (double)us / 1e3;
 }
 
-/* Of every session: none begins with a whole one. */
+/* Of every session: all are whole. */
 static uint32_t fragments_each(void)
 {
-	return all.frames_each / FRAMES_PER_FRAGMENT + 1;
+	return all.frames_each / FRAMES_PER_FRAGMENT;
 }
 
 static void report(double seconds)
