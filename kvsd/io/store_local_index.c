@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The index, on the worker's thread. What is queued is applied in its order
- * and committed together, INDEX_COMMIT_NS after the first of it at the latest.
- * Since a store's rows are queued before its done() runs, a query that is
- * queued afterwards finds them, committed or not. What a kill leaves out is
- * replayed from the segments by the next start.
+ * and committed together. Since a store's rows are queued before its done()
+ * runs, a query that is queued afterwards finds them.
  *
  * When the index cannot be written (full disk), changes are kept in a backlog
  * and tried again; queries fail meanwhile rather than answer without what was
@@ -124,9 +122,6 @@ static int apply(struct store_local *sl, struct index_change *c)
 		list_add_tail(&sl->backlog, &c->link);
 		return -EIO;
 	}
-	if (list_empty(&sl->changes))
-		sl->commit_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC) +
-				INDEX_COMMIT_NS;
 	err = c->apply(sl, c);
 	list_add_tail(&sl->changes, &c->link);
 	if (err < 0) {
@@ -163,19 +158,6 @@ static void retry_backlog(struct store_local *sl)
 		log_info("index", "can be written again");
 }
 
-/* Return: how long it may wait. */
-static uint64_t commit_wait_ns(const struct store_local *sl)
-{
-	uint64_t now_ns;
-
-	/* Without a thread nobody would come back for it. */
-	if (sl->config.no_thread || sl->sweep_wanted ||
-	    list_empty(&sl->changes))
-		return 0;
-	now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
-	return now_ns < sl->commit_ns ? sl->commit_ns - now_ns : 0;
-}
-
 uint64_t changes_end_batch(void *ctx)
 {
 	struct store_local *sl = ctx;
@@ -184,10 +166,6 @@ uint64_t changes_end_batch(void *ctx)
 	sl->damaged |= index_damaged(sl->index);
 	write_mark(sl);
 	if (!sl->broken) {
-		uint64_t wait_ns = commit_wait_ns(sl);
-
-		if (wait_ns)
-			return wait_ns;
 		(void)changes_commit(sl); /* sets broken */
 	} else {
 		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);

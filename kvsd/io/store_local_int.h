@@ -89,7 +89,6 @@ struct store_local {
 	uint64_t bad_bytes;		/* of segments that were set aside */
 	uint32_t next_number;		/* of a segment */
 	struct list_node changes;	/* applied, not committed */
-	uint64_t commit_ns;		/* when the first of them must be */
 	unsigned int change_count;
 	struct list_node backlog;	/* could not be applied or committed */
 	int broken;			/* why, while there is a backlog */

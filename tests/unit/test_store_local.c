@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -742,11 +743,22 @@ static void store_leaves_no_segment_when_nothing_was_stored(void **state)
 
 /* --- a transaction that is gone --- */
 
+/* Holds the worker, so that what is queued meanwhile is one batch. */
+struct hold {
+	struct worker_job job;
+	sem_t go;
+};
+
 struct undo {
 	struct worker_job job;
 	struct store_local *sl;
-	bool some; /* was not committed yet */
+	bool some; /* was applied and not committed */
 };
+
+static void hold_run(struct worker_job *job)
+{
+	(void)sem_wait(&container_of(job, struct hold, job)->go);
+}
 
 /* As SQLite does it when a statement fails; the store is not told. */
 static void undo_run(struct worker_job *job)
@@ -774,30 +786,31 @@ static void wait_for_rows(struct store_rig *rig, int count)
 /* @next: another row follows; else only the commit can see it. */
 static void undone_rows_are_applied_again(struct store_rig *rig, bool next)
 {
+	struct hold hold = {.job.run = hold_run};
 	struct undo u = {.job.run = undo_run, .sl = rig->local};
 	struct store_fragment rows[64];
-	uint64_t seq = 0;
-	int i;
+	uint64_t seq;
+	int count = 4;
 
-	do {
-		assert_true(seq < 50);
-		for (i = 0; i < 3; i++, seq++)
-			assert_int_equal(rig_put(rig, 0, seq + 1, 100, 100,
-						 1000 + seq),
-					 0);
-		worker_call(rig->local->worker, &u.job);
-	} while (!u.some);
-	if (next) {
-		seq++;
+	/* Now there is a segment, and the next one too. */
+	assert_int_equal(rig_put(rig, 0, 1, 100, 100, 1001), 0);
+	store_local_settle(rig->local);
+	assert_int_equal(sem_init(&hold.go, 0, 0), 0);
+	worker_submit(rig->local->worker, &hold.job);
+	for (seq = 2; seq <= 4; seq++)
 		assert_int_equal(rig_put(rig, 0, seq, 100, 100, 1000 + seq), 0);
-	} else {
-		/* Longer than a commit is put off: queries would see nothing. */
-		(void)usleep(2 * INDEX_COMMIT_NS / 1000);
+	worker_submit(rig->local->worker, &u.job);
+	if (next) {
+		count++;
+		assert_int_equal(rig_put(rig, 0, seq, 100, 100, 1000 + seq), 0);
 	}
-	wait_for_rows(rig, (int)seq);
+	(void)sem_post(&hold.go);
+	wait_for_rows(rig, count);
+	assert_true(u.some);
 	rig_close(rig);
+	(void)sem_destroy(&hold.go);
 	assert_int_equal(rig_open(rig), 0);
-	assert_int_equal(rig_list_all(rig, 0, rows, 64), seq);
+	assert_int_equal(rig_list_all(rig, 0, rows, 64), count);
 }
 
 static void store_applies_again_what_was_undone(void **state)
