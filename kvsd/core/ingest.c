@@ -758,6 +758,9 @@ void ingest_finish(struct ingest *in, struct ingest_time at)
 
 void ingest_fail(struct ingest *in, enum ack_error error)
 {
+	/* Nor after an orderly end, while its fragments are being stored. */
+	if (in->state != SESSION_READING)
+		return;
 	fail(in, current(in), error);
 	push(in);
 }

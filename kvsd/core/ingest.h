@@ -145,7 +145,7 @@ void ingest_stop(struct ingest *in, struct ingest_time at);
  */
 void ingest_drain(struct ingest *in, struct ingest_time at);
 
-/* Ends the session with an ERROR ack; no-op when it has ended before. */
+/* Ends the session with an ERROR ack; no-op when ingest_ended(). */
 void ingest_fail(struct ingest *in, enum ack_error error);
 
 /* The device is gone. What was received whole is still persisted. */

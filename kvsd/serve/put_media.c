@@ -397,8 +397,6 @@ static void on_body_end(struct exchange *ex)
 {
 	struct put_media *pm = ex->state_of_op;
 
-	if (ingest_ended(pm->ingest))
-		return;
 	pm->in_call = true;
 	ingest_finish(pm->ingest, server_time(pm->thread));
 	pm->in_call = false;
@@ -420,8 +418,6 @@ static void on_unreadable(struct exchange *ex)
 {
 	struct put_media *pm = ex->state_of_op;
 
-	if (ingest_ended(pm->ingest))
-		return;
 	pm->in_call = true;
 	ingest_fail(pm->ingest, ACK_STREAM_READ_ERROR);
 	pm->in_call = false;
@@ -455,8 +451,6 @@ static void on_deleted(struct live_upload *u)
 {
 	struct put_media *pm = container_of(u, struct put_media, upload);
 
-	if (ingest_ended(pm->ingest))
-		return;
 	pm->in_call = true;
 	ingest_fail(pm->ingest, ingest_under_way(pm->ingest)
 					? ACK_STREAM_DELETED

@@ -199,8 +199,7 @@ static void settle(struct rig *r)
 	}
 }
 
-/* --- bodies
- * --------------------------------------------------------------------------- */
+/* --- bodies --- */
 
 static void fragment(struct mkv_build *b, uint64_t timecode)
 {
@@ -579,8 +578,7 @@ static void ingest_survives_a_store_that_is_always_behind(void **state)
 	}
 }
 
-/* --- what is stored
- * -------------------------------------------------------------------- */
+/* --- what is stored --- */
 
 static void assert_stored(const struct store_mem_fragment *f,
 			  const struct mkv_build *header,
@@ -717,8 +715,7 @@ static void ingest_stores_nothing_without_retention(void **state)
 	rig_free(r);
 }
 
-/* --- live readers
- * ----------------------------------------------------------------------- */
+/* --- live readers --- */
 
 static void ingest_shows_a_frame_before_its_fragment_ends(void **state)
 {
@@ -745,9 +742,7 @@ static void ingest_shows_a_frame_before_its_fragment_ends(void **state)
 	rig_free(r);
 }
 
-/* --- trouble
- * ------------------------------------------------------------------------------
- */
+/* --- trouble --- */
 
 static void ingest_answers_5001_when_the_store_fails(void **state)
 {
@@ -871,6 +866,24 @@ static void ingest_names_the_fragment_when_told_to_fail(void **state)
 	rig_free(r);
 }
 
+/* What comes while the last fragment is being stored: framing that is none. */
+static void ingest_has_no_error_after_an_orderly_end(void **state)
+{
+	struct mkv_build b = {.len = 0};
+	struct rig *r = rig_new(true, false);
+
+	(void)state;
+	one(&b);
+	feed(r, b.bytes, b.len, SIZE_MAX);
+	ingest_finish(r->in, r->at);
+	assert_false(ingest_over(r->in));
+	ingest_fail(r->in, ACK_STREAM_READ_ERROR);
+	settle(r);
+	assert_false(ingest_failed(r->in));
+	assert_string_equal(r->trace, "B0 R0 P0");
+	rig_free(r);
+}
+
 static void feed_large(struct rig *r, uint64_t total)
 {
 	static uint8_t zeros[1 << 20];
@@ -904,9 +917,7 @@ static void ingest_answers_4001_beyond_50_mib(void **state)
 	rig_free(r);
 }
 
-/* --- time
- * ----------------------------------------------------------------------------------
- */
+/* --- time --- */
 
 static void tick_to(struct rig *r, uint64_t seconds)
 {
@@ -977,6 +988,7 @@ int main(void)
 			ingest_persists_what_was_whole_when_the_device_goes),
 		cmocka_unit_test(ingest_drains_to_the_end_of_a_fragment),
 		cmocka_unit_test(ingest_names_the_fragment_when_told_to_fail),
+		cmocka_unit_test(ingest_has_no_error_after_an_orderly_end),
 		cmocka_unit_test(ingest_answers_4001_beyond_50_mib),
 		cmocka_unit_test(
 			ingest_says_idle_and_ends_after_30_s_of_silence),
