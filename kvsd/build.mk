@@ -17,7 +17,7 @@ proto_src := $(addprefix kvsd/proto/, \
 
 # Media containers and bitstreams.
 proto_src += $(addprefix kvsd/proto/, \
-	codec_check.c ebml.c mkv.c mkv_block.c mkv_leaf.c mkv_reader.c mkv_writer.c \
+	codec_check.c ebml.c mkv.c mkv_block.c mkv_frames.c mkv_leaf.c mkv_reader.c mkv_writer.c \
 	nal.c h264.c h265.c fwht.c frame_time.c frame_index.c mp4.c)
 
 core_src := $(addprefix kvsd/core/, \

@@ -47,7 +47,7 @@ unit_tests += test_clip test_hold_socket test_ingest test_live test_media_out te
 	test_serve_metrics
 unit_tests += test_recorder
 unit_tests += test_rate test_recv_lowat test_codec_check test_ebml test_frame_index test_frame_time test_h264 test_h265 \
-	test_mkv_reader test_mkv_writer test_mp4
+	test_mkv_frames test_mkv_reader test_mkv_writer test_mp4
 
 # tests/fault/<name>.c: fail the n-th call
 fault_tests :=

@@ -236,6 +236,7 @@ static void start_live(struct reader *r, struct live_fragment *f)
 	r->fragment = f;
 	r->head_sent = false;
 	r->sent = 0;
+	r->out.frames = (struct mkv_frames){.skip = 0};
 	r->state = READER_LIVE;
 }
 
@@ -369,6 +370,18 @@ static size_t live_pieces(struct reader *r, struct iovec *pieces)
 	return count;
 }
 
+static int send_pieces(struct reader *r, const struct iovec *pieces,
+		       size_t count)
+{
+	int e = exchange_write_pieces(r->ex, pieces, count);
+	size_t i;
+
+	for (i = 0; e >= 0 && i < count; i++)
+		stored_out_count(&r->out, pieces[i].iov_base,
+				 pieces[i].iov_len);
+	return e;
+}
+
 /* Return: 1 go on, 0 wait, or the connection's error. */
 static int pump_live(struct reader *r)
 {
@@ -383,7 +396,7 @@ static int pump_live(struct reader *r)
 	}
 	count = f->timed ? live_pieces(r, pieces) : 0;
 	if (count) {
-		e = exchange_write_pieces(r->ex, pieces, count);
+		e = send_pieces(r, pieces, count);
 		return e < 0 ? e : 1;
 	}
 	if (f->state == LIVE_GONE) {

@@ -29,34 +29,42 @@ struct entry {
 	enum metric_kind kind;
 	size_t at;  /* of a uint64_t or a struct metric_time */
 	size_t all; /* MEAN: of how many */
+	const char *note;
 };
+
+/* From a last byte's arrival with us, not with the kernel: recv_lowat.h. */
+#define ACK_NOTE                                                         \
+	"; from when the last byte is read: it may have waited in its "  \
+	"socket before, up to about 0.3 s where a fragment ends sooner " \
+	"than those before it"
 
 #define OF(member) offsetof(struct metrics, member)
 #define CALL(api, member) OF(calls[api].member)
-#define NUMBER(name, unit, member)                      \
-	{                                               \
-		name, unit, KIND_COUNTER, OF(member), 0 \
+#define NUMBER(name, unit, member)                            \
+	{                                                     \
+		name, unit, KIND_COUNTER, OF(member), 0, NULL \
 	}
-#define TIME(name, member)                                     \
-	{                                                      \
-		name, "Milliseconds", KIND_TIME, OF(member), 0 \
+#define NOTED_TIME(name, member, note)                               \
+	{                                                            \
+		name, "Milliseconds", KIND_TIME, OF(member), 0, note \
 	}
-#define CALL_NUMBER(name, unit, api, member)                   \
-	{                                                      \
-		name, unit, KIND_COUNTER, CALL(api, member), 0 \
+#define TIME(name, member) NOTED_TIME(name, member, NULL)
+#define CALL_NUMBER(name, unit, api, member)                         \
+	{                                                            \
+		name, unit, KIND_COUNTER, CALL(api, member), 0, NULL \
 	}
 #define REQUESTS(name, api)                                    \
 	CALL_NUMBER(name ".Requests", "Count", api, requests), \
 	{                                                      \
 		name ".Latency", "Milliseconds", KIND_TIME,    \
-			CALL(api, latency), 0                  \
+			CALL(api, latency), 0, NULL            \
 	}
 /* Of the request. */
 #define SIMPLE(name, api)                                                \
 	REQUESTS(name, api),                                             \
 	{                                                                \
 		name ".Success", "Count", KIND_MEAN, CALL(api, success), \
-			CALL(api, requests)                              \
+			CALL(api, requests), NULL                        \
 	}
 /* Of each fragment sent. */
 #define MEDIA(name, api)                                                     \
@@ -64,10 +72,11 @@ struct entry {
 		CALL_NUMBER(name ".OutgoingBytes", "Bytes", api, bytes),     \
 		CALL_NUMBER(name ".OutgoingFragments", "Count", api,         \
 			    fragments),                                      \
+		CALL_NUMBER(name ".OutgoingFrames", "Count", api, frames),   \
 		CALL_NUMBER(name ".ConnectionErrors", "Count", api, errors), \
 	{                                                                    \
 		name ".Success", "Count", KIND_MEAN, CALL(api, fragments),   \
-			CALL(api, fragments_tried)                           \
+			CALL(api, fragments_tried), NULL                     \
 	}
 
 static const struct entry entries[] = {
@@ -75,19 +84,22 @@ static const struct entry entries[] = {
 	NUMBER("PutMedia.IncomingBytes", "Bytes", in_bytes),
 	NUMBER("PutMedia.IncomingFragments", "Count", in_fragments),
 	NUMBER("PutMedia.IncomingFrames", "Count", in_frames),
-	{"PutMedia.ActiveConnections", "Count", KIND_GAUGE, OF(uploads), 0},
+	{"PutMedia.ActiveConnections", "Count", KIND_GAUGE, OF(uploads), 0,
+	 NULL},
 	CALL_NUMBER("PutMedia.ConnectionErrors", "Count", API_PUT_MEDIA,
 		    errors),
 	TIME("PutMedia.FragmentIngestionLatency", ingestion),
 	TIME("PutMedia.FragmentPersistLatency", persist),
 	TIME("PutMedia.BufferingAckLatency", buffering_ack),
-	TIME("PutMedia.ReceivedAckLatency", received_ack),
-	TIME("PutMedia.PersistedAckLatency", persisted_ack),
+	NOTED_TIME("PutMedia.ReceivedAckLatency", received_ack, ACK_NOTE),
+	NOTED_TIME("PutMedia.PersistedAckLatency", persisted_ack, ACK_NOTE),
 	NUMBER("PutMedia.ErrorAckCount", "Count", error_acks),
-	{"PutMedia.Success", "Count", KIND_MEAN, OF(stored), OF(stored_tried)},
+	{"PutMedia.Success", "Count", KIND_MEAN, OF(stored), OF(stored_tried),
+	 NULL},
 	MEDIA("GetMedia", API_GET_MEDIA),
 	TIME("GetMedia.MillisBehindNow", behind_now),
-	{"GetMedia.ActiveConnections", "Count", KIND_GAUGE, OF(readers), 0},
+	{"GetMedia.ActiveConnections", "Count", KIND_GAUGE, OF(readers), 0,
+	 NULL},
 	MEDIA("GetMediaForFragmentList", API_GET_MEDIA_FOR_FRAGMENT_LIST),
 	SIMPLE("ListFragments", API_LIST_FRAGMENTS),
 	SIMPLE("GetClip", API_GET_CLIP),
@@ -168,8 +180,9 @@ static void render_entry(struct buf *out, const struct metrics *m,
 	char name[NAME_BYTES];
 
 	make_name(e, name);
-	(void)buf_printf(out, "# HELP %s %s, %s\n# TYPE %s %s\n", name, e->name,
-			 e->unit, name, types[e->kind]);
+	(void)buf_printf(out, "# HELP %s %s, %s%s\n# TYPE %s %s\n", name,
+			 e->name, e->unit, e->note ? e->note : "", name,
+			 types[e->kind]);
 	switch (e->kind) {
 	case KIND_COUNTER:
 	case KIND_GAUGE:

@@ -41,6 +41,7 @@ struct metric_call {
 	uint64_t success;	    /* ... with 200 */
 	uint64_t errors;	    /* ... with an error */
 	uint64_t bytes;		    /* of answers' bodies */
+	uint64_t frames;	    /* sent whole */
 	uint64_t fragments;	    /* sent whole */
 	uint64_t fragments_tried;   /* ... and those cut off */
 	struct metric_time latency; /* to the answer's head when it streams,

@@ -33,6 +33,14 @@ void stored_out_begin(struct stored_out *so, const struct store_fragment *row,
 	so->sent = media != 0;
 	so->tags_sent = media != 0;
 	so->offset = media ? row->header_bytes + media : 0;
+	if (!media)
+		so->frames = (struct mkv_frames){.skip = 0};
+}
+
+void stored_out_count(struct stored_out *so, const uint8_t *media, size_t len)
+{
+	exchange_call(so->ex)->frames +=
+		mkv_frames_add(&so->frames, media, len);
 }
 
 static void read_done(struct store_op *op, int res)
@@ -44,8 +52,10 @@ static void read_done(struct store_op *op, int res)
 		so->error = res ? res : -EIO;
 	} else {
 		so->sent = true;
-		so->offset += (uint64_t)res;
 		so->error = exchange_write(so->ex, so->buffer, (size_t)res);
+		if (so->error == 0 && so->offset >= so->row.header_bytes)
+			stored_out_count(so, so->buffer, (size_t)res);
+		so->offset += (uint64_t)res;
 	}
 	so->wake(so);
 }

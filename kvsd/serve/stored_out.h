@@ -11,6 +11,7 @@
 
 #include "base/macros.h"
 #include "core/store.h"
+#include "proto/mkv_frames.h"
 
 struct exchange;
 
@@ -27,7 +28,8 @@ struct stored_out {
 	bool tags_sent;
 	int error;
 	uint64_t offset;
-	uint8_t *buffer; /* READER_BYTES */
+	struct mkv_frames frames; /* of the media that was sent */
+	uint8_t *buffer;	  /* READER_BYTES */
 };
 
 /* Return: 0, -ENOMEM. */
@@ -35,9 +37,15 @@ int stored_out_init(struct stored_out *so, struct exchange *ex, bool trailing,
 		    void (*wake)(struct stored_out *so)) MUST_CHECK;
 void stored_out_fini(struct stored_out *so);
 
-/* @media: bytes of the media that the client has already; 0 = from the start */
+/*
+ * @media: bytes of the media that the client has already, all of them told to
+ *	stored_out_count(); 0 = from the start
+ */
 void stored_out_begin(struct stored_out *so, const struct store_fragment *row,
 		      uint64_t media);
+
+/* OutgoingFrames: media that @so->ex was sent, of a fragment begun elsewhere. */
+void stored_out_count(struct stored_out *so, const uint8_t *media, size_t len);
 
 /* Between the fragment's server time and now. */
 uint64_t stored_out_behind_ns(const struct stored_out *so);

@@ -264,12 +264,12 @@ def value(families, name, label=""):
     return families[f"kvs_{name}"][1][label]
 
 
-# CONTRACT: what CloudWatch has for these; of the frames sent to readers nobody keeps count.
+# What CloudWatch has for these.
 CLOUDWATCH = """PutMedia: Requests IncomingBytes IncomingFragments IncomingFrames ActiveConnections
  ConnectionErrors FragmentIngestionLatency FragmentPersistLatency Latency BufferingAckLatency
  ReceivedAckLatency PersistedAckLatency ErrorAckCount Success
-GetMedia: Requests OutgoingBytes OutgoingFragments MillisBehindNow ConnectionErrors Success
-GetMediaForFragmentList: OutgoingBytes OutgoingFragments Requests Success
+GetMedia: Requests OutgoingBytes OutgoingFragments OutgoingFrames MillisBehindNow ConnectionErrors Success
+GetMediaForFragmentList: OutgoingBytes OutgoingFragments OutgoingFrames Requests Success
 ListFragments: Latency Requests Success
 GetClip: Latency Requests Success OutgoingBytes
 ArchivedFragmentsConsumed: Media Metadata"""
@@ -353,6 +353,8 @@ def traffic(bench):
         put.wait_closed()
         put.wire.close()
         until(lambda: value(s.metrics(), "PutMedia_ActiveConnections") == 0, SLOW, 0.05, "no upload")
+    with bench.case("frames to readers are counted as they come out, of the store and of the live edge"):
+        count_frames(s, client)
     with bench.case("counters only grow, whoever asks and however many do"):
         hammer_metrics(s, client)
     with bench.case("the log has one line per request, with the id that the client has"):
@@ -396,8 +398,9 @@ def check_numbers(m, numbers):
             "PutMedia_Requests_total": 2, "PutMedia_ConnectionErrors_total": 1,
             "PutMedia_IncomingBytes_total": numbers["sent"], "PutMedia_IncomingFragments_total": 5,
             "PutMedia_IncomingFrames_total": 10, "PutMedia_ErrorAckCount_total": 0,
-            "GetMedia_Requests_total": 1, "GetMedia_OutgoingFragments_total": 5,
+            "GetMedia_Requests_total": 1, "GetMedia_OutgoingFragments_total": 5, "GetMedia_OutgoingFrames_total": 10,
             "GetMediaForFragmentList_Requests_total": 1, "GetMediaForFragmentList_OutgoingFragments_total": 3,
+            "GetMediaForFragmentList_OutgoingFrames_total": 6,
             "ListFragments_Requests_total": 1, "GetClip_Requests_total": 1,
             "ArchivedFragmentsConsumed_Media_total": 3, "ArchivedFragmentsConsumed_Metadata_total": 7,
             "CreateStream_Requests_total": 1}.items():
@@ -417,6 +420,35 @@ def check_numbers(m, numbers):
     assert m["kvsd_store_media_bytes_total"][1][""] >= numbers["media"]
     assert m["kvsd_disk_free_bytes"][1][""] > 0
     assert 29 * 86400 < m["kvsd_certificate_expires_seconds"][1][""] - time.time() < 31 * 86400
+
+
+def count_frames(s, client):
+    """What a reader got, block by block, is what was counted; nothing else is read meanwhile."""
+    client.call("createStream", StreamName="live", DataRetentionInHours=1)
+    rng, before = random.Random(7), value(s.metrics(), "GetMedia_OutgoingFrames_total")
+    media = client.get_media("live", StartSelectorType="EARLIEST")
+    put, sizes = client.put_media("live"), [1, 2, 7, 300]
+    put.write(mkv.header())
+    docs = []
+    for i, frames in enumerate(sizes):
+        at = START + 1000 * i
+        put.write(mkv.cluster(at, [(rng.randbytes(1 + rng.randrange(3000)), f) for f in range(frames)])
+                  + mkv.END_OF_FRAGMENT)
+        put.wait_event("PERSISTED", FragmentTimecode=at)
+        docs += media.documents(1)
+        got = sum(len(kvs_client.blocks(d.cluster)) for d in docs)
+        expect(got, sum(sizes[:i + 1]), "frames that the live reader has")
+        expect(value(s.metrics(), "GetMedia_OutgoingFrames_total") - before, got, "counted")
+    put.end()
+    put.wait_closed()
+    put.wire.close()
+    media.close()
+    before = value(s.metrics(), "GetMediaForFragmentList_OutgoingFrames_total")
+    media = client.get_media_for_fragment_list("live", [d.number for d in docs[1:]])
+    got = sum(len(kvs_client.blocks(d.cluster)) for d in media.documents())
+    media.close()
+    expect(got, sum(sizes[1:]), "frames from the store")
+    expect(value(s.metrics(), "GetMediaForFragmentList_OutgoingFrames_total") - before, got, "counted")
 
 
 def hammer_metrics(s, client):
