@@ -126,6 +126,7 @@ static void roll_back(struct upload *u)
 	u->cursor = (struct retain_cursor){ 0 };
 	u->in_flight = 0;
 	u->renew = false;
+	u->mute = false;
 	u->broken = false;
 	u->header_sent = false;
 	u->end_ms = 0;
@@ -384,8 +385,22 @@ static int send_some(struct upload *u, uint64_t now_ns)
 	return 1;
 }
 
+/* Acknowledgements may lie behind what could not be sent: they are heard. */
+static void cannot_send(struct upload *u, int error, uint64_t now_ns)
+{
+	if (error != -EPIPE && error != -ECONNRESET) {
+		give_up_session(u, "cannot send");
+		return;
+	}
+	log_debug("upload", "cannot send: %s", strerror(-error));
+	u->mute = true;
+	u->ack_ns = now_ns;
+}
+
 static void pump(struct upload *u, uint64_t now_ns)
 {
+	if (u->mute)
+		return;
 	if (u->broken) {
 		give_up_session(u, "the store is full: the fragment "
 					   "on its way was dropped");
@@ -397,7 +412,7 @@ static void pump(struct upload *u, uint64_t now_ns)
 		if (ops(u)->backlog(u->config.ctx) < UPLOAD_BACKLOG_BYTES_MAX)
 			r = send_some(u, now_ns);
 		if (r < 0) {
-			give_up_session(u, "cannot send");
+			cannot_send(u, r, now_ns);
 			return;
 		}
 		if (r == 0 || u->state != UPLOAD_STREAMING)
@@ -622,7 +637,7 @@ static void check_stalls(struct upload *u, uint64_t now_ns)
 		give_up_session(u, "nothing could be sent for 30 s");
 		return;
 	}
-	if ((u->in_flight || u->state == UPLOAD_DRAINING) &&
+	if ((u->in_flight || u->mute || u->state == UPLOAD_DRAINING) &&
 	    now_ns - u->ack_ns >= UPLOAD_ACK_NS_MAX) {
 		give_up_session(u, "no acknowledgement for 120 s");
 		return;

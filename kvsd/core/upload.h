@@ -144,10 +144,14 @@ struct upload_ops {
 	void (*open)(void *ctx, uint64_t start_ms);
 	/*
 	 * The MKV header: bytes of @setup with @tracks declared. Return: 0,
-	 * -ENOENT (the setup is gone), other errors: the session fails.
+	 * -ENOENT (the setup is gone), others as send().
 	 */
 	int (*header)(void *ctx, uint32_t setup, uint8_t tracks);
-	/* Return: 0, or an error: the session fails. */
+	/*
+	 * Return: 0; -EPIPE, -ECONNRESET: it takes no more, but what came
+	 * before is still read, then CLOSED or ENDED follows; other errors:
+	 * the session fails. Of header() too.
+	 */
 	int (*send)(void *ctx, const struct iovec *parts, size_t count,
 		    size_t bytes);
 	/* Ends the body in order. ENDED or CLOSED follows. */
@@ -195,6 +199,7 @@ struct upload {
 
 	/* This session. */
 	bool renew;		/* end it at the next fragment */
+	bool mute;		/* nothing can be sent; what comes is heard */
 	bool broken;		/* a fragment was dropped while on its way */
 	bool header_sent;
 	uint8_t tracks;		/* declared */

@@ -103,6 +103,8 @@ struct world {
 	bool streaming;
 	bool close_pending;
 	int close_why;
+	bool deaf;		/* it takes no more bytes, acks still come */
+	uint64_t gone_at_ns;	/* ... and is gone then */
 	bool body_over;		/* the producer ended it */
 	bool end_sent;
 	uint8_t outbox[OUTBOX_BYTES_MAX];
@@ -200,6 +202,8 @@ static void op_open(void *ctx, uint64_t start_ms)
 static int outbox_add(struct world *w, const void *bytes, size_t len)
 {
 	CHECK(w, w->streaming && !w->body_over);
+	if (w->deaf)
+		return rnd(w, 2) ? -EPIPE : -ECONNRESET;
 	if (w->outbox_len + len > sizeof(w->outbox))
 		return -ENOBUFS;
 	memcpy(w->outbox + w->outbox_len, bytes, len);
@@ -465,6 +469,7 @@ static void connection_gone(struct world *w, int why)
 	w->connected = false;
 	w->opening = false;
 	w->streaming = false;
+	w->deaf = false;
 	w->close_pending = false;
 	service_reset(w);
 	step(w, &(struct upload_event){ .kind = UPLOAD_CLOSED, .why = why,
@@ -515,8 +520,20 @@ static void stream_tick(struct world *w)
 		/* What was under way may or may not have arrived. */
 		if (rnd(w, 2))
 			move_bytes(w);
-		trace(w, "cut");
-		connection_gone(w, -ECONNRESET);
+		if (rnd(w, 2) || w->deaf) {
+			trace(w, "cut");
+			connection_gone(w, -ECONNRESET);
+			return;
+		}
+		trace(w, "takes no more");
+		w->deaf = true;
+		w->gone_at_ns = w->now_ns + rnd(w, 10) * NS_PER_S;
+		w->outbox_len = 0;
+	}
+	if (w->deaf) {
+		deliver_acks(w);
+		if (w->streaming && w->now_ns >= w->gone_at_ns)
+			connection_gone(w, -ECONNRESET);
 		return;
 	}
 	if (chance(w, 2))

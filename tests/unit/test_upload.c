@@ -611,6 +611,74 @@ static void upload_reconnects_when_it_cannot_send(void **state)
 	assert_int_equal(stored(b), 1);
 }
 
+/* The service ended the connection; what it had said before comes first. */
+static void upload_hears_acks_behind_a_failed_send(void **state)
+{
+	static const int errors[] = { -EPIPE, -ECONNRESET };
+	struct bench *b = *state;
+	uint64_t first = to_streaming(b);
+
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		uint64_t second = put(b);
+
+		b->send_result = errors[i];
+		(void)event(b, UPLOAD_MEDIA);
+		expect_state(b, UPLOAD_STREAMING);
+		assert_int_equal(b->closes, 0);
+		(void)acked(b, ACK_PERSISTED, first, 0);
+		assert_int_equal(b->u.counts.persisted, i + 1);
+		assert_int_equal(stored(b), 1);
+		/* Not sent whole: an acknowledgement of it is void. */
+		(void)acked(b, ACK_PERSISTED, second, 0);
+		assert_int_equal(stored(b), 1);
+		/* Not tried again, whatever becomes of the store. */
+		b->send_result = 0;
+		b->bytes = 0;
+		(void)event(b, UPLOAD_DRAINED);
+		assert_int_equal(b->bytes, 0);
+		(void)closed(b);
+		expect_state(b, UPLOAD_WAITING);
+		wait_for_timer(b);
+		accept_session(b);
+		assert_int_equal(b->bytes, 10 * (FRAME_BYTES + 8));
+		first = second;
+	}
+}
+
+static void upload_hears_acks_when_the_fragment_on_its_way_is_dropped(
+	void **state)
+{
+	struct bench *b = *state;
+	uint64_t first = to_streaming(b);
+
+	open_fragment(b, 1);
+	add_frame(b, 0);
+	(void)event(b, UPLOAD_MEDIA);
+	add_frame(b, 0);
+	b->send_result = -EPIPE;
+	(void)event(b, UPLOAD_MEDIA);
+	(void)acked(b, ACK_RECEIVED, first, 0);
+	(void)acked(b, ACK_PERSISTED, first, 0);
+	assert_int_equal(upload_make_room(&b->u), UPLOAD_ROOM_OPEN);
+	(void)event(b, UPLOAD_MEDIA);
+	expect_state(b, UPLOAD_STREAMING);
+	assert_int_equal(b->u.counts.persisted, 1);
+}
+
+static void upload_waits_no_longer_for_acks_than_otherwise(void **state)
+{
+	struct bench *b = *state;
+
+	(void)acked(b, ACK_PERSISTED, to_streaming(b), 0);
+	b->send_result = -EPIPE;
+	(void)put(b);
+	(void)event(b, UPLOAD_MEDIA);
+	expect_state(b, UPLOAD_STREAMING);
+	advance(b, UPLOAD_ACK_NS_MAX);
+	(void)event(b, UPLOAD_TIMER);
+	expect_state(b, UPLOAD_CLOSING);
+}
+
 /* --- room -------------------------------------------------------------------------- */
 
 static void upload_makes_room_with_the_oldest_whole_fragment(void **state)
@@ -690,6 +758,9 @@ int main(void)
 		T(upload_drops_a_fragment_whose_codec_private_is_gone),
 		T(upload_reconnects_when_it_cannot_send),
 		T(upload_makes_room_with_the_oldest_whole_fragment),
+		T(upload_hears_acks_behind_a_failed_send),
+		T(upload_hears_acks_when_the_fragment_on_its_way_is_dropped),
+		T(upload_waits_no_longer_for_acks_than_otherwise),
 		T(upload_spares_the_fragment_on_its_way), T(upload_gives_up_the_open_fragment_last),
 	};
 
