@@ -279,8 +279,9 @@ help:
 deps:
 	@sh tools/dev/deps build test
 
+# The longest first, as they run beside each other.
 check: tests-build
-	@tests/run-check $(O) $(unit_tests) $(sim_tests) -- $(fuzz_targets)
+	@tests/run-check $(O) $(sim_tests) $(unit_tests) -- $(fuzz_targets)
 
 check-fault: tests-build
 	@tests/run-check $(O) $(fault_tests) --

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Shared fakes: one per ops table.
 support_src := \
-	tests/support/sys_fault.c tests/support/test_cert.c
+	tests/support/scratch.c tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
 	tests/support/fake_settings.c tests/support/source_rig.c
@@ -50,24 +50,20 @@ unit_tests += test_rate test_recv_lowat test_codec_check test_ebml test_frame_in
 	test_mkv_frames test_mkv_reader test_mkv_writer test_mp4
 
 # tests/fault/<name>.c: fail the n-th call
-fault_tests :=
-
-fault_tests += fault_capture fault_supervisor
-fault_tests += fault_sources
-fault_tests += fault_store
-fault_tests += fault_agent fault_producer fault_serve
+# The longest first, as they run beside each other.
+fault_tests := fault_serve fault_capture fault_store fault_agent fault_sources fault_producer \
+	fault_supervisor
 $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uring_new
 
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
-sim_tests += sim_store_crash
+sim_tests += sim_store_crash sim_upload sim_tsalign sim_ingest_fleet sim_ingest
 sim_tests += sim_index sim_index_retention
 bench-build: $(O)/tests/sim_index_retention
 sim_tests += sim_supervisor
 
 # tsalign's core, as the module has it
 unit_tests += test_tsalign_core test_tsalign_fit
-sim_tests += sim_tsalign
 $(foreach t,unit/test_tsalign_core unit/test_tsalign_fit sim/sim_tsalign fuzz/fuzz_tsalign \
 	fuzz/fuzz_align_page, \
 	$(O)/obj/tests/$(t).o): ours_cpp += -Ikmod -Ikmod/include/uapi
@@ -141,7 +137,6 @@ $(O)/tests/test_agent_output: ours_ld += -Wl,--wrap=capture_thermal_codec
 unit_tests += test_agent_config test_encode_thread test_backoff test_fragmenter test_http_client \
 	test_json_find test_retain_ram test_upload test_upload_retention
 fuzz_targets += fuzz_json_find
-sim_tests += sim_upload sim_ingest sim_ingest_fleet
 $(O)/tests/sim_ingest_fleet: ours_ld += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 test_programs += producer_put
 producer_put_src := tests/e2e/producer_put.c

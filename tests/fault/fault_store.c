@@ -22,6 +22,7 @@
 #include "io/catalog_sqlite.h"
 #include "support/catalog_wait.h"
 #include "support/loop_fake.h"
+#include "support/scratch.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
 
@@ -373,9 +374,7 @@ static void catalog_survives_each_failed_call(void **state)
 		int round;
 
 		sys_fault_reset();
-		(void)snprintf(path, sizeof(path), "%s/kvsd-fault-XXXXXX",
-			       getenv("TMPDIR"));
-		assert_non_null(mkdtemp(path));
+		assert_true(scratch_dir(path, sizeof(path), "kvsd-fault"));
 		sys_fault_arm(n, -EIO);
 		for (round = 0; round < 2; round++) {
 			if (open_catalog(path, &d, &c) < 0)
@@ -398,14 +397,6 @@ static void catalog_survives_each_failed_call(void **state)
 	loop_free(l);
 }
 
-/* Thousands of files: in memory where it can be. */
-static int choose_dir(void **state)
-{
-	(void)state;
-	return setenv("TMPDIR",
-		      access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", 1);
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -420,5 +411,5 @@ int main(void)
 		cmocka_unit_test(catalog_survives_each_failed_call),
 	};
 
-	return cmocka_run_group_tests(tests, choose_dir, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

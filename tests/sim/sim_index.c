@@ -16,6 +16,7 @@
 
 #include "core/limits.h"
 #include "io/index_sqlite.h"
+#include "support/scratch.h"
 #include "support/seeds.h"
 
 #define SEEDS_DEFAULT 60u
@@ -325,13 +326,8 @@ static void run_seed(uint64_t seed)
 		abort();
 	s->seed = seed;
 	s->state = seed;
-	/* In memory where there is such a place: nothing here needs a disk. */
-	(void)snprintf(s->dir, sizeof(s->dir), "/dev/shm/kvsd-sim-XXXXXX");
-	if (!mkdtemp(s->dir)) {
-		(void)snprintf(s->dir, sizeof(s->dir), "/tmp/kvsd-sim-XXXXXX");
-		if (!mkdtemp(s->dir))
-			broken(s, "no folder in /tmp");
-	}
+	if (!scratch_dir(s->dir, sizeof(s->dir), "kvsd-sim"))
+		broken(s, "no folder for it");
 	(void)snprintf(s->path, sizeof(s->path), "%s/index.db", s->dir);
 	run(s);
 	for (i = 0; i < ARRAY_SIZE(tails); i++) {

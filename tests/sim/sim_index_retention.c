@@ -21,6 +21,7 @@
 
 #include "core/limits.h"
 #include "io/index_sqlite.h"
+#include "support/scratch.h"
 #include "support/seeds.h"
 
 #define FRAGMENT_MS 2000u
@@ -358,13 +359,8 @@ static void open_index(struct sim *s)
 	static const uint8_t id[INDEX_ID_BYTES] = {9};
 	bool made;
 
-	/* In memory where there is such a place: nothing here needs a disk. */
-	(void)snprintf(s->dir, sizeof(s->dir), "/dev/shm/kvsd-sim-XXXXXX");
-	if (!mkdtemp(s->dir)) {
-		(void)snprintf(s->dir, sizeof(s->dir), "/tmp/kvsd-sim-XXXXXX");
-		if (!mkdtemp(s->dir))
-			must(-errno, "mkdtemp");
-	}
+	if (!scratch_dir(s->dir, sizeof(s->dir), "kvsd-sim"))
+		must(-errno, "mkdtemp");
 	(void)snprintf(s->path, sizeof(s->path), "%s/index.db", s->dir);
 	must(index_open(s->path, id, &s->ix, &made), "open");
 }

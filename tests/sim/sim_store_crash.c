@@ -36,6 +36,7 @@
 #include "io/store_local.h"
 #include "proto/segment.h"
 #include "support/loop_fake.h"
+#include "support/scratch.h"
 #include "support/seeds.h"
 #include "support/store_rig.h"
 #include "support/sys_crash.h"
@@ -909,9 +910,7 @@ static bool run_seed(uint64_t seed, bool verbose)
 	memset(sh, 0, sizeof(*sh));
 	sh->ms = 1000;
 	parent_random = seed;
-	(void)snprintf(path, sizeof(path), "%s/kvsd-crash-XXXXXX",
-		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	if (!mkdtemp(path))
+	if (!scratch_dir(path, sizeof(path), "kvsd-crash"))
 		abort();
 	for (round = 0; good && round < ROUNDS; round++)
 		good = run_round(path, seed, round, verbose);

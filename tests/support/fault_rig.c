@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
+#include "support/scratch.h"
 
 static char base[64];
 
@@ -23,11 +24,7 @@ static struct {
 
 bool fault_rig_open(const char *name)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	(void)snprintf(base, sizeof(base), "%s/%s.XXXXXX", tmp ? tmp : "/tmp",
-		       name);
-	return mkdtemp(base);
+	return scratch_dir(base, sizeof(base), name);
 }
 
 int fault_rig_close(void)

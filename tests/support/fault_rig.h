@@ -15,7 +15,7 @@
 
 #define FAULT_PATH_CHARS 96u
 
-/* The folder of this test, <TMPDIR>/@name.<random>. Return: false: none. */
+/* The folder of this test (support/scratch.h). Return: false: none. */
 bool fault_rig_open(const char *name);
 /* Removes it; KEEP=1 in the environment keeps it. Return: 0, or -1. */
 int fault_rig_close(void);

@@ -12,6 +12,7 @@
 
 #include "core/limits.h"
 #include "io/db_sqlite.h"
+#include "support/scratch.h"
 
 struct waiting_op {
 	struct store_op op;
@@ -37,9 +38,7 @@ static int wait_op(struct store_rig *rig, struct waiting_op *w)
 void rig_init(struct store_rig *rig, const struct loop_fake_config *loop)
 {
 	memset(rig, 0, sizeof(*rig));
-	(void)snprintf(rig->path, sizeof(rig->path), "%s/kvsd-store-XXXXXX",
-		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(rig->path))
+	if (!scratch_dir(rig->path, sizeof(rig->path), "kvsd-store"))
 		abort();
 	rig->sys = loop->sys ? loop->sys : sys_posix();
 	rig->loop = loop_fake_new(loop);

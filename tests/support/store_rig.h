@@ -26,8 +26,9 @@ struct store_rig {
 	bool opened;
 };
 
-/* Makes the directory (in $TMPDIR) and the loop; config is filled with defaults: no
- * thread, segments of 1 MiB, every stream known. Aborts on failure. */
+/* Makes the directory (support/scratch.h) and the loop; config is filled with
+ * defaults: no thread, segments of 1 MiB, every stream known. Aborts on
+ * failure. */
 void rig_init(struct store_rig *rig, const struct loop_fake_config *loop);
 /* Opens directory and store, attaches. Return: 0 or the error. */
 int rig_open(struct store_rig *rig);

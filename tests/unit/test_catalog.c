@@ -20,6 +20,7 @@
 #include "proto/names.h"
 #include "support/catalog_wait.h"
 #include "support/loop_fake.h"
+#include "support/scratch.h"
 #include "support/sqlite_fault.h"
 #include "support/store_rig.h"
 
@@ -68,8 +69,7 @@ static int start(bool threaded)
 
 	memset(&rig, 0, sizeof(rig));
 	rig.threaded = threaded;
-	(void)snprintf(rig.path, sizeof(rig.path), "/tmp/kvsd-catalog-XXXXXX");
-	if (!mkdtemp(rig.path))
+	if (!scratch_dir(rig.path, sizeof(rig.path), "kvsd-catalog"))
 		return -1;
 	rig.loop = loop_fake_new(&config);
 	return open_it();
@@ -512,9 +512,8 @@ static void catalog_of_another_directory_is_refused(void **state)
 		const char *name = i ? "catalog-copy.db" : "catalog.db";
 
 		(void)snprintf(moved, sizeof(moved), "%s/%s", first, name);
-		(void)snprintf(rig.path, sizeof(rig.path),
-			       "/tmp/kvsd-catalog-XXXXXX");
-		assert_non_null(mkdtemp(rig.path));
+		assert_true(scratch_dir(rig.path, sizeof(rig.path),
+					"kvsd-catalog"));
 		assert_int_equal(open_it(), 0);
 		close_it();
 		(void)snprintf(target, sizeof(target), "%s/%s", rig.path,

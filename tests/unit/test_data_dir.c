@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "io/data_dir.h"
+#include "support/scratch.h"
 #include "support/store_rig.h"
 
 static char path[64];
@@ -54,8 +55,7 @@ static void directory_that_does_not_open_says_why(void **state)
 	char text[512];
 
 	(void)state;
-	(void)snprintf(path, sizeof(path), "/tmp/kvsd-dir-XXXXXX");
-	assert_non_null(mkdtemp(path));
+	assert_true(scratch_dir(path, sizeof(path), "kvsd-dir"));
 	assert_int_equal(data_dir_open(sys_posix(), path, true, &dir), 0);
 	assert_int_equal(open_and_listen(in_dir("typo"), text, sizeof(text)),
 			 -ENOENT);

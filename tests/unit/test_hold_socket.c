@@ -19,6 +19,7 @@
 #include "core/limits.h"
 #include "io/data_dir.h"
 #include "serve/hold_socket.h"
+#include "support/scratch.h"
 #include "support/store_rig.h"
 
 #define HANGS_S 120 /* ends a test that would never end */
@@ -61,8 +62,7 @@ static int setup(void **state)
 	rig->sys = *sys_posix();
 	rig->sys.clock_gettime = clock_ahead;
 	rig->sys.setsockopt = no_setsockopt;
-	(void)snprintf(rig->path, sizeof(rig->path), "/tmp/kvsd-hold-XXXXXX");
-	assert_non_null(mkdtemp(rig->path));
+	assert_true(scratch_dir(rig->path, sizeof(rig->path), "kvsd-hold"));
 	assert_int_equal(data_dir_open(&rig->sys, rig->path, true, &rig->dir),
 			 0);
 	assert_int_equal(hold_socket_start(&rig->sys, &rig->dir, NULL, NULL,

@@ -18,6 +18,7 @@
 #include "core/limits.h"
 #include "io/db_sqlite.h"
 #include "io/index_sqlite.h"
+#include "support/scratch.h"
 
 static const uint8_t dir_id[INDEX_ID_BYTES] = { 1 };
 static const uint8_t other_id[INDEX_ID_BYTES] = { 2 };
@@ -28,8 +29,7 @@ static char path[96];
 static int setup(void **state)
 {
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "/tmp/kvsd-index-XXXXXX");
-	if (!mkdtemp(dir))
+	if (!scratch_dir(dir, sizeof(dir), "kvsd-index"))
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/index.db", dir);
 	return 0;

@@ -15,6 +15,7 @@
 
 #include "core/limits.h"
 #include "io/index_sqlite.h"
+#include "support/scratch.h"
 #include "support/seeds.h"
 
 #define SEEDS 6u
@@ -65,10 +66,7 @@ static int setup(void **state)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 
-	/* In memory where there is such a place: nothing needs a disk. */
-	(void)snprintf(rig->dir, sizeof(rig->dir), "%s/kvsd-known-XXXXXX",
-		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	if (!mkdtemp(rig->dir))
+	if (!scratch_dir(rig->dir, sizeof(rig->dir), "kvsd-known"))
 		return -1;
 	*state = rig;
 	return 0;
