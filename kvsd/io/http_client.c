@@ -165,8 +165,8 @@ static void on_ended(struct conn *conn, void *ctx)
 {
 	struct http_client *c = ctx;
 
-	if (c->state == CLIENT_BODY && !conn_kept(conn) &&
-	    http_body_eof(&c->body) == 0) {
+	/* All that came has been taken: a body's bytes are never left. */
+	if (c->state == CLIENT_BODY && http_body_eof(&c->body) == 0) {
 		c->keep = false;
 		response_done(c);
 		return;

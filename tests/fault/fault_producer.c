@@ -40,7 +40,7 @@
 #define FRAMES 30u
 #define GOP 10u
 #define FRAME_MS 100u
-#define FRAME_BYTES 3000u
+#define FRAME_BYTES 20000u	/* more than a TLS record */
 #define FINISH_MS 600000u
 #define REPLY_BYTES_MAX (1u << 20)
 #define PERSISTED_MAX 64u
@@ -224,6 +224,8 @@ struct fault {
 	unsigned long (*calls)(void);
 };
 
+static unsigned int sends_now_failed;
+
 /* Return: where it failed, "" if nowhere. */
 static const char *run(const struct fault *f, unsigned long n, int err,
 		       unsigned long *ret_calls)
@@ -240,6 +242,7 @@ static const char *run(const struct fault *f, unsigned long n, int err,
 	f->arm(n, err);
 	r = upload(&u);
 	where = f->where() ? f->where() : "";
+	sends_now_failed += strcmp(where, "send_now") == 0;
 	*ret_calls = f->calls();
 	f->arm(0, 0);
 	if (getenv("VERBOSE"))
@@ -299,8 +302,10 @@ static void producer_survives_a_failed_completion(void **state)
 					loop_fault_where, loop_fault_calls };
 
 	(void)state;
+	sends_now_failed = 0;
 	sweep(&f, -ECONNRESET);
 	sweep(&f, -ENOMEM);
+	assert_true(sends_now_failed);
 }
 
 static void producer_survives_a_completion_that_fails_late(void **state)
@@ -309,7 +314,9 @@ static void producer_survives_a_completion_that_fails_late(void **state)
 					loop_fault_where, loop_fault_calls };
 
 	(void)state;
+	sends_now_failed = 0;
 	sweep(&f, -ECONNRESET);
+	assert_true(sends_now_failed);
 }
 
 static int prepare(void **state)

@@ -106,6 +106,18 @@ static void fault_send(struct loop *l, struct loop_op *op, int fd,
 		real->send(l, op, fd, bytes, len);
 }
 
+/*
+ * Has no errors of its own: what the kernel did not take is sent again, and
+ * that tells. So it fails by taking nothing, or half.
+ */
+static size_t fault_send_now(struct loop *l, int fd, const void *bytes,
+			     size_t len)
+{
+	if (fault_counter_enter(&counter, "send_now"))
+		len = fault_mode == LOOP_FAULT_DONE ? len / 2 : 0;
+	return len ? real->send_now(l, fd, bytes, len) : 0;
+}
+
 static void fault_pread(struct loop *l, struct loop_op *op, int fd, void *bytes,
 			size_t len, uint64_t offset)
 {
@@ -165,6 +177,7 @@ static const struct loop_ops fault_ops = {
 	.recv = fault_recv,
 	.recv_many = fault_recv_many,
 	.send = fault_send,
+	.send_now = fault_send_now,
 	.pread = fault_pread,
 	.pwrite = fault_pwrite,
 	.write_sync = fault_write_sync,

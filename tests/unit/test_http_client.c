@@ -337,6 +337,56 @@ static void http_client_reads_a_body_that_ends_with_the_connection(void **state)
 	assert_int_equal(b->why, 0);
 }
 
+#define LONG_BYTES (700u << 10) /* more than a connection keeps */
+
+/* However far the reading is behind the end. */
+static void http_client_reads_all_of_a_body_before_its_end(void **state)
+{
+	static const char head[] = OK "\r\n";
+	static char text[sizeof(head) + LONG_BYTES];
+	static const char *const script[] = { text };
+	struct bench *b = *state;
+
+	memcpy(text, head, sizeof(head) - 1);
+	for (size_t i = 0; i < LONG_BYTES; i++)
+		text[sizeof(head) - 1 + i] = (char)('a' + i % 23);
+	b->script = script;
+	b->close_after = true;
+	connect_client(b);
+	send_text(b, GET);
+	turn_until(b, &b->done, 1);
+	assert_int_equal(buf_len(&b->body), LONG_BYTES);
+	assert_memory_equal(buf_head(&b->body), text + sizeof(head) - 1,
+			    LONG_BYTES);
+	turn_until(b, &b->closed, 1);
+	assert_int_equal(b->why, 0);
+}
+
+/* In a chunked one the end of the connection is none of the body. */
+static void http_client_fails_when_a_chunk_is_cut_short(void **state)
+{
+	static const char *const cut[] = { "3\r\nab", "3\r\nabc\r", "3\r\nabc\r\n",
+					   "3\r\nabc\r\n0\r\n" };
+	struct bench *b = *state;
+	char text[128];
+	const char *script[] = { text };
+
+	b->script = script;
+	b->close_after = true;
+	for (size_t i = 0; i < ARRAY_SIZE(cut); i++) {
+		(void)snprintf(text, sizeof(text), "%s%s%s", OK,
+			       "Transfer-Encoding: chunked\r\n\r\n", cut[i]);
+		b->ready = 0;
+		b->closed = 0;
+		b->requests = 0;
+		connect_client(b);
+		send_text(b, GET);
+		turn_until(b, &b->closed, 1);
+		assert_int_equal(b->done, 0);
+		assert_int_equal(b->why, -ECONNRESET);
+	}
+}
+
 static void http_client_fails_when_the_answer_is_cut_short(void **state)
 {
 	static const char *const script[] = {
@@ -620,6 +670,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(http_client_keeps_the_connection_between_requests),
 		T(http_client_reads_a_body_that_ends_with_the_connection),
+		T(http_client_reads_all_of_a_body_before_its_end),
+		T(http_client_fails_when_a_chunk_is_cut_short),
 		T(http_client_fails_when_the_answer_is_cut_short),
 		T(http_client_fails_when_it_is_not_http),
 		T(http_client_fails_on_an_answer_to_nothing),
