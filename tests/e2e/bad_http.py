@@ -124,6 +124,62 @@ def test_smuggling():
         s.attempt(name, te, lambda body, f=frame: f)
 
 
+    smuggle_behind_uploads(s)
+
+
+def smuggle_behind_uploads(s):
+    """An upload's head is signed, its body is not: behind one that cannot be
+    read to its end, or was refused, no request may be found."""
+    s.client.call("createStream", StreamName="smuggler",
+                  DataRetentionInHours=1)
+    good = mkv.header() + mkv.fragment(random.Random(SEED),
+                                       int(time.time() * 1000))
+    last = b"0\r\n\r\n"
+
+    def chunk(data):
+        return b"%x\r\n" % len(data) + data + b"\r\n"
+
+    with bench.case("behind an upload that ends in order the next one runs"):
+        inner, out = s.inner(), b""
+        raw = Raw(s.client)
+        raw.send(put_media_head(s.client, "smuggler") +
+                 chunk(good) + last + inner)
+        while out.count(b"HTTP/1.1 200") < 2:
+            piece = raw.recv(20)
+            assert piece, f"closed after {out[:300]}"
+            out += piece
+        raw.close()
+        s.client.call("describeStream", StreamName=s.name)
+    for name, framing, body in (
+            ("TE and CL", {"Content-Length": "5"}, last),
+            ("two TE", {"Transfer-Encoding": "chunked"}, last),
+            ("no media at all", {}, chunk(bytes(200)) + last),
+            ("media that is refused", {}, chunk(good) + chunk(
+                mkv.header()) + last),
+            ("a chunk that ends elsewhere", {}, chunk(good)[:-2] + b"XX" +
+             last),
+            ("a chunk size with a sign", {}, chunk(good) + b"+0\r\n\r\n"),
+            ("a chunk size over 64 bits", {}, chunk(good) +
+             b"10000000000000000\r\n\r\n"),
+            ("a last chunk that ends in a bare LF", {}, chunk(good) +
+             b"0\n\n"),
+            ("a trailer line without a colon", {}, chunk(good) +
+             b"0\r\nnothing\r\n\r\n")):
+        with bench.case(f"behind an upload with {name}: nothing runs"):
+            inner = s.inner()
+            raw = Raw(s.client)
+            raw.send(put_media_head(s.client, "smuggler", unsigned=framing) +
+                     body + inner)
+            out, closed = raw.read_until_closed(20)
+            raw.close()
+            assert closed, f"still open after {out[:300]}"
+            assert out.count(b"HTTP/1.1 ") <= 1, out
+            # A framing of two minds is not let in; the others were.
+            expect(out[9:12], b"400" if framing else b"200", "status")
+            with expect_error("ResourceNotFoundException"):
+                s.client.call("describeStream", StreamName=s.name)
+
+
 def test_odd_heads():
     client = bench.client()
     signed = client.signed("POST", "/listStreams",
