@@ -48,20 +48,17 @@
 #define HANDSHAKE_NS_MAX (10 * NS_PER_S)
 #define SEND_STALL_NS_MAX (60 * NS_PER_S)   /* peer reads nothing */
 #define SESSION_HEADER_BYTES_MAX (2u << 20) /* MKV header of a session */
-#define LIVE_FRAGMENT_BYTES_MAX (8u << 20)  /* in-progress bytes kept per
-					     * stream that has live readers */
 #define OUTPUT_BYTES_MAX (1u << 20)	    /* plaintext queued per reader */
 #define READER_BYTES (64u << 10)	/* a reader's buffer for the store */
 #define READER_ROWS 16u			/* rows listed ahead */
 #define LIVE_CHUNK_BYTES (64u << 10)
 #define RATE_SLOTS 4096u		/* requests per second and stream, per thread */
 #define LIVE_BUCKETS 1024u		/* hash table of streams, per thread */
-/* Retention 0: whole fragments kept for readers, per stream: that long after
- * they were received. Amazon's host buffer is at most 5 min and 200 MB; this
- * is what a small machine affords. Bytes are those of memory. */
-#define LIVE_BUFFER_BYTES_MAX (16u << 20)
+/* Retention 0: whole fragments kept for readers, per stream, that long after
+ * they were received: Amazon's host buffer. Bytes are those of memory. */
+#define LIVE_BUFFER_BYTES_MAX (200u << 20)
 #define LIVE_BUFFER_NS_MAX (300 * NS_PER_S)
-#define LIVE_BUFFER_TOTAL_BYTES_MAX (256u << 20) /* per thread */
+#define LIVE_MEMORY_BYTES_DEFAULT (256u << 20) /* for all that, per thread */
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
 #define UPLOADS_PER_STREAM_MAX 2u

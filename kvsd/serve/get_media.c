@@ -59,9 +59,10 @@ struct reader {
 	struct stored_out out;
 	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
-	uint64_t sent;	 /* of its media */
-	uint64_t resume; /* media sent before the store took
-			  * over; 0 = none */
+	uint64_t sent;			/* of its media */
+	uint64_t resume;		/* media sent before the store took
+					 * over; 0 = none */
+	struct fragment_number resumed; /* whose, with @resume */
 	struct paced_out paced;
 	bool pumping;
 	bool draining; /* the service stops: no fragment after this one */
@@ -230,8 +231,19 @@ static bool committed_since(const struct reader *r)
 /* --- choosing the next fragment
  * ------------------------------------------------------- */
 
+/* The one that we are in the middle of was dropped by retention. */
+static bool resume_failed(struct reader *r, const struct fragment_number *next)
+{
+	if (!r->resume || fragment_number_compare(next, &r->resumed) == 0)
+		return false;
+	cut(r, -ENOENT);
+	return true;
+}
+
 static void start_live(struct reader *r, struct live_fragment *f)
 {
+	if (resume_failed(r, &f->view.number))
+		return;
 	live_fragment_ref(f);
 	r->fragment = f;
 	r->head_sent = false;
@@ -244,6 +256,8 @@ static void start_stored(struct reader *r)
 {
 	const struct store_fragment *row = &r->rows[r->row_next++];
 
+	if (resume_failed(r, &row->number))
+		return;
 	r->state = READER_STORED;
 	stored_out_begin(&r->out, row, r->resume);
 	r->resume = 0;
@@ -352,6 +366,27 @@ static void live_gone(struct reader *r)
 	leave_live(r);
 }
 
+/* The fragment is committed: the store goes on where we are. */
+static void go_on_from_store(struct reader *r)
+{
+	r->resume = r->sent;
+	r->resumed = r->fragment->view.number;
+	set_cursor_before(r, &r->resumed);
+	r->more = true;
+	leave_live(r);
+}
+
+/*
+ * A client that is behind when its fragment is committed holds no memory of
+ * ours but what is on its way.
+ */
+static void let_go(struct reader *r)
+{
+	if (r->state == READER_LIVE && r->live->stored &&
+	    r->fragment->state == LIVE_COMMITTED && (r->sent || !r->head_sent))
+		go_on_from_store(r);
+}
+
 /* What may be sent now, from where it lies. Return: how many pieces. */
 static size_t live_pieces(struct reader *r, struct iovec *pieces)
 {
@@ -411,11 +446,7 @@ static int pump_live(struct reader *r)
 		return 0;
 	if (!r->live->stored)
 		return -EIO;
-	/* More than was kept: the store goes on where we are. */
-	r->resume = r->sent;
-	set_cursor_before(r, &f->view.number);
-	r->more = true;
-	leave_live(r);
+	go_on_from_store(r); /* more than was kept */
 	return 1;
 }
 
@@ -455,9 +486,10 @@ static int step(struct reader *r)
 
 	switch (r->state) {
 	case READER_LOOKING:
-		if (r->draining)
-			end(r);
-		return !r->draining && look(r);
+		if (!r->draining || r->resume)
+			return look(r);
+		end(r);
+		return 0;
 	case READER_STORED:
 		return pump_stored(r);
 	case READER_LIVE:
@@ -498,6 +530,8 @@ static void pump(struct reader *r)
 	       exchange_backlog(r->ex) < OUTPUT_BYTES_MAX && within_pace(r) &&
 	       step(r))
 		;
+	if (exchange_alive(r->ex))
+		let_go(r);
 	r->pumping = false;
 	free_if_quiet(r);
 }
@@ -541,7 +575,7 @@ static void on_stop(struct exchange *ex)
 {
 	struct reader *r = ex->state_of_op;
 	bool inside = (r->state == READER_STORED && r->out.sent) ||
-		      (r->state == READER_LIVE && r->head_sent);
+		      (r->state == READER_LIVE && r->head_sent) || r->resume;
 
 	if (!inside)
 		end(r);

@@ -7,11 +7,17 @@
 
 #include "base/bytes.h"
 
+#define LIVE_CHUNKS_FIRST 16u
+
 void live_table_init(struct live_table *t, struct loop *loop)
 {
 	size_t i;
 
-	*t = (struct live_table){.loop = loop};
+	*t = (struct live_table){
+		.loop = loop,
+		.bytes_max = LIVE_MEMORY_BYTES_DEFAULT,
+		.stream_bytes_max = LIVE_BUFFER_BYTES_MAX,
+	};
 	for (i = 0; i < LIVE_BUCKETS; i++)
 		list_init(&t->buckets[i]);
 	list_init(&t->buffered);
@@ -53,33 +59,34 @@ void live_fragment_put(struct live_fragment *f)
 
 	if (!f || --f->refs)
 		return;
-	for (i = 0; i < ARRAY_SIZE(f->chunks) && f->chunks[i]; i++)
+	f->table->kept_bytes -= f->charged_bytes;
+	for (i = 0; i < f->chunk_count; i++)
 		free(f->chunks[i]);
+	free(f->chunks);
 	free(f->header);
 	free(f);
 }
 
+/* While it is in the list. */
 static void charge(struct live_fragment *f, size_t bytes)
 {
-	if (f->stream->stored)
-		return;
 	f->charged_bytes += bytes;
-	f->stream->buffered_bytes += bytes;
-	f->stream->table->buffered_bytes += bytes;
+	f->stream->kept_bytes += bytes;
+	f->table->kept_bytes += bytes;
 }
 
 static void uncharge(struct live_fragment *f, size_t bytes)
 {
 	f->charged_bytes -= bytes;
-	f->stream->buffered_bytes -= bytes;
-	f->stream->table->buffered_bytes -= bytes;
+	f->stream->kept_bytes -= bytes;
+	f->table->kept_bytes -= bytes;
 }
 
-/* Out of the list; readers in the middle of it hold references. */
+/* Readers in the middle of it hold references. */
 static void unlist(struct live_fragment *f)
 {
 	list_del(&f->link);
-	uncharge(f, f->charged_bytes);
+	f->stream->kept_bytes -= f->charged_bytes;
 }
 
 void live_stream_put(struct live_stream *s)
@@ -172,7 +179,7 @@ static void drop_of_stream(struct live_stream *s, size_t bytes_left)
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
-		if (bytes_left && s->buffered_bytes <= bytes_left)
+		if (bytes_left && s->kept_bytes <= bytes_left)
 			return;
 		if (!list_empty(&f->buffered))
 			drop_buffered(f);
@@ -210,22 +217,19 @@ static void buffer_add(struct live_fragment *f)
 	}
 	give_slack_back(f);
 	drop_old(t);
-	drop_of_stream(s, LIVE_BUFFER_BYTES_MAX);
+	drop_of_stream(s, t->stream_bytes_max);
 	if (arm(t) < 0)
 		drop_all(t);
 }
 
-/* Return: one more chunk may be had, the oldest of all having given way. */
-static bool make_room(struct live_table *t)
+/* Return: so much may be had, the oldest of all having given way. */
+static bool make_room(struct live_table *t, size_t bytes)
 {
 	struct live_fragment *f;
 
-	while (t->buffered_bytes + LIVE_CHUNK_BYTES >
-		       LIVE_BUFFER_TOTAL_BYTES_MAX &&
-	       (f = oldest_buffered(t)))
+	while (t->kept_bytes + bytes > t->bytes_max && (f = oldest_buffered(t)))
 		drop_buffered(f);
-	return t->buffered_bytes + LIVE_CHUNK_BYTES <=
-	       LIVE_BUFFER_TOTAL_BYTES_MAX;
+	return t->kept_bytes + bytes <= t->bytes_max;
 }
 
 /* --- streams
@@ -346,12 +350,15 @@ struct live_fragment *live_begin(struct live_stream *s,
 	if (!f)
 		return NULL;
 	f->refs = 1;
+	f->table = s->table;
 	f->stream = s;
 	f->view = *view;
 	list_init(&f->buffered);
-	if (s->reader_count || !s->stored)
+	if ((s->reader_count || !s->stored) &&
+	    make_room(s->table, sizeof(*f) + view->header_bytes))
 		f->kept = keep_header(f);
-	charge(f, sizeof(*f) + f->header_bytes);
+	if (f->kept)
+		charge(f, sizeof(*f) + f->header_bytes);
 	f->view.header = NULL;
 	insert_by_number(s, f);
 	s->dirty = true;
@@ -365,13 +372,31 @@ void live_timed(struct live_fragment *f, const struct ingest_view *view)
 	f->stream->dirty = true;
 }
 
-static bool add_chunk(struct live_fragment *f, size_t i)
+static bool add_chunk_room(struct live_fragment *f)
 {
-	if (!f->stream->stored && !make_room(f->stream->table))
+	size_t room = f->chunk_room ? 2 * f->chunk_room : LIVE_CHUNKS_FIRST;
+	void *p = realloc(f->chunks, room * sizeof(*f->chunks));
+
+	if (!p)
 		return false;
-	f->chunks[i] = malloc(LIVE_CHUNK_BYTES);
-	if (!f->chunks[i])
+	charge(f, (room - f->chunk_room) * sizeof(*f->chunks));
+	f->chunks = p;
+	f->chunk_room = room;
+	return true;
+}
+
+static bool add_chunk(struct live_fragment *f)
+{
+	uint8_t *chunk;
+
+	if (!make_room(f->table, LIVE_CHUNK_BYTES))
 		return false;
+	if (f->chunk_count == f->chunk_room && !add_chunk_room(f))
+		return false;
+	chunk = malloc(LIVE_CHUNK_BYTES);
+	if (!chunk)
+		return false;
+	f->chunks[f->chunk_count++] = chunk;
 	charge(f, LIVE_CHUNK_BYTES);
 	return true;
 }
@@ -382,16 +407,12 @@ void live_bytes(struct live_fragment *f, const uint8_t *bytes, size_t len)
 	f->stream->dirty = true;
 	if (!f->kept || f->overflow)
 		return;
-	if (f->kept_bytes + len > LIVE_FRAGMENT_BYTES_MAX) {
-		f->overflow = true;
-		return;
-	}
 	while (len) {
 		size_t i = f->kept_bytes / LIVE_CHUNK_BYTES;
 		size_t at = f->kept_bytes % LIVE_CHUNK_BYTES;
 		size_t n = MIN(len, LIVE_CHUNK_BYTES - at);
 
-		if (!f->chunks[i] && !add_chunk(f, i)) {
+		if (i == f->chunk_count && !add_chunk(f)) {
 			f->overflow = true;
 			return;
 		}

@@ -7,13 +7,13 @@
  * A fragment is in the list from its first byte until it is committed or
  * lost, so a reader that takes the lowest number of {list, store} after the
  * one it had neither skips nor repeats. Its bytes are kept when somebody reads
- * the stream as it begins, up to LIVE_FRAGMENT_BYTES_MAX; a reader that needs
+ * the stream as it begins and the table has memory left; a reader that needs
  * more waits for the commit and goes on from the store, at the same offset.
  *
  * A stream with retention 0 has no store: whole fragments stay in the list for
  * LIVE_BUFFER_NS_MAX, also when nobody uploads or reads any more; each holds a
  * reference to its stream. The oldest give way earlier when the stream has
- * more than LIVE_BUFFER_BYTES_MAX or the thread LIVE_BUFFER_TOTAL_BYTES_MAX.
+ * more than stream_bytes_max, or when the table's memory is needed.
  */
 #ifndef SERVE_LIVE_H
 #define SERVE_LIVE_H
@@ -32,10 +32,13 @@
 struct live_table {
 	struct loop *loop;
 	struct list_node buckets[LIVE_BUCKETS];
+	size_t bytes_max;	 /* may be changed at any time */
+	size_t stream_bytes_max; /* of a stream with retention 0 */
+	/* Kept bytes, also of fragments that only readers still hold. */
+	size_t kept_bytes;
 	/* Of retention-0 streams: */
 	struct list_node buffered; /* whole fragments, oldest first */
 	struct loop_timer timer;   /* the first one's end; none: idle */
-	size_t buffered_bytes;	   /* of these and of those still growing */
 };
 
 /* Embedded in a reader. */
@@ -67,7 +70,7 @@ struct live_stream {
 	unsigned int reader_count;
 	unsigned int list_count;    /* GetMediaForFragmentList */
 	struct list_node fragments; /* by number */
-	size_t buffered_bytes;	    /* !stored: memory of the above */
+	size_t kept_bytes;	    /* of the above */
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
 	bool dirty;			  /* readers have not been told */
@@ -77,11 +80,12 @@ struct live_stream {
 enum live_state { LIVE_OPEN, LIVE_WHOLE, LIVE_COMMITTED, LIVE_GONE };
 
 struct live_fragment {
+	struct live_table *table;
 	struct live_stream *stream;
 	struct list_node link;
 	struct list_node buffered; /* live_table's; on it: holds @stream */
 	uint64_t whole_ns;	   /* CLOCK_MONOTONIC, when on it */
-	size_t charged_bytes;	   /* in buffered_bytes */
+	size_t charged_bytes;	   /* in kept_bytes of table and stream */
 	unsigned int refs;
 	enum live_state state;
 	bool timed;
@@ -93,10 +97,15 @@ struct live_fragment {
 	uint64_t media_bytes; /* so far */
 	uint64_t boundary;
 	size_t kept_bytes;
-	uint8_t *chunks[LIVE_FRAGMENT_BYTES_MAX / LIVE_CHUNK_BYTES];
+	uint8_t **chunks; /* of LIVE_CHUNK_BYTES each */
+	size_t chunk_count;
+	size_t chunk_room; /* pointers that @chunks has room for */
 };
 
-/* @loop: borrowed, for time and a timer; must outlive the table. */
+/*
+ * @loop: borrowed, for time and a timer; must outlive the table. Its bounds are
+ * LIVE_MEMORY_BYTES_DEFAULT and LIVE_BUFFER_BYTES_MAX.
+ */
 void live_table_init(struct live_table *t, struct loop *loop);
 /* Drops what is buffered. Uploads and readers are gone. */
 void live_table_fini(struct live_table *t);

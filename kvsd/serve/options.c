@@ -56,6 +56,7 @@ const char serve_usage[] =
 	"  --keep-alive TIME   of an idle connection; default 60s\n"
 	"  --drain TIME        a stop waits for ends of fragments; default "
 	"10s\n"
+	"  --live-memory SIZE  for live readers, per thread; default 256M\n"
 	"  --metrics-listen ADDR:PORT\n"
 	"                      plain HTTP: /healthz, /readyz, /metrics;\n"
 	"                      default: off\n"
@@ -81,7 +82,8 @@ void serve_options_init(struct serve_options *o)
 			   .lists = FRAGMENT_LISTS_MAX,
 			   .upload_ns_max = PUT_MEDIA_DURATION_NS_MAX,
 			   .keep_alive_ns = KEEP_ALIVE_NS_MAX,
-			   .drain_ns = SERVE_STOP_NS_MAX},
+			   .drain_ns = SERVE_STOP_NS_MAX,
+			   .live_memory = LIVE_MEMORY_BYTES_DEFAULT},
 		.alive_within_ns = SERVE_ALIVE_NS,
 		.disk_free_min = SEGMENT_BYTES_DEFAULT,
 		.log_level = LOG_INFO,
@@ -211,6 +213,19 @@ static int set_bytes(const struct setting *s, void *out, const char *value,
 	return 0;
 }
 
+static int set_memory(const struct setting *s, void *out, const char *value,
+		      struct why *w)
+{
+	uint64_t bytes = 0;
+
+	if (set_bytes(s, &bytes, value, w) < 0)
+		return -EINVAL;
+	if (bytes < s->min || bytes > s->max)
+		return wrong(w, "1M to 1024G");
+	*(uint64_t *)out = bytes;
+	return 0;
+}
+
 /* Less than the least would be a silence that devices take for an end. */
 static int set_rate(const struct setting *s, void *out, const char *value,
 		    struct why *w)
@@ -316,6 +331,8 @@ static const struct setting settings[] = {
 	 NS_PER_S, HOUR_NS},
 	{"limits", "drain", set_duration, AT(limits.drain_ns), true, 0,
 	 HOUR_NS / 6},
+	{"limits", "live_memory", set_memory, AT(limits.live_memory), true,
+	 1u << 20, 1ull << 40},
 	{"limits", "stream_max", set_bytes, AT(limits.stream_max), true, 0, 0},
 	{"operations", "metrics_listen", set_metrics_address,
 	 AT(metrics_listen), false, 0, 0},

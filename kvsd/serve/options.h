@@ -37,8 +37,9 @@ struct serve_limits {
 	uint64_t get_rate; /* ... of one GetMedia, or ..ForFragmentList */
 	uint64_t upload_ns_max; /* of one PutMedia, then 4003 */
 	uint64_t keep_alive_ns;
-	uint64_t drain_ns;   /* a stop waits for ends of fragments */
-	uint64_t stream_max; /* bytes kept of each stream; 0 = no bound */
+	uint64_t drain_ns;    /* a stop waits for ends of fragments */
+	uint64_t live_memory; /* bytes for live readers, per thread */
+	uint64_t stream_max;  /* bytes kept of each stream; 0 = no bound */
 	uint32_t stream_max_count;
 	struct serve_stream_max stream_maxes[SERVE_STREAM_MAX_ENTRIES];
 };

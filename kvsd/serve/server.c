@@ -194,6 +194,7 @@ static void reload_run(struct loop_task *task)
 
 	t->tls = tls_ctx_ref(s->next_tls);
 	t->limits = s->next_limits;
+	t->live.bytes_max = t->limits.live_memory;
 	(void)tls_ctx_free(old);
 	pthread_mutex_lock(&s->mutex);
 	s->reload_left--;
@@ -222,6 +223,7 @@ static int thread_open(struct server_thread *t)
 	int r = loop_uring_new(t->server->sys, LOOP_ENTRIES, &t->loop);
 
 	live_table_init(&t->live, t->loop);
+	t->live.bytes_max = t->limits.live_memory;
 	if (r == -ENOSYS || r == -EPERM) {
 		log_error("serve",
 			  "this system does not allow io_uring (%s): "

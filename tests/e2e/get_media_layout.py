@@ -466,13 +466,54 @@ def test_live_only():
                            now + 1000 * first, now / 1000, time.time())
 
 
+def large_cluster(at):
+    rng = random.Random(5)
+    return mkv.cluster(at, b"".join(mkv.simple_block(
+        rng.randbytes(250000), 100 * i) for i in range(80)), known=False)
+
+
+def test_large():
+    """20 MB in one fragment: its frames are visible as they come, and who does
+    not read meanwhile gets the same bytes."""
+    now = int(time.time() * 1000)
+    sent = large_cluster(now)
+    for name, hours in (("stored", 1), ("retention 0", 0)):
+        stream = f"large-{hours}"
+        client, viewer = bench.client(), bench.client()
+        client.call("createStream", StreamName=stream,
+                    DataRetentionInHours=hours)
+        put = client.put_media(stream)
+        media = viewer.get_media(stream, StartSelectorType="NOW")
+        slow = bench.client().get_media(stream, StartSelectorType="NOW")
+        with bench.case(f"20 MB, {name}: nearly all of it before its end"):
+            put.write(mkv.header() + sent[:-1000])
+            media.wait_bytes(lambda d: len(d) > len(sent) - 300000)
+            expect(put.events("RECEIVED"), [], "whole already")
+            put.write(sent[-1000:] + mkv.END_OF_FRAGMENT)
+            put.wait_event("PERSISTED" if hours else "RECEIVED")
+        for who, body in (("the live reader", media),
+                          ("one who was behind", slow)):
+            with bench.case(f"20 MB, {name}: {who} gets all of it"):
+                check_document(documents(read_body(body, 1))[0], mkv.header(),
+                               Sent(sent, [mkv.END_OF_FRAGMENT]), now,
+                               now / 1000, time.time())
+            body.close()
+        put.end()
+        put.wait_closed()
+        with bench.case(f"20 MB, {name}: later, too"):
+            later = viewer.get_media(stream, StartSelectorType="EARLIEST")
+            doc = documents(read_body(later, 1))[0]
+            later.close()
+            assert (mkv.CLUSTER, sent) in doc
+
+
 if __name__ == "__main__":
     require("ffmpeg", "ffprobe", "mkvinfo", "mkvmerge")
     bench = Bench()
     bench.start()
     for test in (test_ffmpeg_pipe, test_ffmpeg_file, test_tags_before,
                  test_tags_after, test_tags_at_end, test_live,
-                 test_unwatched, test_live_only):
+                 test_unwatched, test_live_only, test_large):
         try:
             test()
         except Exception as error:  # the other uploads are still of interest

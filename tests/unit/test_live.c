@@ -32,7 +32,7 @@ static int teardown(void **state)
 
 	(void)state;
 	live_table_fini(&table);
-	assert_int_equal(table.buffered_bytes, 0);
+	assert_int_equal(table.kept_bytes, 0);
 	assert_false(loop_timer_armed(&table.timer));
 	for (i = 0; i < LIVE_BUCKETS; i++)
 		assert_true(list_empty(&table.buckets[i]));
@@ -112,6 +112,7 @@ static void live_stops_keeping_at_its_bound(void **state)
 	int i;
 
 	(void)state;
+	table.bytes_max = 8 << 20;
 	s = live_stream_get(&table, id, true);
 	list_init(&reader.link);
 	live_reader_add(s, &reader);
@@ -119,9 +120,45 @@ static void live_stops_keeping_at_its_bound(void **state)
 	for (i = 0; i < 9; i++)
 		live_bytes(f, chunk, sizeof(chunk));
 	assert_true(f->overflow);
-	assert_int_equal(f->kept_bytes, LIVE_FRAGMENT_BYTES_MAX);
+	assert_in_range(f->kept_bytes, 7 << 20, 8 << 20);
 	assert_int_equal(f->media_bytes, 9 * sizeof(chunk));
+	assert_true(table.kept_bytes <= table.bytes_max);
 	live_end(f, INGEST_DROPPED);
+	live_reader_remove(s, &reader);
+	live_stream_put(s);
+}
+
+static void live_keeps_the_largest_fragment(void **state)
+{
+	static uint8_t chunk[1 << 20];
+	struct live_reader reader = {.changed = no_news};
+	struct live_stream *s;
+	struct live_fragment *f;
+	const uint8_t *bytes;
+	size_t i;
+
+	(void)state;
+	s = live_stream_get(&table, id, true);
+	list_init(&reader.link);
+	live_reader_add(s, &reader);
+	f = begin(s, 1);
+	for (i = 0; i < FRAGMENT_BYTES_MAX / sizeof(chunk); i++) {
+		chunk[0] = (uint8_t)i;
+		live_bytes(f, chunk, sizeof(chunk));
+	}
+	assert_false(f->overflow);
+	live_end(f, INGEST_WHOLE);
+	for (i = 0; i < FRAGMENT_BYTES_MAX / sizeof(chunk); i++) {
+		assert_int_equal(live_peek(f, i * sizeof(chunk), &bytes),
+				 LIVE_CHUNK_BYTES);
+		assert_int_equal(bytes[0], i);
+	}
+	/* What only a reader holds is memory, too. */
+	live_fragment_ref(f);
+	live_end(f, INGEST_COMMITTED);
+	assert_true(table.kept_bytes >= FRAGMENT_BYTES_MAX);
+	live_fragment_put(f);
+	assert_int_equal(table.kept_bytes, 0);
 	live_reader_remove(s, &reader);
 	live_stream_put(s);
 }
@@ -211,7 +248,7 @@ static void live_buffer_outlives_the_upload(void **state)
 		live_newest(live_stream_find(&table, id))->view.number.seq, 2);
 	pass(100 * NS_PER_S);
 	assert_null(live_stream_find(&table, id));
-	assert_int_equal(table.buffered_bytes, 0);
+	assert_int_equal(table.kept_bytes, 0);
 	assert_false(loop_timer_armed(&table.timer));
 }
 
@@ -238,13 +275,17 @@ static void live_buffer_drops_the_oldest_of_a_stream(void **state)
 	uint64_t seq;
 
 	(void)state;
-	for (seq = 1; seq <= 40; seq++)
+	/* Amazon's own: 5 min and 200 MB. */
+	assert_int_equal(LIVE_BUFFER_NS_MAX, 300 * NS_PER_S);
+	assert_int_equal(table.stream_bytes_max, 200 << 20);
+	assert_true(table.bytes_max >= table.stream_bytes_max);
+	for (seq = 1; seq <= 205; seq++)
 		upload(id, seq, 1 << 20);
-	assert_in_range(table.buffered_bytes, LIVE_BUFFER_BYTES_MAX - (2 << 20),
-			LIVE_BUFFER_BYTES_MAX);
-	assert_int_equal(buffered(id), 15); /* and their bookkeeping */
+	assert_in_range(table.kept_bytes, (200 << 20) - (2 << 20), 200 << 20);
+	assert_int_equal(buffered(id), 199); /* and their bookkeeping */
 	assert_int_equal(
-		live_newest(live_stream_find(&table, id))->view.number.seq, 40);
+		live_newest(live_stream_find(&table, id))->view.number.seq,
+		205);
 }
 
 static void live_buffer_counts_what_small_fragments_take(void **state)
@@ -252,33 +293,30 @@ static void live_buffer_counts_what_small_fragments_take(void **state)
 	uint64_t seq;
 
 	(void)state;
+	table.stream_bytes_max = 8 << 20;
 	for (seq = 1; seq <= 1000; seq++)
 		upload(id, seq, 1);
 	/* Not a chunk each. */
 	assert_int_equal(buffered(id), 1000);
-	assert_true(table.buffered_bytes >=
-		    1000 * sizeof(struct live_fragment));
+	assert_true(table.kept_bytes >= 1000 * sizeof(struct live_fragment));
 	for (; seq <= 20000; seq++)
 		upload(id, seq, 1);
 	assert_true(buffered(id) <
-		    LIVE_BUFFER_BYTES_MAX / sizeof(struct live_fragment));
+		    table.stream_bytes_max / sizeof(struct live_fragment));
 }
 
 static void live_buffer_of_others_makes_room(void **state)
 {
 	uint8_t stream[STREAM_ID_BYTES] = {0};
-	unsigned int streams =
-		2 * LIVE_BUFFER_TOTAL_BYTES_MAX / LIVE_FRAGMENT_BYTES_MAX;
 	unsigned int i;
 
 	(void)state;
-	for (i = 0; i < streams; i++) {
+	table.bytes_max = 32 << 20;
+	for (i = 0; i < 64; i++) {
 		stream[0] = (uint8_t)i;
-		upload(stream, 1, LIVE_FRAGMENT_BYTES_MAX);
+		upload(stream, 1, 1 << 20);
 		assert_int_equal(buffered(stream), 1);
-		assert_true(table.buffered_bytes <=
-			    LIVE_BUFFER_TOTAL_BYTES_MAX +
-				    sizeof(struct live_fragment));
+		assert_true(table.kept_bytes <= table.bytes_max + 4096);
 	}
 	stream[0] = 0;
 	assert_null(live_stream_find(&table, stream));
@@ -344,9 +382,10 @@ static void live_buffer_lets_a_reader_finish(void **state)
 static void live_buffer_keeps_nothing_unreadable(void **state)
 {
 	(void)state;
-	upload(id, 1, LIVE_FRAGMENT_BYTES_MAX + 1);
+	table.bytes_max = 8 << 20;
+	upload(id, 1, 8 << 20);
 	assert_null(live_stream_find(&table, id));
-	assert_int_equal(table.buffered_bytes, 0);
+	assert_int_equal(table.kept_bytes, 0);
 }
 
 #define LIVE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -357,6 +396,7 @@ int main(void)
 		LIVE_TEST(live_hands_out_whole_elements_only),
 		LIVE_TEST(live_keeps_no_bytes_without_readers),
 		LIVE_TEST(live_stops_keeping_at_its_bound),
+		LIVE_TEST(live_keeps_the_largest_fragment),
 		LIVE_TEST(uploads_hear_of_each_reader),
 		LIVE_TEST(live_buffer_outlives_the_upload),
 		LIVE_TEST(live_buffer_ends_during_the_upload_too),

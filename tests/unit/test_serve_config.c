@@ -17,7 +17,7 @@
 #include "serve/options.h"
 
 #define EXAMPLE "kvsd/serve/serve.conf.example"
-#define KEYS 27u /* of the table */
+#define KEYS 28u /* of the table */
 #define WHY 200u
 
 static char path[64];
@@ -110,6 +110,7 @@ static void values_that_cannot_be_are_refused_with_words(void **state)
 		{"keep_alive", "60", "not a duration"},
 		{"keep_alive", "2h", "1 s to 3600 s"},
 		{"drain", "11min", "0 s to 600 s"},
+		{"live_memory", "1000K", "1M to 1024G"},
 		{"alive_within", "500ms", "3 s to 600 s"},
 		{"disk_free_min", "-1", "not a size"},
 		{"log_level", "loud", "none of error, warning, info, debug"},
@@ -268,6 +269,7 @@ static void the_example_has_every_key(void **state)
 	assert_int_equal(o.limits.readers, GET_MEDIA_READERS_MAX);
 	assert_int_equal(o.limits.lists, FRAGMENT_LISTS_MAX);
 	assert_true(o.limits.drain_ns == SERVE_STOP_NS_MAX);
+	assert_true(o.limits.live_memory == LIVE_MEMORY_BYTES_DEFAULT);
 	assert_true(o.alive_within_ns == SERVE_ALIVE_NS);
 	assert_true(o.disk_free_min == SEGMENT_BYTES_DEFAULT);
 	assert_int_equal(o.log_level, LOG_INFO);
