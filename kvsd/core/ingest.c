@@ -815,6 +815,7 @@ void ingest_tick(struct ingest *in, struct ingest_time at)
 	 * silence. */
 	if (ingest_blocked(in)) {
 		in->last_byte_ns = at.now_ns;
+		in->idle_ack_ns = at.now_ns + INGEST_IDLE_ACK_NS;
 		return;
 	}
 	if (at.now_ns >= in->last_byte_ns + PUT_MEDIA_IDLE_NS_MAX) {
