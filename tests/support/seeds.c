@@ -26,11 +26,18 @@ uint64_t seeds_number(const char *name, uint64_t otherwise)
 	return text ? number_of(name, text) : otherwise;
 }
 
+static uint64_t part_of(uint64_t count)
+{
+	uint64_t part = seeds_number("SEEDS_PART", 1);
+
+	return part ? (count + part - 1) / part : count;
+}
+
 struct seeds seeds_from(int argc, char **argv, uint64_t otherwise)
 {
 	struct seeds s = {
 		.first = 1,
-		.count = seeds_number("SEEDS", otherwise),
+		.count = seeds_number("SEEDS", part_of(otherwise)),
 		.one = getenv("SEED") != NULL,
 		.full = getenv("FULL") != NULL,
 	};

@@ -3,6 +3,8 @@
  * What a simulation runs:
  *
  *	SEEDS=n		seeds 1..n (or the first argument)
+ *	SEEDS_PART=n	that part of the seeds it has without SEEDS: for a build
+ *			in which all of them take long, and ran in another
  *	FIRST=n		seeds n, n + 1, ... instead
  *	SEED=n		that one only, with a trace where it has one
  *	FULL=1		the long form, where it has one
