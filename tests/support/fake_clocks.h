@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "base/sys.h"
+
 #define S UINT64_C(1000000000)
 #define MS UINT64_C(1000000)
 #define US UINT64_C(1000)
@@ -46,6 +48,25 @@ static inline void fake_clocks_init(void)
 	clocks.monotonic_ns = -(int64_t)(1000 * S); /* was suspended so long */
 	clocks.realtime_ns = (int64_t)(1700000000 * S);
 	clocks.tai_ns = clocks.realtime_ns + (int64_t)(37 * S);
+}
+
+/* In @ops: these clocks, at their start, and a device of the test's own. */
+static inline void fake_clocks_ops(
+	struct sys_ops *ops,
+	int (*openat)(int dirfd, const char *path, int flags, mode_t mode),
+	int (*close)(int fd),
+	int (*ioctl)(int fd, unsigned long request, void *arg),
+	int (*mmap)(size_t len, int prot, int flags, int fd, off_t offset,
+		    void **ret_map),
+	int (*munmap)(void *map, size_t len))
+{
+	ops->openat = openat;
+	ops->close = close;
+	ops->ioctl = ioctl;
+	ops->mmap = mmap;
+	ops->munmap = munmap;
+	ops->clock_gettime = fake_clock_gettime;
+	fake_clocks_init();
 }
 
 static inline uint64_t apart(uint64_t a, uint64_t b)

@@ -86,13 +86,8 @@ static void fake_tsalign_init(uint32_t id, int access,
 	device.id = id;
 	device.access = access;
 	device.ops = *sys_posix();
-	device.ops.openat = fake_openat;
-	device.ops.close = fake_close;
-	device.ops.ioctl = ioctl;
-	device.ops.mmap = fake_mmap;
-	device.ops.munmap = fake_munmap;
-	device.ops.clock_gettime = fake_clock_gettime;
-	fake_clocks_init();
+	fake_clocks_ops(&device.ops, fake_openat, fake_close, ioctl, fake_mmap,
+			fake_munmap);
 }
 
 /* cmocka's teardown: nothing of it is open or mapped. */

@@ -200,19 +200,14 @@ static int setup(void **state)
 	fake_v4l2_add(FAKE_CAMERA);
 	fake_v4l2_add(FAKE_CAMERA);
 	fake.ops = *fake_media_ops();
-	fake.ops.openat = fake_openat;
-	fake.ops.close = fake_close;
-	fake.ops.ioctl = fake_ioctl;
-	fake.ops.mmap = fake_mmap;
-	fake.ops.munmap = fake_munmap;
-	fake.ops.clock_gettime = fake_clock_gettime;
+	fake_clocks_ops(&fake.ops, fake_openat, fake_close, fake_ioctl,
+			fake_mmap, fake_munmap);
 	fake.rule = (struct tsalign_rule){
 		.id = STREAM,
 		.stamped = TSALIGN_POINT_ARRIVAL,
 		.point = TSALIGN_POINT_ARRIVAL,
 		.strobe = NO_STROBE,
 	};
-	fake_clocks_init();
 	return 0;
 }
 

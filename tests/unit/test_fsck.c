@@ -190,6 +190,18 @@ static off_t find_page(int fd, uint8_t *bytes, struct segment_record *rec)
 	}
 }
 
+/* A bit of that page is another now; @ret_rec: as it was. */
+static void flip_bit(struct store_rig *rig, struct segment_record *ret_rec)
+{
+	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
+	int fd = open_segment_file(rig, 2);
+	off_t at = find_page(fd, bytes, ret_rec);
+
+	bytes[300] ^= 4;
+	assert_int_equal(pwrite(fd, bytes + 300, 1, at + 300), 1);
+	close(fd);
+}
+
 static void fsck_finds_nothing_wrong(void **state)
 {
 	struct fsck_result r = check(*state, FSCK_MEDIA, false);
@@ -207,14 +219,9 @@ static void fsck_finds_nothing_wrong(void **state)
 
 static void fsck_finds_a_flipped_bit_and_saves_what_is_behind(void **state)
 {
-	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
 	struct segment_record rec;
-	int fd = open_segment_file(*state, 2);
-	off_t at = find_page(fd, bytes, &rec);
 
-	bytes[300] ^= 4;
-	assert_int_equal(pwrite(fd, bytes + 300, 1, at + 300), 1);
-	close(fd);
+	flip_bit(*state, &rec);
 	assert_int_equal(check(*state, FSCK_STRUCTURE, false).problems, 0);
 	assert_int_equal(check(*state, FSCK_CHECKSUMS, false).problems, 1);
 	assert_non_null(strstr(told, "does not verify"));
@@ -537,16 +544,24 @@ static int run_told(struct store_rig *rig)
 	return status;
 }
 
+/* A hold of stream @id in both databases, to other moments; no master key. */
+static int run_with_hold(struct store_rig *rig,
+			 const uint8_t id[STREAM_ID_BYTES], int64_t to_ms,
+			 int64_t copy_to_ms)
+{
+	rig_unlink(rig, "master.key");
+	put_hold(rig, "catalog.db", id, to_ms);
+	put_hold(rig, "catalog-copy.db", id, copy_to_ms);
+	return run_told(rig);
+}
+
 /* The stream's fragments are each 20 s from 0 on, 2 s or less long. */
 static void fsck_says_what_is_held(void **state)
 {
 	struct store_rig *rig = *state;
 	struct store_stream s = rig_stream(0);
 
-	rig_unlink(rig, "master.key");
-	put_hold(rig, "catalog.db", s.id, 105000);
-	put_hold(rig, "catalog-copy.db", s.id, 105000);
-	assert_int_equal(run_told(rig), 0);
+	assert_int_equal(run_with_hold(rig, s.id, 105000, 105000), 0);
 	assert_non_null(strstr(told, "stream front: hold evidence from "
 				     "1970-01-01T00:00:50"));
 	assert_non_null(strstr(told, ": 3 fragments, "));
@@ -555,21 +570,13 @@ static void fsck_says_what_is_held(void **state)
 
 static void fsck_says_what_is_held_and_damaged(void **state)
 {
-	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
 	struct store_rig *rig = *state;
 	struct segment_record rec;
 	struct store_stream s;
-	int fd = open_segment_file(rig, 2);
-	off_t at = find_page(fd, bytes, &rec);
 
-	bytes[300] ^= 4;
-	assert_int_equal(pwrite(fd, bytes + 300, 1, at + 300), 1);
-	close(fd);
+	flip_bit(rig, &rec);
 	s = rig_stream((unsigned int)(rec.number.seq - 1) % 2);
-	rig_unlink(rig, "master.key");
-	put_hold(rig, "catalog.db", s.id, INT64_MAX);
-	put_hold(rig, "catalog-copy.db", s.id, INT64_MAX);
-	assert_int_equal(run_told(rig), 4);
+	assert_int_equal(run_with_hold(rig, s.id, INT64_MAX, INT64_MAX), 4);
 	assert_non_null(strstr(told, " to no end: "));
 	assert_non_null(strstr(told, ", 1 do not verify"));
 }
@@ -579,10 +586,7 @@ static void fsck_tells_holds_that_differ(void **state)
 	struct store_rig *rig = *state;
 	struct store_stream s = rig_stream(0);
 
-	rig_unlink(rig, "master.key");
-	put_hold(rig, "catalog.db", s.id, 105000);
-	put_hold(rig, "catalog-copy.db", s.id, 104000);
-	assert_int_equal(run_told(rig), 4);
+	assert_int_equal(run_with_hold(rig, s.id, 105000, 104000), 4);
 	assert_non_null(strstr(told, "other holds than catalog.db"));
 }
 
@@ -591,10 +595,7 @@ static void fsck_tells_a_hold_of_no_stream(void **state)
 	static const uint8_t nobody[STREAM_ID_BYTES] = {99};
 	struct store_rig *rig = *state;
 
-	rig_unlink(rig, "master.key");
-	put_hold(rig, "catalog.db", nobody, 105000);
-	put_hold(rig, "catalog-copy.db", nobody, 105000);
-	assert_int_equal(run_told(rig), 4);
+	assert_int_equal(run_with_hold(rig, nobody, 105000, 105000), 4);
 	assert_non_null(strstr(told, "hold evidence: of no stream"));
 }
 

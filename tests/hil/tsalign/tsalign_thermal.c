@@ -94,7 +94,10 @@ static enum hrtimer_restart core_tick(struct hrtimer *timer)
 		core.truth[core.truth_count++] = (struct pair){
 			core.shown_ms, now };
 	core.torn -= !!core.torn;
-	core.due_ns += PERIOD_NS;
+	/* Frames whose time went by while nothing ran are lost. */
+	do
+		core.due_ns += PERIOD_NS;
+	while (core.due_ns <= now);
 	spin_unlock_irqrestore(&core.lock, flags);
 	hrtimer_start(&core.done, ns_to_ktime(now + delay), HRTIMER_MODE_ABS_SOFT);
 	hrtimer_set_expires(timer, ns_to_ktime(core.due_ns));
@@ -280,6 +283,10 @@ static int node_register(void)
 {
 	int r;
 
+	/* It may have been bound before. */
+	memset(&core.v4l2, 0, sizeof(core.v4l2));
+	memset(&core.video, 0, sizeof(core.video));
+	memset(&core.queue, 0, sizeof(core.queue));
 	strscpy(core.v4l2.name, NAME, sizeof(core.v4l2.name));
 	r = v4l2_device_register(&core.pdev->dev, &core.v4l2);
 	if (r)
