@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Shared fakes: one per ops table.
 support_src := \
-	tests/support/scratch.c tests/support/sys_fault.c tests/support/test_cert.c
+	tests/support/heap_account.c tests/support/scratch.c tests/support/sys_fault.c tests/support/test_cert.c
 
 support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
 	tests/support/fake_settings.c tests/support/source_rig.c
@@ -42,7 +42,7 @@ unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_canary test_capture_coherency
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-unit_tests += test_backup_live test_catalog test_data_dir test_disk_forecast test_expiry test_fsck test_index test_index_known test_index_rebuild test_kms_keys test_segment_codec test_slow_disk test_store_compact test_store_hold test_store_local test_store_recovery
+unit_tests += test_backup_live test_catalog test_catalog_copies test_data_dir test_disk_forecast test_expiry test_fsck test_index test_index_known test_index_rebuild test_kms_keys test_segment_codec test_slow_disk test_store_compact test_store_hold test_store_local test_store_recovery
 unit_tests += test_clip test_hold_socket test_ingest test_live test_media_out test_paced_out test_serve_config test_serve_control \
 	test_serve_metrics
 unit_tests += test_recorder

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "core/ingest.h"
+#include "support/heap_account.h"
 #include "support/loop_fake.h"
 #include "support/mkv_build.h"
 #include "support/seeds.h"
@@ -96,8 +97,7 @@ struct session {
 	bool error;
 	bool dropped;
 	bool stopping; /* for its silence */
-	size_t bytes_now;
-	size_t bytes_most;
+	struct heap_account heap;
 };
 
 struct device {
@@ -170,148 +170,41 @@ static struct ingest_time time_now(const struct sim *s)
 	};
 }
 
-/* --- memory: what is allocated inside of a session's calls is its --- */
-
-#define HELD_MAX (1u << 18) /* a power of two */
-
-static struct {
-	void *p;
-	size_t bytes;
-	struct session *owner;
-} held[HELD_MAX];
-static struct session *charged; /* NULL: nobody */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void __real_free(void *p);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void __wrap_free(void *p);
-
-static size_t place_of(const void *p)
-{
-	size_t i = ((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15ull >> 46;
-
-	while (held[i].p && held[i].p != p)
-		i = (i + 1) & (HELD_MAX - 1);
-	return i;
-}
-
-static void hold(void *p, size_t bytes, struct session *owner)
-{
-	size_t i;
-
-	if (!owner || !p)
-		return;
-	i = place_of(p);
-	held[i].p = p;
-	held[i].bytes = bytes;
-	held[i].owner = owner;
-	owner->bytes_now += bytes;
-	owner->bytes_most = MAX(owner->bytes_most, owner->bytes_now);
-}
-
-/* Return: whose it was. */
-static struct session *release(void *p)
-{
-	struct session *owner;
-	size_t hole;
-	size_t i;
-
-	if (!p)
-		return NULL;
-	hole = place_of(p);
-	owner = held[hole].owner;
-	if (!held[hole].p)
-		return NULL;
-	owner->bytes_now -= held[hole].bytes;
-	held[hole].p = NULL;
-	held[hole].owner = NULL;
-	/* What came after it may have wanted its place. */
-	for (i = (hole + 1) & (HELD_MAX - 1); held[i].p;
-	     i = (i + 1) & (HELD_MAX - 1)) {
-		void *q = held[i].p;
-		size_t bytes = held[i].bytes;
-		struct session *whose = held[i].owner;
-		size_t at;
-
-		held[i].p = NULL;
-		at = place_of(q);
-		held[at].p = q;
-		held[at].bytes = bytes;
-		held[at].owner = whose;
-	}
-	return owner;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	void *p = __real_malloc(n);
-
-	hold(p, n, charged);
-	return p;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	void *p = __real_calloc(n, size);
-
-	hold(p, n * size, charged);
-	return p;
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	struct session *owner = release(p);
-	void *q = __real_realloc(p, n);
-
-	hold(q, n, owner ? owner : charged);
-	return q;
-}
-
-void __wrap_free(void *p)
-{
-	(void)release(p);
-	__real_free(p);
-}
-
-/* --- the store as sessions see it: what it allocates is its own --- */
+/* --- the store as sessions see it: what it allocates is not theirs --- */
 
 static int proxy_open(struct store *p, const struct store_stream *stream,
 		      const struct fragment_number *number,
 		      struct store_writer **ret_writer)
 {
-	struct session *was = charged;
+	struct heap_account *was = heap_charged;
 	int r;
 
 	(void)p;
-	charged = NULL;
+	heap_charged = NULL;
 	r = store_writer_open(the_sim->store, stream, number, ret_writer);
-	charged = was;
+	heap_charged = was;
 	return r;
 }
 
 static int proxy_add(struct store_writer *w, const void *bytes, size_t len)
 {
-	struct session *was = charged;
+	struct heap_account *was = heap_charged;
 	int r;
 
-	charged = NULL;
+	heap_charged = NULL;
 	r = store_writer_add(w, the_sim->store, bytes, len);
-	charged = was;
+	heap_charged = was;
 	return r;
 }
 
 static void proxy_commit(struct store_writer *w,
 			 const struct store_fragment *meta, struct store_op *op)
 {
-	struct session *was = charged;
+	struct heap_account *was = heap_charged;
 
-	charged = NULL;
+	heap_charged = NULL;
 	store_writer_commit(the_sim->store, w, meta, op);
-	charged = was;
+	heap_charged = was;
 }
 
 static void proxy_abort(struct store_writer *w)
@@ -321,12 +214,12 @@ static void proxy_abort(struct store_writer *w)
 
 static void proxy_wait(struct store *p, struct store_waiter *w)
 {
-	struct session *was = charged;
+	struct heap_account *was = heap_charged;
 
 	(void)p;
-	charged = NULL;
+	heap_charged = NULL;
 	store_wait(the_sim->store, w);
-	charged = was;
+	heap_charged = was;
 }
 
 static const struct store_ops proxy_ops = {
@@ -710,10 +603,10 @@ static void session_open(struct loop_timer *t)
 	x->count += d->kind == HOSTILE ? 64 : 0;
 	x->pieces = must(calloc(x->count, sizeof(*x->pieces)));
 	build_body(x);
-	charged = x;
+	heap_charged = &x->heap;
 	if (ingest_new(&config, time_now(s), &x->in) < 0)
 		broken(s, "no memory");
-	charged = NULL;
+	heap_charged = NULL;
 	x->piece_most = d->kind == LONG ? 120 : 1 + below(s, 700);
 	x->send_at_ns = loop_now_ns(s->loop);
 	arm(x, x->send_at_ns);
@@ -752,9 +645,9 @@ static void drop(struct session *x)
 {
 	x->device->sim->sums.drops++;
 	x->dropped = true;
-	charged = x;
+	heap_charged = &x->heap;
 	ingest_drop(x->in);
-	charged = NULL;
+	heap_charged = NULL;
 	leave(x);
 }
 
@@ -771,12 +664,12 @@ static void send_some(struct session *x)
 		return;
 	}
 	n = MIN(n, left);
-	charged = x;
+	heap_charged = &x->heap;
 	x->sent += ingest_feed(x->in, at, x->body + x->sent, n);
 	if (x->sent >= x->body_len && !ingest_ended(x->in) &&
 	    !ingest_blocked(x->in))
 		ingest_finish(x->in, at);
-	charged = NULL;
+	heap_charged = NULL;
 	x->send_at_ns = at.now_ns + pause_ns(s, d);
 }
 
@@ -789,11 +682,11 @@ static void session_turn(struct loop_timer *t)
 	if (x->dropped || ingest_ended(x->in))
 		return;
 	if (now_ns >= ingest_deadline_ns(x->in)) {
-		charged = x;
+		heap_charged = &x->heap;
 		x->stopping = true;
 		ingest_tick(x->in, time_now(s));
 		x->stopping = false;
-		charged = NULL;
+		heap_charged = NULL;
 	}
 	if (now_ns >= x->send_at_ns && !ingest_ended(x->in) &&
 	    !ingest_blocked(x->in))
@@ -812,12 +705,12 @@ static void session_free(struct session *x)
 	struct sim *s = x->device->sim;
 	unsigned int i;
 
-	if (x->bytes_most > SESSION_BYTES_MAX)
+	if (x->heap.most > SESSION_BYTES_MAX)
 		broken(s, "a session took too much memory");
-	s->sums.bytes_most = MAX(s->sums.bytes_most, x->bytes_most);
+	s->sums.bytes_most = MAX(s->sums.bytes_most, x->heap.most);
 	loop_timer_cancel(s->loop, &x->timer);
 	x->in = ingest_free(x->in);
-	if (x->bytes_now)
+	if (x->heap.now)
 		broken(s, "a session left memory behind");
 	for (i = 0; i < x->count; i++)
 		free(x->pieces[i].bytes);
