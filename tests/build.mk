@@ -57,7 +57,7 @@ $(O)/tests/fault_producer $(O)/tests/fault_serve: ours_ld += -Wl,--wrap=loop_uri
 
 # tests/sim/<name>.c: seeded simulations
 sim_tests :=
-sim_tests += sim_store_crash sim_upload sim_tsalign sim_ingest_fleet sim_ingest
+sim_tests += sim_store_crash sim_upload sim_tsalign sim_ingest_fleet sim_ingest sim_get_media
 sim_tests += sim_index sim_index_retention
 bench-build: $(O)/tests/sim_index_retention
 sim_tests += sim_supervisor

@@ -54,8 +54,9 @@ struct reader {
 	bool more; /* the store may have rows */
 	bool has_cursor;
 	struct fragment_number cursor;
-	bool listed_any;
-	struct fragment_number listed; /* committed when we listed last */
+	bool missed_any;
+	struct fragment_number missed; /* lowest committed since the last list
+					* began; rows after it are void */
 	struct stored_out out;
 	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
@@ -213,19 +214,27 @@ static void list_rows(struct reader *r)
 		r->after = (struct store_fragment){.number = r->cursor};
 		r->query.after = &r->after;
 	}
-	r->listed_any = r->live->any_committed;
-	r->listed = r->live->committed;
+	r->missed_any = false;
 	r->state = READER_LISTING;
 	list(r, rows_listed);
+}
+
+/* Fragments are committed in any order: a list may have the later one only. */
+static void on_committed(struct live_reader *e, const struct fragment_number *n)
+{
+	struct reader *r = container_of(e, struct reader, events);
+
+	if (!after_cursor(r, n) ||
+	    (r->missed_any && !number_before(n, &r->missed)))
+		return;
+	r->missed = *n;
+	r->missed_any = true;
 }
 
 /* Something was committed that no list of ours can have shown. */
 static bool committed_since(const struct reader *r)
 {
-	const struct live_stream *s = r->live;
-
-	return s->any_committed && after_cursor(r, &s->committed) &&
-	       (!r->listed_any || number_before(&r->listed, &s->committed));
+	return r->missed_any && after_cursor(r, &r->live->committed);
 }
 
 /* --- choosing the next fragment
@@ -284,15 +293,15 @@ static bool look(struct reader *r)
 	if (r->row_next < r->row_count) {
 		const struct store_fragment *row = &r->rows[r->row_next];
 
+		if (r->missed_any && number_before(&r->missed, &row->number)) {
+			list_rows(r);
+			return false;
+		}
 		if (!f || !number_before(&f->view.number, &row->number)) {
 			start_stored(r);
 			return true;
 		}
-		/* An older one is still on its way: these rows come again. */
-		r->row_count = 0;
-		r->row_next = 0;
-		r->more = false;
-		r->listed_any = false;
+		/* An older one is still on its way, and goes first. */
 	} else if (r->more || committed_since(r)) {
 		list_rows(r);
 		return false;
@@ -372,6 +381,8 @@ static void go_on_from_store(struct reader *r)
 	r->resume = r->sent;
 	r->resumed = r->fragment->view.number;
 	set_cursor_before(r, &r->resumed);
+	r->row_count = 0;
+	r->row_next = 0;
 	r->more = true;
 	leave_live(r);
 }
@@ -649,7 +660,9 @@ static void select_start(struct reader *r, enum store_order order,
 	r->state = READER_LOOKING;
 	if (r->start == START_NOW && f) {
 		set_cursor_before(r, &f->view.number);
-		r->more = false;
+		/* One after it may have been committed already. */
+		r->more = r->live->any_committed &&
+			  after_cursor(r, &r->live->committed);
 	}
 	if ((r->start == START_NOW && !f) || r->start == START_TIME) {
 		if (r->live->stored) {
@@ -745,6 +758,7 @@ static int reader_new(struct exchange *ex, struct reader **ret_reader)
 	r->ex = ex;
 	paced_out_init(&r->paced, ex, paced);
 	r->events.changed = on_changed;
+	r->events.committed = on_committed;
 	r->events.deleted = on_deleted;
 	list_init(&r->events.link);
 	r->live = live_stream_get(&ex->thread->live, ex->stream.store.id,

@@ -428,6 +428,22 @@ void live_boundary(struct live_fragment *f, uint64_t media)
 	f->boundary = media;
 }
 
+static void tell_committed(struct live_stream *s, const struct live_fragment *f)
+{
+	struct list_node *n;
+
+	if (!s->any_committed ||
+	    fragment_number_compare(&f->view.number, &s->committed) > 0)
+		s->committed = f->view.number;
+	s->any_committed = true;
+	for (n = s->readers.next; n != &s->readers; n = n->next) {
+		struct live_reader *r = list_entry(n, struct live_reader, link);
+
+		if (r->committed)
+			r->committed(r, &f->view.number);
+	}
+}
+
 void live_end(struct live_fragment *f, enum ingest_end how)
 {
 	struct live_stream *s = f->stream;
@@ -442,10 +458,7 @@ void live_end(struct live_fragment *f, enum ingest_end how)
 		return;
 	case INGEST_COMMITTED:
 		f->state = LIVE_COMMITTED;
-		if (!s->any_committed ||
-		    fragment_number_compare(&f->view.number, &s->committed) > 0)
-			s->committed = f->view.number;
-		s->any_committed = true;
+		tell_committed(s, f);
 		break;
 	case INGEST_DROPPED:
 	case INGEST_LOST:

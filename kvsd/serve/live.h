@@ -45,6 +45,9 @@ struct live_table {
 struct live_reader {
 	/* The stream's live state changed. */
 	void (*changed)(struct live_reader *r);
+	/* A fragment has left the list for the store. May be NULL. */
+	void (*committed)(struct live_reader *r,
+			  const struct fragment_number *number);
 	/* The stream was deleted. */
 	void (*deleted)(struct live_reader *r);
 	struct list_node link;
