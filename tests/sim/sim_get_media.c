@@ -9,7 +9,8 @@
  * fragment that was acknowledged as persisted is left out, wherever it was
  * when the reader came to it; one that ends early was never persisted; and
  * when all is quiet the reader has everything. Of a list: it is the fragments
- * asked for. Nothing is left in flight or in memory.
+ * asked for. A fifth of the streams keeps nothing: there is less to be had.
+ * Nothing is left in flight or in memory.
  *
  *	SEEDS=n	how many seeds (default 150)	SEED=n	that one
  */
@@ -70,6 +71,7 @@ struct client {
 	bool cut;     /* by the service */
 	bool closing; /* closed() is due */
 	bool left;    /* by itself */
+	bool stopped; /* the service told it to finish */
 	bool freed;
 	/* An upload. */
 	struct buf body;
@@ -538,7 +540,11 @@ static void read_step(struct client *c)
 	if (!c->backlog && c->ex.handler && c->ex.handler->drained &&
 	    c->ex.conn && !c->closing)
 		c->ex.handler->drained(&c->ex);
-	if (!w->quiet && !below(w, 2000) && c->ex.conn) {
+	if (!w->quiet && !below(w, 2000) && c->ex.conn && !c->closing &&
+	    c->ex.handler && c->ex.handler->stop) {
+		c->stopped = true;
+		c->ex.handler->stop(&c->ex);
+	} else if (!w->quiet && !below(w, 2000) && c->ex.conn) {
 		c->left = true;
 		client_close(c);
 	}
@@ -670,11 +676,13 @@ static size_t check_document(struct client *c, const uint8_t *p, size_t len,
 	at += n;
 	if (n == f->len && !begins(h, p + at, len - at)) {
 		n = trailing(w, f, p + at, len - at);
+		CHECK(w, n || !c->ended || !f->persisted);
 		if (!n)
 			return 0;
 		at += n;
 		documents++;
 	} else if (at == len) {
+		CHECK(w, !c->ended || !f->persisted);
 		return 0;
 	} else {
 		/* Its upload died; the next one begins here. */
@@ -801,7 +809,7 @@ static void world_init(struct world *w, uint64_t seed)
 	w->thread.limits.readers = 3;
 	w->thread.limits.lists = 5;
 	w->thread.limits.get_rate = below(w, 4) ? 0 : 200000;
-	w->stream.retention_hours = 24;
+	w->stream.retention_hours = below(w, 5) ? 24 : 0;
 	(void)snprintf(w->stream.name, sizeof(w->stream.name), "cam");
 	w->stream.store.id[0] = 1;
 	live_table_init(&w->thread.live, w->loop);
@@ -821,6 +829,23 @@ static void disturb(struct world *w)
 		list_begin(w);
 	if (w->faults && below(w, 500) == 0)
 		store_fake_fence(w->store, below(w, 4) == 0);
+}
+
+/* They leave, or their stream does. */
+static void end_readers(struct world *w)
+{
+	struct live_stream *s =
+		live_stream_find(&w->thread.live, w->stream.store.id);
+	size_t i;
+
+	if (s && below(w, 2)) {
+		live_stream_delete(s);
+		return;
+	}
+	for (i = 0; i < CLIENTS_MAX; i++) {
+		if (w->clients[i])
+			client_close(w->clients[i]);
+	}
 }
 
 static void world_end(struct world *w)
@@ -843,17 +868,19 @@ static void world_end(struct world *w)
 		if (!c)
 			continue;
 		CHECK(w, c->kind == READER && c->ex.conn);
+		CHECK(w, !c->stopped);
 		check_reader(c, true);
-		client_close(c);
 	}
+	end_readers(w);
 	for (i = 0; i < 100; i++)
 		step(w);
 	for (i = 0; i < CLIENTS_MAX; i++)
 		CHECK(w, !w->clients[i]);
 	CHECK(w, store_fake_writers(w->store) == 0);
 	CHECK(w, !w->metrics.readers && !w->metrics.uploads);
-	CHECK(w, !live_stream_find(&w->thread.live, w->stream.store.id));
 	live_table_fini(&w->thread.live);
+	CHECK(w, !live_stream_find(&w->thread.live, w->stream.store.id));
+	CHECK(w, !w->thread.live.kept_bytes);
 	w->store = store_fake_free(w->store);
 	w->loop = loop_free(w->loop);
 }
