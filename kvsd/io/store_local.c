@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "io/store_local_int.h"
@@ -348,16 +347,13 @@ int store_local_room(struct store_local *sl, uint64_t *ret_used,
 {
 	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
 	uint64_t most = sl->config.bytes_max;
-	struct statvfs st;
-	uint64_t room;
+	int r = room_of_disk(sl, ret_room);
 
-	if (fstatvfs(sl->dir->segments_fd, &st) < 0)
-		return -errno;
-	room = (uint64_t)st.f_bavail * st.f_frsize;
+	if (r < 0)
+		return r;
 	*ret_used = used;
-	*ret_room = room;
-	if (!most || (most > used && most - used > room))
-		return 0;
+	if (!most || (most > used && most - used > *ret_room))
+		return sl->config.free_min != 0;
 	*ret_room = most > used ? most - used : 0;
 	return 1;
 }

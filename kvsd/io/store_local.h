@@ -41,6 +41,11 @@ struct store_local_config {
 	 */
 	uint64_t bytes_max;
 	/*
+	 * What the disk shall have left, whoever fills it; 0: no matter. The
+	 * same is dropped for it, once for each segment that is made.
+	 */
+	uint64_t free_min;
+	/*
 	 * Closed segments of which less than so much (percent) is still
 	 * needed are emptied into another and go; 0: never. Needs find_key.
 	 */
@@ -169,7 +174,8 @@ void store_local_compact(struct store_local *sl);
 
 /*
  * Bytes on disk, as stats.disk_bytes, and how many more there is room for
- * until the disk is full, or until config.bytes_max if that comes first.
+ * until the disk is full, or has config.free_min left, or until
+ * config.bytes_max if that comes first.
  * Return: 1 the bound comes first, 0 the disk, or an errno.
  */
 int store_local_room(struct store_local *sl, uint64_t *ret_used,

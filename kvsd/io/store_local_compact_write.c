@@ -7,7 +7,7 @@
 #include "base/log.h"
 
 /*
- * Not over config.bytes_max: what is there is not dropped for this. The row
+ * Not over config.bytes_max or free_min: what is there is not dropped for this. The row
  * of the segment is committed before it is written to, or a start after a kill
  * would replay it.
  */
@@ -19,7 +19,10 @@ static void make_run(struct worker_job *job)
 	struct store_local *sl = c->sl;
 	uint64_t most = sl->config.bytes_max;
 	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
+	uint64_t room;
 
+	if (sl->config.free_min && room_of_disk(sl, &room) == 0)
+		q->bytes = MIN(q->bytes, room);
 	if (most)
 		q->bytes = MIN(q->bytes, most - MIN(most, used));
 	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;

@@ -259,8 +259,10 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 
 /* --- store_local_room.c --- */
 
-/* Worker, before a segment is made: keeps config.bytes_max. */
+/* Worker, before a segment is made: keeps config.bytes_max and free_min. */
 void room_make(struct store_local *sl);
+/* What the disk has over config.free_min. Return: 0 or an errno. */
+int room_of_disk(const struct store_local *sl, uint64_t *ret_room) MUST_CHECK;
 
 /* --- store_local_compact.c --- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bound on all segments together. Where it is reached, the oldest minute of
+ * A bound on all segments together, given by config.bytes_max or by what the
+ * disk shall have left. Where it is reached, the oldest minute of
  * all streams is dropped, and the next, until a segment goes: readers lose
  * the oldest first, whoever's it is, and no writer waits for long. Rows go
  * before files do, as in every deletion. A segment may hold months of a slow
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/log.h"
 
@@ -24,7 +26,38 @@ struct stream_list {
 	struct stream_oldest *streams;
 	size_t count;
 	size_t size;
+	uint64_t disk_limit; /* bytes of segments, for config.free_min */
 };
+
+int room_of_disk(const struct store_local *sl, uint64_t *ret_room)
+{
+	struct statvfs st;
+	uint64_t room;
+
+	if (fstatvfs(sl->dir->segments_fd, &st) < 0)
+		return -errno;
+	room = (uint64_t)st.f_bavail * st.f_frsize;
+	*ret_room = room - MIN(room, sl->config.free_min);
+	return 0;
+}
+
+/*
+ * Asked once for a segment: some filesystems give back what was deleted only
+ * later, and nothing more may go for that.
+ */
+static uint64_t disk_limit(struct store_local *sl)
+{
+	uint64_t used = segment_table_bytes(&sl->table);
+	struct statvfs st;
+	uint64_t room;
+
+	if (!sl->config.free_min || fstatvfs(sl->dir->segments_fd, &st) < 0)
+		return UINT64_MAX;
+	room = (uint64_t)st.f_bavail * st.f_frsize;
+	if (room < sl->config.free_min)
+		return used - MIN(used, sl->config.free_min - room);
+	return used + (room - sl->config.free_min);
+}
 
 static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 {
@@ -109,13 +142,14 @@ static int drop_before(struct store_local *sl, const struct stream_list *l,
 }
 
 /* No room for another segment. Closed ones take what is in them. */
-static bool is_full(struct store_local *sl)
+static bool is_full(struct store_local *sl, const struct stream_list *l)
 {
 	/* What was set aside must not push everything else out. */
 	uint64_t bad = MIN(sl->bad_bytes, sl->config.bytes_max / 2);
+	uint64_t then = segment_table_bytes(&sl->table) + sl->segment_bytes;
 
-	return segment_table_bytes(&sl->table) + bad + sl->segment_bytes >
-	       sl->config.bytes_max;
+	return then > l->disk_limit ||
+	       (sl->config.bytes_max && then + bad > sl->config.bytes_max);
 }
 
 /*
@@ -128,7 +162,7 @@ static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
 	uint64_t oldest_ms = 0;
 	int r;
 
-	if (!is_full(sl))
+	if (!is_full(sl, l))
 		return 1;
 	r = find_oldest(sl, l, *before_ms, &oldest_ms);
 	if (r <= 0)
@@ -146,14 +180,13 @@ static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
 
 void room_make(struct store_local *sl)
 {
-	struct stream_list l = {.streams = NULL};
+	struct stream_list l = {.disk_limit = disk_limit(sl)};
 	uint64_t before = counted(&sl->counters.dropped);
 	uint64_t before_ms = 1;
 	unsigned int i;
 	int r;
 
-	if (!sl->config.bytes_max || !is_full(sl) || sl->broken ||
-	    changes_commit(sl) < 0)
+	if (!is_full(sl, &l) || sl->broken || changes_commit(sl) < 0)
 		return;
 	r = index_streams(sl->index, add_stream, &l);
 	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)

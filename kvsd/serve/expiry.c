@@ -185,13 +185,13 @@ static void forecast(struct expiry *e)
 	uint64_t room;
 	int r = store_local_room(e->thread->server->store, &used, &room);
 
-	/* With storage_max the oldest goes, and the disk is never full. */
+	/* With either bound the oldest goes, and the disk is never full. */
 	if (r == 0 && disk_forecast_add(&e->forecast, used, room, &minutes))
 		log_warn("serve",
 			 "the disk is full in %" PRIu64 " h %" PRIu64
 			 " min at the rate of the last hour (%" PRIu64
 			 " MiB are left); uploads end with 5001 then, unless "
-			 "retention is shortened or storage_max set",
+			 "retention is shortened or storage_free set",
 			 minutes / 60, minutes % 60, room >> 20);
 }
 

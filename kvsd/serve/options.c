@@ -38,6 +38,8 @@ const char serve_usage[] =
 	"                      minutes of all streams go. Default: no bound, "
 	"and\n"
 	"                      uploads are refused while the disk is full\n"
+	"  --storage-free SIZE the same before the disk has less than this "
+	"left\n"
 	"  --cert FILE         certificate chain, PEM\n"
 	"  --key FILE          its key, PEM\n"
 	"  --master-key FILE   default: DATA_DIR/master.key\n"
@@ -310,6 +312,7 @@ static const struct setting settings[] = {
 	 SERVE_THREADS_MAX},
 	{"serve", "data_dir", set_text, AT(data_dir), false, 0, 0},
 	{"serve", "storage_max", set_bytes, AT(storage_max), false, 0, 0},
+	{"serve", "storage_free", set_bytes, AT(storage_free), false, 0, 0},
 	{"serve", "compact_below", set_number, AT(compact_below), false, 0, 90},
 	{"serve", "cert", set_text, AT(cert), true, 0, 0},
 	{"serve", "key", set_text, AT(key), true, 0, 0},

@@ -76,6 +76,7 @@ struct serve_options {
 	char account[SERVE_TEXT_BYTES];
 	uint32_t compact_below; /* percent; 0 = no compaction */
 	uint64_t storage_max;	/* bytes of media kept; 0 = what the disk has */
+	uint64_t storage_free;	/* that the disk keeps; 0 = none */
 	uint32_t threads;	/* 0 = one per processor */
 	struct serve_limits limits;
 	uint64_t alive_within_ns;

@@ -127,6 +127,7 @@ static int open_store(struct service *s)
 		.find_key_ctx = s->catalog,
 		.find_holds = catalog_sqlite_find_holds,
 		.bytes_max = s->options.storage_max,
+		.free_min = s->options.storage_free,
 		.compact_percent = s->options.compact_below,
 	};
 	int r = check_storage(&s->options);

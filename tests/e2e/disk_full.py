@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A full disk: uploads are answered 5001, nothing else suffers, and when there
-is room again the service goes on by itself. Needs root for a small tmpfs."""
+is room again the service goes on by itself. With storage_free it does not come
+to that: the oldest goes. Needs root for a small tmpfs."""
 
 import errno
 import os
@@ -124,17 +125,45 @@ def main():
     require("mount", "umount")
     if os.geteuid():
         skip("needs root to mount a tmpfs")
+    return on_small_disk(run) | on_small_disk(run_kept_free)
+
+
+def on_small_disk(work):
     bench = Bench()
     disk = Disk(os.path.join(bench.temp, "disk"))
     bench.directory = disk.data
     try:
-        run(bench, disk)
+        work(bench, disk)
         status = bench.finish()
     finally:
         if bench.service is not None:
             bench.kill()
         disk.umount()
     return status
+
+
+def run_kept_free(bench, disk):
+    """Recordings of several segments, then somebody else fills the disk."""
+    client = bench.start("--storage-free", "96M")
+    client.call("createStream", StreamName="kept", DataRetentionInHours=1)
+    upload = Upload(client, "kept")
+    with bench.case("storage_free: everything is PERSISTED"):
+        expect(upload.send(240), [], "errors")
+        expect(len(upload.good), 240, "persisted")
+    oldest = min(upload.good)
+    disk.fill(80 << 20)
+    with bench.case("storage_free: also while the disk has less than that"):
+        for _ in range(4):
+            expect(upload.send(50), [], "errors")
+        expect(len(upload.good), 440, "persisted")
+    with bench.case("storage_free: the newest is there, the oldest is not"):
+        for number in sorted(upload.good)[:-60]:
+            del upload.good[number]
+        upload.check_readable()
+        media = client.get_media_for_fragment_list("kept", [oldest])
+        assert not any(d.cluster for d in media.documents())
+        media.close()
+        assert disk.free() >= 80 << 20, f"{disk.free()} bytes free"
 
 
 def works(upload):

@@ -690,6 +690,48 @@ static void store_says_how_much_room_there_is(void **state)
 	assert_int_equal(used + room, 12ull << 20);
 }
 
+/* No disk has so much left: what can go goes, what is in use stays. */
+static void store_drops_the_oldest_for_the_disk(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[100];
+	struct store_local_stats stats;
+	uint64_t used;
+	uint64_t room;
+	int count;
+	int i;
+
+	for (i = 0; i < 60; i++)
+		assert_int_equal(rig_put(rig, 0, (uint64_t)i + 1, 160000,
+					 50000, (uint64_t)i * 20000), 0);
+	rig_close(rig);
+	/* Far from it: nothing goes. */
+	rig->config.free_min = 1;
+	assert_int_equal(rig_open(rig), 0);
+	for (; i < 70; i++)
+		assert_int_equal(rig_put(rig, 0, (uint64_t)i + 1, 160000,
+					 50000, (uint64_t)i * 20000), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 100), 70);
+	assert_int_equal(store_local_room(rig->local, &used, &room), 1);
+	assert_true(room > 0);
+	rig_close(rig);
+	rig->config.free_min = 1ull << 60;
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(store_local_room(rig->local, &used, &room), 1);
+	assert_int_equal(room, 0);
+	for (; i < 90; i++)
+		assert_int_equal(rig_put(rig, 0, (uint64_t)i + 1, 160000,
+					 50000, (uint64_t)i * 20000), 0);
+	count = rig_list_all(rig, 0, rows, 100);
+	assert_in_range(count, 1, 25);
+	assert_int_equal(rows[count - 1].number.seq, 90);
+	assert_in_range(rig_segments(rig), 1, 4);
+	for (i = 0; i < count; i++)
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	store_local_stats(rig->local, &stats);
+	assert_int_equal(stats.dropped, 90 - count);
+}
+
 static void store_removes_a_stream_and_no_other(void **state)
 {
 	static struct store_fragment rows[1200];
@@ -860,6 +902,7 @@ int main(void)
 		CASE(store_drops_the_oldest_for_its_bound),
 		CASE(store_counts_bytes_for_its_bound),
 		CASE(store_says_how_much_room_there_is),
+		CASE(store_drops_the_oldest_for_the_disk),
 		CASE(store_removes_a_stream_and_no_other),
 		CASE(store_keeps_a_segment_that_a_writer_needs),
 		CASE(store_leaves_no_segment_when_nothing_was_stored),
