@@ -88,6 +88,8 @@
 #define ADMIN_BACKLOG 8
 #define EXPIRY_PERIOD_NS (60 * NS_PER_S)
 #define EXPIRY_SEALED_NS NS_PER_S	/* bounds, after a segment was filled */
+#define EXPIRY_STEP_MS (600 * 1000)	/* ahead, at once: the clock is doubted */
+#define EXPIRY_STEP_NS (900 * NS_PER_S)	/* ... for so long */
 #define EXPIRY_STREAMS 64u		/* listed at a time */
 
 /* --- producer: fragments --- */

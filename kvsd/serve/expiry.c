@@ -32,6 +32,8 @@ struct expiry {
 	int next;
 	char after[CATALOG_NAME_BYTES];
 	struct disk_forecast forecast; /* the first thread's */
+	int64_t offset_ms;	       /* of the wall clock that is believed */
+	uint64_t doubt_ns;	       /* since then another is seen; 0: no */
 };
 
 static void next_stream(struct expiry *e);
@@ -74,6 +76,7 @@ static void segment_sealed(void *ctx)
 }
 
 static void run_begin(struct expiry *e, bool bounds_only);
+static bool clock_is_believed(struct expiry *e);
 
 static void run_end(struct expiry *e)
 {
@@ -82,7 +85,7 @@ static void run_end(struct expiry *e)
 	crypto_wipe(e->rows, sizeof(e->rows));
 	e->running = false;
 	if (e->due && !e->stopped)
-		run_begin(e, false);
+		run_begin(e, !clock_is_believed(e));
 	else if (!loop_timer_armed(&e->timer))
 		sleep_until_next(e);
 	if (e->sealed)
@@ -214,6 +217,45 @@ static void sealed_fired(struct loop_timer *timer)
 		run_begin(e, true);
 }
 
+/* Against the time since the machine was started, which no one sets. */
+static int64_t clock_offset_ms(const struct expiry *e)
+{
+	const struct sys_ops *sys = e->thread->server->sys;
+
+	return (int64_t)(sys_now_ns(sys, CLOCK_REALTIME) / NS_PER_MS) -
+	       (int64_t)(sys_now_ns(sys, CLOCK_BOOTTIME) / NS_PER_MS);
+}
+
+/*
+ * A wall clock that jumps ahead makes everything old at once. Who set it by
+ * mistake has some minutes to set it back before that is believed.
+ */
+static bool clock_is_believed(struct expiry *e)
+{
+	int64_t offset_ms = clock_offset_ms(e);
+	int64_t ahead_ms = offset_ms - e->offset_ms;
+	uint64_t now_ns = loop_now_ns(e->thread->loop);
+	bool tell = e->thread == &e->thread->server->threads[0];
+
+	if (ahead_ms >= EXPIRY_STEP_MS && !e->doubt_ns) {
+		e->doubt_ns = now_ns;
+		if (tell)
+			log_warn("serve",
+				 "the clock went ahead by %" PRId64
+				 " min; nothing is dropped for its age for "
+				 "%" PRIu64 " min",
+				 ahead_ms / 60000,
+				 (uint64_t)(EXPIRY_STEP_NS / NS_PER_S / 60));
+	}
+	if (ahead_ms >= EXPIRY_STEP_MS && now_ns - e->doubt_ns < EXPIRY_STEP_NS)
+		return false;
+	if (e->doubt_ns && tell)
+		log_info("serve", "the clock is believed again");
+	e->doubt_ns = 0;
+	e->offset_ms = offset_ms;
+	return true;
+}
+
 static void timer_fired(struct loop_timer *timer)
 {
 	struct expiry *e = container_of(timer, struct expiry, timer);
@@ -223,7 +265,7 @@ static void timer_fired(struct loop_timer *timer)
 	if (e->running)
 		e->due = true;
 	else
-		run_begin(e, false);
+		run_begin(e, !clock_is_believed(e));
 }
 
 int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
@@ -233,6 +275,7 @@ int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
 	if (!e)
 		return -ENOMEM;
 	e->thread = t;
+	e->offset_ms = clock_offset_ms(e);
 	sleep_until_next(e);
 	store_local_on_sealed(t->store, segment_sealed, e);
 	*ret_expiry = e;

@@ -27,7 +27,19 @@
 #define STREAMS 70u /* more than are listed at a time */
 #define HOUR_MS 3600000ull
 
+static int64_t wall_ahead_s; /* of the real one */
+
+static int clock_of_test(clockid_t id, struct timespec *ts)
+{
+	int r = sys_posix()->clock_gettime(id, ts);
+
+	if (id == CLOCK_REALTIME)
+		ts->tv_sec += wall_ahead_s;
+	return r;
+}
+
 struct rig {
+	struct sys_ops sys;
 	struct store_rig store;
 	struct server server;
 	struct server_thread thread;
@@ -49,7 +61,10 @@ static void start(struct rig *rig, unsigned int fail)
 	assert_int_equal(rig_open(&rig->store), 0);
 	assert_int_equal(pthread_mutex_init(&rig->server.mutex, NULL), 0);
 	assert_int_equal(pthread_cond_init(&rig->server.changed, NULL), 0);
-	rig->server.sys = sys_posix();
+	wall_ahead_s = 0;
+	rig->sys = *sys_posix();
+	rig->sys.clock_gettime = clock_of_test;
+	rig->server.sys = &rig->sys;
 	rig->server.catalog = catalog_fake_new(&catalog);
 	rig->server.store = rig->store.local;
 	rig->server.threads = &rig->thread;
@@ -160,6 +175,45 @@ static void age_is_looked_at_each_minute(void **state)
 	assert_int_equal(rows_of(rig, 1), 0);
 }
 
+static void clock_that_jumps_ahead_is_doubted(void **state)
+{
+	struct rig *rig = *state;
+
+	put(rig, 0, 3, HOUR_MS / 2);
+	put(rig, 1, 2, 2 * HOUR_MS);
+	run_for(rig, 62 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 1), 0);
+	/* By mistake: it is set back in time, and nothing is lost. */
+	wall_ahead_s = 24 * 3600;
+	run_for(rig, EXPIRY_STEP_NS - 70 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 3);
+	wall_ahead_s = -7200;
+	run_for(rig, 62 * NS_PER_S);
+	wall_ahead_s = 0;
+	run_for(rig, 70 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 3);
+	/* In earnest. Bounds hold meanwhile. */
+	wall_ahead_s = 24 * 3600;
+	put(rig, 2, 20, 0);
+	rig->thread.limits.stream_max = 500000;
+	run_for(rig, 62 * NS_PER_S);
+	assert_in_range(rows_of(rig, 2), 1, 5);
+	assert_int_equal(rows_of(rig, 0), 3);
+	run_for(rig, EXPIRY_STEP_NS);
+	assert_int_equal(rows_of(rig, 0), 0);
+}
+
+/* What is within a few minutes is how clocks are set. */
+static void clock_that_is_set_a_little_is_believed(void **state)
+{
+	struct rig *rig = *state;
+
+	put(rig, 0, 3, HOUR_MS - 60000);
+	wall_ahead_s = EXPIRY_STEP_MS / 1000 - 60;
+	run_for(rig, 62 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 0);
+}
+
 /* Segments are of 1 MiB here, so ten fragments fill one. */
 static void bound_follows_what_is_written(void **state)
 {
@@ -266,6 +320,11 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(age_is_looked_at_each_minute,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			clock_that_jumps_ahead_is_doubted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			clock_that_is_set_a_little_is_believed, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(bound_follows_what_is_written,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(
