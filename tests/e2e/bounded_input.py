@@ -35,6 +35,8 @@ CONNECTIONS = 8
 SLACK_MIB = 8
 UPLOAD_MIB = 4
 HEAD_KIB = 128
+READERS = 40
+READER_MIB = 1.5	# plaintext that is queued, and what is ciphered of it
 HUGE = (1 << 56) - 2	# the largest size that eight bytes can say
 EOFR = mkv.END_OF_FRAGMENT
 
@@ -288,8 +290,28 @@ def head_attack(data):
     at_once(one)
 
 
+# --- readers ---------------------------------------------------------------------------
+def slow_readers():
+    """They ask for a stream that is being sent, and read nothing."""
+    rng = random.Random(6)
+    put = bench.client().put_media("watched")
+    put.write(mkv.header())
+    readers = [bench.client().get_media("watched", StartSelectorType=kind)
+               for kind in ("NOW", "EARLIEST") * (READERS // 2)]
+    at = int(time.time() * 1000)
+    for i in range(16):
+        put.write(mkv.fragment(rng, at + 1000 * i, 6 << 20) + EOFR)
+        put.wait_event("PERSISTED", 60, FragmentTimecode=at + 1000 * i)
+    put.end()
+    put.wait_closed()
+    expect(put.events("ERROR"), [], "errors")
+    for r in readers:
+        r.close()
+
+
 def main():
     client = bench.client()
+    client.call("createStream", StreamName="watched", DataRetentionInHours=1)
     for i in range(CONNECTIONS):
         client.call("createStream", StreamName=f"attacked-{i}",
                     DataRetentionInHours=1)
@@ -303,6 +325,8 @@ def main():
              for n, d, e in chunk_cases()]
     todo += [(f"head: {n}", heads, lambda d=d: head_attack(d))
              for n, d in head_cases()]
+    todo.append((f"readers: {READERS} that read nothing of 96 MiB",
+                 SLACK_MIB + READERS * READER_MIB, slow_readers))
     for name, limit, work in todo:
         if (not wanted or any(w in name for w in wanted)) and bench.alive():
             within(name, limit, work)
@@ -313,7 +337,7 @@ def main():
 if __name__ == "__main__":
     require()
     bench = bad_http.bench = bad_input.bench = Bench()
-    bench.start()
+    bench.start("--readers", str(READERS))
     with open(f"/proc/{bench.service.process.pid}/maps") as maps:
         text = maps.read()
     sanitized = "libasan" in text or "libtsan" in text
