@@ -4,7 +4,7 @@
  * live state. A second upload of a stream is refused as the quota says, with
  * two exceptions that devices need: one whose connection broke, or that has
  * been silent for UPLOAD_SILENT_NS (its link broke and nobody told us), gives
- * way; one older than UPLOAD_OVERLAP_AGE_NS may finish beside its
+ * way; one older than overlap_age_ns() may finish beside its
  * successor, since SDKs open the next session before they end the last one.
  */
 #include <errno.h>
@@ -484,6 +484,12 @@ static bool dead(const struct put_media *pm, uint64_t now_ns)
 	       ingest_last_byte_ns(pm->ingest) + UPLOAD_SILENT_NS < now_ns;
 }
 
+/* Who may stay for less than a session of Amazon's rotates sooner. */
+static uint64_t overlap_age_ns(const struct put_media *pm)
+{
+	return MIN(UPLOAD_OVERLAP_AGE_NS, pm->thread->limits.upload_ns_max / 2);
+}
+
 /* Return: there is room for one more upload. */
 static bool admit(struct live_stream *live, uint64_t now_ns)
 {
@@ -506,7 +512,7 @@ static bool admit(struct live_stream *live, uint64_t now_ns)
 		}
 		active++;
 		old = pm;
-		young |= pm->begin_ns + UPLOAD_OVERLAP_AGE_NS > now_ns;
+		young |= pm->begin_ns + overlap_age_ns(pm) > now_ns;
 	}
 	if (!active)
 		return true;

@@ -14,6 +14,7 @@ import os
 import random
 import socket
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
@@ -201,11 +202,63 @@ def test_connections():
         one.close()
 
 
+class Feeder(threading.Thread):
+    """Fragments to an upload until it is told to end."""
+
+    def __init__(self, put):
+        super().__init__(daemon=True)
+        self.put, self.count = put, 0
+        self.enough = threading.Event()
+        put.write(mkv.header())
+
+    def run(self):
+        at = int(time.time() * 1000)
+        rng = random.Random(at)
+        while not self.enough.is_set():
+            self.put.write(mkv.fragment(rng, at + 1000 * self.count) + EOFR)
+            self.count += 1
+            time.sleep(0.1)
+
+    def end(self):
+        self.enough.set()
+        self.join()
+        self.put.end()
+        self.put.wait_closed()
+        expect(self.put.events("ERROR"), [], "errors")
+        expect(len(self.put.events("PERSISTED")), self.count, "persisted")
+
+
+def test_rotation():
+    """A device opens its next session before it ends the last one, half of
+    what one may last from its beginning on."""
+    bench.restart("--upload-max", "16s")
+    client = bench.client()
+    client.call("createStream", StreamName="rotated", DataRetentionInHours=1)
+    with bench.case("rotation: not in the middle of a session"):
+        first = Feeder(client.put_media("rotated"))
+        began = time.monotonic()
+        first.start()
+        with expect_error("ConnectionLimitExceededException", 400):
+            bench.client().put_media("rotated")
+    with bench.case("rotation: later both go on, and no third one"):
+        time.sleep(max(0.0, began + 8.2 - time.monotonic()))
+        second = Feeder(bench.client().put_media("rotated"))
+        second.start()
+        with expect_error("ConnectionLimitExceededException", 400):
+            bench.client().put_media("rotated")
+        before = first.count
+        until(lambda: first.count > before + 3 and second.count > 3)
+        first.end()
+        until(lambda c=second.count: second.count > c + 3)
+        second.end()
+
+
 if __name__ == "__main__":
     require()
     bench = Bench()
     bench.start()
-    for test in (test_requests, test_points, test_bytes, test_connections):
+    for test in (test_requests, test_points, test_bytes, test_connections,
+                 test_rotation):
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
             continue
         test()
