@@ -7,9 +7,9 @@
 #include "base/log.h"
 
 /*
- * Not over config.bytes_max or free_min: what is there is not dropped for this. The row
- * of the segment is committed before it is written to, or a start after a kill
- * would replay it.
+ * Not over config.bytes_max or free_min: what is there is not dropped for
+ * this. The row of the segment is committed before it is written to, or a
+ * start after a kill would replay it.
  */
 static void make_run(struct worker_job *job)
 {

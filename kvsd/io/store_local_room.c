@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bound on all segments together, given by config.bytes_max or by what the
- * disk shall have left. Where it is reached, the oldest minute of
- * all streams is dropped, and the next, until a segment goes: readers lose
- * the oldest first, whoever's it is, and no writer waits for long. Rows go
- * before files do, as in every deletion. A segment may hold months of a slow
- * stream, so the further it is to its end, the longer the steps become. What
- * is held is no part of a step: each begins at what may go.
+ * disk shall have left. Where it is reached, the oldest minute of all streams
+ * is dropped, and the next, until a segment goes: readers lose the oldest
+ * first, whoever's it is, and no writer waits for long. Rows go before files
+ * do, as in every deletion. A segment may hold months of a slow stream, so the
+ * further it is to its end, the longer the steps become. What is held is no
+ * part of a step: each begins at what may go.
  */
 #include "io/store_local_int.h"
 
