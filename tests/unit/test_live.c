@@ -279,13 +279,14 @@ static void live_buffer_drops_the_oldest_of_a_stream(void **state)
 	assert_int_equal(LIVE_BUFFER_NS_MAX, 300 * NS_PER_S);
 	assert_int_equal(table.stream_bytes_max, 200 << 20);
 	assert_true(table.bytes_max >= table.stream_bytes_max);
-	for (seq = 1; seq <= 205; seq++)
+	/* A sanitizer takes several times of it. */
+	table.stream_bytes_max = 20 << 20;
+	for (seq = 1; seq <= 25; seq++)
 		upload(id, seq, 1 << 20);
-	assert_in_range(table.kept_bytes, (200 << 20) - (2 << 20), 200 << 20);
-	assert_int_equal(buffered(id), 199); /* and their bookkeeping */
+	assert_in_range(table.kept_bytes, 18 << 20, 20 << 20);
+	assert_int_equal(buffered(id), 19); /* and their bookkeeping */
 	assert_int_equal(
-		live_newest(live_stream_find(&table, id))->view.number.seq,
-		205);
+		live_newest(live_stream_find(&table, id))->view.number.seq, 25);
 }
 
 static void live_buffer_counts_what_small_fragments_take(void **state)
