@@ -13,7 +13,8 @@
 #include "io/tls.h"
 
 #define RECORD_BYTES (16u << 10) /* RFC 8446 section 5.1 */
-#define RECV_BYTES_OWN (64u << 10)
+#define RECV_BYTES_OWN (256u << 10)
+#define RECV_BYTES_SMALL (64u << 10) /* where all keep too much */
 /* After so many its receives are large, into the same warm memory each time. */
 #define RECV_FULL_FAST 8u
 #define OUT_BYTES_KEPT (1u << 10)
@@ -738,18 +739,19 @@ static void recv_stop(struct conn *c)
 /* Into memory of the connection's own, which nothing may move meanwhile. */
 static void recv_own_start(struct conn *c)
 {
+	size_t bytes = crowded(c) ? RECV_BYTES_SMALL : RECV_BYTES_OWN;
 	uint8_t *p;
 
 	assert(buf_len(&c->in) == 0);
-	if (c->in.size > RECV_BYTES_OWN)
+	if (c->in.size > bytes)
 		buf_fini(&c->in);
-	p = buf_reserve(&c->in, RECV_BYTES_OWN);
+	p = buf_reserve(&c->in, bytes);
 	if (!p) {
 		conn_over(c, -ENOMEM);
 		return;
 	}
 	c->recv_own = true;
-	loop_recv(c->loop, &c->recv_op, c->fd, p, RECV_BYTES_OWN, recv_done);
+	loop_recv(c->loop, &c->recv_op, c->fd, p, bytes, recv_done);
 }
 
 void conn_recv_start(struct conn *c)
