@@ -31,7 +31,7 @@ core_src += $(addprefix kvsd/core/, \
 
 io_src := $(addprefix kvsd/io/, \
 	api_call.c aws_request.c config_ini.c http_client.c conn.c conn_open.c \
-	crypto.c loop_uring.c resolve.c tls.c)
+	crypto.c loop_uring.c resolve.c tls.c tls_records.c)
 
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \

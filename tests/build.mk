@@ -19,7 +19,7 @@ support_src += tests/support/fault_rig.c tests/support/loop_fault.c tests/suppor
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
-unit_tests := test_base test_cert test_conn test_loop
+unit_tests := test_base test_cert test_conn test_loop test_tls
 unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_number test_http \
 	test_kvsctl test_names test_sigv4
 $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools

@@ -17,6 +17,7 @@
 #define RECV_BYTES_SMALL (64u << 10) /* where all keep too much */
 /* After so many its receives are large, into the same warm memory each time. */
 #define RECV_FULL_FAST 8u
+#define IN_BYTES_MIN ((size_t)512)
 #define OUT_BYTES_KEPT (1u << 10)
 #define RECORD_EXTRA_BYTES 64u /* header, tag and padding: 22 to 29 */
 /* So much does not wait for the end of the turn. */
@@ -25,7 +26,7 @@
 #define LINGER_NS_MAX (2 * NS_PER_S)
 #define LOST_NS_MAX (10 * NS_PER_S)
 /* Where all keep too much: one goes on up to here. */
-#define KEPT_BYTES_SMALL (2 * RECORD_BYTES)
+#define KEPT_BYTES_SMALL (2 * TLS_READ_BYTES)
 
 static void recv_done(struct loop_op *op, int res);
 static void timer_update(struct conn *c);
@@ -57,7 +58,7 @@ static bool crowded(const struct conn *c)
 /* The handler is behind: nothing is received until conn_resume(). */
 static bool behind(const struct conn *c)
 {
-	return buf_len(&c->plain) + RECORD_BYTES >
+	return buf_len(&c->plain) + TLS_READ_BYTES >
 	       (crowded(c) ? KEPT_BYTES_SMALL : CONN_PLAIN_BYTES_MAX);
 }
 
@@ -71,7 +72,7 @@ static void plain_take(struct conn *c)
 	uint8_t *spare;
 	size_t size;
 
-	if (c->plain.size >= RECORD_BYTES)
+	if (c->plain.size >= TLS_READ_BYTES)
 		return;
 	spare = loop_spare_take(c->loop, &size);
 	if (!spare || size < len) {
@@ -94,7 +95,7 @@ static void plain_give(struct conn *c)
 
 	if (len > c->plain.size / (crowded(c) ? 1 : 4))
 		return;
-	if (c->plain.size < RECORD_BYTES) {
+	if (c->plain.size < TLS_READ_BYTES) {
 		if (!len)
 			buf_fini(&c->plain);
 		return;
@@ -509,23 +510,23 @@ static void handshake(struct conn *c)
 /* Decrypts until @in is used up or enough is kept. Returns false at the end. */
 static bool decrypt(struct conn *c)
 {
-	while (buf_len(&c->plain) + RECORD_BYTES <= CONN_PLAIN_BYTES_MAX) {
-		uint8_t *p = buf_reserve(&c->plain, RECORD_BYTES);
+	while (buf_len(&c->plain) + TLS_READ_BYTES <= CONN_PLAIN_BYTES_MAX) {
+		uint8_t *p = buf_reserve(&c->plain, TLS_READ_BYTES);
 		int n;
 
 		if (!p) {
 			conn_over(c, -ENOMEM);
 			return false;
 		}
-		n = tls_read(c->tls, &c->in, &c->out, p, RECORD_BYTES);
+		n = tls_read(c->tls, &c->in, &c->out, p);
 		if (n > 0) {
 			buf_commit(&c->plain, (size_t)n);
 			continue;
 		}
-		if (n == -EPIPE) {
+		if (n == -EPIPE)
 			c->peer_ended = true;
-			buf_reset(&c->in); /* nothing follows its end */
-		}
+		if (c->peer_ended && (n == 0 || n == -EPIPE))
+			buf_reset(&c->in); /* nothing more belongs to it */
 		if (n == 0 || n == -EPIPE)
 			return false;
 		conn_set_reason(c, tls_reason(c->tls));
@@ -650,15 +651,61 @@ void conn_process(struct conn *c)
 }
 
 /*
+ * Into @c->in. Its size is a power of two and is doubled: what a turn brings is
+ * kept in no more than that takes.
+ */
+static int keep_arrived(struct conn *c, const uint8_t *bytes, size_t len)
+{
+	size_t size = IN_BYTES_MIN;
+
+	while (size < len)
+		size *= 2;
+	if (!c->in.data && len && !buf_reserve(&c->in, MIN(size, c->in.max)))
+		return -ENOMEM;
+	return buf_add(&c->in, bytes, len);
+}
+
+/* A part of a record waits in @c->in: with what it lacks, that is read. */
+static int complete_record(struct conn *c, const uint8_t **bytes, size_t *len)
+{
+	size_t missing = 0;
+	int r = 0;
+
+	if (!buf_len(&c->in) || c->moving_to)
+		return 0;
+	/* Its head first, which says how long it is. */
+	while (r == 0 && *len && (missing = tls_missing(c->tls, &c->in))) {
+		size_t n = MIN(*len, missing);
+
+		r = buf_add(&c->in, *bytes, n);
+		*bytes += n;
+		*len -= n;
+		missing -= n;
+	}
+	if (r == 0 && !missing)
+		work(c);
+	if (!buf_len(&c->in))
+		buf_fini(&c->in);
+	return r;
+}
+
+/*
  * The loop's memory stands in for @c->in, which mostly never has any: nothing
  * is added to it meanwhile, only used up. What is left is kept.
  */
 static int take_arrived(struct conn *c, const uint8_t *bytes, size_t len)
 {
 	struct buf rest;
+	int r = complete_record(c, &bytes, &len);
 
-	if (c->moving_to || buf_len(&c->in))
-		return buf_add(&c->in, bytes, len);
+	if (r < 0 || !len || c->state == CONN_OVER)
+		return r;
+	if (c->moving_to || buf_len(&c->in)) {
+		r = keep_arrived(c, bytes, len);
+		if (r == 0 && !c->moving_to)
+			work(c);
+		return r;
+	}
 	buf_fini(&c->in);
 	c->in.data = (uint8_t *)(uintptr_t)bytes;
 	c->in.end = len;
@@ -668,18 +715,15 @@ static int take_arrived(struct conn *c, const uint8_t *bytes, size_t len)
 	buf_init(&c->in, IN_BYTES_MAX);
 	if (c->state == CONN_OVER)
 		return 0;
-	return buf_add(&c->in, buf_head(&rest), buf_len(&rest));
+	return keep_arrived(c, buf_head(&rest), buf_len(&rest));
 }
 
 static void received(struct conn *c, const uint8_t *bytes, size_t len)
 {
-	bool queued = buf_len(&c->in) != 0;
 	int r = take_arrived(c, bytes, len);
 
 	if (r < 0)
 		conn_over(c, r);
-	else if (queued && !c->moving_to)
-		work(c);
 	settle(c);
 }
 
@@ -736,15 +780,20 @@ static void recv_stop(struct conn *c)
 	c->recv_stopping = true;
 }
 
-/* Into memory of the connection's own, which nothing may move meanwhile. */
+/*
+ * Into memory of the connection's own, which nothing may move meanwhile, behind
+ * the part of a record that may be there.
+ */
 static void recv_own_start(struct conn *c)
 {
 	size_t bytes = crowded(c) ? RECV_BYTES_SMALL : RECV_BYTES_OWN;
+	size_t have = buf_len(&c->in);
 	uint8_t *p;
 
-	assert(buf_len(&c->in) == 0);
-	if (c->in.size > bytes)
+	assert(!have || tls_missing(c->tls, &c->in));
+	if (!have && c->in.size > bytes)
 		buf_fini(&c->in);
+	bytes -= have;
 	p = buf_reserve(&c->in, bytes);
 	if (!p) {
 		conn_over(c, -ENOMEM);

@@ -12,6 +12,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
@@ -26,6 +27,7 @@ static struct {
 	EVP_MD *sha256;
 	EVP_MAC *hmac;
 	EVP_CIPHER *aes_gcm;
+	EVP_KDF *tls_kdf;
 } algorithms;
 static pthread_once_t algorithms_once = PTHREAD_ONCE_INIT;
 
@@ -34,12 +36,14 @@ static void fetch_algorithms(void)
 	algorithms.sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
 	algorithms.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	algorithms.aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+	algorithms.tls_kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", NULL);
 }
 
 static bool have_algorithms(void)
 {
 	(void)pthread_once(&algorithms_once, fetch_algorithms);
-	return algorithms.sha256 && algorithms.hmac && algorithms.aes_gcm;
+	return algorithms.sha256 && algorithms.hmac && algorithms.aes_gcm &&
+	       algorithms.tls_kdf;
 }
 
 /* Empties OpenSSL's queue into the debug log. */
@@ -196,7 +200,7 @@ struct crypto_aead {
 	EVP_CIPHER_CTX *open;
 };
 
-int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
+static int aead_new(const uint8_t key[CRYPTO_KEY_BYTES], bool seals,
 		    struct crypto_aead **ret_aead)
 {
 	AUTO(crypto_aead_free)
@@ -206,17 +210,29 @@ int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
 		return -ENOMEM;
 	if (!have_algorithms())
 		return failed("AES-GCM");
-	a->seal = EVP_CIPHER_CTX_new();
 	a->open = EVP_CIPHER_CTX_new();
-	if (!a->seal || !a->open)
+	a->seal = seals ? EVP_CIPHER_CTX_new() : NULL;
+	if (!a->open || (seals && !a->seal))
 		return -ENOMEM;
-	if (EVP_EncryptInit_ex2(a->seal, algorithms.aes_gcm, key, NULL,
+	if (EVP_DecryptInit_ex2(a->open, algorithms.aes_gcm, key, NULL,
 				NULL) != 1 ||
-	    EVP_DecryptInit_ex2(a->open, algorithms.aes_gcm, key, NULL,
-				NULL) != 1)
+	    (seals && EVP_EncryptInit_ex2(a->seal, algorithms.aes_gcm, key,
+					  NULL, NULL) != 1))
 		return failed("AES-GCM");
 	*ret_aead = TAKE_PTR(a);
 	return 0;
+}
+
+int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
+		    struct crypto_aead **ret_aead)
+{
+	return aead_new(key, true, ret_aead);
+}
+
+int crypto_aead_new_open(const uint8_t key[CRYPTO_KEY_BYTES],
+			 struct crypto_aead **ret_aead)
+{
+	return aead_new(key, false, ret_aead);
 }
 
 struct crypto_aead *crypto_aead_free(struct crypto_aead *a)
@@ -313,6 +329,42 @@ int crypto_aead_open(struct crypto_aead *a,
 		return -EBADMSG;
 	}
 	return 0;
+}
+
+/* --- TLS 1.3 ------------------------------------------------------------ */
+
+int crypto_tls_expand(const uint8_t secret[CRYPTO_SHA384_BYTES],
+		      const char *label, uint8_t *ret, size_t len)
+{
+	char digest[] = "SHA2-384";
+	char prefix[] = "tls13 ";
+	int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest,
+						 0),
+		OSSL_PARAM_construct_octet_string(
+			OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)secret,
+			CRYPTO_SHA384_BYTES),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PREFIX, prefix,
+						  sizeof(prefix) - 1),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_LABEL,
+						  (void *)(uintptr_t)label,
+						  strlen(label)),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_KDF_CTX *kdf;
+	int r = 0;
+
+	if (!have_algorithms())
+		return failed("TLS 1.3's HKDF");
+	kdf = EVP_KDF_CTX_new(algorithms.tls_kdf);
+	if (!kdf)
+		return -ENOMEM;
+	if (EVP_KDF_derive(kdf, ret, len, params) != 1)
+		r = failed("TLS 1.3's HKDF");
+	EVP_KDF_CTX_free(kdf);
+	return r;
 }
 
 /* --- rest -------------------------------------------------------------- */

@@ -18,6 +18,7 @@ struct slice;
 struct iovec;
 
 #define CRYPTO_HASH_BYTES 32u	/* SHA-256 */
+#define CRYPTO_SHA384_BYTES 48u
 #define CRYPTO_KEY_BYTES 32u	/* AES-256 */
 #define CRYPTO_NONCE_BYTES 12u
 #define CRYPTO_TAG_BYTES 16u
@@ -54,6 +55,9 @@ struct crypto_aead;
 /* Return: 0, -ENOMEM, -EIO. The key is copied; wipe yours. */
 int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
 		    struct crypto_aead **ret_aead) MUST_CHECK;
+/* As above, for crypto_aead_open() alone: half the memory. */
+int crypto_aead_new_open(const uint8_t key[CRYPTO_KEY_BYTES],
+			 struct crypto_aead **ret_aead) MUST_CHECK;
 /* Wipes the key. Accepts NULL, returns NULL. */
 struct crypto_aead *crypto_aead_free(struct crypto_aead *a);
 DEFINE_AUTO(crypto_aead_free, struct crypto_aead *)
@@ -84,6 +88,15 @@ int crypto_aead_open(struct crypto_aead *a,
 		     size_t aad_len, const uint8_t *in, size_t len,
 		     const uint8_t tag[CRYPTO_TAG_BYTES],
 		     uint8_t *out) MUST_CHECK;
+
+/**
+ * crypto_tls_expand() - HKDF-Expand-Label of TLS 1.3 (RFC 8446, section 7.1),
+ *	with SHA-384 and without a context
+ *
+ * Return: 0, -ENOMEM, -EIO (the library does not have it).
+ */
+int crypto_tls_expand(const uint8_t secret[CRYPTO_SHA384_BYTES],
+		      const char *label, uint8_t *ret, size_t len) MUST_CHECK;
 
 /* Same time for equal and different contents. */
 bool crypto_equal(const void *a, const void *b, size_t len);

@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/crypto.h"
+#include "io/tls_records.h"
+
 #define REASON_BYTES 256
 
 struct tls_ctx {
@@ -26,6 +29,8 @@ struct tls_ctx {
 struct tls {
 	struct tls_ctx *ctx;
 	SSL *ssl;
+	struct tls_records *records; /* NULL: OpenSSL reads */
+	uint8_t *secret;	     /* of the client, until the handshake ends */
 	/* The caller's buffers, for the length of one call. */
 	struct buf *in;
 	struct buf *out;
@@ -92,6 +97,69 @@ static BIO_METHOD *bio_method(void)
 	return m;
 }
 
+/* --- the client's records --------------------------------------------------- */
+
+static bool hex_parse(const char *hex, uint8_t *ret, size_t len)
+{
+	for (; len; len--, hex += 2) {
+		int high = OPENSSL_hexchar2int((unsigned char)hex[0]);
+		int low = high < 0 ?
+				  -1 :
+				  OPENSSL_hexchar2int((unsigned char)hex[1]);
+
+		if (low < 0)
+			return false;
+		*ret++ = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
+/* LABEL RANDOM SECRET in hex, SSL_CTX_set_keylog_callback(3). */
+static void on_secret(const SSL *ssl, const char *line)
+{
+	static const char label[] = "CLIENT_TRAFFIC_SECRET_0 ";
+	struct tls *t = SSL_get_app_data(ssl);
+	const char *hex = line + sizeof(label) - 1;
+
+	if (strncmp(line, label, sizeof(label) - 1) != 0)
+		return;
+	hex = strchr(hex, ' ');
+	if (!t || t->secret || !hex ||
+	    strlen(++hex) != (size_t)2 * TLS_SECRET_BYTES)
+		return;
+	t->secret = malloc(TLS_SECRET_BYTES);
+	if (t->secret && !hex_parse(hex, t->secret, TLS_SECRET_BYTES)) {
+		free(t->secret);
+		t->secret = NULL;
+	}
+}
+
+static void secret_drop(struct tls *t)
+{
+	if (t->secret)
+		crypto_wipe(t->secret, TLS_SECRET_BYTES);
+	free(t->secret);
+	t->secret = NULL;
+}
+
+/*
+ * The handshake is over and nothing behind it has been read: where it came to
+ * AES-256-GCM of TLS 1.3, what follows is read here. Everything else, and all
+ * that is sent, stays OpenSSL's.
+ */
+static void records_begin(struct tls *t)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(t->ssl);
+
+	if (t->secret && SSL_version(t->ssl) == TLS1_3_VERSION &&
+	    SSL_CIPHER_get_protocol_id(cipher) ==
+		    (TLS1_3_CK_AES_256_GCM_SHA384 & 0xffff) &&
+	    !SSL_has_pending(t->ssl) &&
+	    tls_records_new(t->secret, &t->records) < 0)
+		t->records = NULL; /* OpenSSL reads on */
+	secret_drop(t);
+}
+
 /* --- contexts ----------------------------------------------------------------- */
 
 static int ctx_new(bool server, struct tls_ctx **ret_ctx)
@@ -136,6 +204,7 @@ int tls_ctx_new_server(const char *cert_path, const char *key_path,
 		ERR_clear_error();
 		return -EBADMSG;
 	}
+	SSL_CTX_set_keylog_callback(ctx->ssl, on_secret);
 	/* Tickets resume sessions; one is enough for a device. */
 	(void)SSL_CTX_set_num_tickets(ctx->ssl, 1);
 	*ret_ctx = TAKE_PTR(ctx);
@@ -226,6 +295,7 @@ int tls_new(struct tls_ctx *ctx, const char *host, struct tls **ret_tls)
 	}
 	BIO_set_data(bio, t);
 	SSL_set_bio(t->ssl, bio, bio);
+	(void)SSL_set_app_data(t->ssl, t);
 	if (ctx->server) {
 		SSL_set_accept_state(t->ssl);
 	} else {
@@ -245,6 +315,8 @@ struct tls *tls_free(struct tls *t)
 		return NULL;
 	SSL_free(t->ssl);
 	(void)tls_ctx_free(t->ctx);
+	(void)tls_records_free(t->records);
+	secret_drop(t);
 	ERR_clear_error();
 	free(t);
 	return NULL;
@@ -297,8 +369,10 @@ int tls_handshake(struct tls *t, struct buf *in, struct buf *out)
 	t->out = out;
 	ERR_clear_error();
 	n = SSL_do_handshake(t->ssl);
-	if (n == 1)
+	if (n == 1) {
+		records_begin(t);
 		return 1;
+	}
 	r = verdict(t, n);
 	verify = SSL_get_verify_result(t->ssl);
 	if (r == -EPROTO && verify != X509_V_OK) {
@@ -308,19 +382,39 @@ int tls_handshake(struct tls *t, struct buf *in, struct buf *out)
 	return r;
 }
 
-int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes,
-	     size_t len)
+static int records_read(struct tls *t, struct buf *in, uint8_t *bytes)
+{
+	bool update = false;
+	int n = tls_records_read(t->records, in, bytes, &update);
+
+	/* Goes with what is written next. */
+	if (update && SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
+		ERR_clear_error();
+	if (n < 0)
+		(void)snprintf(t->reason, sizeof(t->reason), "%s",
+			       tls_records_reason(t->records));
+	return n;
+}
+
+int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes)
 {
 	int n;
 
+	if (t->records)
+		return records_read(t, in, bytes);
 	/* Asking OpenSSL costs a buffer, taken and given back. */
 	if (!buf_len(in) && !SSL_has_pending(t->ssl))
 		return 0;
 	t->in = in;
 	t->out = out;
 	ERR_clear_error();
-	n = SSL_read(t->ssl, bytes, (int)MIN(len, (size_t)INT_MAX));
+	n = SSL_read(t->ssl, bytes, TLS_READ_BYTES);
 	return n > 0 ? n : verdict(t, n);
+}
+
+size_t tls_missing(const struct tls *t, const struct buf *in)
+{
+	return t->records ? tls_records_missing(in) : 0;
 }
 
 int tls_write(struct tls *t, struct buf *in, struct buf *out,

@@ -65,14 +65,27 @@ struct tls *tls_free(struct tls *t);
  */
 int tls_handshake(struct tls *t, struct buf *in, struct buf *out) MUST_CHECK;
 
+/* What a read needs: a record's content, its type, padding and tag. */
+#define TLS_READ_BYTES ((16u << 10) + 256u)
+
 /*
- * tls_read() - decrypt
+ * tls_read() - decrypt a record, or a part of one
+ * @bytes: TLS_READ_BYTES; beyond what is returned they are not valid
+ *
+ * What there is of the last record may stay in @in (tls_missing()).
  *
  * Return: plaintext bytes, 0 wants more input, -EPIPE (close_notify came),
  * -EPROTO (bad record).
  */
-int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes,
-	     size_t len) MUST_CHECK;
+int tls_read(struct tls *t, struct buf *in, struct buf *out,
+	     uint8_t *bytes) MUST_CHECK;
+
+/*
+ * How many bytes a read needs before it takes anything of @in, as far as can
+ * be seen: first those of a record's head, then its body's. 0: none, or it
+ * takes what it gets.
+ */
+size_t tls_missing(const struct tls *t, const struct buf *in);
 
 /*
  * tls_write() - encrypt all of @bytes into @out (one record per 16 KiB)

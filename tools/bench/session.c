@@ -148,11 +148,10 @@ void session_close(struct session *s)
 
 static void decrypt(struct session *s)
 {
-	uint8_t plain[SESSION_RECV_BYTES];
+	uint8_t plain[TLS_READ_BYTES];
 	int n;
 
-	while ((n = tls_read(s->tls, &s->in, &s->out, plain, sizeof(plain))) >
-	       0) {
+	while ((n = tls_read(s->tls, &s->in, &s->out, plain)) > 0) {
 		if (s->take)
 			s->take(s, plain, (size_t)n);
 	}
