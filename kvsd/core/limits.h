@@ -208,8 +208,8 @@
 
 /* --- loop --- */
 #define LOOP_ENTRIES 1024u
-#define LOOP_GATHER_NS (3 * NS_PER_MS)	/* waited for more than one completion */
-#define LOOP_GATHER_HURRY_NS NS_PER_MS	/* the same while somebody waits */
+#define LOOP_GATHER_NS (2 * NS_PER_MS)	/* waited for more than one completion */
+#define LOOP_GATHER_HURRY_NS (NS_PER_MS / 2) /* the same while somebody waits */
 #define LOOP_GATHER_MAX 64u
 #define LOOP_RECV_BUFFERS 64u	/* that all connections receive into */
 #define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */
