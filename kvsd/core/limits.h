@@ -58,6 +58,7 @@
  * they were received: Amazon's host buffer. Bytes are those of memory. */
 #define LIVE_BUFFER_BYTES_MAX (200u << 20)
 #define LIVE_BUFFER_NS_MAX (300 * NS_PER_S)
+#define LIVE_BUFFER_FRAGMENTS_MAX 4096u /* one is looked for among them */
 #define LIVE_MEMORY_BYTES_DEFAULT (256u << 20) /* for all that, per thread */
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */

@@ -387,13 +387,19 @@ static void go_on_from_store(struct reader *r)
 	leave_live(r);
 }
 
+/* What its lists show goes by the retention of when it came. */
+static bool reads_store(const struct reader *r)
+{
+	return r->live->stored && r->ex->stream.retention_hours != 0;
+}
+
 /*
  * A client that is behind when its fragment is committed holds no memory of
  * ours but what is on its way.
  */
 static void let_go(struct reader *r)
 {
-	if (r->state == READER_LIVE && r->live->stored &&
+	if (r->state == READER_LIVE && reads_store(r) &&
 	    r->fragment->state == LIVE_COMMITTED && (r->sent || !r->head_sent))
 		go_on_from_store(r);
 }
@@ -455,7 +461,7 @@ static int pump_live(struct reader *r)
 	}
 	if (!f->overflow || f->state != LIVE_COMMITTED)
 		return 0;
-	if (!r->live->stored)
+	if (!reads_store(r))
 		return -EIO;
 	go_on_from_store(r); /* more than was kept */
 	return 1;

@@ -108,6 +108,7 @@ static void drop_buffered(struct live_fragment *f)
 
 	f->state = LIVE_COMMITTED;
 	list_del(&f->buffered);
+	s->buffered_count--;
 	unlist(f);
 	live_fragment_put(f);
 	live_stream_put(s);
@@ -179,7 +180,8 @@ static void drop_of_stream(struct live_stream *s, size_t bytes_left)
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
-		if (bytes_left && s->kept_bytes <= bytes_left)
+		if (bytes_left && s->kept_bytes <= bytes_left &&
+		    s->buffered_count <= LIVE_BUFFER_FRAGMENTS_MAX)
 			return;
 		if (!list_empty(&f->buffered))
 			drop_buffered(f);
@@ -211,6 +213,7 @@ static void buffer_add(struct live_fragment *f)
 	s->refs++;
 	f->whole_ns = loop_now_ns(t->loop);
 	list_add_tail(&t->buffered, &f->buffered);
+	s->buffered_count++;
 	if (!f->kept || f->overflow || s->deleted) {
 		drop_buffered(f); /* nobody can read it */
 		return;
@@ -222,13 +225,25 @@ static void buffer_add(struct live_fragment *f)
 		drop_all(t);
 }
 
-/* Return: so much may be had, the oldest of all having given way. */
+/*
+ * Return: so much may be had, the oldest of all having given way. What a reader
+ * is in the middle of would not be had back by dropping it.
+ */
 static bool make_room(struct live_table *t, size_t bytes)
 {
-	struct live_fragment *f;
+	struct list_node *n;
+	struct list_node *tmp;
 
-	while (t->kept_bytes + bytes > t->bytes_max && (f = oldest_buffered(t)))
-		drop_buffered(f);
+	list_for_each_safe(n, tmp, &t->buffered)
+	{
+		struct live_fragment *f =
+			list_entry(n, struct live_fragment, buffered);
+
+		if (t->kept_bytes + bytes <= t->bytes_max)
+			break;
+		if (f->refs == 1)
+			drop_buffered(f);
+	}
 	return t->kept_bytes + bytes <= t->bytes_max;
 }
 
@@ -491,17 +506,20 @@ void live_notify(struct live_stream *s)
 struct live_fragment *live_next(struct live_stream *s,
 				const struct fragment_number *after)
 {
+	struct live_fragment *next = NULL;
 	struct list_node *n;
 
-	for (n = s->fragments.next; n != &s->fragments; n = n->next) {
+	/* From the end: that is where most readers are. */
+	for (n = s->fragments.prev; n != &s->fragments; n = n->prev) {
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
-		if (!after ||
-		    fragment_number_compare(&f->view.number, after) > 0)
-			return f;
+		if (after &&
+		    fragment_number_compare(&f->view.number, after) <= 0)
+			break;
+		next = f;
 	}
-	return NULL;
+	return next;
 }
 
 uint64_t live_began_ms(const struct live_fragment *f, bool producer)

@@ -74,6 +74,7 @@ struct live_stream {
 	unsigned int list_count;    /* GetMediaForFragmentList */
 	struct list_node fragments; /* by number */
 	size_t kept_bytes;	    /* of the above */
+	unsigned int buffered_count; /* ... that no store has */
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
 	bool dirty;			  /* readers have not been told */

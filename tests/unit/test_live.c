@@ -294,16 +294,59 @@ static void live_buffer_counts_what_small_fragments_take(void **state)
 	uint64_t seq;
 
 	(void)state;
-	table.stream_bytes_max = 8 << 20;
-	for (seq = 1; seq <= 1000; seq++)
+	table.stream_bytes_max = 512 << 10;
+	for (seq = 1; seq <= 500; seq++)
 		upload(id, seq, 1);
 	/* Not a chunk each. */
-	assert_int_equal(buffered(id), 1000);
-	assert_true(table.kept_bytes >= 1000 * sizeof(struct live_fragment));
+	assert_int_equal(buffered(id), 500);
+	assert_true(table.kept_bytes >= 500 * sizeof(struct live_fragment));
 	for (; seq <= 20000; seq++)
 		upload(id, seq, 1);
 	assert_true(buffered(id) <
 		    table.stream_bytes_max / sizeof(struct live_fragment));
+}
+
+static void live_buffer_counts_fragments(void **state)
+{
+	struct fragment_number after = {0};
+	uint64_t seq;
+
+	(void)state;
+	for (seq = 1; seq <= 2 * LIVE_BUFFER_FRAGMENTS_MAX; seq++)
+		upload(id, seq, 1);
+	assert_int_equal(buffered(id), LIVE_BUFFER_FRAGMENTS_MAX);
+	/* Each is found from the one before it, from either end. */
+	for (seq = LIVE_BUFFER_FRAGMENTS_MAX + 1;
+	     seq <= 2 * LIVE_BUFFER_FRAGMENTS_MAX; seq++) {
+		const struct live_fragment *f =
+			live_next(live_stream_find(&table, id), &after);
+
+		assert_int_equal(f->view.number.seq, seq);
+		after = f->view.number;
+	}
+	assert_null(live_next(live_stream_find(&table, id), &after));
+}
+
+/* What a reader is in the middle of is no room: others give way. */
+static void live_buffer_drops_what_frees_memory(void **state)
+{
+	struct live_fragment *f;
+
+	(void)state;
+	table.bytes_max = 8 << 20;
+	upload(other_id, 1, 4 << 20);
+	f = live_newest(live_stream_find(&table, other_id));
+	live_fragment_ref(f);
+	upload(id, 1, 1 << 20);
+	upload(id, 2, 1 << 20);
+	upload(id, 3, 3 << 20);
+	assert_int_equal(buffered(other_id), 1);
+	assert_int_equal(buffered(id), 1);
+	live_fragment_put(f);
+	/* It has gone: the oldest gives way. */
+	upload(id, 4, 3 << 20);
+	assert_int_equal(buffered(other_id), 0);
+	assert_int_equal(buffered(id), 2);
 }
 
 static void live_buffer_of_others_makes_room(void **state)
@@ -403,6 +446,8 @@ int main(void)
 		LIVE_TEST(live_buffer_ends_during_the_upload_too),
 		LIVE_TEST(live_buffer_drops_the_oldest_of_a_stream),
 		LIVE_TEST(live_buffer_counts_what_small_fragments_take),
+		LIVE_TEST(live_buffer_counts_fragments),
+		LIVE_TEST(live_buffer_drops_what_frees_memory),
 		LIVE_TEST(live_buffer_of_others_makes_room),
 		LIVE_TEST(live_buffer_goes_with_its_stream),
 		LIVE_TEST(live_buffer_is_not_in_the_way_of_new_retention),
