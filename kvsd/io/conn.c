@@ -629,25 +629,15 @@ static void settle(struct conn *c)
 	count_kept(c, c->in.size + c->plain.size);
 	if (c->lost && !(wanted(c) && (kept(c) || !c->peer_ended)))
 		conn_over(c, c->lost);
+	send_start(c); /* what TLS itself had to say */
 	if (c->moving_to) {
 		move_when_quiet(c);
 		return;
 	}
-	send_start(c); /* what TLS itself had to say */
 	tell_ended(c);
 	conn_recv_start(c);
 	if (c->state == CONN_OVER)
 		kick(c);
-}
-
-void conn_process(struct conn *c)
-{
-	if (c->processing || c->moving_to)
-		return;
-	work(c);
-	if (!buf_len(&c->in) && !c->recv_own && c->recv_full < RECV_FULL_FAST)
-		buf_fini(&c->in);
-	settle(c);
 }
 
 /*
@@ -665,13 +655,42 @@ static int keep_arrived(struct conn *c, const uint8_t *bytes, size_t len)
 	return buf_add(&c->in, bytes, len);
 }
 
+/* A part of a record does not hold the memory of a large receive. */
+static void in_shrink(struct conn *c)
+{
+	struct buf large = c->in;
+
+	if (large.size <= 2 * TLS_READ_BYTES || large.size / 4 < buf_len(&large))
+		return;
+	buf_init(&c->in, IN_BYTES_MAX);
+	if (keep_arrived(c, buf_head(&large), buf_len(&large)) < 0) {
+		buf_fini(&c->in);
+		c->in = large; /* it stays where it is */
+		return;
+	}
+	buf_fini(&large);
+}
+
+void conn_process(struct conn *c)
+{
+	if (c->processing || c->moving_to)
+		return;
+	work(c);
+	if (!c->recv_own && c->recv_full < RECV_FULL_FAST) {
+		if (!buf_len(&c->in))
+			buf_fini(&c->in);
+		in_shrink(c);
+	}
+	settle(c);
+}
+
 /* A part of a record waits in @c->in: with what it lacks, that is read. */
 static int complete_record(struct conn *c, const uint8_t **bytes, size_t *len)
 {
 	size_t missing = 0;
 	int r = 0;
 
-	if (!buf_len(&c->in) || c->moving_to)
+	if (!buf_len(&c->in) || c->moving_to || !tls_missing(c->tls, &c->in))
 		return 0;
 	/* Its head first, which says how long it is. */
 	while (r == 0 && *len && (missing = tls_missing(c->tls, &c->in))) {
@@ -791,8 +810,8 @@ static void recv_own_start(struct conn *c)
 	uint8_t *p;
 
 	assert(!have || tls_missing(c->tls, &c->in));
-	if (!have && c->in.size > bytes)
-		buf_fini(&c->in);
+	if (c->in.size > bytes)
+		in_shrink(c);
 	bytes -= have;
 	p = buf_reserve(&c->in, bytes);
 	if (!p) {

@@ -19,6 +19,8 @@
 
 #define REASON_BYTES 256
 
+_Static_assert(TLS_READ_BYTES >= TLS_BODY_BYTES_MAX, "a record is read whole");
+
 struct tls_ctx {
 	atomic_uint refs;	/* the creator's, and one per connection */
 	SSL_CTX *ssl;
@@ -30,6 +32,7 @@ struct tls {
 	struct tls_ctx *ctx;
 	SSL *ssl;
 	struct tls_records *records; /* NULL: OpenSSL reads */
+	bool update;		     /* it asked for new keys of ours */
 	uint8_t *secret;	     /* of the client, until the handshake ends */
 	/* The caller's buffers, for the length of one call. */
 	struct buf *in;
@@ -114,6 +117,14 @@ static bool hex_parse(const char *hex, uint8_t *ret, size_t len)
 	return true;
 }
 
+static void secret_drop(struct tls *t)
+{
+	if (t->secret)
+		crypto_wipe(t->secret, TLS_SECRET_BYTES);
+	free(t->secret);
+	t->secret = NULL;
+}
+
 /* LABEL RANDOM SECRET in hex, SSL_CTX_set_keylog_callback(3). */
 static void on_secret(const SSL *ssl, const char *line)
 {
@@ -128,18 +139,8 @@ static void on_secret(const SSL *ssl, const char *line)
 	    strlen(++hex) != (size_t)2 * TLS_SECRET_BYTES)
 		return;
 	t->secret = malloc(TLS_SECRET_BYTES);
-	if (t->secret && !hex_parse(hex, t->secret, TLS_SECRET_BYTES)) {
-		free(t->secret);
-		t->secret = NULL;
-	}
-}
-
-static void secret_drop(struct tls *t)
-{
-	if (t->secret)
-		crypto_wipe(t->secret, TLS_SECRET_BYTES);
-	free(t->secret);
-	t->secret = NULL;
+	if (t->secret && !hex_parse(hex, t->secret, TLS_SECRET_BYTES))
+		secret_drop(t);
 }
 
 /*
@@ -387,9 +388,7 @@ static int records_read(struct tls *t, struct buf *in, uint8_t *bytes)
 	bool update = false;
 	int n = tls_records_read(t->records, in, bytes, &update);
 
-	/* Goes with what is written next. */
-	if (update && SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
-		ERR_clear_error();
+	t->update |= update;
 	if (n < 0)
 		(void)snprintf(t->reason, sizeof(t->reason), "%s",
 			       tls_records_reason(t->records));
@@ -417,11 +416,24 @@ size_t tls_missing(const struct tls *t, const struct buf *in)
 	return t->records ? tls_records_missing(in) : 0;
 }
 
+/* The client asked for new keys of ours: they come before the next record. */
+static void keys_renew(struct tls *t)
+{
+	t->update = false;
+	if (SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+	    SSL_do_handshake(t->ssl) != 1)
+		ERR_clear_error(); /* the next write tells */
+	/* OpenSSL took one to read with. */
+	(void)SSL_free_buffers(t->ssl);
+}
+
 int tls_write(struct tls *t, struct buf *in, struct buf *out,
 	      const uint8_t *bytes, size_t len)
 {
 	t->in = in;
 	t->out = out;
+	if (t->update)
+		keys_renew(t);
 	while (len) {
 		size_t n;
 		int r;

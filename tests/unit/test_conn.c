@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include <openssl/ssl.h>
+
 #include "base/sys.h"
 #include "core/limits.h"
 #include "io/conn.h"
@@ -768,6 +770,186 @@ static void conn_moves_to_another_thread_with_its_bytes(void **state)
 	(void)loop_free(other);
 }
 
+/* --- a client of OpenSSL's, whose records are not sent by themselves
+ * ---------------------------------------------- */
+
+struct raw {
+	SSL_CTX *ctx;
+	SSL *ssl;
+	BIO *to;
+	BIO *from;
+	int fd;
+};
+
+static void raw_send(struct bench *b, struct raw *c, size_t len)
+{
+	uint8_t bytes[4096];
+
+	while (len) {
+		size_t want = MIN(len, sizeof(bytes));
+		int n = BIO_read(c->from, bytes, (int)want);
+
+		if (n <= 0)
+			return;
+		assert_int_equal(send(c->fd, bytes, (size_t)n, MSG_NOSIGNAL),
+				 n);
+		len -= (size_t)n;
+		assert_int_equal(loop_turn(b->loop, 0), 0);
+	}
+}
+
+static void raw_open(struct bench *b, struct raw *c, const char *suite)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	uint8_t bytes[4096];
+	ssize_t n;
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	addr.sin_port = htons(b->port);
+	c->fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)),
+			 0);
+	c->ctx = SSL_CTX_new(TLS_client_method());
+	assert_true(SSL_CTX_set_ciphersuites(c->ctx, suite));
+	c->ssl = SSL_new(c->ctx);
+	c->to = BIO_new(BIO_s_mem());
+	c->from = BIO_new(BIO_s_mem());
+	SSL_set_bio(c->ssl, c->to, c->from);
+	SSL_set_connect_state(c->ssl);
+	while (SSL_do_handshake(c->ssl) != 1 || !b->server.ready) {
+		raw_send(b, c, SIZE_MAX);
+		assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+		n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (n > 0)
+			assert_int_equal(BIO_write(c->to, bytes, (int)n), n);
+	}
+}
+
+static void raw_close(struct raw *c)
+{
+	SSL_free(c->ssl);
+	SSL_CTX_free(c->ctx);
+	(void)close(c->fd);
+}
+
+/*
+ * New keys are asked for behind what makes the connection move: OpenSSL has
+ * something to say of its own while it does.
+ */
+static void moves_behind_new_keys(struct bench *b, const char *suite)
+{
+	struct raw c;
+	struct loop *other;
+	int turns;
+
+	assert_int_equal(loop_uring_new(sys_posix(), 64, &other), 0);
+	raw_open(b, &c, suite);
+	b->server.move_to = other;
+	assert_int_equal(SSL_write(c.ssl, "move", 4), 4);
+	for (turns = 0; turns < 2; turns++) {
+		assert_true(SSL_key_update(c.ssl, SSL_KEY_UPDATE_REQUESTED));
+		assert_int_equal(SSL_do_handshake(c.ssl), 1);
+	}
+	raw_send(b, &c, SIZE_MAX);
+	for (turns = 0; turns < 10000 && buf_len(&b->server.got) < 4; turns++) {
+		assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+		assert_int_equal(loop_turn(other, NS_PER_MS), 0);
+	}
+	assert_int_equal(b->server.arrived, 1);
+	assert_memory_equal(buf_head(&b->server.got), "move", 4);
+	conn_abort(b->server.conn, -ECANCELED);
+	while (b->server.conn)
+		assert_int_equal(loop_turn(other, NS_PER_MS), 0);
+	raw_close(&c);
+	(void)loop_free(other);
+}
+
+static void conn_moves_behind_new_keys(void **state)
+{
+	moves_behind_new_keys(*state, "TLS_AES_256_GCM_SHA384");
+}
+
+static void conn_moves_behind_new_keys_of_openssl(void **state)
+{
+	moves_behind_new_keys(*state, "TLS_AES_128_GCM_SHA256");
+}
+
+static size_t taken;
+
+static size_t take_and_count(struct side *s, const uint8_t *bytes, size_t len)
+{
+	(void)s;
+	(void)bytes;
+	taken += len;
+	return len;
+}
+
+static void turn_until_taken(struct bench *b, size_t bytes)
+{
+	int turns;
+
+	for (turns = 0; turns < 10000 && taken < bytes; turns++)
+		assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+	assert_int_equal(taken, bytes);
+}
+
+#define BURST_BYTES (64u * 4096)
+
+/* As much as the socket takes before each turn: the service gets behind. */
+static void raw_burst(struct bench *b, struct raw *c)
+{
+	static const uint8_t bytes[BURST_BYTES / 64];
+	static uint8_t wire[BURST_BYTES + 64 * 100];
+	int i;
+	int n;
+
+	for (i = 0; i < 64; i++)
+		assert_int_equal(SSL_write(c->ssl, bytes, sizeof(bytes)),
+				 (int)sizeof(bytes));
+	n = BIO_read(c->from, wire, sizeof(wire));
+	for (i = 0; i < n;) {
+		ssize_t sent = send(c->fd, wire + i, (size_t)(n - i),
+				    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent > 0)
+			i += (int)sent;
+		else
+			assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+	}
+}
+
+/* What was large in a burst is not kept for the first bytes of a record. */
+static void conn_keeps_a_part_of_a_record_in_little_memory(void **state)
+{
+	struct bench *b = *state;
+	static const uint8_t bytes[100];
+	const struct conn *s;
+	struct raw c;
+	int turns;
+	int i;
+
+	taken = 0;
+	b->server.take = take_and_count;
+	raw_open(b, &c, "TLS_AES_256_GCM_SHA384");
+	s = b->server.conn;
+	for (i = 0; i < 1000 && !s->recv_own; i++)
+		raw_burst(b, &c);
+	assert_true(s->recv_own);
+	assert_true(s->in.size >= 128u << 10);
+	/* The burst ends, and a record begins. */
+	turn_until_taken(b, (size_t)i * BURST_BYTES);
+	assert_int_equal(SSL_write(c.ssl, bytes, sizeof(bytes)),
+			 (int)sizeof(bytes));
+	raw_send(b, &c, 50);
+	for (turns = 0; turns < 1000 && s->in.size > 4096; turns++)
+		assert_int_equal(loop_turn(b->loop, NS_PER_MS), 0);
+	assert_int_equal(buf_len(&s->in), 50);
+	assert_true(s->in.size <= 4096);
+	raw_send(b, &c, SIZE_MAX);
+	turn_until_taken(b, (size_t)i * BURST_BYTES + sizeof(bytes));
+	raw_close(&c);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define PLAIN(name)                                                 \
 	{                                                           \
@@ -797,6 +979,9 @@ int main(void)
 		CASE(conn_keeps_a_byte_in_little_memory),
 		CASE(conn_keeps_little_where_all_keep_much),
 		CASE(conn_goes_on_learning_when_the_loop_had_no_buffer),
+		CASE(conn_moves_behind_new_keys),
+		CASE(conn_moves_behind_new_keys_of_openssl),
+		CASE(conn_keeps_a_part_of_a_record_in_little_memory),
 		PLAIN(conn_carries_parts_in_order),
 		PLAIN(conn_close_delivers_what_was_written_first),
 		PLAIN(conn_close_reads_on_when_the_peer_still_sends),

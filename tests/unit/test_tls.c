@@ -268,6 +268,26 @@ static void tls_ends_where_the_client_closes(void **state)
 	pair_close(&p);
 }
 
+/* Though new keys were asked for, and nothing was written since. */
+static void tls_closes_after_new_keys_were_asked_for(void **state)
+{
+	uint8_t bytes[TLS_READ_BYTES];
+	struct pair p;
+
+	(void)state;
+	pair_open(&p, TLS1_3_VERSION, NULL);
+	assert_talks(&p);
+	assert_true(SSL_key_update(p.client, SSL_KEY_UPDATE_REQUESTED));
+	assert_int_equal(SSL_do_handshake(p.client), 1);
+	from_client(&p);
+	assert_int_equal(server_reads(&p, bytes), 0);
+	tls_close(p.server, &p.in, &p.out);
+	to_client(&p);
+	assert_int_equal(SSL_read(p.client, bytes, 1), 0);
+	assert_int_equal(SSL_get_error(p.client, 0), SSL_ERROR_ZERO_RETURN);
+	pair_close(&p);
+}
+
 /* Each bit of a record, head and tag included, is of consequence. */
 static void tls_refuses_each_changed_bit(void **state)
 {
@@ -553,6 +573,7 @@ int main(void)
 		cmocka_unit_test(tls_leaves_other_suites_to_openssl),
 		cmocka_unit_test(tls_follows_new_keys_both_ways),
 		cmocka_unit_test(tls_ends_where_the_client_closes),
+		cmocka_unit_test(tls_closes_after_new_keys_were_asked_for),
 		cmocka_unit_test(tls_refuses_each_changed_bit),
 		cmocka_unit_test(records_take_a_whole_one_padded_to_the_limit),
 		cmocka_unit_test(records_take_new_keys),
