@@ -435,8 +435,7 @@ static void conn_holds_back_a_peer_when_nothing_is_taken(void **state)
 	free(part.iov_base);
 }
 
-/* --- lost connections
- * ------------------------------------------------------------------- */
+/* --- lost connections --- */
 
 #define BEHIND_BYTES 40000u
 
@@ -578,8 +577,7 @@ static void conn_uses_what_came_before_a_bad_record(void **state)
 	assert_int_equal(b->server.why, -EPROTO);
 }
 
-/* --- memory of all connections
- * ------------------------------------------------------------------- */
+/* --- memory of all connections --- */
 
 static void conn_counts_what_is_kept(void **state)
 {
@@ -652,8 +650,7 @@ static void conn_keeps_little_where_all_keep_much(void **state)
 	free(part.iov_base);
 }
 
-/* --- learning how it is sent to
- * ------------------------------------------------------------------- */
+/* --- learning how it is sent to --- */
 
 static struct loop_op *given; /* the receive that the test completes */
 static int given_cancelled;
@@ -770,8 +767,7 @@ static void conn_moves_to_another_thread_with_its_bytes(void **state)
 	(void)loop_free(other);
 }
 
-/* --- a client of OpenSSL's, whose records are not sent by themselves
- * ---------------------------------------------- */
+/* --- a client of OpenSSL's, whose records are not sent by themselves --- */
 
 struct raw {
 	SSL_CTX *ctx;
