@@ -34,6 +34,7 @@ struct expiry {
 	struct disk_forecast forecast; /* the first thread's */
 	int64_t offset_ms;	       /* of the wall clock that is believed */
 	uint64_t doubt_ns;	       /* since then another is seen; 0: no */
+	int64_t doubt_ms;	       /* so far ahead it was then */
 };
 
 static void next_stream(struct expiry *e);
@@ -218,12 +219,25 @@ static void sealed_fired(struct loop_timer *timer)
 }
 
 /* Against the time since the machine was started, which no one sets. */
-static int64_t clock_offset_ms(const struct expiry *e)
+static int64_t clock_offset_ms(const struct expiry *e, uint64_t wall_ms)
 {
 	const struct sys_ops *sys = e->thread->server->sys;
 
-	return (int64_t)(sys_now_ns(sys, CLOCK_REALTIME) / NS_PER_MS) -
+	return (int64_t)wall_ms -
 	       (int64_t)(sys_now_ns(sys, CLOCK_BOOTTIME) / NS_PER_MS);
+}
+
+static void doubt(struct expiry *e, int64_t ahead_ms)
+{
+	e->doubt_ns = loop_now_ns(e->thread->loop);
+	e->doubt_ms = ahead_ms;
+	if (e->thread == &e->thread->server->threads[0])
+		log_warn("serve",
+			 "the clock went ahead by %" PRId64
+			 " min; nothing is dropped for its age for "
+			 "%" PRIu64 " min",
+			 ahead_ms / 60000,
+			 (uint64_t)(EXPIRY_STEP_NS / NS_PER_S / 60));
 }
 
 /*
@@ -232,26 +246,21 @@ static int64_t clock_offset_ms(const struct expiry *e)
  */
 static bool clock_is_believed(struct expiry *e)
 {
-	int64_t offset_ms = clock_offset_ms(e);
+	uint64_t wall_ms = server_wall_ms(e->thread);
+	int64_t offset_ms = clock_offset_ms(e, wall_ms);
 	int64_t ahead_ms = offset_ms - e->offset_ms;
-	uint64_t now_ns = loop_now_ns(e->thread->loop);
-	bool tell = e->thread == &e->thread->server->threads[0];
 
-	if (ahead_ms >= EXPIRY_STEP_MS && !e->doubt_ns) {
-		e->doubt_ns = now_ns;
-		if (tell)
-			log_warn("serve",
-				 "the clock went ahead by %" PRId64
-				 " min; nothing is dropped for its age for "
-				 "%" PRIu64 " min",
-				 ahead_ms / 60000,
-				 (uint64_t)(EXPIRY_STEP_NS / NS_PER_S / 60));
-	}
-	if (ahead_ms >= EXPIRY_STEP_MS && now_ns - e->doubt_ns < EXPIRY_STEP_NS)
+	/* Set back a little, it may jump from there. */
+	e->doubt_ms = MIN(e->doubt_ms, MAX(ahead_ms, (int64_t)0));
+	if (ahead_ms - e->doubt_ms >= EXPIRY_STEP_MS)
+		doubt(e, ahead_ms);
+	if (ahead_ms >= EXPIRY_STEP_MS &&
+	    loop_now_ns(e->thread->loop) - e->doubt_ns < EXPIRY_STEP_NS)
 		return false;
-	if (e->doubt_ns && tell)
+	if (e->doubt_ns && e->thread == &e->thread->server->threads[0])
 		log_info("serve", "the clock is believed again");
 	e->doubt_ns = 0;
+	e->doubt_ms = 0;
 	e->offset_ms = offset_ms;
 	return true;
 }
@@ -275,7 +284,7 @@ int expiry_new(struct server_thread *t, struct expiry **ret_expiry)
 	if (!e)
 		return -ENOMEM;
 	e->thread = t;
-	e->offset_ms = clock_offset_ms(e);
+	e->offset_ms = clock_offset_ms(e, server_wall_ms(t));
 	sleep_until_next(e);
 	store_local_on_sealed(t->store, segment_sealed, e);
 	*ret_expiry = e;

@@ -199,7 +199,30 @@ static void clock_that_jumps_ahead_is_doubted(void **state)
 	run_for(rig, 62 * NS_PER_S);
 	assert_in_range(rows_of(rig, 2), 1, 5);
 	assert_int_equal(rows_of(rig, 0), 3);
+	/* The doubt begins with the minute, and ends with one. */
+	run_for(rig, EXPIRY_STEP_NS + 62 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 0);
+}
+
+/* By hand, and then the time service on top of it. */
+static void second_jump_is_doubted_as_the_first(void **state)
+{
+	struct rig *rig = *state;
+
+	put(rig, 0, 3, HOUR_MS / 2);
+	wall_ahead_s = 1200;
+	run_for(rig, 122 * NS_PER_S);
+	wall_ahead_s += 24 * 3600;
+	/* The first would be believed by now. */
 	run_for(rig, EXPIRY_STEP_NS);
+	assert_int_equal(rows_of(rig, 0), 3);
+	/* Set back most of it, and ahead again. */
+	wall_ahead_s = 1200;
+	run_for(rig, 62 * NS_PER_S);
+	wall_ahead_s += 24 * 3600;
+	run_for(rig, EXPIRY_STEP_NS - 62 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 3);
+	run_for(rig, 190 * NS_PER_S);
 	assert_int_equal(rows_of(rig, 0), 0);
 }
 
@@ -322,6 +345,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			clock_that_jumps_ahead_is_doubted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			second_jump_is_doubted_as_the_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			clock_that_is_set_a_little_is_believed, setup,
 			teardown),
