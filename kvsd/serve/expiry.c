@@ -27,7 +27,7 @@ struct expiry {
 	struct catalog_op catalog_op;
 	struct store_op store_op;
 	struct catalog_stream rows[EXPIRY_STREAMS];
-	uint64_t now_ms; /* before the rows were listed */
+	uint64_t now_ms; /* when the clock was looked at, before the run */
 	int count;
 	int next;
 	char after[CATALOG_NAME_BYTES];
@@ -109,11 +109,6 @@ static void listed(struct catalog_op *op, int res)
 
 static void list(struct expiry *e)
 {
-	/*
-	 * What comes later may have a longer retention than the rows say: it
-	 * is younger than this.
-	 */
-	e->now_ms = server_wall_ms(e->thread);
 	e->catalog_op.done = listed;
 	catalog_list(e->thread->server->catalog, e->thread->loop, NULL,
 		     e->after[0] ? e->after : NULL, e->rows, EXPIRY_STREAMS,
@@ -242,7 +237,9 @@ static void doubt(struct expiry *e, int64_t ahead_ms)
 
 /*
  * A wall clock that jumps ahead makes everything old at once. Who set it by
- * mistake has some minutes to set it back before that is believed.
+ * mistake has some minutes to set it back before that is believed. The run
+ * goes by what was looked at here, whatever the clock does meanwhile; what
+ * comes later may have a longer retention than the rows say, and is younger.
  */
 static bool clock_is_believed(struct expiry *e)
 {
@@ -262,6 +259,7 @@ static bool clock_is_believed(struct expiry *e)
 	e->doubt_ns = 0;
 	e->doubt_ms = 0;
 	e->offset_ms = offset_ms;
+	e->now_ms = wall_ms;
 	return true;
 }
 

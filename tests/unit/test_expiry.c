@@ -226,6 +226,23 @@ static void second_jump_is_doubted_as_the_first(void **state)
 	assert_int_equal(rows_of(rig, 0), 0);
 }
 
+/* A run takes a while, and another clock is none of it. */
+static void jump_during_a_run_drops_nothing(void **state)
+{
+	struct rig *rig = *state;
+
+	put(rig, 0, 3, HOUR_MS / 2);
+	put(rig, STREAMS - 1, 3, HOUR_MS / 2);
+	put(rig, STREAMS - 2, 3, 2 * HOUR_MS);
+	while (!rig->server.busy)
+		run_for(rig, 20 * NS_PER_MS);
+	wall_ahead_s = 24 * 3600;
+	run_for(rig, 120 * NS_PER_S);
+	assert_int_equal(rows_of(rig, 0), 3);
+	assert_int_equal(rows_of(rig, STREAMS - 1), 3);
+	assert_int_equal(rows_of(rig, STREAMS - 2), 0);
+}
+
 /* What is within a few minutes is how clocks are set. */
 static void clock_that_is_set_a_little_is_believed(void **state)
 {
@@ -347,6 +364,8 @@ int main(void)
 			clock_that_jumps_ahead_is_doubted, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			second_jump_is_doubted_as_the_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(jump_during_a_run_drops_nothing,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			clock_that_is_set_a_little_is_believed, setup,
 			teardown),
