@@ -146,12 +146,20 @@ static void expired_by_age(struct store_op *op, int res)
 		trim(e, s);
 }
 
+static void expire(struct expiry *e, const struct catalog_stream *s,
+		   uint64_t now_ms, struct store_op *op)
+{
+	uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
+
+	store_local_expire(e->thread->store, s->store.id,
+			   now_ms - MIN(keep_ms, now_ms), op);
+}
+
 /* The next of our streams. */
 static void next_stream(struct expiry *e)
 {
 	while (e->next < e->count && !e->stopped) {
 		const struct catalog_stream *s = &e->rows[e->next++];
-		uint64_t keep_ms = s->retention_hours * 3600ull * 1000;
 
 		/* One with retention 0 may have had more, and rows of then. */
 		if (server_thread_of(e->thread->server, s->name) != e->thread)
@@ -164,9 +172,7 @@ static void next_stream(struct expiry *e)
 			return;
 		}
 		e->store_op.done = expired_by_age;
-		store_local_expire(e->thread->store, s->store.id,
-				   e->now_ms - MIN(keep_ms, e->now_ms),
-				   &e->store_op);
+		expire(e, s, e->now_ms, &e->store_op);
 		return;
 	}
 	if (e->stopped || e->count < (int)EXPIRY_STREAMS) {
@@ -260,6 +266,17 @@ static bool clock_is_believed(struct expiry *e)
 	e->doubt_ms = 0;
 	e->offset_ms = offset_ms;
 	e->now_ms = wall_ms;
+	return true;
+}
+
+bool expiry_of_stream(struct expiry *e, const struct catalog_stream *s,
+		      struct store_op *op)
+{
+	uint64_t wall_ms = server_wall_ms(e->thread);
+
+	if (clock_offset_ms(e, wall_ms) - e->offset_ms >= EXPIRY_STEP_MS)
+		return false;
+	expire(e, s, wall_ms, op);
 	return true;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * UpdateDataRetention. What the new retention does not cover is invisible at
- * once, to requests that begin from now on, and its rows go before the answer.
+ * once, to requests that begin from now on, and its rows go before the answer,
+ * unless the clock is doubted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "io/crypto.h"
 #include "io/store_local.h"
 #include "proto/names.h"
+#include "serve/expiry.h"
 #include "serve/operations.h"
 #include "serve/server.h"
 
@@ -48,19 +50,17 @@ static void expired(struct store_op *op, int res)
 static void changed(struct catalog_op *op, int res)
 {
 	struct retention *n = container_of(op, struct retention, op);
-	struct server_thread *t = n->ex->thread;
-	uint64_t keep_ms = n->stream.retention_hours * 3600ull * 1000;
-	uint64_t now_ms = server_wall_ms(t);
 
 	switch (res) {
 	case 0:
 		log_info("serve", "stream %s: kept for %u hours from now on",
 			 n->stream.name, n->stream.retention_hours);
 		n->store_op.done = expired;
-		store_local_expire(t->store, n->stream.store.id,
-				   now_ms > keep_ms ? now_ms - keep_ms : 0,
-				   &n->store_op);
-		return;
+		if (expiry_of_stream(n->ex->thread->expiry, &n->stream,
+				     &n->store_op))
+			return;
+		exchange_json(n->ex, 200, json_object());
+		break;
 	case -ENOENT:
 		exchange_no_stream(n->ex);
 		break;

@@ -243,6 +243,57 @@ static void jump_during_a_run_drops_nothing(void **state)
 	assert_int_equal(rows_of(rig, STREAMS - 2), 0);
 }
 
+struct one {
+	struct store_op op;
+	bool done;
+	int res;
+};
+
+static void one_done(struct store_op *op, int res)
+{
+	struct one *one = container_of(op, struct one, op);
+
+	one->res = res;
+	one->done = true;
+}
+
+/* Return: false, it is left to a run. */
+static bool expire_one(struct rig *rig, unsigned int stream)
+{
+	struct catalog_stream *s = calloc(1, sizeof(*s));
+	struct one one = {.op.done = one_done};
+	bool begun;
+
+	s->retention_hours = 1;
+	s->store = rig->streams[stream];
+	begun = expiry_of_stream(rig->thread.expiry, s, &one.op);
+	free(s);
+	if (!begun)
+		return false;
+	assert_int_equal(loop_fake_until(rig->store.loop, &one.done), 0);
+	assert_true(one.res >= 0);
+	return true;
+}
+
+static void retention_is_shortened_by_the_same_clock(void **state)
+{
+	struct rig *rig = *state;
+
+	put(rig, 0, 3, HOUR_MS / 2);
+	put(rig, 1, 3, 2 * HOUR_MS);
+	assert_true(expire_one(rig, 1));
+	assert_int_equal(rows_of(rig, 1), 0);
+	/* Also before a run has seen it. */
+	wall_ahead_s = 24 * 3600;
+	assert_false(expire_one(rig, 0));
+	run_for(rig, 62 * NS_PER_S);
+	assert_false(expire_one(rig, 0));
+	assert_int_equal(rows_of(rig, 0), 3);
+	wall_ahead_s = 0;
+	assert_true(expire_one(rig, 0));
+	assert_int_equal(rows_of(rig, 0), 3);
+}
+
 /* What is within a few minutes is how clocks are set. */
 static void clock_that_is_set_a_little_is_believed(void **state)
 {
@@ -366,6 +417,9 @@ int main(void)
 			second_jump_is_doubted_as_the_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(jump_during_a_run_drops_nothing,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			retention_is_shortened_by_the_same_clock, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			clock_that_is_set_a_little_is_believed, setup,
 			teardown),
