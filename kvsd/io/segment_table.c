@@ -79,6 +79,8 @@ static int add_locked(struct segment_table *t, uint32_t number,
 	info->number = number;
 	info->pins = 0;
 	info->bytes = 0;
+	info->first_ms = UINT64_MAX;
+	info->writer = NULL;
 	info->open = open;
 	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
 	return 0;
@@ -170,6 +172,46 @@ void segment_table_remove(struct segment_table *t, uint32_t number)
 			(t->count - i) * sizeof(*t->infos));
 	}
 	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void segment_table_set_writer(struct segment_table *t, uint32_t number,
+			      const void *writer)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info)
+		info->writer = writer;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void segment_table_row(struct segment_table *t, uint32_t number,
+		       uint64_t server_ms)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info)
+		info->first_ms = MIN(info->first_ms, server_ms);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+uint64_t segment_table_open_ms(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+	uint64_t ms = UINT64_MAX;
+	size_t i;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	for (i = 0; info && info->open && i < t->count; i++) {
+		if (t->infos[i].open && t->infos[i].writer == info->writer)
+			ms = MIN(ms, t->infos[i].first_ms);
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return ms;
 }
 
 size_t segment_table_count(struct segment_table *t)

@@ -21,6 +21,8 @@ struct segment_info {
 	uint32_t number; /* first: segment_place_of() */
 	uint32_t pins;
 	uint64_t bytes; /* on disk, or reserved */
+	uint64_t first_ms;  /* of the rows that begin in it; UINT64_MAX */
+	const void *writer; /* of an open one; NULL: not said */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
 };
@@ -55,6 +57,13 @@ void segment_table_close(struct segment_table *t, uint32_t number);
 bool segment_table_idle(struct segment_table *t, uint32_t number);
 void segment_table_remove(struct segment_table *t, uint32_t number);
 size_t segment_table_count(struct segment_table *t);
+/* Rows of what @writer writes: the least server_ms in its open segments. */
+void segment_table_set_writer(struct segment_table *t, uint32_t number,
+			      const void *writer);
+void segment_table_row(struct segment_table *t, uint32_t number,
+		       uint64_t server_ms);
+/* ... whose @number is one of. UINT64_MAX: there is none, or it is closed. */
+uint64_t segment_table_open_ms(struct segment_table *t, uint32_t number);
 /* What a segment takes, as far as it is known: 0 until it is said. */
 void segment_table_set_bytes(struct segment_table *t, uint32_t number,
 			     uint64_t bytes);

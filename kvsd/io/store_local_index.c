@@ -200,6 +200,7 @@ static int apply_row(struct store_local *sl, struct index_change *c)
 {
 	struct store_writer *w = container_of(c, struct store_writer, change);
 
+	segment_table_row(&sl->table, w->places[0].segment, w->f.server_ms);
 	return index_insert(sl->index, &w->f, w->places[0].segment, w->mark);
 }
 

@@ -87,6 +87,7 @@ struct store_local {
 	struct index_db *index;
 	struct disk_reserve reserve;
 	uint64_t bad_bytes;		/* of segments that were set aside */
+	bool disk_lost;			/* config.free_min was not to be kept */
 	uint32_t next_number;		/* of a segment */
 	struct list_node changes;	/* applied, not committed */
 	unsigned int change_count;

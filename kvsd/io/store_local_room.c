@@ -7,6 +7,10 @@
  * do, as in every deletion. A segment may hold months of a slow stream, so the
  * further it is to its end, the longer the steps become. What is held is no
  * part of a step: each begins at what may go.
+ *
+ * What others put on the disk no dropping brings back. So for what the disk
+ * shall have left only closed segments are emptied, and what was PERSISTED in
+ * those that are being written stays.
  */
 #include "io/store_local_int.h"
 
@@ -17,15 +21,19 @@
 
 #include "base/log.h"
 
+#define FIRST_STEP_MS 1u /* no step was before */
+
 struct stream_oldest {
 	uint8_t id[STREAM_ID_BYTES];
 	uint64_t oldest_ms; /* of what may go; UINT64_MAX: nothing */
+	uint64_t open_ms;   /* from here on it stays */
 };
 
 struct stream_list {
 	struct stream_oldest *streams;
 	size_t count;
 	size_t size;
+	bool for_disk;	     /* config.free_min, else config.bytes_max */
 	uint64_t disk_limit; /* bytes of segments, for config.free_min */
 };
 
@@ -73,9 +81,51 @@ static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 		l->size = size;
 	}
 	/* It is looked up when the first step asks. */
-	l->streams[l->count] = (struct stream_oldest){.oldest_ms = 0};
+	l->streams[l->count] = (struct stream_oldest){.open_ms = UINT64_MAX};
 	memcpy(l->streams[l->count++].id, id, STREAM_ID_BYTES);
 	return 0;
+}
+
+/* A stream's rows are in one writer's segments, the last in its newest. */
+static int find_open(struct store_local *sl, struct stream_oldest *s)
+{
+	struct store_fragment last;
+	struct store_query q = {
+		.order = STORE_BY_NUMBER,
+		.descending = true,
+		.to_ms = UINT64_MAX,
+		.limit = 1,
+	};
+	int r;
+
+	memcpy(q.stream_id, s->id, STREAM_ID_BYTES);
+	r = index_query(sl->index, &q, &last);
+	if (r == 1)
+		s->open_ms = segment_table_open_ms(&sl->table, last.segment);
+	return r;
+}
+
+/* Return: 0, or an error. */
+static int look_up(struct store_local *sl, const struct stream_list *l,
+		   struct stream_oldest *s, uint64_t before_ms)
+{
+	uint64_t was_ms = s->oldest_ms;
+	struct store_holds holds;
+	int r = 0;
+
+	s->oldest_ms = UINT64_MAX;
+	if (before_ms == FIRST_STEP_MS && l->for_disk)
+		r = find_open(sl, s);
+	if (r >= 0)
+		r = holds_of(sl, s->id, &holds);
+	if (r >= 0)
+		r = index_oldest(sl->index, s->id, &holds, &s->oldest_ms);
+	/* A packed minute that ends behind open_ms has stayed, and will. */
+	if (s->oldest_ms >= s->open_ms ||
+	    (s->oldest_ms == was_ms &&
+	     before_ms > was_ms + INDEX_BLOCK_SPAN_MS))
+		s->oldest_ms = UINT64_MAX;
+	return MIN(r, 0);
 }
 
 /*
@@ -86,20 +136,14 @@ static int find_oldest(struct store_local *sl, struct stream_list *l,
 		       uint64_t before_ms, uint64_t *ret_ms)
 {
 	uint64_t oldest_ms = UINT64_MAX;
-	struct store_holds holds;
 	size_t i;
 
 	for (i = 0; i < l->count; i++) {
 		struct stream_oldest *s = &l->streams[i];
 		int r = 0;
 
-		if (s->oldest_ms < before_ms) {
-			s->oldest_ms = UINT64_MAX;
-			r = holds_of(sl, s->id, &holds);
-			if (r >= 0)
-				r = index_oldest(sl->index, s->id, &holds,
-						 &s->oldest_ms);
-		}
+		if (s->oldest_ms < before_ms)
+			r = look_up(sl, l, s, before_ms);
 		if (r < 0)
 			return r;
 		oldest_ms = MIN(oldest_ms, s->oldest_ms);
@@ -124,7 +168,8 @@ static int drop_before(struct store_local *sl, const struct stream_list *l,
 			continue;
 		r = holds_of(sl, s->id, &holds);
 		while (r >= 0) {
-			r = index_delete(sl->index, s->id, before_ms, &holds,
+			r = index_delete(sl->index, s->id,
+					 MIN(before_ms, s->open_ms), &holds,
 					 INDEX_ROWS_PER_DELETE);
 			if (r > 0)
 				total += (uint64_t)r;
@@ -148,8 +193,18 @@ static bool is_full(struct store_local *sl, const struct stream_list *l)
 	uint64_t bad = MIN(sl->bad_bytes, sl->config.bytes_max / 2);
 	uint64_t then = segment_table_bytes(&sl->table) + sl->segment_bytes;
 
-	return then > l->disk_limit ||
-	       (sl->config.bytes_max && then + bad > sl->config.bytes_max);
+	if (l->for_disk)
+		return then > l->disk_limit;
+	return sl->config.bytes_max && then + bad > sl->config.bytes_max;
+}
+
+static void tell_lost(struct store_local *sl)
+{
+	if (!sl->disk_lost)
+		log_warn("store",
+			 "storage_free cannot be kept: others fill the disk, "
+			 "or what is held; nothing more is dropped for it");
+	sl->disk_lost = true;
 }
 
 /*
@@ -165,8 +220,12 @@ static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
 	if (!is_full(sl, l))
 		return 1;
 	r = find_oldest(sl, l, *before_ms, &oldest_ms);
-	if (r <= 0)
-		return r < 0 ? r : 1; /* what is left is in use, or held */
+	if (r <= 0) {
+		/* What is left is in use, or held. */
+		if (r == 0 && l->for_disk)
+			tell_lost(sl);
+		return r < 0 ? r : 1;
+	}
 	/* A block that begins there ends before. */
 	*before_ms = oldest_ms + span_ms + 1;
 	r = drop_before(sl, l, *before_ms);
@@ -178,22 +237,43 @@ static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
 	return 0;
 }
 
+/* Return: 0, or an error. */
+static int make_room(struct store_local *sl, struct stream_list *l)
+{
+	uint64_t before_ms = FIRST_STEP_MS;
+	unsigned int i;
+	int r;
+
+	l->count = 0;
+	r = index_streams(sl->index, add_stream, l);
+	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)
+		r = step(sl, l,
+			 (uint64_t)INDEX_BLOCK_SPAN_MS
+				 << i / STORE_ROOM_STEPS_ALIKE,
+			 &before_ms);
+	return MIN(r, 0);
+}
+
 void room_make(struct store_local *sl)
 {
 	struct stream_list l = {.disk_limit = disk_limit(sl)};
 	uint64_t before = counted(&sl->counters.dropped);
-	uint64_t before_ms = 1;
-	unsigned int i;
-	int r;
+	bool full = is_full(sl, &l);
+	int r = 0;
+	int i;
 
-	if (!is_full(sl, &l) || sl->broken || changes_commit(sl) < 0)
+	l.for_disk = true;
+	if (!is_full(sl, &l))
+		sl->disk_lost = false;
+	else
+		full = true;
+	if (!full || sl->broken || changes_commit(sl) < 0)
 		return;
-	r = index_streams(sl->index, add_stream, &l);
-	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)
-		r = step(sl, &l,
-			 (uint64_t)INDEX_BLOCK_SPAN_MS
-				 << i / STORE_ROOM_STEPS_ALIKE,
-			 &before_ms);
+	for (i = 0; r == 0 && i < 2; i++) {
+		l.for_disk = i;
+		if (is_full(sl, &l))
+			r = make_room(sl, &l);
+	}
 	free(l.streams);
 	index_failed(sl, r);
 	if (r < 0)

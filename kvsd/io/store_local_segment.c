@@ -149,6 +149,8 @@ static void request_run(struct worker_job *job)
 	q->made = NULL;
 	room_make(in->sl);
 	q->res = segment_make(in->sl, in->sl->segment_bytes, true, &q->made);
+	if (q->made)
+		segment_table_set_writer(&in->sl->table, q->made->number, in);
 	loop_post(in->loop, &q->task);
 }
 

@@ -732,6 +732,44 @@ static void store_drops_the_oldest_for_the_disk(void **state)
 	assert_int_equal(stats.dropped, 90 - count);
 }
 
+/* Others have filled it: what is in a segment that is written stays. */
+static void store_keeps_what_frees_no_room(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[100];
+	struct store_local_stats stats;
+	uint32_t segment = 0;
+	int before = 0;
+	int in_it = 0;
+	int count;
+	int i;
+
+	rig_close(rig);
+	rig->config.free_min = 1ull << 60;
+	assert_int_equal(rig_open(rig), 0);
+	for (i = 0; i < 80; i++) {
+		/* All in one minute, then packed minutes. */
+		assert_int_equal(rig_put(rig, 0, (uint64_t)i + 1, 160000, 50000,
+					 (uint64_t)i * (i < 40 ? 10 : 20000)),
+				 0);
+		count = rig_list_all(rig, 0, rows, 100);
+		assert_true(count > 0);
+		assert_int_equal(rows[count - 1].number.seq, i + 1);
+		if (rows[count - 1].segment != segment) {
+			/* The one before is closed when this one is made. */
+			before = in_it;
+			in_it = 0;
+		} else {
+			in_it++;
+		}
+		segment = rows[count - 1].segment;
+		assert_in_range(count, before + in_it, 25);
+	}
+	assert_in_range(rig_segments(rig), 1, 4);
+	store_local_stats(rig->local, &stats);
+	assert_int_equal(stats.dropped, 80 - count);
+}
+
 static void store_removes_a_stream_and_no_other(void **state)
 {
 	static struct store_fragment rows[1200];
@@ -890,6 +928,8 @@ int main(void)
 		CASE(store_interleaves_fragments_over_segments),
 		CASE(store_gives_a_segment_up_after_a_failed_sync),
 		CASE(store_takes_a_short_write_for_a_failure),
+		cmocka_unit_test_setup_teardown(store_keeps_what_frees_no_room,
+						setup, teardown),
 		cmocka_unit_test(
 			store_says_enospc_without_hammering_and_recovers),
 		CASE(store_makes_a_lost_index_again),
