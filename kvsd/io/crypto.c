@@ -27,7 +27,7 @@ static struct {
 	EVP_MD *sha256;
 	EVP_MAC *hmac;
 	EVP_CIPHER *aes_gcm;
-	EVP_KDF *tls_kdf;
+	EVP_KDF *tls_kdf; /* may be NULL: OpenSSL reads TLS then */
 } algorithms;
 static pthread_once_t algorithms_once = PTHREAD_ONCE_INIT;
 
@@ -42,8 +42,7 @@ static void fetch_algorithms(void)
 static bool have_algorithms(void)
 {
 	(void)pthread_once(&algorithms_once, fetch_algorithms);
-	return algorithms.sha256 && algorithms.hmac && algorithms.aes_gcm &&
-	       algorithms.tls_kdf;
+	return algorithms.sha256 && algorithms.hmac && algorithms.aes_gcm;
 }
 
 /* Empties OpenSSL's queue into the debug log. */
@@ -356,7 +355,7 @@ int crypto_tls_expand(const uint8_t secret[CRYPTO_SHA384_BYTES],
 	EVP_KDF_CTX *kdf;
 	int r = 0;
 
-	if (!have_algorithms())
+	if (!have_algorithms() || !algorithms.tls_kdf)
 		return failed("TLS 1.3's HKDF");
 	kdf = EVP_KDF_CTX_new(algorithms.tls_kdf);
 	if (!kdf)
