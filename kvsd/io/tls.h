@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS 1.2 and 1.3 through OpenSSL, memory in and memory out: no sockets here.
+ * What clients send after a handshake that came to TLS 1.3 and AES-256-GCM,
+ * a server reads by itself (io/tls_records.h).
  * The caller hands in ciphertext as it arrives and takes ciphertext to send.
  * One thread per struct tls; a tls_ctx may be shared once it is set up.
  */

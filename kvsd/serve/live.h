@@ -32,7 +32,7 @@
 struct live_table {
 	struct loop *loop;
 	struct list_node buckets[LIVE_BUCKETS];
-	size_t bytes_max;	 /* may be changed at any time */
+	uint64_t bytes_max;	 /* of them; may be changed at any time */
 	size_t stream_bytes_max; /* of a stream with retention 0 */
 	/* Kept bytes, also of fragments that only readers still hold. */
 	size_t kept_bytes;
