@@ -35,6 +35,7 @@
 #   TURBOJPEG=0    leave the software JPEG encoder out
 #   AVCODEC=0      leave libavcodec's encoders (FFV1, AAC) out
 #   LIBCAMERA=0    leave the module for libcamera's cameras out
+#   IPSEC_MB=0     leave Intel's AES-GCM for x86 out
 
 MAKEFLAGS += -rR --no-print-directory
 .DELETE_ON_ERROR:
@@ -137,7 +138,12 @@ libs_json := $(shell $(PKG_CONFIG) --libs jansson)
 endif
 ifneq ($(call has,serve),)
 $(call need,sqlite3)
-libs_sqlite := $(shell $(PKG_CONFIG) --libs sqlite3)
+libs_store := $(shell $(PKG_CONFIG) --libs sqlite3)
+# It comes without a file for pkg-config.
+IPSEC_MB ?= $(if $(shell $(CC) $(CPPFLAGS) -include intel-ipsec-mb.h -E -xc /dev/null 2>/dev/null),1,0)
+ours_cpp += -DHAVE_IPSEC_MB=$(IPSEC_MB)
+libs_store += $(if $(filter 1,$(IPSEC_MB)),-lIPSec_MB)
+switches += IPSEC_MB
 endif
 endif
 
@@ -248,7 +254,7 @@ $(O)/obj/kvsd/main.o: ours_cpp += $(if $(filter agent,$(roles)),-DWITH_AGENT=1,-
 	$(if $(filter serve,$(roles)),-DWITH_SERVE=1,-DWITH_SERVE=0)
 $(eval $(call program,kvsd,kvsd/main.c,$(roles) $(if $(filter serve,$(roles)),store) \
 	$(if $(filter agent,$(roles)),kvsproducer capture) io core proto base,\
-	$(libs_io) $(libs_config) $(libs_json) $(if $(filter serve,$(roles)),$(libs_sqlite)) \
+	$(libs_io) $(libs_config) $(libs_json) $(if $(filter serve,$(roles)),$(libs_store)) \
 	$(if $(filter agent,$(roles)),$(libs_capture))))
 endif
 ifneq ($(call has,tools),)
@@ -258,7 +264,7 @@ $(eval $(call program,kvsctl,$(kvsctl_src),kvsctl kvsproducer capture io core pr
 endif
 
 test_archives := support kvsctl serve store agent kvsproducer capture io core proto base
-test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_sqlite) $(libs_capture) $(libs_avcodec) -lcmocka
+test_libs := $(libs_io) $(libs_config) $(libs_json) $(libs_store) $(libs_capture) $(libs_avcodec) -lcmocka
 ifneq ($(call has,tests),)
 $(foreach t,$(unit_tests),$(eval $(call program,tests/$(t),tests/unit/$(t).c,$(test_archives),$(test_libs))))
 $(foreach t,$(fault_tests),$(eval $(call program,tests/$(t),tests/fault/$(t).c,$(test_archives),$(test_libs))))

@@ -31,12 +31,12 @@ core_src += $(addprefix kvsd/core/, \
 
 io_src := $(addprefix kvsd/io/, \
 	api_call.c aws_request.c config_ini.c http_client.c conn.c conn_open.c \
-	crypto.c loop_uring.c resolve.c tls.c tls_records.c)
+	crypto.c crypto_aead.c crypto_openssl.c loop_uring.c resolve.c tls.c tls_records.c)
 
 # The service only: local store (segments, SQLite index, catalog), its certificates.
 store_src := $(addprefix kvsd/io/, \
 	catalog_cache.c catalog_db.c catalog_holds.c catalog_sqlite.c \
-	catalog_sqlite_hold.c catalog_sqlite_open.c cert.c data_dir.c \
+	catalog_sqlite_hold.c catalog_sqlite_open.c cert.c crypto_ipsec_mb.c data_dir.c \
 	db_sqlite.c disk_reserve.c index_blocks.c index_delete.c index_known.c index_query.c \
 	index_sqlite.c key_cache.c kms_keys.c kms_local.c segment_file.c \
 	segment_replay.c segment_seal.c segment_table.c \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Digests and ciphers through OpenSSL 3's EVP. The only file that includes
- * its digest and cipher headers. Errors of the library are drained, logged at
- * debug level and returned as -EIO.
+ * Digests and ciphers. crypto.c and crypto_openssl.c do them through OpenSSL
+ * 3's EVP and are the only files that include its headers for that; its errors
+ * are drained, logged at debug level and returned as -EIO. AES-GCM can be done
+ * by another library: crypto_ipsec_mb.h.
  */
 #ifndef IO_CRYPTO_H
 #define IO_CRYPTO_H
@@ -55,7 +56,7 @@ struct crypto_aead;
 /* Return: 0, -ENOMEM, -EIO. The key is copied; wipe yours. */
 int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
 		    struct crypto_aead **ret_aead) MUST_CHECK;
-/* As above, for crypto_aead_open() alone: half the memory. */
+/* As above, for crypto_aead_open() alone: less memory. */
 int crypto_aead_new_open(const uint8_t key[CRYPTO_KEY_BYTES],
 			 struct crypto_aead **ret_aead) MUST_CHECK;
 /* Wipes the key. Accepts NULL, returns NULL. */

@@ -44,6 +44,9 @@ const char serve_usage[] =
 	"  --key FILE          its key, PEM\n"
 	"  --master-key FILE   default: DATA_DIR/master.key\n"
 	"  --kms-keys DIR      of the keys that a stream's KmsKeyId names\n"
+	"  --aes-gcm WHAT      auto: Intel's library on x86 where it is built "
+	"in,\n"
+	"                      or openssl; default auto\n"
 	"  --credentials FILE  AWS shared-credentials file, default profile\n"
 	"  --connections N     that a thread holds; default 16384\n"
 	"  --readers N         GetMedia, per stream; default 3\n"
@@ -272,6 +275,19 @@ static int set_duration(const struct setting *s, void *out, const char *value,
 	return 0;
 }
 
+static int set_aes_gcm(const struct setting *s, void *out, const char *value,
+		       struct why *w)
+{
+	(void)s;
+	if (strcmp(value, "auto") == 0)
+		*(uint32_t *)out = SERVE_AES_GCM_AUTO;
+	else if (strcmp(value, "openssl") == 0)
+		*(uint32_t *)out = SERVE_AES_GCM_OPENSSL;
+	else
+		return wrong(w, "'%.40s' is none of auto, openssl", value);
+	return 0;
+}
+
 static int set_level(const struct setting *s, void *out, const char *value,
 		     struct why *w)
 {
@@ -319,6 +335,7 @@ static const struct setting settings[] = {
 	{"serve", "master_key", set_text, AT(master_key), false, 0, 0},
 	{"serve", "kms_keys", set_text, AT(kms_keys), false, 0, 0},
 	{"serve", "credentials", set_text, AT(credentials), false, 0, 0},
+	{"serve", "aes_gcm", set_aes_gcm, AT(aes_gcm), false, 0, 0},
 	{"limits", "connections", set_number, AT(limits.connections), true, 16,
 	 65536},
 	{"limits", "readers", set_number, AT(limits.readers), true, 1, 10000},

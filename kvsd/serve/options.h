@@ -58,6 +58,11 @@ struct serve_address {
 	uint16_t port; /* 0 = any */
 };
 
+enum serve_aes_gcm {
+	SERVE_AES_GCM_AUTO,	/* what is fastest here */
+	SERVE_AES_GCM_OPENSSL,
+};
+
 struct serve_options {
 	bool check; /* --check: stop before listening */
 	bool help;
@@ -74,6 +79,7 @@ struct serve_options {
 	char public_url[SERVE_TEXT_BYTES];   /* "" = https://<Host> */
 	char region[SERVE_TEXT_BYTES];
 	char account[SERVE_TEXT_BYTES];
+	uint32_t aes_gcm;	/* enum serve_aes_gcm */
 	uint32_t compact_below; /* percent; 0 = no compaction */
 	uint64_t storage_max;	/* bytes of media kept; 0 = what the disk has */
 	uint64_t storage_free;	/* that the disk keeps; 0 = none */

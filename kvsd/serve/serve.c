@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "io/catalog_sqlite.h"
 #include "io/crypto.h"
+#include "io/crypto_ipsec_mb.h"
 #include "io/data_dir.h"
 #include "io/store_local.h"
 #include "io/tls.h"
@@ -175,10 +176,23 @@ static void close_all(struct service *s)
 		data_dir_close(&s->dir);
 }
 
+static void choose_crypto(const struct serve_options *o)
+{
+	const char *name = "OpenSSL";
+	int r = 0;
+
+	if (o->aes_gcm == SERVE_AES_GCM_AUTO)
+		r = crypto_ipsec_mb_use(&name);
+	if (r < 0 && r != -ENOSYS)
+		log_warn("serve", "IPSec_MB is not used: %s", strerror(-r));
+	log_info("serve", "AES-GCM: %s", name);
+}
+
 static int open_all(struct service *s)
 {
 	int r = 0;
 
+	choose_crypto(&s->options);
 	if (s->options.quickstart[0])
 		r = quickstart_prepare(s->sys, &s->options);
 	if (r == 0)

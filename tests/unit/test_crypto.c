@@ -11,7 +11,8 @@
 
 #include <sys/uio.h>
 
-#include "io/crypto.h"
+#include "io/crypto_int.h"
+#include "io/crypto_ipsec_mb.h"
 #include "proto/slice.h"
 
 static void from_hex(const char *hex, uint8_t *out)
@@ -181,6 +182,138 @@ static void aead_open_yields_nothing_when_anything_changed(void **state)
 	a = crypto_aead_free(a);
 }
 
+/* --- the two libraries ------------------------------------------------- */
+
+#define TEXT_BYTES 70000u
+#define PARTS_MAX 20u
+
+struct message {
+	uint8_t nonce[CRYPTO_NONCE_BYTES];
+	uint8_t aad[TEXT_BYTES];
+	size_t aad_len;
+	uint8_t text[TEXT_BYTES];
+	size_t len;
+	struct iovec parts[PARTS_MAX];
+	size_t count;
+};
+
+static size_t up_to(size_t most)
+{
+	uint32_t n;
+
+	assert_int_equal(crypto_random(&n, sizeof(n)), 0);
+	return n % (most + 1);
+}
+
+/* Cut anywhere, empty parts too. */
+static void message_make(struct message *m, size_t len, size_t aad_len)
+{
+	size_t at = 0;
+
+	assert_int_equal(crypto_random(m->nonce, sizeof(m->nonce)), 0);
+	assert_int_equal(crypto_random(m->text, len + 1), 0);
+	assert_int_equal(crypto_random(m->aad, aad_len + 1), 0);
+	m->len = len;
+	m->aad_len = aad_len;
+	for (m->count = 0; m->count < PARTS_MAX - 1 && at < len; m->count++) {
+		size_t n = up_to(up_to(3) ? MIN(len - at, 100u) : len - at);
+
+		m->parts[m->count] = (struct iovec){m->text + at, n};
+		at += n;
+	}
+	m->parts[m->count++] = (struct iovec){m->text + at, len - at};
+}
+
+/* What either library seals is the same, and either opens it. */
+static void message_check(struct crypto_aead *const keys[2],
+			  const struct message *m)
+{
+	static uint8_t sealed[2][TEXT_BYTES];
+	static uint8_t opened[TEXT_BYTES];
+	uint8_t tags[2][CRYPTO_TAG_BYTES];
+	size_t i;
+
+	for (i = 0; i < 2; i++)
+		assert_int_equal(crypto_aead_seal(keys[i], m->nonce, m->aad,
+						  m->aad_len, m->parts,
+						  m->count, sealed[i], tags[i]),
+				 0);
+	assert_memory_equal(sealed[0], sealed[1], m->len);
+	assert_memory_equal(tags[0], tags[1], CRYPTO_TAG_BYTES);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(crypto_aead_open(keys[i], m->nonce, m->aad,
+						  m->aad_len, sealed[0], m->len,
+						  tags[0], opened),
+				 0);
+		assert_memory_equal(opened, m->text, m->len);
+		/* In place, as TLS records are. */
+		memcpy(opened, sealed[0], m->len);
+		assert_int_equal(crypto_aead_open(keys[i], m->nonce, m->aad,
+						  m->aad_len, opened, m->len,
+						  tags[0], opened),
+				 0);
+		assert_memory_equal(opened, m->text, m->len);
+		tags[0][up_to(CRYPTO_TAG_BYTES - 1)] ^= 0x10;
+		assert_int_equal(crypto_aead_open(keys[i], m->nonce, m->aad,
+						  m->aad_len, sealed[0], m->len,
+						  tags[0], opened),
+				 -EBADMSG);
+		memcpy(tags[0], tags[1], CRYPTO_TAG_BYTES);
+	}
+}
+
+static void both_libraries_say_the_same(void **state)
+{
+	static struct message m;
+	struct crypto_aead *keys[2];
+	uint8_t bytes[CRYPTO_KEY_BYTES];
+	const char *name;
+	size_t i;
+
+	(void)state;
+	if (crypto_ipsec_mb_use(&name) < 0) {
+		(void)printf("# IPSec_MB is not in this build, or not for "
+			     "this processor\n");
+		skip();
+	}
+	crypto_gcm_use(&crypto_gcm_openssl);
+	assert_int_equal(crypto_random(bytes, sizeof(bytes)), 0);
+	assert_int_equal(crypto_aead_new(bytes, &keys[0]), 0);
+	assert_int_equal(crypto_ipsec_mb_use(&name), 0);
+	assert_int_equal(crypto_aead_new(bytes, &keys[1]), 0);
+	assert_ptr_not_equal(keys[0]->ops, keys[1]->ops);
+	/* Each length about the libraries' steps, then any. */
+	for (i = 0; i < 1100; i++) {
+		message_make(&m, i, up_to(80));
+		message_check(keys, &m);
+	}
+	for (i = 0; i < 200; i++) {
+		message_make(&m, up_to(TEXT_BYTES - 1),
+			     up_to(1) ? 5 : up_to(TEXT_BYTES - 1));
+		message_check(keys, &m);
+	}
+	for (i = 0; i < 2; i++)
+		(void)crypto_aead_free(keys[i]);
+	crypto_gcm_use(&crypto_gcm_openssl);
+}
+
+/* The tests of AES-GCM once more, with the other library where there is one. */
+static int use_ipsec_mb(void **state)
+{
+	const char *name;
+	int r = crypto_ipsec_mb_use(&name);
+
+	(void)state;
+	return r == -ENOSYS ? 0 : r;
+}
+
+static int use_openssl(void **state)
+{
+	(void)state;
+	crypto_gcm_use(&crypto_gcm_openssl);
+	return 0;
+}
+
 static void crypto_equal_compares_all_bytes(void **state)
 {
 	uint8_t a[32];
@@ -207,6 +340,14 @@ int main(void)
 		cmocka_unit_test(aead_matches_the_gcm_specification),
 		cmocka_unit_test(
 			aead_open_yields_nothing_when_anything_changed),
+		cmocka_unit_test_setup_teardown(
+			aead_matches_the_gcm_specification, use_ipsec_mb,
+			use_openssl),
+		cmocka_unit_test_setup_teardown(
+			aead_open_yields_nothing_when_anything_changed,
+			use_ipsec_mb, use_openssl),
+		cmocka_unit_test_setup_teardown(both_libraries_say_the_same,
+						NULL, use_openssl),
 		cmocka_unit_test(crypto_equal_compares_all_bytes),
 	};
 

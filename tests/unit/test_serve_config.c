@@ -113,6 +113,7 @@ static void values_that_cannot_be_are_refused_with_words(void **state)
 		{"live_memory", "1000K", "1M to 1024G"},
 		{"alive_within", "500ms", "3 s to 600 s"},
 		{"disk_free_min", "-1", "not a size"},
+		{"aes_gcm", "fast", "none of auto, openssl"},
 		{"log_level", "loud", "none of error, warning, info, debug"},
 	};
 	struct serve_options o;
