@@ -2,6 +2,7 @@
 #include "io/crypto_ipsec_mb.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,11 +134,22 @@ static const char *arch_name(const IMB_MGR *m)
 	}
 }
 
+/*
+ * A key's data may have another size in each minor version under one soname
+ * (1.4 needs more than 1.3), so it has to be the one of our header.
+ */
+static bool is_ours(void)
+{
+	return imb_get_version() >> 8 == IMB_VERSION_NUM >> 8;
+}
+
 /* Without AES instructions the library emulates them; OpenSSL does better. */
 static int check(const IMB_MGR *m)
 {
 	const uint64_t needed = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
 
+	if (!is_ours())
+		return -ELIBBAD;
 	if ((m->features & needed) != needed)
 		return -ENOSYS;
 	if (imb_get_errno((IMB_MGR *)(uintptr_t)m) ||

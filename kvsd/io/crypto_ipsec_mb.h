@@ -17,7 +17,9 @@
  *	on failure: nothing has changed then.
  *
  * Before there are threads. Return: 0; -ENOSYS (not in this build, or the
- * processor has no AES instructions); -ENOMEM; -EIO (it fails its self-test).
+ * processor has no AES instructions); -ELIBBAD (not the version that this was
+ * built with, whose keys have another size); -ENOMEM; -EIO (it fails its
+ * self-test).
  */
 int crypto_ipsec_mb_use(const char **ret_name) MUST_CHECK;
 

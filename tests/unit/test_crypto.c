@@ -9,7 +9,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <sys/mman.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "io/crypto_int.h"
 #include "io/crypto_ipsec_mb.h"
@@ -187,12 +189,16 @@ static void aead_open_yields_nothing_when_anything_changed(void **state)
 #define TEXT_BYTES 70000u
 #define PARTS_MAX 20u
 
+/* Each ends where no page is: who reads or writes behind it is found. */
 struct message {
 	uint8_t nonce[CRYPTO_NONCE_BYTES];
-	uint8_t aad[TEXT_BYTES];
+	uint8_t *aad;
 	size_t aad_len;
-	uint8_t text[TEXT_BYTES];
+	uint8_t *text;
 	size_t len;
+	uint8_t *sealed[2];
+	uint8_t *opened;
+	uint8_t *ends[5]; /* of the areas above */
 	struct iovec parts[PARTS_MAX];
 	size_t count;
 };
@@ -205,14 +211,39 @@ static size_t up_to(size_t most)
 	return n % (most + 1);
 }
 
+static uint8_t *area_end(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t len = ALIGN_UP(TEXT_BYTES, page);
+	uint8_t *p = mmap(NULL, len + page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(mprotect(p + len, page, PROT_NONE), 0);
+	return p + len;
+}
+
+static void message_init(struct message *m)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(m->ends); i++)
+		m->ends[i] = area_end();
+}
+
 /* Cut anywhere, empty parts too. */
 static void message_make(struct message *m, size_t len, size_t aad_len)
 {
 	size_t at = 0;
 
+	m->aad = m->ends[0] - aad_len;
+	m->text = m->ends[1] - len;
+	m->sealed[0] = m->ends[2] - len;
+	m->sealed[1] = m->ends[3] - len;
+	m->opened = m->ends[4] - len;
 	assert_int_equal(crypto_random(m->nonce, sizeof(m->nonce)), 0);
-	assert_int_equal(crypto_random(m->text, len + 1), 0);
-	assert_int_equal(crypto_random(m->aad, aad_len + 1), 0);
+	assert_int_equal(crypto_random(m->text, len), 0);
+	assert_int_equal(crypto_random(m->aad, aad_len), 0);
 	m->len = len;
 	m->aad_len = aad_len;
 	for (m->count = 0; m->count < PARTS_MAX - 1 && at < len; m->count++) {
@@ -228,8 +259,8 @@ static void message_make(struct message *m, size_t len, size_t aad_len)
 static void message_check(struct crypto_aead *const keys[2],
 			  const struct message *m)
 {
-	static uint8_t sealed[2][TEXT_BYTES];
-	static uint8_t opened[TEXT_BYTES];
+	uint8_t *const *sealed = m->sealed;
+	uint8_t *opened = m->opened;
 	uint8_t tags[2][CRYPTO_TAG_BYTES];
 	size_t i;
 
@@ -282,6 +313,7 @@ static void both_libraries_say_the_same(void **state)
 	assert_int_equal(crypto_ipsec_mb_use(&name), 0);
 	assert_int_equal(crypto_aead_new(bytes, &keys[1]), 0);
 	assert_ptr_not_equal(keys[0]->ops, keys[1]->ops);
+	message_init(&m);
 	/* Each length about the libraries' steps, then any. */
 	for (i = 0; i < 1100; i++) {
 		message_make(&m, i, up_to(80));
