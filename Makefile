@@ -272,7 +272,7 @@ $(foreach t,$(sim_tests),$(eval $(call program,tests/$(t),tests/sim/$(t).c,$(tes
 $(foreach t,$(fuzz_targets),$(eval $(call program,tests/$(t),tests/fuzz/$(t).c tests/fuzz/replay_main.c,$(test_archives),$(test_libs))))
 $(foreach t,$(test_programs),$(eval $(call program,tests/$(t),$($(t)_src),$(test_archives),$(test_libs))))
 endif
-$(foreach t,$(bench_programs),$(eval $(call program,bench/$(t),$($(t)_src),$($(t)_archives),$(libs_io) $(libs_capture))))
+$(foreach t,$(bench_programs),$(eval $(call program,bench/$(t),$($(t)_src),$($(t)_archives),$(libs_io) $(libs_store) $(libs_capture))))
 tests-build: $(patsubst %,$(O)/tests/%,$(unit_tests) $(fault_tests) $(sim_tests) $(fuzz_targets) $(test_programs))
 .PHONY: tests-build
 

@@ -5,7 +5,8 @@
  *	bench_parts DIRECTORY MEGABYTES
  *
  * decrypt: AES-256-GCM, a TLS record at a time; encrypt: the same, a page of
- * the store at a time; receive: recv() from loopback TCP, sent by another
+ * the store at a time; both by OpenSSL, and as service_decrypt and
+ * service_encrypt by the library that the service takes here; receive: recv() from loopback TCP, sent by another
  * process; write: O_DIRECT into a file that has its blocks, synced at the end.
  * Memory is used in turn over 8 MiB, as bytes pass through a service. Run it
  * on the servers' CPU, with the sender's given in BENCH_CLIENT_CPU. Prints a
@@ -27,6 +28,7 @@
 
 #include "core/limits.h"
 #include "io/crypto.h"
+#include "io/crypto_ipsec_mb.h"
 #include "proto/segment.h"
 #include "session.h"
 
@@ -206,6 +208,7 @@ int main(int argc, char **argv)
 {
 	uint8_t key_bytes[CRYPTO_KEY_BYTES];
 	struct crypto_aead *key;
+	const char *name;
 	double gb;
 
 	if (argc != 3)
@@ -221,6 +224,13 @@ int main(int argc, char **argv)
 	printf("{\"encrypt\": %.6f, ",
 	       seal_all(key, SEGMENT_PAYLOAD_BYTES_MAX) / gb);
 	printf("\"decrypt\": %.6f, ", open_all(key) / gb);
+	(void)crypto_aead_free(key);
+	if (crypto_ipsec_mb_use(&name) < 0)
+		(void)fprintf(stderr, "the service takes %s here\n", name);
+	check("key", crypto_aead_new(key_bytes, &key));
+	printf("\"service_encrypt\": %.6f, ",
+	       seal_all(key, SEGMENT_PAYLOAD_BYTES_MAX) / gb);
+	printf("\"service_decrypt\": %.6f, ", open_all(key) / gb);
 	(void)fflush(stdout); /* not the child's too */
 	printf("\"receive\": %.6f, ", receive_all() / gb);
 	printf("\"write\": %.6f}\n", write_all(argv[1]) / gb);
