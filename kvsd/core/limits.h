@@ -63,9 +63,9 @@
 #define UPLOAD_SILENT_NS (2 * NS_PER_S)	/* a newer upload takes its place */
 #define UPLOAD_OVERLAP_AGE_NS (60 * NS_PER_S) /* token rotation: both live */
 #define UPLOADS_PER_STREAM_MAX 2u
-#define RECV_LOWAT_NS (200 * NS_PER_MS)	/* of an upload that is read at once */
-#define RECV_LOWAT_BYTES_MAX (12u << 10) /* with what follows, a LOOP_RECV_BYTES */
-#define RECV_LOWAT_LEARN 2u	/* fragments that are gone by */
+#define RECV_LOWAT_NS (300 * NS_PER_MS)	/* of an upload that is read at once */
+#define RECV_LOWAT_BYTES_MAX (24u << 10) /* with what follows, a LOOP_RECV_BYTES */
+#define RECV_LOWAT_LEARN 2u	/* fragments that are gone by, or one */
 #define RECV_LOWAT_STEP_NS (32 * NS_PER_MS) /* when many look, they look together */
 #define RECV_LOWAT_FRAGMENT_NS_MIN NS_PER_S /* shorter ones: each byte at once */
 #define RECV_LOWAT_END_PART 16u	/* the last part of one too */
@@ -213,7 +213,8 @@
 #define LOOP_GATHER_HURRY_NS (NS_PER_MS / 2) /* the same while somebody waits */
 #define LOOP_GATHER_MAX 64u
 #define LOOP_RECV_BUFFERS 64u	/* that all connections receive into */
-#define LOOP_RECV_BYTES (16u << 10)	/* each; touched as far as used */
+#define LOOP_RECV_BUFFERS_MIN 16u /* where few arrive at once: they stay warm */
+#define LOOP_RECV_BYTES (32u << 10)	/* each; touched as far as used */
 /* Received and not used yet; with more than that, each keeps little. */
 #define LOOP_KEPT_BYTES_MAX (64u << 20)
 #define LOOP_CALLBACKS_PER_TURN_MAX 512u

@@ -41,10 +41,13 @@ size_t recv_lowat(const struct recv_lowat *l, uint64_t now_ns,
 
 	*ret_look_ns = UINT64_MAX;
 	for (i = 0; i < RECV_LOWAT_LEARN; i++) {
+		if (!l->before[i].took_ns)
+			continue;
 		took_ns = MIN(took_ns, l->before[i].took_ns);
 		bytes = MIN(bytes, l->before[i].bytes);
 	}
-	if (!l->open || took_ns < RECV_LOWAT_FRAGMENT_NS_MIN)
+	if (!l->open || took_ns == UINT64_MAX ||
+	    took_ns < RECV_LOWAT_FRAGMENT_NS_MIN)
 		return 1;
 	end_ns = l->first_ns + took_ns -
 		 MAX(took_ns / RECV_LOWAT_END_PART, RECV_LOWAT_END_NS_MIN);

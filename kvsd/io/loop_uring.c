@@ -24,6 +24,7 @@ enum { OP_IDLE = 0, OP_IN_FLIGHT, OP_COMPLETED };
 #define TAG_MASK ((uintptr_t)3)
 
 #define RECV_RING_ALIGN 4096u
+#define RECV_SPARE 3u
 #define RECV_GROUP 0 /* of the buffers that a recv_many takes */
 
 /* A buffer that something arrived in, until its receiver has seen it. */
@@ -48,6 +49,12 @@ struct loop_uring {
 	unsigned int recv_count; /* 0: the kernel cannot choose one */
 	struct io_uring_buf_ring *recv_ring;
 	struct arrival *arrivals; /* by buffer */
+	unsigned int recv_ready;  /* buffers that the kernel may take */
+	unsigned int recv_want;	  /* as many are enough */
+	unsigned int recv_turn;	  /* taken in this turn */
+	uint64_t recv_mean;	  /* of turns that took some, << 8 */
+	unsigned short recv_idle[LOOP_RECV_BUFFERS];
+	unsigned int recv_idle_count;
 	bool recv_plain;	  /* as if it could not */
 	/* Wake-up from other threads. */
 	int wake_fd;
@@ -158,13 +165,48 @@ static void uring_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
 
 /* --- receiving into the loop's memory --- */
 
+/*
+ * The kernel takes buffers in turn, those that were used longest ago first: a
+ * few of them stay in the processor's caches, all of them do not. So it has
+ * RECV_SPARE times as many as a turn takes, and the others wait. Where that is
+ * not enough a receive is started again, which costs less than cold memory.
+ */
 static void recv_give(struct loop_uring *u, unsigned int id)
 {
+	if (u->recv_ready >= u->recv_want) {
+		u->recv_idle[u->recv_idle_count++] = (unsigned short)id;
+		return;
+	}
+	u->recv_ready++;
 	io_uring_buf_ring_add(u->recv_ring,
 			      u->recv_bytes + (size_t)id * LOOP_RECV_BYTES,
 			      LOOP_RECV_BYTES, (unsigned short)id,
 			      io_uring_buf_ring_mask(u->recv_count), 0);
 	io_uring_buf_ring_advance(u->recv_ring, 1);
+}
+
+static void recv_top_up(struct loop_uring *u)
+{
+	while (u->recv_idle_count && u->recv_ready < u->recv_want)
+		recv_give(u, u->recv_idle[--u->recv_idle_count]);
+}
+
+/* After a turn's arrivals were collected. */
+static void recv_learn(struct loop_uring *u)
+{
+	if (!u->recv_turn)
+		return;
+	u->recv_mean += ((uint64_t)u->recv_turn << 8) / 16;
+	u->recv_mean -= u->recv_mean / 16;
+	u->recv_turn = 0;
+	u->recv_want = MAX((unsigned int)(RECV_SPARE * u->recv_mean >> 8),
+			   LOOP_RECV_BUFFERS_MIN);
+}
+
+/* Something arrived that no buffer was left for. */
+static void recv_short(struct loop_uring *u)
+{
+	u->recv_mean += u->recv_mean / 16;
 }
 
 static int recv_register(struct loop_uring *u, unsigned int count)
@@ -182,6 +224,7 @@ static int recv_register(struct loop_uring *u, unsigned int count)
 	if (r < 0)
 		return r;
 	u->recv_count = count;
+	u->recv_want = MIN(count, LOOP_RECV_BUFFERS_MIN);
 	for (i = 0; i < count; i++) {
 		u->arrivals[i].uring = u;
 		recv_give(u, i);
@@ -287,11 +330,15 @@ static void collect_many(struct loop_uring *u, struct loop_op *op,
 	struct arrival *a;
 
 	if (!(cqe->flags & IORING_CQE_F_BUFFER)) {
+		if (cqe->res == -ENOBUFS)
+			recv_short(u);
 		op->res = cqe->res;
 		op->state = OP_COMPLETED;
 		list_add_tail(&u->completed, &op->link);
 		return;
 	}
+	u->recv_ready--;
+	u->recv_turn++;
 	a = &u->arrivals[cqe->flags >> IORING_CQE_BUFFER_SHIFT];
 	a->to = op;
 	a->last = !(cqe->flags & IORING_CQE_F_MORE);
@@ -435,6 +482,8 @@ static void collect(struct loop_uring *u)
 	}
 	io_uring_cq_advance(&u->ring, count);
 	u->collected = count;
+	recv_learn(u);
+	recv_top_up(u);
 }
 
 static void run_posted(struct loop_uring *u)
@@ -505,6 +554,9 @@ static unsigned int gather(const struct loop_uring *u)
 {
 	uint64_t n = MIN(u->per_gather >> 8, u->in_flight / 8);
 
+	/* Nothing came: it does not come thick just now. */
+	if (!u->collected)
+		return 1;
 	if (u->loop.hurried)
 		n = n * LOOP_GATHER_HURRY_NS / LOOP_GATHER_NS;
 	return (unsigned int)MAX(1u, MIN(n, LOOP_GATHER_MAX));
