@@ -15,6 +15,9 @@ struct worker {
 	pthread_cond_t called; /* a worker_call() has ended */
 	pthread_t thread;
 	struct list_node queue;
+	bool due;		/* not all of it may wait */
+	uint64_t later_at_ns;	/* what may, until then; UINT64_MAX: none */
+	unsigned int later_count;
 	uint64_t (*batch_end)(void *ctx);
 	void *ctx;
 	bool threaded;
@@ -30,6 +33,9 @@ static void drain(struct worker *w)
 
 	list_init(&batch);
 	list_splice_tail(&batch, &w->queue);
+	w->due = false;
+	w->later_at_ns = UINT64_MAX;
+	w->later_count = 0;
 	(void)pthread_mutex_unlock(&w->lock);
 	while ((n = list_pop(&batch))) {
 		struct worker_job *job = list_entry(n, struct worker_job, link);
@@ -39,6 +45,15 @@ static void drain(struct worker *w)
 	(void)pthread_mutex_lock(&w->lock);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+/* Return: after how many ns it wants to run again; UINT64_MAX: never. */
 static uint64_t end_batch(struct worker *w)
 {
 	uint64_t wait_ns;
@@ -51,36 +66,38 @@ static uint64_t end_batch(struct worker *w)
 	return wait_ns;
 }
 
-static void wait_for_work(struct worker *w, uint64_t wait_ns)
+/* Until @again_at_ns at most; UINT64_MAX: for ever. */
+static void wait_for_work(struct worker *w, uint64_t again_at_ns)
 {
-	struct timespec ts;
+	while (!w->due && !w->ending) {
+		uint64_t at_ns = MIN(w->later_at_ns, again_at_ns);
+		struct timespec ts = {
+			.tv_sec = (time_t)(at_ns / NS_PER_SECOND),
+			.tv_nsec = (long)(at_ns % NS_PER_SECOND),
+		};
 
-	if (wait_ns == UINT64_MAX) {
-		while (list_empty(&w->queue) && !w->ending)
+		if (at_ns == UINT64_MAX)
 			(void)pthread_cond_wait(&w->wake, &w->lock);
-		return;
-	}
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	wait_ns += (uint64_t)ts.tv_nsec;
-	ts.tv_sec += (time_t)(wait_ns / NS_PER_SECOND);
-	ts.tv_nsec = (long)(wait_ns % NS_PER_SECOND);
-	while (list_empty(&w->queue) && !w->ending)
-		if (pthread_cond_timedwait(&w->wake, &w->lock, &ts))
+		else if (pthread_cond_timedwait(&w->wake, &w->lock, &ts))
 			return;
+	}
 }
 
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	uint64_t wait_ns = UINT64_MAX;
+	uint64_t again_at_ns = UINT64_MAX;
+	uint64_t wait_ns;
 
 	(void)pthread_mutex_lock(&w->lock);
 	for (;;) {
-		wait_for_work(w, wait_ns);
+		wait_for_work(w, again_at_ns);
 		if (w->ending && list_empty(&w->queue))
 			break;
 		drain(w);
 		wait_ns = end_batch(w);
+		again_at_ns = wait_ns == UINT64_MAX ? wait_ns
+						    : now_ns() + wait_ns;
 	}
 	(void)pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -92,6 +109,7 @@ static void worker_init(struct worker *w, bool threaded,
 	pthread_condattr_t attr;
 
 	list_init(&w->queue);
+	w->later_at_ns = UINT64_MAX;
 	w->batch_end = batch_end;
 	w->ctx = ctx;
 	w->threaded = threaded;
@@ -151,14 +169,36 @@ static void run_here(struct worker *w)
 	w->running = false;
 }
 
-void worker_submit(struct worker *w, struct worker_job *job)
+/* What is queued is not to wait any longer. The lock is held. */
+static void wake(struct worker *w)
 {
-	(void)pthread_mutex_lock(&w->lock);
-	list_add_tail(&w->queue, &job->link);
+	w->due = true;
 	if (w->threaded)
 		(void)pthread_cond_signal(&w->wake);
 	else
 		run_here(w);
+}
+
+void worker_submit(struct worker *w, struct worker_job *job)
+{
+	(void)pthread_mutex_lock(&w->lock);
+	list_add_tail(&w->queue, &job->link);
+	wake(w);
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
+void worker_submit_later(struct worker *w, struct worker_job *job,
+			 uint64_t within_ns, unsigned int count_max)
+{
+	(void)pthread_mutex_lock(&w->lock);
+	list_add_tail(&w->queue, &job->link);
+	if (++w->later_count >= count_max) {
+		wake(w);
+	} else if (w->later_count == 1) {
+		/* It may be waiting for longer than that. */
+		w->later_at_ns = now_ns() + within_ns;
+		(void)pthread_cond_signal(&w->wake);
+	}
 	(void)pthread_mutex_unlock(&w->lock);
 }
 
@@ -198,7 +238,7 @@ struct worker *worker_free(struct worker *w)
 		return NULL;
 	(void)pthread_mutex_lock(&w->lock);
 	w->ending = true;
-	(void)pthread_cond_signal(&w->wake);
+	wake(w);
 	(void)pthread_mutex_unlock(&w->lock);
 	if (w->threaded)
 		(void)pthread_join(w->thread, NULL);

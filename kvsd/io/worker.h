@@ -6,7 +6,8 @@
  *
  * Without a thread (simulations, small tools) a job runs inside
  * worker_submit(), on the caller's thread; its owner sees no difference, since
- * results are posted either way.
+ * results are posted either way. One that may wait does so for the next that
+ * may not, without a clock.
  */
 #ifndef IO_WORKER_H
 #define IO_WORKER_H
@@ -38,6 +39,13 @@ int worker_new(bool threaded, uint64_t (*batch_end)(void *ctx), void *ctx,
 	       struct worker **ret_worker) MUST_CHECK;
 /* Any thread. */
 void worker_submit(struct worker *w, struct worker_job *job);
+/*
+ * Any thread. As worker_submit(), in the same order, for what nobody waits
+ * for: it begins when a job comes that may not wait, when @within_ns have gone
+ * by since the first that may, or when there are @count_max of them.
+ */
+void worker_submit_later(struct worker *w, struct worker_job *job,
+			 uint64_t within_ns, unsigned int count_max);
 /*
  * Submits @job and waits until it has run. Not from the worker itself. @job
  * must outlive the call.
