@@ -180,6 +180,7 @@
 #define STORE_FILES_IDLE_MAX 64u	/* segments kept open for readers */
 #define STORE_MAPS_IDLE_MAX 128u	/* page maps kept for readers */
 #define INDEX_ROWS_PER_COMMIT_MAX 1000u
+#define INDEX_GATHER_NS (250 * NS_PER_MS) /* rows wait for others, at most */
 #define INDEX_ROWS_PER_DELETE 500u	/* between two other requests */
 /*
  * Rows of a stream are packed when they are two spans old; a block spans no

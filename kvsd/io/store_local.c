@@ -240,7 +240,7 @@ struct store_local *store_local_close(struct store_local *sl)
 	sl->compactor = compactor_free(sl->compactor);
 	sl->worker = worker_free(sl->worker);
 	if (sl->index) {
-		if (!sl->broken)
+		if (!changes_wait(sl))
 			(void)changes_commit(sl);
 		/* What it cannot take now is replayed by the next start. */
 		changes_drop(sl);

@@ -53,7 +53,8 @@ struct store_local_config {
 	bool strict;	/* a segment that cannot be read fails the opening */
 	bool buffered;	/* through the page cache even where O_DIRECT works */
 	bool no_thread;	/* the worker's jobs run inside the calls that
-			 * cause them: for simulations */
+			 * cause them, rows with the next other job: for
+			 * simulations */
 	/*
 	 * Looks a stream up, during store_local_open() and for compaction,
 	 * on a thread of its own. 0: @ret_key is its key; -ENOENT: there is no

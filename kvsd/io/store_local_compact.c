@@ -233,7 +233,7 @@ static void move_run(struct worker_job *job)
 	unsigned int i;
 
 	/* What waits is committed first: a failure is not to be its. */
-	q->r = sl->broken || changes_commit(sl) < 0 ? -EAGAIN : 0;
+	q->r = changes_wait(sl) || changes_commit(sl) < 0 ? -EAGAIN : 0;
 	for (i = 0; i < c->count && q->r >= 0; i++) {
 		struct compact_item *item = &c->items[i];
 
@@ -260,7 +260,7 @@ static void finish_run(struct worker_job *job)
 	struct store_local *sl = q->c->sl;
 
 	q->live = 0;
-	q->r = sl->broken || changes_commit(sl) < 0 ? -EAGAIN : 0;
+	q->r = changes_wait(sl) || changes_commit(sl) < 0 ? -EAGAIN : 0;
 	if (q->r == 0)
 		q->r = index_segment_live(sl->index, q->c->number, &q->live);
 	index_failed(sl, q->r);

@@ -76,7 +76,7 @@ static void choose_run(struct worker_job *job)
 	c->victims = 0;
 	q->r = -EAGAIN;
 	/* Those that are left may be the first of them. */
-	if (!sl->broken && c->left_count < COMPACT_LEFT_MAX)
+	if (!changes_wait(sl) && c->left_count < COMPACT_LEFT_MAX)
 		q->r = index_segments_sparse(sl->index,
 					     COMPACT_SPARSE_MAX + c->left_count,
 					     see_sparse, c);
@@ -180,7 +180,7 @@ void compact_find_run(struct worker_job *job)
 	struct compactor *c = q->c;
 	unsigned int i;
 
-	q->r = c->sl->broken ? -EAGAIN : 0;
+	q->r = changes_wait(c->sl) ? -EAGAIN : 0;
 	for (i = 0; i < c->count && q->r >= 0; i++) {
 		struct compact_item *item = &c->items[i];
 		struct index_row row;

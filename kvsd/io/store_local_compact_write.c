@@ -26,7 +26,7 @@ static void make_run(struct worker_job *job)
 	if (most)
 		q->bytes = MIN(q->bytes, most - MIN(most, used));
 	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;
-	q->r = sl->broken ? -EAGAIN : -ENOSPC;
+	q->r = changes_wait(sl) ? -EAGAIN : -ENOSPC;
 	if (!sl->broken && q->bytes >= q->least)
 		q->r = segment_make(sl, q->bytes, false, &c->seg);
 	if (q->r == 0 && (sl->broken || changes_commit(sl) < 0))

@@ -4,10 +4,16 @@
  * and committed together. Since a store's rows are queued before its done()
  * runs, a query that is queued afterwards finds them.
  *
+ * Rows that nobody asks for stay in the queue for INDEX_GATHER_NS: a
+ * transaction for each would write the same pages over and over. They are not
+ * applied before, as a transaction that is left open would tell of a full disk
+ * only when somebody wants an answer.
+ *
  * When the index cannot be written (full disk), changes are kept in a backlog
- * and tried again; queries fail meanwhile rather than answer without what was
- * acknowledged. The backlog is bounded by STORE_ROWS_PENDING_MAX: no writer
- * is opened over it.
+ * and tried again, also by a query when their time has come; queries fail
+ * meanwhile rather than answer without what was acknowledged. The queue and
+ * the backlog are bounded by STORE_ROWS_PENDING_MAX: no writer is opened over
+ * it.
  */
 #include "io/store_local_int.h"
 
@@ -158,6 +164,14 @@ static void retry_backlog(struct store_local *sl)
 		log_info("index", "can be written again");
 }
 
+bool changes_wait(struct store_local *sl)
+{
+	if (sl->broken &&
+	    sys_now_ns(sl->sys, CLOCK_MONOTONIC) >= sl->retry_ns)
+		retry_backlog(sl);
+	return sl->broken;
+}
+
 uint64_t changes_end_batch(void *ctx)
 {
 	struct store_local *sl = ctx;
@@ -165,14 +179,8 @@ uint64_t changes_end_batch(void *ctx)
 
 	sl->damaged |= index_damaged(sl->index);
 	write_mark(sl);
-	if (!sl->broken) {
+	if (!changes_wait(sl))
 		(void)changes_commit(sl); /* sets broken */
-	} else {
-		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
-		if (now_ns < sl->retry_ns)
-			return sl->retry_ns - now_ns;
-		retry_backlog(sl);
-	}
 	if (sl->broken) {
 		now_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
 		return now_ns < sl->retry_ns ? sl->retry_ns - now_ns : 0;
@@ -223,7 +231,8 @@ void index_row(struct store_writer *w)
 {
 	count(&w->sl->counters.rows_pending, 1);
 	w->job.run = row_run;
-	worker_submit(w->sl->worker, &w->job);
+	worker_submit_later(w->sl->worker, &w->job, INDEX_GATHER_NS,
+			    INDEX_ROWS_PER_COMMIT_MAX);
 }
 
 /* --- queries --- */
@@ -262,7 +271,7 @@ static void query_run(struct worker_job *job)
 	int r = -EIO;
 
 	j->q.holds = &j->holds;
-	if (!sl->broken)
+	if (!changes_wait(sl))
 		r = holds_of(sl, j->q.stream_id, &j->holds);
 	if (r == 0)
 		r = index_query(sl->index, &j->q, j->rows);
@@ -343,7 +352,7 @@ static int delete_slice(struct delete_job *j)
 	int err;
 
 	/* What waits may need the room that the deletion makes. */
-	if (!sl->broken)
+	if (!changes_wait(sl))
 		(void)changes_commit(sl);
 	err = delete_and_commit(j);
 	if (err == -ENOSPC && disk_reserve_release(&sl->reserve))

@@ -239,6 +239,11 @@ int sequence_reserve(struct store_local *sl, uint64_t limit) MUST_CHECK;
 void index_failed(struct store_local *sl, int r);
 /* Applies @c now or later; its applied() runs when it is committed. */
 void change_submit(struct store_local *sl, struct index_change *c);
+/*
+ * Whether the index lacks what was acknowledged: not to be asked now. What is
+ * in the backlog is tried again first when its time has come.
+ */
+bool changes_wait(struct store_local *sl);
 /* For worker_new(). */
 uint64_t changes_end_batch(void *ctx);
 /* At the end: what is still in the backlog is left to the next replay. */

@@ -291,9 +291,10 @@ static void find_run(struct worker_job *job)
 	struct read_job *j = container_of(job, struct read_job, find);
 	struct store_local *sl = j->in->sl;
 
-	j->find_res = sl->broken ? -EIO
-				 : index_find(sl->index, j->f.stream_id,
-					      j->f.number.seq, &j->row);
+	j->find_res = changes_wait(sl)
+			      ? -EIO
+			      : index_find(sl->index, j->f.stream_id,
+					   j->f.number.seq, &j->row);
 	index_failed(sl, j->find_res);
 	loop_post(j->in->loop, &j->found);
 }

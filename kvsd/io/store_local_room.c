@@ -267,7 +267,7 @@ void room_make(struct store_local *sl)
 		sl->disk_lost = false;
 	else
 		full = true;
-	if (!full || sl->broken || changes_commit(sl) < 0)
+	if (!full || changes_wait(sl) || changes_commit(sl) < 0)
 		return;
 	for (i = 0; r == 0 && i < 2; i++) {
 		l.for_disk = i;

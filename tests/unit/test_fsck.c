@@ -349,6 +349,8 @@ static void be_killed(struct store_rig *rig)
 		if (!catalog || catalog_sqlite_put_credential(catalog, &c) ||
 		    rig_put(rig, 0, 100, BYTES, 30000, 1))
 			_exit(2);
+		/* With its row. */
+		store_local_settle(rig->local);
 		(void)kill(getpid(), SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
