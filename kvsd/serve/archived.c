@@ -284,7 +284,7 @@ static void found(struct store_op *op, int res)
 		list_fail(l, MEDIA_ERROR_NOT_FOUND);
 	} else {
 		l->sending = true;
-		stored_out_begin(&l->out, &l->row, 0);
+		stored_out_begin(&l->out, &l->row);
 	}
 	list_pump(l);
 }
@@ -463,7 +463,7 @@ void get_media_for_fragment_list_run(struct exchange *ex)
 		return;
 	}
 	live = live_stream_get(&ex->thread->live, ex->stream.store.id,
-			       ex->stream.retention_hours != 0);
+			       ex->stream.retention_hours);
 	if (live && live->list_count >= ex->thread->limits.lists) {
 		live_stream_put(live);
 		exchange_error(ex, 400, "ClientLimitExceededException",

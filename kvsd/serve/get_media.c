@@ -60,10 +60,10 @@ struct reader {
 	struct stored_out out;
 	struct live_fragment *fragment; /* LIVE */
 	bool head_sent;
-	uint64_t sent;			/* of its media */
-	uint64_t resume;		/* media sent before the store took
-					 * over; 0 = none */
-	struct fragment_number resumed; /* whose, with @resume */
+	uint64_t sent; /* of its media */
+	bool resuming; /* the store goes on with what has begun: */
+	struct fragment_number resumed;
+	uint64_t resume; /* ... after so much of its media */
 	struct paced_out paced;
 	bool pumping;
 	bool draining; /* the service stops: no fragment after this one */
@@ -167,6 +167,19 @@ static bool after_cursor(const struct reader *r,
 /* --- the store
  * ----------------------------------------------------------------------- */
 
+/*
+ * By what the stream's retention is now. An upload that is still storing when
+ * it has become 0 goes on doing so: its rows stand in for the buffer then.
+ */
+static uint64_t not_before_ms(const struct reader *r)
+{
+	uint64_t now_ms = server_wall_ms(r->ex->thread);
+	uint64_t keep_ms = r->live->retention_hours * 3600ull * 1000;
+
+	keep_ms = keep_ms ? keep_ms : LIVE_BUFFER_NS_MAX / NS_PER_MS;
+	return now_ms > keep_ms ? now_ms - keep_ms : 0;
+}
+
 static void set_query(struct reader *r, enum store_order order, bool descending,
 		      uint32_t limit)
 {
@@ -176,7 +189,7 @@ static void set_query(struct reader *r, enum store_order order, bool descending,
 		.order = order,
 		.descending = descending,
 		.to_ms = INT64_MAX,
-		.not_before_ms = operation_not_before_ms(ex),
+		.not_before_ms = not_before_ms(r),
 		.limit = limit,
 	};
 	memcpy(r->query.stream_id, ex->stream.store.id, STREAM_ID_BYTES);
@@ -187,6 +200,17 @@ static void list(struct reader *r, void (*done)(struct store_op *, int))
 	r->listing = true;
 	r->list_op.done = done;
 	store_list(r->ex->thread->store, &r->query, r->rows, &r->list_op);
+}
+
+/*
+ * Retention has dropped what the client is in the middle of, and may not take
+ * for whole. Nothing can be said inside it; a new session goes on behind it.
+ */
+static bool resume_failed(const struct reader *r, int rows)
+{
+	return r->resuming &&
+	       (!rows ||
+		fragment_number_compare(&r->rows[0].number, &r->resumed) != 0);
 }
 
 static void rows_listed(struct store_op *op, int res)
@@ -204,6 +228,8 @@ static void rows_listed(struct store_op *op, int res)
 	r->more = res > 0;
 	if (res < 0)
 		cut(r, res);
+	else if (resume_failed(r, res))
+		cut(r, -ENOENT);
 	pump(r);
 }
 
@@ -240,19 +266,8 @@ static bool committed_since(const struct reader *r)
 /* --- choosing the next fragment
  * ------------------------------------------------------- */
 
-/* The one that we are in the middle of was dropped by retention. */
-static bool resume_failed(struct reader *r, const struct fragment_number *next)
-{
-	if (!r->resume || fragment_number_compare(next, &r->resumed) == 0)
-		return false;
-	cut(r, -ENOENT);
-	return true;
-}
-
 static void start_live(struct reader *r, struct live_fragment *f)
 {
-	if (resume_failed(r, &f->view.number))
-		return;
 	live_fragment_ref(f);
 	r->fragment = f;
 	r->head_sent = false;
@@ -265,11 +280,12 @@ static void start_stored(struct reader *r)
 {
 	const struct store_fragment *row = &r->rows[r->row_next++];
 
-	if (resume_failed(r, &row->number))
-		return;
 	r->state = READER_STORED;
-	stored_out_begin(&r->out, row, r->resume);
-	r->resume = 0;
+	if (r->resuming)
+		stored_out_resume(&r->out, row, r->resume);
+	else
+		stored_out_begin(&r->out, row);
+	r->resuming = false;
 }
 
 static bool readable(const struct live_fragment *f)
@@ -283,13 +299,6 @@ static bool look(struct reader *r)
 	struct live_fragment *f =
 		live_next(r->live, r->has_cursor ? &r->cursor : NULL);
 
-	if (!r->live->stored) {
-		if (readable(f))
-			start_live(r, f);
-		else if (f)
-			set_cursor(r, &f->view.number); /* cannot be had */
-		return f != NULL;
-	}
 	if (r->row_next < r->row_count) {
 		const struct store_fragment *row = &r->rows[r->row_next];
 
@@ -306,10 +315,11 @@ static bool look(struct reader *r)
 		list_rows(r);
 		return false;
 	}
-	if (!readable(f))
-		return false;
-	start_live(r, f);
-	return true;
+	if (readable(f))
+		start_live(r, f);
+	else if (f && !f->stored)
+		set_cursor(r, &f->view.number); /* cannot be had */
+	return f && (readable(f) || !f->stored);
 }
 
 /* --- live
@@ -378,6 +388,7 @@ static void live_gone(struct reader *r)
 /* The fragment is committed: the store goes on where we are. */
 static void go_on_from_store(struct reader *r)
 {
+	r->resuming = r->head_sent;
 	r->resume = r->sent;
 	r->resumed = r->fragment->view.number;
 	set_cursor_before(r, &r->resumed);
@@ -387,21 +398,33 @@ static void go_on_from_store(struct reader *r)
 	leave_live(r);
 }
 
-/* What its lists show goes by the retention of when it came. */
-static bool reads_store(const struct reader *r)
-{
-	return r->live->stored && r->ex->stream.retention_hours != 0;
-}
-
 /*
  * A client that is behind when its fragment is committed holds no memory of
  * ours but what is on its way.
  */
 static void let_go(struct reader *r)
 {
-	if (r->state == READER_LIVE && reads_store(r) &&
-	    r->fragment->state == LIVE_COMMITTED && (r->sent || !r->head_sent))
+	if (r->state == READER_LIVE && r->fragment->stored &&
+	    r->fragment->state == LIVE_COMMITTED)
 		go_on_from_store(r);
+}
+
+/*
+ * The rest was not kept, or others needed its memory. Return: as pump_live().
+ */
+static int live_lost(struct reader *r)
+{
+	const struct live_fragment *f = r->fragment;
+
+	if (f->stored && f->state == LIVE_COMMITTED) {
+		go_on_from_store(r);
+		return 1;
+	}
+	if (r->head_sent)
+		return -ENOBUFS;
+	set_cursor(r, &f->view.number);
+	leave_live(r);
+	return 1;
 }
 
 /* What may be sent now, from where it lies. Return: how many pieces. */
@@ -442,6 +465,8 @@ static int pump_live(struct reader *r)
 	size_t count;
 	int e;
 
+	if (f->revoked)
+		return live_lost(r);
 	if (f->timed && !r->head_sent) {
 		e = send_live_head(r);
 		return e < 0 ? e : 1;
@@ -459,12 +484,7 @@ static int pump_live(struct reader *r)
 		e = send_live_tail(r);
 		return e < 0 ? e : 1;
 	}
-	if (!f->overflow || f->state != LIVE_COMMITTED)
-		return 0;
-	if (!reads_store(r))
-		return -EIO;
-	go_on_from_store(r); /* more than was kept */
-	return 1;
+	return f->overflow && f->state == LIVE_COMMITTED ? live_lost(r) : 0;
 }
 
 /* --- the pump
@@ -503,7 +523,7 @@ static int step(struct reader *r)
 
 	switch (r->state) {
 	case READER_LOOKING:
-		if (!r->draining || r->resume)
+		if (!r->draining || r->resuming)
 			return look(r);
 		end(r);
 		return 0;
@@ -592,7 +612,7 @@ static void on_stop(struct exchange *ex)
 {
 	struct reader *r = ex->state_of_op;
 	bool inside = (r->state == READER_STORED && r->out.sent) ||
-		      (r->state == READER_LIVE && r->head_sent) || r->resume;
+		      (r->state == READER_LIVE && r->head_sent) || r->resuming;
 
 	if (!inside)
 		end(r);
@@ -612,29 +632,50 @@ static const struct exchange_handler handler = {
 /* --- the start
  * ------------------------------------------------------------------------- */
 
+/*
+ * The newest that began at @at_ms or before, of the store's @row (NULL: none)
+ * and what is live. In a gap after it: the next one.
+ */
+static void select_time(struct reader *r, enum store_order order,
+			uint64_t at_ms, const struct store_fragment *row)
+{
+	bool producer = order == STORE_BY_PRODUCER_TIME;
+	struct live_fragment *f = live_at(r->live, producer, at_ms);
+	const struct fragment_number *n = NULL;
+	uint64_t began_ms = 0;
+	uint64_t ends_ms = 0;
+
+	if (row) {
+		n = &row->number;
+		began_ms = producer ? row->producer_ms : row->server_ms;
+		ends_ms = began_ms + row->duration_ms;
+	}
+	if (f && live_began_ms(f, producer) >= began_ms) {
+		n = &f->view.number;
+		/* None is so long. */
+		ends_ms = live_began_ms(f, producer) +
+			  FRAGMENT_DURATION_MS_MAX - 1;
+	}
+	if (n && ends_ms >= at_ms)
+		set_cursor_before(r, n);
+	else if (n)
+		set_cursor(r, n);
+}
+
 static void selected(struct store_op *op, int res)
 {
 	struct reader *r = container_of(op, struct reader, list_op);
-	bool first_try = r->query.descending;
 
 	r->listing = false;
 	if (!exchange_alive(r->ex) || r->state == READER_ENDING) {
 		free_if_quiet(r);
 		return;
 	}
-	if (res > 0 && r->start == START_TIME && first_try) {
-		bool producer = r->query.order == STORE_BY_PRODUCER_TIME;
-		uint64_t from = producer ? r->rows[0].producer_ms
-					 : r->rows[0].server_ms;
-
-		/* In a gap after it: the next one then. */
-		if (from + r->rows[0].duration_ms < r->query.to_ms)
-			set_cursor(r, &r->rows[0].number);
-		else
-			set_cursor_before(r, &r->rows[0].number);
-	} else if (res > 0) {
+	if (res >= 0 && r->start == START_TIME)
+		select_time(r, r->query.order, r->query.to_ms,
+			    res ? &r->rows[0] : NULL);
+	else if (res > 0)
 		set_cursor_before(r, &r->rows[0].number);
-	}
 	if (res < 0)
 		cut(r, res);
 	else
@@ -642,27 +683,13 @@ static void selected(struct store_op *op, int res)
 	pump(r);
 }
 
-/* Where nothing is stored: the buffer's fragment of that time, or the next. */
-static void select_live(struct reader *r, enum store_order order,
-			uint64_t at_ms)
-{
-	bool producer = order == STORE_BY_PRODUCER_TIME;
-	struct live_fragment *f = live_at(r->live, producer, at_ms);
-
-	if (!f)
-		return; /* all are later */
-	if (at_ms - live_began_ms(f, producer) < FRAGMENT_DURATION_MS_MAX)
-		set_cursor_before(r, &f->view.number);
-	else
-		set_cursor(r, &f->view.number); /* none is so long */
-}
-
 static void select_start(struct reader *r, enum store_order order,
 			 uint64_t at_ms)
 {
 	struct live_fragment *f = live_newest(r->live);
+	bool stored = r->live->stored || r->live->retention_hours;
 
-	r->more = true;
+	r->more = stored;
 	r->state = READER_LOOKING;
 	if (r->start == START_NOW && f) {
 		set_cursor_before(r, &f->view.number);
@@ -670,18 +697,17 @@ static void select_start(struct reader *r, enum store_order order,
 		r->more = r->live->any_committed &&
 			  after_cursor(r, &r->live->committed);
 	}
-	if ((r->start == START_NOW && !f) || r->start == START_TIME) {
-		if (r->live->stored) {
-			set_query(r, order, true, 1);
-			if (r->start == START_TIME)
-				r->query.to_ms = at_ms;
-			r->state = READER_SELECTING;
-			list(r, selected);
-			return;
-		}
+	if (stored &&
+	    ((r->start == START_NOW && !f) || r->start == START_TIME)) {
+		set_query(r, order, true, 1);
 		if (r->start == START_TIME)
-			select_live(r, order, at_ms);
+			r->query.to_ms = at_ms;
+		r->state = READER_SELECTING;
+		list(r, selected);
+		return;
 	}
+	if (r->start == START_TIME)
+		select_time(r, order, at_ms, NULL);
 	pump(r);
 }
 
@@ -768,7 +794,7 @@ static int reader_new(struct exchange *ex, struct reader **ret_reader)
 	r->events.deleted = on_deleted;
 	list_init(&r->events.link);
 	r->live = live_stream_get(&ex->thread->live, ex->stream.store.id,
-				  ex->stream.retention_hours != 0);
+				  ex->stream.retention_hours);
 	if (!r->live || stored_out_init(&r->out, ex, true, on_wake) < 0) {
 		live_stream_put(r->live);
 		free(r);

@@ -20,6 +20,7 @@ void live_table_init(struct live_table *t, struct loop *loop)
 	};
 	for (i = 0; i < LIVE_BUCKETS; i++)
 		list_init(&t->buckets[i]);
+	list_init(&t->held);
 	list_init(&t->buffered);
 }
 
@@ -53,18 +54,39 @@ void live_fragment_ref(struct live_fragment *f)
 	f->refs++;
 }
 
-void live_fragment_put(struct live_fragment *f)
+static void free_bytes(struct live_fragment *f)
 {
 	size_t i;
 
-	if (!f || --f->refs)
-		return;
-	f->table->kept_bytes -= f->charged_bytes;
 	for (i = 0; i < f->chunk_count; i++)
 		free(f->chunks[i]);
 	free(f->chunks);
 	free(f->header);
+	f->table->kept_bytes -= f->charged_bytes;
+}
+
+void live_fragment_put(struct live_fragment *f)
+{
+	if (!f || --f->refs)
+		return;
+	list_del(&f->buffered);
+	free_bytes(f);
 	free(f);
+}
+
+/* Only readers hold it. They find out when they come for more. */
+static void revoke(struct live_fragment *f)
+{
+	list_del(&f->buffered);
+	free_bytes(f);
+	f->revoked = true;
+	f->charged_bytes = 0;
+	f->kept_bytes = 0;
+	f->chunks = NULL;
+	f->chunk_count = 0;
+	f->chunk_room = 0;
+	f->header = NULL;
+	f->header_bytes = 0;
 }
 
 /* While it is in the list. */
@@ -82,11 +104,14 @@ static void uncharge(struct live_fragment *f, size_t bytes)
 	f->table->kept_bytes -= bytes;
 }
 
-/* Readers in the middle of it hold references. */
+/* Gives the list's reference back; readers in the middle of it have theirs. */
 static void unlist(struct live_fragment *f)
 {
 	list_del(&f->link);
 	f->stream->kept_bytes -= f->charged_bytes;
+	if (f->refs > 1)
+		list_add_tail(&f->table->held, &f->buffered);
+	live_fragment_put(f);
 }
 
 void live_stream_put(struct live_stream *s)
@@ -110,7 +135,6 @@ static void drop_buffered(struct live_fragment *f)
 	list_del(&f->buffered);
 	s->buffered_count--;
 	unlist(f);
-	live_fragment_put(f);
 	live_stream_put(s);
 }
 
@@ -225,33 +249,50 @@ static void buffer_add(struct live_fragment *f)
 		drop_all(t);
 }
 
+static bool has_room(const struct live_table *t, size_t bytes)
+{
+	return t->kept_bytes + bytes <= t->bytes_max;
+}
+
+static void revoke_held(struct live_table *t, size_t bytes)
+{
+	while (!has_room(t, bytes) && !list_empty(&t->held))
+		revoke(list_entry(t->held.next, struct live_fragment,
+				  buffered));
+}
+
 /*
- * Return: so much may be had, the oldest of all having given way. What a reader
- * is in the middle of would not be had back by dropping it.
+ * Return: so much may be had, the oldest of all having given way. First of what
+ * is there for its readers only, who are behind all that is offered; then of
+ * what nobody is in the middle of.
  */
 static bool make_room(struct live_table *t, size_t bytes)
 {
+	struct live_fragment *f;
 	struct list_node *n;
 	struct list_node *tmp;
 
+	revoke_held(t, bytes);
 	list_for_each_safe(n, tmp, &t->buffered)
 	{
-		struct live_fragment *f =
-			list_entry(n, struct live_fragment, buffered);
-
-		if (t->kept_bytes + bytes <= t->bytes_max)
+		f = list_entry(n, struct live_fragment, buffered);
+		if (has_room(t, bytes))
 			break;
 		if (f->refs == 1)
 			drop_buffered(f);
 	}
-	return t->kept_bytes + bytes <= t->bytes_max;
+	while (!has_room(t, bytes) && (f = oldest_buffered(t))) {
+		drop_buffered(f);
+		revoke_held(t, bytes);
+	}
+	return has_room(t, bytes);
 }
 
 /* --- streams
  * ------------------------------------------------------------------ */
 
-static struct live_stream *
-stream_new(struct live_table *t, const uint8_t id[STREAM_ID_BYTES], bool stored)
+static struct live_stream *stream_new(struct live_table *t,
+				      const uint8_t id[STREAM_ID_BYTES])
 {
 	struct live_stream *s = calloc(1, sizeof(*s));
 
@@ -259,7 +300,6 @@ stream_new(struct live_table *t, const uint8_t id[STREAM_ID_BYTES], bool stored)
 		return NULL;
 	s->table = t;
 	s->refs = 1;
-	s->stored = stored;
 	memcpy(s->id, id, STREAM_ID_BYTES);
 	list_init(&s->uploads);
 	list_init(&s->readers);
@@ -268,21 +308,35 @@ stream_new(struct live_table *t, const uint8_t id[STREAM_ID_BYTES], bool stored)
 	return s;
 }
 
+static void set_retention(struct live_stream *s, uint32_t hours)
+{
+	s->retention_hours = hours;
+	if (list_empty(&s->uploads))
+		s->stored = hours != 0;
+}
+
 struct live_stream *live_stream_get(struct live_table *t,
 				    const uint8_t id[STREAM_ID_BYTES],
-				    bool stored)
+				    uint32_t hours)
 {
 	struct live_stream *s = live_stream_find(t, id);
 
-	if (!s)
-		return stream_new(t, id, stored);
-	s->refs++;
-	/* Retention was changed: what comes now must go by the new one. */
-	if (s->stored != stored && list_empty(&s->uploads)) {
-		drop_of_stream(s, 0);
-		s->stored = stored;
-	}
+	if (s)
+		s->refs++;
+	else
+		s = stream_new(t, id);
+	if (s)
+		set_retention(s, hours);
 	return s;
+}
+
+void live_stream_retention(struct live_table *t,
+			   const uint8_t id[STREAM_ID_BYTES], uint32_t hours)
+{
+	struct live_stream *s = live_stream_find(t, id);
+
+	if (s)
+		set_retention(s, hours);
 }
 
 void live_stream_delete(struct live_stream *s)
@@ -368,6 +422,7 @@ struct live_fragment *live_begin(struct live_stream *s,
 	f->table = s->table;
 	f->stream = s;
 	f->view = *view;
+	f->stored = s->stored;
 	list_init(&f->buffered);
 	if ((s->reader_count || !s->stored) &&
 	    make_room(s->table, sizeof(*f) + view->header_bytes))
@@ -468,7 +523,7 @@ void live_end(struct live_fragment *f, enum ingest_end how)
 	case INGEST_WHOLE:
 		f->state = LIVE_WHOLE;
 		f->boundary = f->media_bytes;
-		if (!s->stored)
+		if (!f->stored)
 			buffer_add(f);
 		return;
 	case INGEST_COMMITTED:
@@ -481,7 +536,6 @@ void live_end(struct live_fragment *f, enum ingest_end how)
 		break;
 	}
 	unlist(f);
-	live_fragment_put(f);
 }
 
 void live_notify(struct live_stream *s)
@@ -554,6 +608,10 @@ struct live_fragment *live_newest(struct live_stream *s)
 		struct live_fragment *f =
 			list_entry(n, struct live_fragment, link);
 
+		/* Of the time before the stream had a retention. */
+		if (!f->stored && s->any_committed &&
+		    fragment_number_compare(&f->view.number, &s->committed) < 0)
+			break;
 		if (f->kept && !f->overflow)
 			return f;
 	}

@@ -13,7 +13,12 @@
  * A stream with retention 0 has no store: whole fragments stay in the list for
  * LIVE_BUFFER_NS_MAX, also when nobody uploads or reads any more; each holds a
  * reference to its stream. The oldest give way earlier when the stream has
- * more than stream_bytes_max, or when the table's memory is needed.
+ * more than stream_bytes_max, or when the table's memory is needed. They stay
+ * when the stream is given a retention: who is reading them has them still to
+ * come.
+ *
+ * A reader in the middle of a fragment that left the list may finish it, as
+ * long as its memory is not needed. Then it is revoked: gone, whoever reads it.
  */
 #ifndef SERVE_LIVE_H
 #define SERVE_LIVE_H
@@ -36,6 +41,7 @@ struct live_table {
 	size_t stream_bytes_max; /* of a stream with retention 0 */
 	/* Kept bytes, also of fragments that only readers still hold. */
 	size_t kept_bytes;
+	struct list_node held; /* by readers only, in the order they left */
 	/* Of retention-0 streams: */
 	struct list_node buffered; /* whole fragments, oldest first */
 	struct loop_timer timer;   /* the first one's end; none: idle */
@@ -66,14 +72,15 @@ struct live_stream {
 	struct list_node bucket;
 	uint8_t id[STREAM_ID_BYTES];
 	unsigned int refs;
-	bool stored; /* retention is not 0 */
+	uint32_t retention_hours; /* as far as we have heard */
+	bool stored; /* what is uploaded now; lags behind the above */
 	bool deleted;
 	struct list_node uploads;
 	struct list_node readers;
 	unsigned int reader_count;
-	unsigned int list_count;    /* GetMediaForFragmentList */
-	struct list_node fragments; /* by number */
-	size_t kept_bytes;	    /* of the above */
+	unsigned int list_count;     /* GetMediaForFragmentList */
+	struct list_node fragments;  /* by number */
+	size_t kept_bytes;	     /* of the above */
 	unsigned int buffered_count; /* ... that no store has */
 	bool any_committed;
 	struct fragment_number committed; /* highest since we know it */
@@ -87,12 +94,15 @@ struct live_fragment {
 	struct live_table *table;
 	struct live_stream *stream;
 	struct list_node link;
-	struct list_node buffered; /* live_table's; on it: holds @stream */
-	uint64_t whole_ns;	   /* CLOCK_MONOTONIC, when on it */
-	size_t charged_bytes;	   /* in kept_bytes of table and stream */
+	/* On live_table's, and holds @stream; or on @held, and does not. */
+	struct list_node buffered;
+	uint64_t whole_ns;    /* CLOCK_MONOTONIC, when on it */
+	size_t charged_bytes; /* in kept_bytes of table and stream */
 	unsigned int refs;
 	enum live_state state;
+	bool stored; /* its upload stores it */
 	bool timed;
+	bool revoked;		 /* nothing is here any more */
 	bool kept;		 /* bytes are here from the start */
 	bool overflow;		 /* ... and end at @kept_bytes */
 	struct ingest_view view; /* header: NULL, see below */
@@ -115,13 +125,18 @@ void live_table_init(struct live_table *t, struct loop *loop);
 void live_table_fini(struct live_table *t);
 
 /*
- * @stored: what the stream's retention says now. It holds for a stream that
- * is known already as soon as it has no upload; its buffer is dropped then.
+ * @hours: the stream's retention; as in live_stream_retention()
  * Return: with a reference, or NULL (no memory).
  */
 struct live_stream *live_stream_get(struct live_table *t,
 				    const uint8_t id[STREAM_ID_BYTES],
-				    bool stored);
+				    uint32_t hours);
+/*
+ * The retention has changed. Readers go by it at once, uploads from the next
+ * one on that finds no other.
+ */
+void live_stream_retention(struct live_table *t,
+			   const uint8_t id[STREAM_ID_BYTES], uint32_t hours);
 /* NULL: nothing is going on with it. No reference is taken. */
 struct live_stream *live_stream_find(struct live_table *t,
 				     const uint8_t id[STREAM_ID_BYTES]);
@@ -151,11 +166,10 @@ void live_notify(struct live_stream *s);
 /* The lowest number after @after (NULL: of all); NULL: none. */
 struct live_fragment *live_next(struct live_stream *s,
 				const struct fragment_number *after);
-/* The newest whose bytes are kept, or NULL. */
+/* The newest whose bytes are kept, or NULL. Not one that stored ones follow. */
 struct live_fragment *live_newest(struct live_stream *s);
 /*
- * The newest that began at or before @at_ms, or NULL. Of a stream that is not
- * stored, whose list is all there is.
+ * The newest that began at or before @at_ms, or NULL.
  * @producer: by its producer's time, else by ours
  */
 struct live_fragment *live_at(struct live_stream *s, bool producer,

@@ -181,7 +181,7 @@ static void on_end(void *ctx, unsigned int fragment, enum ingest_end how)
 	count_end(pm, fragment, how);
 	if (!f)
 		return;
-	if (how != INGEST_WHOLE || !pm->live->stored)
+	if (how != INGEST_WHOLE || !f->stored)
 		pm->fragments[fragment] = NULL;
 	live_end(f, how);
 }
@@ -591,7 +591,7 @@ void put_media_run(struct exchange *ex)
 	if (read_head(ex, &config) < 0)
 		return;
 	live = live_stream_get(&ex->thread->live, ex->stream.store.id,
-			       ex->stream.retention_hours != 0);
+			       ex->stream.retention_hours);
 	if (!live) {
 		exchange_internal(ex, -ENOMEM);
 		return;

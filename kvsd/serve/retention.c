@@ -55,6 +55,8 @@ static void changed(struct catalog_op *op, int res)
 	case 0:
 		log_info("serve", "stream %s: kept for %u hours from now on",
 			 n->stream.name, n->stream.retention_hours);
+		live_stream_retention(&n->ex->thread->live, n->stream.store.id,
+				      n->stream.retention_hours);
 		n->store_op.done = expired;
 		if (expiry_of_stream(n->ex->thread->expiry, &n->stream,
 				     &n->store_op))

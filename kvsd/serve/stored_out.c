@@ -24,17 +24,26 @@ void stored_out_fini(struct stored_out *so)
 	free(so->buffer);
 }
 
-void stored_out_begin(struct stored_out *so, const struct store_fragment *row,
-		      uint64_t media)
+void stored_out_begin(struct stored_out *so, const struct store_fragment *row)
 {
 	assert(!so->busy);
 	so->row = *row;
 	so->error = 0;
-	so->sent = media != 0;
-	so->tags_sent = media != 0;
-	so->offset = media ? row->header_bytes + media : 0;
-	if (!media)
-		so->frames = (struct mkv_frames){.skip = 0};
+	so->sent = false;
+	so->tags_sent = false;
+	so->offset = 0;
+	so->frames = (struct mkv_frames){.skip = 0};
+}
+
+void stored_out_resume(struct stored_out *so, const struct store_fragment *row,
+		       uint64_t media)
+{
+	assert(!so->busy);
+	so->row = *row;
+	so->error = 0;
+	so->sent = true;
+	so->tags_sent = true;
+	so->offset = row->header_bytes + media;
 }
 
 void stored_out_count(struct stored_out *so, const uint8_t *media, size_t len)

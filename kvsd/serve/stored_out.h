@@ -37,12 +37,13 @@ int stored_out_init(struct stored_out *so, struct exchange *ex, bool trailing,
 		    void (*wake)(struct stored_out *so)) MUST_CHECK;
 void stored_out_fini(struct stored_out *so);
 
+void stored_out_begin(struct stored_out *so, const struct store_fragment *row);
 /*
- * @media: bytes of the media that the client has already, all of them told to
- *	stored_out_count(); 0 = from the start
+ * The client has header and tags already, and so many bytes of the media, all
+ * of them told to stored_out_count().
  */
-void stored_out_begin(struct stored_out *so, const struct store_fragment *row,
-		      uint64_t media);
+void stored_out_resume(struct stored_out *so, const struct store_fragment *row,
+		       uint64_t media);
 
 /* OutgoingFrames: media that @so->ex was sent, of a fragment begun elsewhere. */
 void stored_out_count(struct stored_out *so, const uint8_t *media, size_t len);

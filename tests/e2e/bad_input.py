@@ -676,6 +676,46 @@ def test_retention_zero():
                 "no error tags"
 
 
+def change_retention(client, stream, operation):
+    now = client.call("describeStream", StreamName=stream)["StreamInfo"]
+    client.call("updateDataRetention", StreamName=stream, Operation=operation,
+                DataRetentionChangeInHours=1, CurrentVersion=now["Version"])
+
+
+def test_retention_changes():
+    client = bench.client()
+    client.call("createStream", StreamName="changed")
+    rng = random.Random(SEED)
+    at = now_ms()
+    sent = []
+
+    def upload(last):
+        clusters = [mkv.fragment(rng, at + 1000 * (len(sent) + i), 8 << 20)
+                    for i in range(3)]
+        put = client.put_media("changed")
+        put.write(mkv.header() + EOFR.join(clusters) + EOFR)
+        put.wait_event(last, FragmentTimecode=at + 1000 * (len(sent) + 2))
+        put.end()
+        put.wait_closed()
+        expect(put.events("ERROR"), [], "errors")
+        sent.extend(clusters)
+
+    # It is behind each time: its connection is not read from.
+    with bench.case("an open session goes through changes of the retention"):
+        upload("RECEIVED")
+        media = bench.client().get_media("changed", StartSelectorType="EARLIEST")
+        expect(media.next(30).cluster == sent[0], True, "the first")
+        change_retention(client, "changed", "INCREASE_DATA_RETENTION")
+        upload("PERSISTED")
+        for cluster in sent[1:]:
+            expect(media.next(30).cluster == cluster, True, "in its turn")
+        change_retention(client, "changed", "DECREASE_DATA_RETENTION")
+        upload("RECEIVED")
+        for cluster in sent[-3:]:
+            expect(media.next(30).cluster == cluster, True, "in its turn")
+        media.close()
+
+
 def test_numbers():
     client = bench.client()
     client.call("createStream", StreamName="numbers", DataRetentionInHours=1)
@@ -892,8 +932,8 @@ if __name__ == "__main__":
     for test in (test_bad_bodies, test_missing_track, test_dropped_connections,
                  test_muxers, test_forms, test_relative, test_acks,
                  test_end_of_fragment, test_expect_continue,
-                 test_retention_zero, test_numbers, test_heads,
-                 test_second_upload, test_readers_limit, *bad_http.TESTS):
+                 test_retention_zero, test_retention_changes, test_numbers,
+                 test_heads, test_second_upload, test_readers_limit, *bad_http.TESTS):
         if wanted and test.__name__ not in wanted:
             continue
         try:

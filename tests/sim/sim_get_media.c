@@ -10,9 +10,11 @@
  * when the reader came to it; one that ends early was never persisted; and
  * when all is quiet the reader has everything. Of a list: it is the fragments
  * asked for. A fifth of the streams keeps nothing: there is less to be had.
- * Nothing is left in flight or in memory.
+ * Retention changes under them; what it drops, readers need not get, but none
+ * waits in the middle of it, or is cut for no reason.
+ * Memory keeps its bound. Nothing is left in flight or in memory.
  *
- *	SEEDS=n	how many seeds (default 150)	SEED=n	that one
+ *	SEEDS=n	how many seeds (default 400)	SEED=n	that one
  */
 #include <errno.h>
 #include <stdio.h>
@@ -35,7 +37,7 @@
 #define CLIENTS_MAX 12u
 #define FRAGMENTS_MAX 256u
 #define UPLOADS_MAX 40u
-#define STEPS 6000u
+#define STEPS 3000u
 #define QUIET_STEPS 20000u
 #define WALL_MS 1700000000000ull
 #define GOT_BYTES_MAX (64u << 20)
@@ -54,7 +56,9 @@ struct fragment {
 	size_t ends[8]; /* of elements, where one of unknown size may */
 	size_t end_count;
 	bool numbered;
-	bool persisted; /* the device was told */
+	bool received;
+	bool persisted; /* the device was told, and it was not dropped */
+	bool dropped;
 	struct fragment_number number;
 };
 
@@ -80,6 +84,7 @@ struct client {
 	bool from_start; /* nothing persisted is before what it gets */
 	struct fragment_number after;
 	bool has_after;
+	uint64_t seq_before; /* without a store, it sees what begins later */
 	/* A list. */
 	struct buf expected;
 };
@@ -95,6 +100,12 @@ struct world {
 	struct catalog_stream stream;
 	struct sys_ops sys;
 	bool faults;
+	bool changes;	  /* of the retention */
+	bool drops;	  /* by it */
+	bool small;	  /* live memory */
+	size_t weight;	  /* of a byte that is not read yet */
+	uint64_t pause;	  /* of a client that reads, in steps */
+	bool settled;	  /* nothing happens any more */
 	uint64_t step_ms; /* at most, of simulated time */
 	bool quiet;	  /* the end: no trouble any more */
 	unsigned int uploads;
@@ -193,6 +204,7 @@ static void take_acks(struct client *c, const uint8_t *bytes, size_t len,
 					 slice_of(ack.fragment_number),
 					 &f->number) == 0);
 			f->numbered = true;
+			f->received |= ack.event == ACK_RECEIVED;
 			f->persisted |= told && ack.event == ACK_PERSISTED;
 		}
 	}
@@ -243,7 +255,11 @@ void exchange_end_and_close(struct exchange *ex)
 
 void exchange_cut(struct exchange *ex, int why)
 {
-	(void)why;
+	struct world *w = client_of(ex)->w;
+
+	/* Nobody's time is up, and memory is not short. */
+	CHECK(w, w->faults || w->drops || (why != -ENOENT && why != -EIO));
+	CHECK(w, w->small || why != -ENOBUFS);
 	client_of(ex)->cut = true;
 	client_of(ex)->closing = true;
 }
@@ -298,7 +314,9 @@ bool exchange_lost(const struct exchange *ex)
 
 size_t exchange_backlog(const struct exchange *ex)
 {
-	return container_of(ex, struct client, ex)->backlog;
+	const struct client *c = container_of(ex, struct client, ex);
+
+	return c->backlog * c->w->weight;
 }
 
 /* Uploads are offered their bytes at each step. */
@@ -475,11 +493,14 @@ static void reader_begin(struct world *w)
 	char digits[FRAGMENT_NUMBER_CHARS + 1] = "";
 	size_t how = below(w, f ? 3 : 2);
 	struct client *c = client_new(w, READER, "/getMedia");
+	size_t i;
 
 	if (!c)
 		return;
 	c->from_start = how == 1;
 	c->has_after = how == 2;
+	for (i = 0; !w->stream.retention_hours && i < w->fragment_count; i++)
+		c->seq_before = MAX(c->seq_before, w->fragments[i].number.seq);
 	if (how == 2) {
 		c->after = f->number;
 		fragment_number_format(&f->number, digits);
@@ -535,7 +556,7 @@ static void read_step(struct client *c)
 
 	if (w->quiet)
 		c->backlog = 0;
-	else if (c->backlog && below(w, 3))
+	else if (c->backlog && !below(w, w->pause))
 		c->backlog -= MIN(c->backlog, some);
 	if (!c->backlog && c->ex.handler && c->ex.handler->drained &&
 	    c->ex.conn && !c->closing)
@@ -560,16 +581,18 @@ static int compare(const struct fragment_number *a,
 
 /* No persisted fragment is between the two; NULL: from the first, to the
  * last. */
-static void check_none_between(const struct world *w,
+static void check_none_between(const struct client *c,
 			       const struct fragment_number *after,
 			       const struct fragment_number *before)
 {
+	const struct world *w = c->w;
 	size_t i;
 
 	for (i = 0; i < w->fragment_count; i++) {
 		const struct fragment *f = &w->fragments[i];
 
-		if (!f->persisted || (after && compare(&f->number, after) <= 0))
+		if (!f->persisted || f->number.seq <= c->seq_before ||
+		    (after && compare(&f->number, after) <= 0))
 			continue;
 		CHECK(w, before && compare(&f->number, before) >= 0);
 	}
@@ -671,8 +694,11 @@ static size_t check_document(struct client *c, const uint8_t *p, size_t len,
 	}
 	at += tags;
 	if (*has_last || c->from_start)
-		check_none_between(w, *has_last ? last : NULL, &f->number);
+		check_none_between(c, *has_last ? last : NULL, &f->number);
 	n = common(p + at, len - at, f->bytes, f->len);
+	/* None waits for more of what is over. */
+	CHECK(w, n == f->len || !w->settled ||
+			 !(f->dropped || (f->received && !w->faults)));
 	at += n;
 	if (n == f->len && !begins(h, p + at, len - at)) {
 		n = trailing(w, f, p + at, len - at);
@@ -711,7 +737,7 @@ static void check_reader(struct client *c, bool all)
 	}
 	/* What ends between two elements is a whole fragment's place. */
 	if (all && (has_last || c->from_start)) {
-		check_none_between(c->w, has_last ? &last : NULL, NULL);
+		check_none_between(c, has_last ? &last : NULL, NULL);
 	}
 }
 
@@ -721,8 +747,11 @@ static void check_list(struct client *c)
 			  buf_head(&c->expected), buf_len(&c->expected));
 
 	if (c->ended && !c->w->faults)
-		CHECK(c->w, n == buf_len(&c->expected));
-	CHECK(c->w, n == buf_len(&c->got) || (c->w->faults && c->ended));
+		CHECK(c->w, n == buf_len(&c->expected) || c->w->drops ||
+				    c->w->changes);
+	CHECK(c->w, n == buf_len(&c->got) ||
+			    ((c->w->faults || c->w->drops || c->w->changes) &&
+			     c->ended));
 }
 
 static void reap(struct world *w)
@@ -767,6 +796,8 @@ static void step(struct world *w)
 			read_step(c);
 	}
 	reap(w);
+	/* Pointers to chunks are not asked for before. */
+	CHECK(w, w->thread.live.kept_bytes <= w->thread.live.bytes_max + 4096);
 }
 
 static bool uploading(const struct world *w)
@@ -790,7 +821,12 @@ static void world_init(struct world *w, uint64_t seed)
 	w->random = seed;
 	now_running = w;
 	w->faults = below(w, 2);
-	w->step_ms = below(w, 3) ? 10 : 150; /* uploads overlap after 60 s */
+	w->changes = !below(w, 3);
+	w->drops = !below(w, 3);
+	w->weight = below(w, 2) ? 1 : OUTPUT_BYTES_MAX / 2000;
+	w->pause = below(w, 2) ? 1 : 60;
+	/* Uploads overlap after 60 s. */
+	w->step_ms = w->changes || below(w, 3) ? 10 : 150;
 	w->loop = loop_fake_new(&loop);
 	store.delay_ns_max = below(w, 100) * NS_PER_MS;
 	store.again_add = w->faults ? 30 : 0;
@@ -813,14 +849,54 @@ static void world_init(struct world *w, uint64_t seed)
 	(void)snprintf(w->stream.name, sizeof(w->stream.name), "cam");
 	w->stream.store.id[0] = 1;
 	live_table_init(&w->thread.live, w->loop);
-	if (!below(w, 3))
+	w->small = !below(w, 3);
+	if (w->small)
 		w->thread.live.bytes_max = 1 + below(w, 10) * LIVE_CHUNK_BYTES;
 	mkv_build_header(&w->header, 1);
 	w->timecode_ms = WALL_MS;
 }
 
+/* The oldest @count of the store. */
+static void drop(struct world *w, size_t count)
+{
+	const struct store_fragment *row;
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < count; i++) {
+		row = store_fake_fragment(w->store, i, NULL);
+		for (k = 0; row && k < w->fragment_count; k++) {
+			struct fragment *f = &w->fragments[k];
+
+			if (!f->numbered || compare(&f->number, &row->number))
+				continue;
+			f->persisted = false;
+			f->dropped = true;
+		}
+	}
+	store_fake_drop(w->store, count);
+}
+
+/*
+ * What is not dropped then is still there for who reads: all is over before it
+ * is five minutes old.
+ */
+static void change_retention(struct world *w)
+{
+	w->stream.retention_hours = w->stream.retention_hours ? 0 : 24;
+	live_stream_retention(&w->thread.live, w->stream.store.id,
+			      w->stream.retention_hours);
+	if (w->drops && !w->stream.retention_hours)
+		drop(w, store_fake_count(w->store));
+}
+
 static void disturb(struct world *w)
 {
+	if (w->changes && below(w, 60) == 0)
+		change_retention(w);
+	if (w->drops && below(w, 50) == 0)
+		drop(w,
+		     below(w, 2) ? store_fake_count(w->store) : below(w, 20));
 	if (below(w, 25) == 0)
 		upload_begin(w);
 	if (below(w, 60) == 0)
@@ -857,11 +933,15 @@ static void world_end(struct world *w)
 	w->thread.limits.get_rate = 0;
 	store_fake_fence(w->store, false);
 	store_fake_configure(w->store, &well);
-	for (i = 0; i < QUIET_STEPS && uploading(w); i++)
+	for (i = 0; i < QUIET_STEPS && uploading(w); i++) {
+		if (w->drops && below(w, 2))
+			drop(w, store_fake_count(w->store));
 		step(w);
+	}
 	CHECK(w, !uploading(w));
 	for (i = 0; i < 1000; i++)
 		step(w);
+	w->settled = true;
 	for (i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = w->clients[i];
 
@@ -887,7 +967,7 @@ static void world_end(struct world *w)
 
 int main(int argc, char **argv)
 {
-	struct seeds seeds = seeds_from(argc, argv, 150);
+	struct seeds seeds = seeds_from(argc, argv, 400);
 	struct world *w = malloc(sizeof(*w));
 	uint64_t uploads = 0;
 	uint64_t i;

@@ -482,6 +482,18 @@ void store_fake_fence(struct store *s, bool on)
 	}
 }
 
+void store_fake_drop(struct store *s, size_t count)
+{
+	struct fake *f = fake_of(s);
+	size_t i;
+
+	count = MIN(count, f->kept_count);
+	for (i = 0; i < count; i++)
+		free(f->kept[i].bytes);
+	f->kept_count -= count;
+	memmove(f->kept, f->kept + count, f->kept_count * sizeof(*f->kept));
+}
+
 void store_fake_configure(struct store *s,
 			  const struct store_fake_config *config)
 {

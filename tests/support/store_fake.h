@@ -48,6 +48,9 @@ void store_fake_crash(struct store *s, struct loop *l);
  */
 void store_fake_fence(struct store *s, bool on);
 
+/* Retention: the first so many in order of commit are not there any more. */
+void store_fake_drop(struct store *s, size_t count);
+
 /* Changes chances and delays from now on; the seed stays. */
 void store_fake_configure(struct store *s,
 			  const struct store_fake_config *config);

@@ -65,7 +65,7 @@ static void live_hands_out_whole_elements_only(void **state)
 	const uint8_t *bytes;
 
 	(void)state;
-	s = live_stream_get(&table, id, true);
+	s = live_stream_get(&table, id, 24);
 	list_init(&reader.link);
 	live_reader_add(s, &reader);
 	f = begin(s, 1);
@@ -92,7 +92,7 @@ static void live_keeps_no_bytes_without_readers(void **state)
 	struct live_fragment *f;
 
 	(void)state;
-	s = live_stream_get(&table, id, true);
+	s = live_stream_get(&table, id, 24);
 	f = begin(s, 1);
 	live_bytes(f, (const uint8_t *)"0123456789", 10);
 	assert_int_equal(f->kept_bytes, 0);
@@ -113,7 +113,7 @@ static void live_stops_keeping_at_its_bound(void **state)
 
 	(void)state;
 	table.bytes_max = 8 << 20;
-	s = live_stream_get(&table, id, true);
+	s = live_stream_get(&table, id, 24);
 	list_init(&reader.link);
 	live_reader_add(s, &reader);
 	f = begin(s, 1);
@@ -138,7 +138,7 @@ static void live_keeps_the_largest_fragment(void **state)
 	size_t i;
 
 	(void)state;
-	s = live_stream_get(&table, id, true);
+	s = live_stream_get(&table, id, 24);
 	list_init(&reader.link);
 	live_reader_add(s, &reader);
 	f = begin(s, 1);
@@ -179,7 +179,7 @@ static void uploads_hear_of_each_reader(void **state)
 	struct live_stream *s;
 
 	(void)state;
-	s = live_stream_get(&table, id, true);
+	s = live_stream_get(&table, id, 24);
 	list_add_tail(&s->uploads, &uploads[0].link);
 	list_add_tail(&s->uploads, &uploads[1].link);
 	list_init(&reader.link);
@@ -207,7 +207,7 @@ static void pass(uint64_t ns)
 static void upload(const uint8_t *stream, uint64_t seq, size_t len)
 {
 	static uint8_t bytes[1 << 20];
-	struct live_stream *s = live_stream_get(&table, stream, false);
+	struct live_stream *s = live_stream_get(&table, stream, 0);
 	struct live_fragment *f = begin(s, seq);
 
 	while (len) {
@@ -254,7 +254,7 @@ static void live_buffer_outlives_the_upload(void **state)
 
 static void live_buffer_ends_during_the_upload_too(void **state)
 {
-	struct live_stream *s = live_stream_get(&table, id, false);
+	struct live_stream *s = live_stream_get(&table, id, 0);
 	struct live_fragment *open = begin(s, 1);
 	struct live_fragment *f = begin(s, 2);
 
@@ -378,30 +378,51 @@ static void live_buffer_goes_with_its_stream(void **state)
 	assert_null(live_stream_find(&table, id));
 	assert_int_equal(buffered(other_id), 1);
 	/* What ends afterwards is not kept either. */
-	s = live_stream_get(&table, id, false);
+	s = live_stream_get(&table, id, 0);
 	live_stream_delete(s);
 	live_end(begin(s, 2), INGEST_WHOLE);
 	live_stream_put(s);
 	assert_null(live_stream_find(&table, id));
 }
 
-static void live_buffer_is_not_in_the_way_of_new_retention(void **state)
+static void live_buffer_stays_when_there_is_a_retention(void **state)
 {
+	struct live_reader reader = {.changed = no_news};
 	struct live_stream *s;
 	struct live_upload u;
+	struct live_fragment *f;
 
 	(void)state;
 	upload(id, 1, 10);
-	s = live_stream_get(&table, id, true);
+	live_stream_retention(&table, id, 24);
+	live_stream_retention(&table, other_id, 24); /* nobody asked for it */
+	s = live_stream_find(&table, id);
 	assert_true(s->stored);
-	assert_int_equal(buffered(id), 0);
-	/* Not under an upload's feet. */
+	assert_int_equal(s->retention_hours, 24);
+	/* For who has begun to read; the next one of the stream is stored. */
+	assert_int_equal(buffered(id), 1);
+	assert_int_equal(live_newest(s)->view.number.seq, 1);
+	s = live_stream_get(&table, id, 24);
+	list_init(&reader.link);
+	live_reader_add(s, &reader);
+	f = begin(s, 2);
+	assert_true(f->stored);
+	live_end(f, INGEST_WHOLE);
+	live_end(f, INGEST_COMMITTED);
+	/* That one is the newest, and it is in the store. */
+	assert_null(live_newest(s));
+	assert_int_equal(buffered(id), 1);
+	/* Uploads keep what they began with; readers hear at once. */
 	list_add_tail(&s->uploads, &u.link);
-	assert_ptr_equal(live_stream_get(&table, id, false), s);
+	assert_ptr_equal(live_stream_get(&table, id, 0), s);
 	assert_true(s->stored);
+	assert_int_equal(s->retention_hours, 0);
 	live_stream_put(s);
 	list_del(&u.link);
+	live_reader_remove(s, &reader);
 	live_stream_put(s);
+	pass(LIVE_BUFFER_NS_MAX);
+	assert_null(live_stream_find(&table, id));
 }
 
 static void live_buffer_lets_a_reader_finish(void **state)
@@ -412,7 +433,7 @@ static void live_buffer_lets_a_reader_finish(void **state)
 
 	(void)state;
 	upload(id, 1, 10);
-	s = live_stream_get(&table, id, false);
+	s = live_stream_get(&table, id, 0);
 	f = live_next(s, NULL);
 	live_fragment_ref(f);
 	pass(LIVE_BUFFER_NS_MAX);
@@ -421,6 +442,64 @@ static void live_buffer_lets_a_reader_finish(void **state)
 	assert_int_equal(live_peek(f, 0, &bytes), 10);
 	live_fragment_put(f);
 	live_stream_put(s);
+}
+
+/* Slow viewers have no claim to memory that others need. */
+static void live_revokes_what_only_readers_hold(void **state)
+{
+	struct live_fragment *held[2];
+	struct live_fragment *f;
+	const uint8_t *bytes;
+	uint64_t seq;
+
+	(void)state;
+	table.bytes_max = 8 << 20;
+	for (seq = 1; seq <= 2; seq++) {
+		upload(other_id, seq, 3 << 20);
+		f = live_newest(live_stream_find(&table, other_id));
+		live_fragment_ref(f);
+		held[seq - 1] = f;
+		pass(LIVE_BUFFER_NS_MAX / 2);
+	}
+	pass(LIVE_BUFFER_NS_MAX / 2);
+	assert_null(live_stream_find(&table, other_id));
+	assert_true(table.kept_bytes >= 6 << 20);
+	/* The first one goes, and no more than that. */
+	upload(id, 1, 4 << 20);
+	assert_int_equal(buffered(id), 1);
+	assert_true(table.kept_bytes <= table.bytes_max + 4096);
+	assert_true(held[0]->revoked);
+	assert_int_equal(live_peek(held[0], 0, &bytes), 0);
+	assert_false(held[1]->revoked);
+	assert_int_equal(live_peek(held[1], 0, &bytes), LIVE_CHUNK_BYTES);
+	/* Neither is it counted twice. */
+	live_fragment_put(held[0]);
+	live_fragment_put(held[1]);
+	assert_true(table.kept_bytes >= 4 << 20);
+	assert_true(table.kept_bytes < 5 << 20);
+}
+
+/* With nothing else left: what is offered, and in use. */
+static void live_revokes_the_oldest_in_use(void **state)
+{
+	struct live_fragment *old[2];
+	uint64_t seq;
+
+	(void)state;
+	table.bytes_max = 8 << 20;
+	for (seq = 1; seq <= 2; seq++) {
+		upload(other_id, seq, 3 << 20);
+		old[seq - 1] = live_newest(live_stream_find(&table, other_id));
+		live_fragment_ref(old[seq - 1]);
+	}
+	upload(id, 1, 4 << 20);
+	assert_int_equal(buffered(id), 1);
+	assert_true(table.kept_bytes <= table.bytes_max + 4096);
+	assert_true(old[0]->revoked);
+	assert_false(old[1]->revoked);
+	assert_int_equal(buffered(other_id), 1);
+	live_fragment_put(old[0]);
+	live_fragment_put(old[1]);
 }
 
 static void live_buffer_keeps_nothing_unreadable(void **state)
@@ -450,8 +529,10 @@ int main(void)
 		LIVE_TEST(live_buffer_drops_what_frees_memory),
 		LIVE_TEST(live_buffer_of_others_makes_room),
 		LIVE_TEST(live_buffer_goes_with_its_stream),
-		LIVE_TEST(live_buffer_is_not_in_the_way_of_new_retention),
+		LIVE_TEST(live_buffer_stays_when_there_is_a_retention),
 		LIVE_TEST(live_buffer_lets_a_reader_finish),
+		LIVE_TEST(live_revokes_what_only_readers_hold),
+		LIVE_TEST(live_revokes_the_oldest_in_use),
 		LIVE_TEST(live_buffer_keeps_nothing_unreadable),
 	};
 
