@@ -188,6 +188,7 @@
  */
 #define INDEX_BLOCK_SPAN_MS 60000u
 #define STORE_ROOM_STEPS_MAX 256u	/* for one segment: up to two years */
+#define STORE_ROOM_WORK_MAX 500u	/* rows dropped, streams looked up, in a job */
 #define STORE_ROOM_STEPS_ALIKE 16u	/* a minute each, then two, four, .. */
 #define COMPACT_PERCENT 30u		/* live bytes of a segment, below it */
 #define COMPACT_PERIOD_NS (60 * NS_PER_S) /* looked for that often */

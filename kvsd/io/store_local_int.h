@@ -155,8 +155,32 @@ struct store_writer {
 	struct store_local *sl;
 };
 
+enum room_state {
+	ROOM_IDLE = 0,
+	ROOM_LIST, /* the streams */
+	ROOM_LOOK, /* what is oldest of each */
+	ROOM_DROP, /* that, of each */
+	ROOM_OVER,
+};
+
+/* Making room for a segment, in as many jobs as it takes. Worker only. */
+struct room {
+	enum room_state state;
+	struct room_stream *streams;
+	size_t count;
+	size_t size;
+	size_t next;	     /* of @streams, in LOOK and DROP */
+	bool for_disk;	     /* config.free_min, else config.bytes_max */
+	uint64_t disk_limit; /* bytes of segments, for config.free_min */
+	unsigned int steps;  /* done for the bound */
+	uint64_t before_ms;  /* up to where the last one came, or comes */
+	uint64_t oldest_ms;  /* of all, as far as looked */
+	uint64_t dropped;
+};
+
 /* The worker makes a segment ahead of need. One at a time per instance. */
 struct segment_request {
+	struct room room;
 	struct worker_job job;
 	struct loop_task task;
 	struct open_segment *made;
@@ -265,8 +289,12 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 
 /* --- store_local_room.c --- */
 
-/* Worker, before a segment is made: keeps config.bytes_max and free_min. */
-void room_make(struct store_local *sl);
+/*
+ * Worker, before a segment is made: keeps config.bytes_max and free_min. @l: all
+ * zero at first, and again when it is over.
+ * Return: false: call it again, from another job, so that others have a turn.
+ */
+bool room_make(struct store_local *sl, struct room *l);
 /* What the disk has over config.free_min. Return: 0 or an errno. */
 int room_of_disk(const struct store_local *sl, uint64_t *ret_room) MUST_CHECK;
 

@@ -6,7 +6,8 @@
  * first, whoever's it is, and no writer waits for long. Rows go before files
  * do, as in every deletion. A segment may hold months of a slow stream, so the
  * further it is to its end, the longer the steps become. What is held is no
- * part of a step: each begins at what may go.
+ * part of a step: each begins at what may go. What a job of the worker does of
+ * all that is bounded: queries take their turn in between.
  *
  * What others put on the disk no dropping brings back. So for what the disk
  * shall have left only closed segments are emptied, and what was PERSISTED in
@@ -23,18 +24,10 @@
 
 #define FIRST_STEP_MS 1u /* no step was before */
 
-struct stream_oldest {
+struct room_stream {
 	uint8_t id[STREAM_ID_BYTES];
 	uint64_t oldest_ms; /* of what may go; UINT64_MAX: nothing */
 	uint64_t open_ms;   /* from here on it stays */
-};
-
-struct stream_list {
-	struct stream_oldest *streams;
-	size_t count;
-	size_t size;
-	bool for_disk;	     /* config.free_min, else config.bytes_max */
-	uint64_t disk_limit; /* bytes of segments, for config.free_min */
 };
 
 int room_of_disk(const struct store_local *sl, uint64_t *ret_room)
@@ -69,7 +62,7 @@ static uint64_t disk_limit(struct store_local *sl)
 
 static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 {
-	struct stream_list *l = ctx;
+	struct room *l = ctx;
 
 	if (l->count == l->size) {
 		size_t size = l->size ? 2 * l->size : 64;
@@ -81,13 +74,13 @@ static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 		l->size = size;
 	}
 	/* It is looked up when the first step asks. */
-	l->streams[l->count] = (struct stream_oldest){.open_ms = UINT64_MAX};
+	l->streams[l->count] = (struct room_stream){.open_ms = UINT64_MAX};
 	memcpy(l->streams[l->count++].id, id, STREAM_ID_BYTES);
 	return 0;
 }
 
 /* A stream's rows are in one writer's segments, the last in its newest. */
-static int find_open(struct store_local *sl, struct stream_oldest *s)
+static int find_open(struct store_local *sl, struct room_stream *s)
 {
 	struct store_fragment last;
 	struct store_query q = {
@@ -106,8 +99,8 @@ static int find_open(struct store_local *sl, struct stream_oldest *s)
 }
 
 /* Return: 0, or an error. */
-static int look_up(struct store_local *sl, const struct stream_list *l,
-		   struct stream_oldest *s, uint64_t before_ms)
+static int look_up(struct store_local *sl, const struct room *l,
+		   struct room_stream *s, uint64_t before_ms)
 {
 	uint64_t was_ms = s->oldest_ms;
 	struct store_holds holds;
@@ -129,65 +122,71 @@ static int look_up(struct store_local *sl, const struct stream_list *l,
 }
 
 /*
- * What may go of streams whose oldest was before @before_ms, looked up again.
- * Return: 1 and the oldest of all, 0 nothing may go, or an error.
+ * What may go of streams whose oldest was before @l->before_ms is looked up
+ * again. Return: 0, or an error.
  */
-static int find_oldest(struct store_local *sl, struct stream_list *l,
-		       uint64_t before_ms, uint64_t *ret_ms)
+static int look(struct store_local *sl, struct room *l, unsigned int *work)
 {
-	uint64_t oldest_ms = UINT64_MAX;
-	size_t i;
-
-	for (i = 0; i < l->count; i++) {
-		struct stream_oldest *s = &l->streams[i];
-		int r = 0;
-
-		if (s->oldest_ms < before_ms)
-			r = look_up(sl, l, s, before_ms);
-		if (r < 0)
-			return r;
-		oldest_ms = MIN(oldest_ms, s->oldest_ms);
-	}
-	*ret_ms = oldest_ms;
-	return oldest_ms != UINT64_MAX;
-}
-
-/* Return: 0, or an error; nothing of the step that failed is left. */
-static int drop_before(struct store_local *sl, const struct stream_list *l,
-		       uint64_t before_ms)
-{
-	uint64_t total = 0;
-	struct store_holds holds;
-	size_t i;
 	int r = 0;
 
-	for (i = 0; i < l->count && r >= 0; i++) {
-		const struct stream_oldest *s = &l->streams[i];
+	for (; r == 0 && l->next < l->count && *work; l->next++) {
+		struct room_stream *s = &l->streams[l->next];
 
-		if (s->oldest_ms >= before_ms)
-			continue;
-		r = holds_of(sl, s->id, &holds);
-		while (r >= 0) {
-			r = index_delete(sl->index, s->id,
-					 MIN(before_ms, s->open_ms), &holds,
-					 INDEX_ROWS_PER_DELETE);
-			if (r > 0)
-				total += (uint64_t)r;
-			if (r < (int)INDEX_ROWS_PER_DELETE)
-				break;
+		if (s->oldest_ms < l->before_ms) {
+			r = look_up(sl, l, s, l->before_ms);
+			--*work;
 		}
+		l->oldest_ms = MIN(l->oldest_ms, s->oldest_ms);
 	}
-	if (r >= 0)
+	return r;
+}
+
+/* Return: 0, or an error. */
+static int drop_rows(struct store_local *sl, struct room *l, unsigned int *work,
+		     uint64_t *total)
+{
+	while (l->next < l->count && *work) {
+		const struct room_stream *s = &l->streams[l->next];
+		unsigned int most = MIN(*work, INDEX_ROWS_PER_DELETE);
+		struct store_holds holds;
+		int r = 0;
+
+		if (s->oldest_ms < l->before_ms)
+			r = holds_of(sl, s->id, &holds);
+		if (r >= 0 && s->oldest_ms < l->before_ms)
+			r = index_delete(sl->index, s->id,
+					 MIN(l->before_ms, s->open_ms), &holds,
+					 most);
+		if (r < 0)
+			return r;
+		*total += (uint64_t)r;
+		*work -= MIN((unsigned int)r, *work);
+		l->next += (unsigned int)r < most;
+	}
+	return 0;
+}
+
+/* Return: 0, or an error; then nothing of it is left. */
+static int drop(struct store_local *sl, struct room *l, unsigned int *work)
+{
+	size_t next = l->next;
+	uint64_t total = 0;
+	int r = drop_rows(sl, l, work, &total);
+
+	if (r == 0)
 		r = index_commit(sl->index);
-	if (r < 0)
+	if (r < 0) {
 		index_rollback(sl->index);
-	else
+		l->next = next;
+	} else {
 		count(&sl->counters.dropped, total);
+		l->dropped += total;
+	}
 	return r;
 }
 
 /* No room for another segment. Closed ones take what is in them. */
-static bool is_full(struct store_local *sl, const struct stream_list *l)
+static bool is_full(struct store_local *sl, const struct room *l)
 {
 	/* What was set aside must not push everything else out. */
 	uint64_t bad = MIN(sl->bad_bytes, sl->config.bytes_max / 2);
@@ -207,79 +206,130 @@ static void tell_lost(struct store_local *sl)
 	sl->disk_lost = true;
 }
 
-/*
- * @before_ms: up to where the step before came
- * Return: 1 there is room, 0 the oldest went, or an error.
- */
-static int step(struct store_local *sl, struct stream_list *l, uint64_t span_ms,
-		uint64_t *before_ms)
+static void next_bound(struct room *l)
 {
-	uint64_t oldest_ms = 0;
-	int r;
+	l->state = l->for_disk ? ROOM_OVER : ROOM_LIST;
+	l->for_disk = true;
+}
 
-	if (!is_full(sl, l))
-		return 1;
-	r = find_oldest(sl, l, *before_ms, &oldest_ms);
-	if (r <= 0) {
+static void step_begin(struct room *l)
+{
+	l->state = ROOM_LOOK;
+	l->next = 0;
+	l->oldest_ms = UINT64_MAX;
+}
+
+static int do_list(struct store_local *sl, struct room *l)
+{
+	l->count = 0;
+	l->steps = 0;
+	l->before_ms = FIRST_STEP_MS;
+	step_begin(l);
+	return index_streams(sl->index, add_stream, l);
+}
+
+static int do_look(struct store_local *sl, struct room *l, unsigned int *work)
+{
+	int r = look(sl, l, work);
+
+	if (r < 0 || l->next < l->count)
+		return r;
+	if (l->oldest_ms == UINT64_MAX) {
 		/* What is left is in use, or held. */
-		if (r == 0 && l->for_disk)
+		if (l->for_disk)
 			tell_lost(sl);
-		return r < 0 ? r : 1;
+		next_bound(l);
+		return 0;
 	}
 	/* A block that begins there ends before. */
-	*before_ms = oldest_ms + span_ms + 1;
-	r = drop_before(sl, l, *before_ms);
+	l->before_ms = l->oldest_ms + 1 +
+		       ((uint64_t)INDEX_BLOCK_SPAN_MS
+			<< l->steps / STORE_ROOM_STEPS_ALIKE);
+	l->state = ROOM_DROP;
+	l->next = 0;
+	return 0;
+}
+
+static int do_drop(struct store_local *sl, struct room *l, unsigned int *work)
+{
+	int r = drop(sl, l, work);
+
 	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
-		r = drop_before(sl, l, *before_ms);
-	if (r < 0)
+		r = drop(sl, l, work);
+	if (r < 0 || l->next < l->count)
 		return r;
 	sweep_segments(sl);
+	if (++l->steps == STORE_ROOM_STEPS_MAX)
+		next_bound(l);
+	else
+		step_begin(l);
 	return 0;
 }
 
 /* Return: 0, or an error. */
-static int make_room(struct store_local *sl, struct stream_list *l)
+static int go_on(struct store_local *sl, struct room *l, unsigned int *work)
 {
-	uint64_t before_ms = FIRST_STEP_MS;
-	unsigned int i;
-	int r;
-
-	l->count = 0;
-	r = index_streams(sl->index, add_stream, l);
-	for (i = 0; r == 0 && i < STORE_ROOM_STEPS_MAX; i++)
-		r = step(sl, l,
-			 (uint64_t)INDEX_BLOCK_SPAN_MS
-				 << i / STORE_ROOM_STEPS_ALIKE,
-			 &before_ms);
-	return MIN(r, 0);
+	switch (l->state) {
+	case ROOM_IDLE:
+	case ROOM_OVER:
+		return 0;
+	case ROOM_LIST:
+		if (is_full(sl, l))
+			return do_list(sl, l);
+		next_bound(l);
+		return 0;
+	case ROOM_LOOK:
+		if (l->next || is_full(sl, l))
+			return do_look(sl, l, work);
+		next_bound(l);
+		return 0;
+	case ROOM_DROP:
+		return do_drop(sl, l, work);
+	}
+	return 0;
 }
 
-void room_make(struct store_local *sl)
+/* Return: there is something to do. */
+static bool begin(struct store_local *sl, struct room *l)
 {
-	struct stream_list l = {.disk_limit = disk_limit(sl)};
-	uint64_t before = counted(&sl->counters.dropped);
-	bool full = is_full(sl, &l);
-	int r = 0;
-	int i;
+	bool full;
 
-	l.for_disk = true;
-	if (!is_full(sl, &l))
-		sl->disk_lost = false;
-	else
+	*l = (struct room){.disk_limit = disk_limit(sl)};
+	full = is_full(sl, l);
+	l->for_disk = true;
+	if (is_full(sl, l))
 		full = true;
-	if (!full || changes_wait(sl) || changes_commit(sl) < 0)
-		return;
-	for (i = 0; r == 0 && i < 2; i++) {
-		l.for_disk = i;
-		if (is_full(sl, &l))
-			r = make_room(sl, &l);
-	}
-	free(l.streams);
+	else
+		sl->disk_lost = false;
+	l->for_disk = false;
+	l->state = ROOM_LIST;
+	return full;
+}
+
+static bool over(struct room *l)
+{
+	free(l->streams);
+	*l = (struct room){.state = ROOM_IDLE};
+	return true;
+}
+
+bool room_make(struct store_local *sl, struct room *l)
+{
+	unsigned int work = STORE_ROOM_WORK_MAX;
+	int r = 0;
+
+	if ((l->state == ROOM_IDLE && !begin(sl, l)) || changes_wait(sl) ||
+	    changes_commit(sl) < 0)
+		return over(l);
+	while (r == 0 && work && l->state != ROOM_OVER)
+		r = go_on(sl, l, &work);
+	if (r == 0 && l->state != ROOM_OVER)
+		return false;
 	index_failed(sl, r);
 	if (r < 0)
 		log_warn("store", "dropping the oldest: %s", strerror(-r));
 	else
 		log_debug("store", "%llu of the oldest fragments dropped",
-			  (unsigned long long)(counted(&sl->counters.dropped) -
-					       before));
+			  (unsigned long long)l->dropped);
+	return over(l);
 }

@@ -147,7 +147,10 @@ static void request_run(struct worker_job *job)
 		container_of(q, struct store_instance, request);
 
 	q->made = NULL;
-	room_make(in->sl);
+	if (!room_make(in->sl, &q->room)) {
+		worker_submit(in->sl->worker, &q->job);
+		return;
+	}
 	q->res = segment_make(in->sl, in->sl->segment_bytes, true, &q->made);
 	if (q->made)
 		segment_table_set_writer(&in->sl->table, q->made->number, in);
