@@ -6,8 +6,9 @@
  *
  * decrypt: AES-256-GCM, a TLS record at a time; encrypt: the same, a page of
  * the store at a time; both by OpenSSL, and as service_decrypt and
- * service_encrypt by the library that the service takes here; receive: recv() from loopback TCP, sent by another
- * process; write: O_DIRECT into a file that has its blocks, synced at the end.
+ * service_encrypt by the library that the service takes here; receive: recv()
+ * from loopback TCP, sent by another process; write: O_DIRECT into a file that
+ * has its blocks, synced at the end.
  * Memory is used in turn over 8 MiB, as bytes pass through a service. Run it
  * on the servers' CPU, with the sender's given in BENCH_CLIENT_CPU. Prints a
  * JSON object.
