@@ -11,7 +11,7 @@ support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/sys_crash.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/fake_source.c tests/support/fake_sync.c
-support_src += tests/support/seeds.c tests/support/store_mem.c
+support_src += tests/support/conn_bench.c tests/support/seeds.c tests/support/store_mem.c
 support_src += tests/support/fault_rig.c tests/support/loop_fault.c tests/support/serve_child.c \
 	tests/support/sqlite_fault.c tests/support/upload_raw.c
 
@@ -19,7 +19,7 @@ support_src += tests/support/fault_rig.c tests/support/loop_fault.c tests/suppor
 $(O)/obj/tests/%.o: ours_cpp += -Itests
 
 # tests/unit/<name>.c, one binary each, cmocka
-unit_tests := test_base test_cert test_conn test_loop test_tls
+unit_tests := test_base test_cert test_conn test_conn_memory test_conn_tls test_loop test_tls
 unit_tests += test_ack test_aws_profile test_crypto test_epoch test_fragment_number test_http \
 	test_kvsctl test_names test_sigv4
 $(O)/obj/tests/unit/test_kvsctl.o: ours_cpp += -Itools
