@@ -488,6 +488,8 @@ void store_fake_drop(struct store *s, size_t count)
 	size_t i;
 
 	count = MIN(count, f->kept_count);
+	if (!count)
+		return;
 	for (i = 0; i < count; i++)
 		free(f->kept[i].bytes);
 	f->kept_count -= count;
