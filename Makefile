@@ -139,10 +139,13 @@ endif
 ifneq ($(call has,serve),)
 $(call need,sqlite3)
 libs_store := $(shell $(PKG_CONFIG) --libs sqlite3)
-# It comes without a file for pkg-config.
-IPSEC_MB ?= $(if $(shell $(CC) $(CPPFLAGS) -include intel-ipsec-mb.h -E -xc /dev/null 2>/dev/null),1,0)
+# Its header alone: it is loaded when it is used (io/crypto_ipsec_mb.c). x86 only, and a cross
+# compiler may find this machine's.
+ifeq ($(origin IPSEC_MB),undefined)
+IPSEC_MB := $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),$(if $(shell $(CC) $(CPPFLAGS) \
+	-include intel-ipsec-mb.h -E -xc /dev/null 2>/dev/null),1,0),0)
+endif
 ours_cpp += -DHAVE_IPSEC_MB=$(IPSEC_MB)
-libs_store += $(if $(filter 1,$(IPSEC_MB)),-lIPSec_MB)
 switches += IPSEC_MB
 endif
 endif

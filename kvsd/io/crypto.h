@@ -56,7 +56,7 @@ struct crypto_aead;
 /* Return: 0, -ENOMEM, -EIO. The key is copied; wipe yours. */
 int crypto_aead_new(const uint8_t key[CRYPTO_KEY_BYTES],
 		    struct crypto_aead **ret_aead) MUST_CHECK;
-/* As above, for crypto_aead_open() alone: less memory. */
+/* As above, for crypto_aead_open() alone: with OpenSSL half the memory. */
 int crypto_aead_new_open(const uint8_t key[CRYPTO_KEY_BYTES],
 			 struct crypto_aead **ret_aead) MUST_CHECK;
 /* Wipes the key. Accepts NULL, returns NULL. */

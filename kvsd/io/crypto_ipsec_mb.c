@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/crypto_ipsec_mb.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -104,6 +105,7 @@ static int message_open(struct crypto_aead *a,
 	memcpy(want, tag, sizeof(want));
 	calls.open(&k->data, &message, out, in, len, nonce, aad, aad_len, is,
 		   sizeof(is));
+	crypto_wipe(&message, sizeof(message)); /* it has of the key stream */
 	return crypto_equal(is, want, sizeof(want)) ? 0 : -EBADMSG;
 }
 
@@ -117,42 +119,90 @@ static const struct crypto_gcm_ops gcm_ipsec_mb = {
 	.open = message_open,
 };
 
-static const char *arch_name(const IMB_MGR *m)
-{
-	const uint64_t vaes = IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
+/* Version 1's; nothing but `serve` needs it to be there. */
+#define LIBRARY "libIPSec_MB.so.1"
 
-	switch (m->used_arch) {
-	case IMB_ARCH_AVX512:
-		return (m->features & vaes) == vaes ? "AVX-512 with VAES" :
-						      "AVX-512";
-	case IMB_ARCH_AVX2:
-		return "AVX2";
-	case IMB_ARCH_AVX:
-		return "AVX";
-	default:
-		return "SSE";
-	}
+#define FUNCTIONS(F)           \
+	F(imb_get_version)     \
+	F(imb_get_version_str) \
+	F(imb_get_errno)       \
+	F(alloc_mb_mgr)        \
+	F(free_mb_mgr)         \
+	F(init_mb_mgr_sse)     \
+	F(init_mb_mgr_avx)     \
+	F(init_mb_mgr_avx2)    \
+	F(init_mb_mgr_avx512)
+
+struct library {
+#define DECLARE(f) __typeof__(&f) f;
+	FUNCTIONS(DECLARE)
+#undef DECLARE
+};
+
+static bool find(void *from, const char *name, void *ret_function)
+{
+	void *at = dlsym(from, name);
+
+	/* ISO C has no conversion of an object's address to a function's. */
+	memcpy(ret_function, &at, sizeof(at));
+	return at != NULL;
 }
 
 /*
- * A key's data may have another size in each minor version under one soname
- * (1.4 needs more than 1.3), so it has to be the one of our header.
+ * It stays loaded. A key's data may have another size in each minor version
+ * under one soname (1.4 needs more than 1.3): it has to be our header's.
  */
-static bool is_ours(void)
+static int load(struct library *l)
 {
-	return imb_get_version() >> 8 == IMB_VERSION_NUM >> 8;
+	void *from = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	bool whole = from != NULL;
+
+	if (!from)
+		return -ENOSYS;
+#define FIND(f) whole = whole && find(from, #f, &l->f);
+	FUNCTIONS(FIND)
+#undef FIND
+	if (whole && l->imb_get_version() >> 8 == IMB_VERSION_NUM >> 8)
+		return 0;
+	(void)dlclose(from);
+	return -ELIBBAD;
 }
 
-/* Without AES instructions the library emulates them; OpenSSL does better. */
-static int check(const IMB_MGR *m)
+/*
+ * The library goes by CPUID alone. Whether the system keeps the registers too
+ * (XCR0) is known to the compiler's run time: else its first instruction, a
+ * self-test's, would be the process' last. Without AES instructions it emulates
+ * them; OpenSSL does better.
+ */
+static const char *init(const struct library *l, IMB_MGR *m)
 {
-	const uint64_t needed = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
+	const uint64_t vaes = IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
 
-	if (!is_ours())
-		return -ELIBBAD;
-	if ((m->features & needed) != needed)
-		return -ENOSYS;
-	if (imb_get_errno((IMB_MGR *)(uintptr_t)m) ||
+	if (!__builtin_cpu_supports("aes") || !__builtin_cpu_supports("pclmul"))
+		return NULL;
+	if (__builtin_cpu_supports("avx512f") &&
+	    __builtin_cpu_supports("avx512bw") &&
+	    __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512dq")) {
+		l->init_mb_mgr_avx512(m);
+		return (m->features & vaes) == vaes ? "AVX-512 with VAES" :
+						      "AVX-512";
+	}
+	if (__builtin_cpu_supports("avx2")) {
+		l->init_mb_mgr_avx2(m);
+		return "AVX2";
+	}
+	if (__builtin_cpu_supports("avx")) {
+		l->init_mb_mgr_avx(m);
+		return "AVX";
+	}
+	l->init_mb_mgr_sse(m);
+	return "SSE";
+}
+
+static int check(const struct library *l, IMB_MGR *m)
+{
+	if (l->imb_get_errno(m) ||
 	    ((m->features & IMB_FEATURE_SELF_TEST) &&
 	     !(m->features & IMB_FEATURE_SELF_TEST_PASS)))
 		return -EIO;
@@ -162,15 +212,19 @@ static int check(const IMB_MGR *m)
 int crypto_ipsec_mb_use(const char **ret_name)
 {
 	static char name[64];
-	IMB_MGR *m = alloc_mb_mgr(0);
-	IMB_ARCH arch;
-	int r;
+	struct library l;
+	const char *arch;
+	IMB_MGR *m;
+	int r = load(&l);
 
 	*ret_name = crypto_gcm_openssl.name;
+	if (r < 0)
+		return r;
+	m = l.alloc_mb_mgr(0);
 	if (!m)
 		return -ENOMEM;
-	init_mb_mgr_auto(m, &arch);
-	r = check(m);
+	arch = init(&l, m);
+	r = arch ? check(&l, m) : -ENOSYS;
 	if (r == 0) {
 		calls.expand = m->gcm256_pre;
 		calls.begin = m->gcm256_init;
@@ -178,11 +232,11 @@ int crypto_ipsec_mb_use(const char **ret_name)
 		calls.end = m->gcm256_enc_finalize;
 		calls.open = m->gcm256_dec;
 		(void)snprintf(name, sizeof(name), "IPSec_MB %s, %s",
-			       imb_get_version_str(), arch_name(m));
+			       l.imb_get_version_str(), arch);
 		*ret_name = name;
 		crypto_gcm_use(&gcm_ipsec_mb);
 	}
-	free_mb_mgr(m);
+	l.free_mb_mgr(m);
 	return r;
 }
 #else

@@ -12,14 +12,14 @@
 #include "base/macros.h"
 
 /**
- * crypto_ipsec_mb_use() - keys from now on are IPSec_MB's
+ * crypto_ipsec_mb_use() - load it, if it is there; keys from now on are IPSec_MB's
  * @ret_name: e.g. "IPSec_MB 1.3.0, AVX-512 with VAES"; a constant. "OpenSSL"
  *	on failure: nothing has changed then.
  *
- * Before there are threads. Return: 0; -ENOSYS (not in this build, or the
- * processor has no AES instructions); -ELIBBAD (not the version that this was
- * built with, whose keys have another size); -ENOMEM; -EIO (it fails its
- * self-test).
+ * Before there are threads. Return: 0; -ENOSYS (not in this build, not on this
+ * machine, or the processor has no AES instructions); -ELIBBAD (not the version
+ * that this was built with, whose keys have another size); -ENOMEM; -EIO (it
+ * fails its self-test).
  */
 int crypto_ipsec_mb_use(const char **ret_name) MUST_CHECK;
 

@@ -165,6 +165,16 @@ static void uring_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
 
 /* --- receiving into the loop's memory --- */
 
+static void buffer_add(struct loop_uring *u, unsigned int id)
+{
+	u->recv_ready++;
+	io_uring_buf_ring_add(u->recv_ring,
+			      u->recv_bytes + (size_t)id * LOOP_RECV_BYTES,
+			      LOOP_RECV_BYTES, (unsigned short)id,
+			      io_uring_buf_ring_mask(u->recv_count), 0);
+	io_uring_buf_ring_advance(u->recv_ring, 1);
+}
+
 /*
  * The kernel takes buffers in turn, those that were used longest ago first: a
  * few of them stay in the processor's caches, all of them do not. So it has
@@ -173,16 +183,10 @@ static void uring_recv(struct loop *l, struct loop_op *op, int fd, void *bytes,
  */
 static void recv_give(struct loop_uring *u, unsigned int id)
 {
-	if (u->recv_ready >= u->recv_want) {
+	if (u->recv_ready < u->recv_want)
+		buffer_add(u, id);
+	else
 		u->recv_idle[u->recv_idle_count++] = (unsigned short)id;
-		return;
-	}
-	u->recv_ready++;
-	io_uring_buf_ring_add(u->recv_ring,
-			      u->recv_bytes + (size_t)id * LOOP_RECV_BYTES,
-			      LOOP_RECV_BYTES, (unsigned short)id,
-			      io_uring_buf_ring_mask(u->recv_count), 0);
-	io_uring_buf_ring_advance(u->recv_ring, 1);
 }
 
 static void recv_top_up(struct loop_uring *u)
@@ -203,10 +207,16 @@ static void recv_learn(struct loop_uring *u)
 			   LOOP_RECV_BUFFERS_MIN);
 }
 
-/* Something arrived that no buffer was left for. */
+/*
+ * Something arrived that no buffer was left for. One more is given whatever is
+ * wanted: so it goes on even if a count of ours were wrong.
+ */
 static void recv_short(struct loop_uring *u)
 {
-	u->recv_mean += u->recv_mean / 16;
+	u->recv_mean = MIN(u->recv_mean + u->recv_mean / 16,
+			   (uint64_t)u->recv_count << 8);
+	if (u->recv_idle_count)
+		buffer_add(u, u->recv_idle[--u->recv_idle_count]);
 }
 
 static int recv_register(struct loop_uring *u, unsigned int count)

@@ -79,7 +79,10 @@ static int add_stream(void *ctx, const uint8_t id[STREAM_ID_BYTES])
 	return 0;
 }
 
-/* A stream's rows are in one writer's segments, the last in its newest. */
+/*
+ * A stream's rows are in one writer's segments, the last in its newest. Asked
+ * again before anything goes: rows come between two jobs.
+ */
 static int find_open(struct store_local *sl, struct room_stream *s)
 {
 	struct store_fragment last;
@@ -107,7 +110,7 @@ static int look_up(struct store_local *sl, const struct room *l,
 	int r = 0;
 
 	s->oldest_ms = UINT64_MAX;
-	if (before_ms == FIRST_STEP_MS && l->for_disk)
+	if (l->for_disk)
 		r = find_open(sl, s);
 	if (r >= 0)
 		r = holds_of(sl, s->id, &holds);
@@ -146,13 +149,15 @@ static int drop_rows(struct store_local *sl, struct room *l, unsigned int *work,
 		     uint64_t *total)
 {
 	while (l->next < l->count && *work) {
-		const struct room_stream *s = &l->streams[l->next];
+		struct room_stream *s = &l->streams[l->next];
 		unsigned int most = MIN(*work, INDEX_ROWS_PER_DELETE);
 		struct store_holds holds;
 		int r = 0;
 
 		if (s->oldest_ms < l->before_ms)
 			r = holds_of(sl, s->id, &holds);
+		if (r >= 0 && s->oldest_ms < l->before_ms && l->for_disk)
+			r = find_open(sl, s);
 		if (r >= 0 && s->oldest_ms < l->before_ms)
 			r = index_delete(sl->index, s->id,
 					 MIN(l->before_ms, s->open_ms), &holds,

@@ -457,6 +457,15 @@ static int send_pieces(struct reader *r, const struct iovec *pieces,
 	return e;
 }
 
+/* All of its media is sent, and no more comes. */
+static bool may_end(const struct reader *r)
+{
+	const struct live_fragment *f = r->fragment;
+
+	return f->state != LIVE_OPEN && f->state != LIVE_GONE &&
+	       r->sent == f->media_bytes;
+}
+
 /* Return: 1 go on, 0 wait, or the connection's error. */
 static int pump_live(struct reader *r)
 {
@@ -465,7 +474,8 @@ static int pump_live(struct reader *r)
 	size_t count;
 	int e;
 
-	if (f->revoked)
+	/* Its end needs nothing of what was kept. */
+	if (f->revoked && !(r->head_sent && may_end(r)))
 		return live_lost(r);
 	if (f->timed && !r->head_sent) {
 		e = send_live_head(r);
@@ -480,7 +490,7 @@ static int pump_live(struct reader *r)
 		live_gone(r);
 		return 1;
 	}
-	if (f->state != LIVE_OPEN && r->sent == f->media_bytes) {
+	if (may_end(r)) {
 		e = send_live_tail(r);
 		return e < 0 ? e : 1;
 	}

@@ -195,11 +195,42 @@ static void lost_disk_is_told_once(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Closed segments hold more than a job does; then cameras go on. */
+static void rows_that_come_between_two_jobs_stay(void **state)
+{
+	struct store_rig *rig = *state;
+	struct room room = {.state = ROOM_IDLE};
+	static struct store_fragment rows[ROWS];
+	unsigned int i;
+
+	for (i = 0; i < ROWS; i++)
+		assert_int_equal(rig_put(rig, i % STREAMS, i + 1, 500, 500, i),
+				 0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	rig->local->config.free_min = NEVER;
+	assert_false(room_make(rig->local, &room));
+	/* What the rig asks for makes no room. */
+	rig->local->config.free_min = 0;
+	for (i = 0; i < 2 * STREAMS; i++)
+		assert_int_equal(rig_put(rig, i % STREAMS, ROWS + 1 + i, 500,
+					 500, 3600000 + i),
+				 0);
+	store_local_settle(rig->local);
+	rig->local->config.free_min = NEVER;
+	while (!room_make(rig->local, &room))
+		;
+	rig->local->config.free_min = 0;
+	for (i = 0; i < STREAMS; i++)
+		assert_int_equal(rig_list_all(rig, i, rows, ROWS), 2);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		CASE(room_is_made_in_bounded_jobs),
 		CASE(room_is_over_between_two_jobs),
+		CASE(rows_that_come_between_two_jobs_stay),
 		CASE(lost_disk_is_told_once),
 	};
 
