@@ -801,9 +801,9 @@ static void recv_stop(struct conn *c)
 
 /*
  * Into memory of the connection's own, which nothing may move meanwhile, behind
- * the part of a record that may be there.
+ * the part of a record that may be there. Return: there is such memory.
  */
-static void recv_own_start(struct conn *c)
+static bool recv_own_start(struct conn *c)
 {
 	size_t bytes = crowded(c) ? RECV_BYTES_SMALL : RECV_BYTES_OWN;
 	size_t have = buf_len(&c->in);
@@ -815,11 +815,13 @@ static void recv_own_start(struct conn *c)
 	bytes -= have;
 	p = buf_reserve(&c->in, bytes);
 	if (!p) {
-		conn_over(c, -ENOMEM);
-		return;
+		c->in.failed = false;
+		c->recv_full = 0;
+		return false;
 	}
 	c->recv_own = true;
 	loop_recv(c->loop, &c->recv_op, c->fd, p, bytes, recv_done);
+	return true;
 }
 
 void conn_recv_start(struct conn *c)
@@ -843,9 +845,8 @@ void conn_recv_start(struct conn *c)
 		return;
 	}
 	c->recv_stopping = false;
-	if (fast)
-		recv_own_start(c);
-	else
+	/* Without it, the loop's does, too. */
+	if (!fast || !recv_own_start(c))
 		loop_recv_many(c->loop, &c->recv_op, c->fd, recv_done);
 }
 
