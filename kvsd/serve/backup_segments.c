@@ -179,11 +179,34 @@ static int write_segment(struct backup *b, int in, int out,
 	return b->sys->fsync(out);
 }
 
+/*
+ * Whether @st is of what has the name. What has none any more may have been
+ * zeroed while it was read, and have become another segment; it is renamed
+ * before that happens, and no number is used twice.
+ * Return: 1, 0, or an error.
+ */
+static int is_there(struct backup *b, uint32_t number, const struct stat *st)
+{
+	struct stat now = {0};
+	int fd;
+	int r;
+
+	r = segment_file_open(&b->from, number, &fd);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = b->sys->fstat(fd, &now);
+	sys_close(b->sys, &fd);
+	return r < 0 ? r
+		     : now.st_ino == st->st_ino && now.st_dev == st->st_dev;
+}
+
+/* Return: 1, 0 it went while it was copied, or an error. */
 static int replace_segment(struct backup *b, int in, uint32_t number,
 			   const struct stat *st)
 {
 	char temp[NAME_BYTES];
 	char name[NAME_BYTES];
+	bool gone = false;
 	int out;
 	int r;
 
@@ -195,12 +218,18 @@ static int replace_segment(struct backup *b, int in, uint32_t number,
 		return out;
 	r = write_segment(b, in, out, st);
 	sys_close(b->sys, &out);
-	if (r == 0)
+	if (r == 0) {
+		r = is_there(b, number, st);
+		b->read_failed = r < 0;
+	}
+	if (r == 1)
 		r = b->sys->renameat(b->to.segments_fd, temp, b->to.segments_fd,
 				     name);
-	if (r < 0)
+	else if (r == 0)
+		gone = true;
+	if (r < 0 || gone)
 		(void)b->sys->unlinkat(b->to.segments_fd, temp, 0);
-	return r;
+	return r < 0 ? r : !gone;
 }
 
 /* Return: 1, 0 it is gone, or an error, which is logged. */
@@ -223,15 +252,16 @@ static int copy_segment(struct backup *b, uint32_t number)
 	if (r == 0 && is_copied(b, number, &st)) {
 		b->same++;
 		b->bytes_same += (uint64_t)st.st_size;
+		r = 1;
 	} else if (r == 0) {
 		b->read_failed = false;
 		r = replace_segment(b, in, number, &st);
-		b->copied += r == 0;
+		b->copied += r == 1;
 	}
 	sys_close(b->sys, &in);
 	return r < 0 ? backup_failed(b->read_failed ? &b->from : &b->to, name,
 				     r)
-		     : 1;
+		     : r;
 }
 
 /* Return: 1, 0 something was gone, or an error. */
