@@ -131,11 +131,31 @@ static int open_key(struct segment_replay *r, const uint8_t *id,
 	return err;
 }
 
+static struct store_fragment fragment_of(uint32_t segment,
+					 const struct segment_record *rec,
+					 const struct segment_commit *c)
+{
+	struct store_fragment f = {
+		.number = rec->number,
+		.producer_ms = c->producer_ms,
+		.server_ms = c->server_ms,
+		.duration_ms = c->duration_ms,
+		.header_bytes = c->header_bytes,
+		.media_bytes = c->media_bytes,
+		.frames_bytes = c->frames_bytes,
+		.segment = segment,
+		.page = rec->block,
+	};
+
+	memcpy(f.stream_id, rec->stream_id, STREAM_ID_BYTES);
+	return f;
+}
+
 static int replay_commit(struct segment_replay *r, uint32_t segment,
 			 const struct segment_record *rec, uint32_t mark)
 {
 	AUTO(crypto_aead_free) struct crypto_aead *key = NULL;
-	struct store_fragment f = {.segment = segment, .page = rec->block};
+	struct store_fragment f;
 	struct segment_commit c;
 	uint32_t first = segment;
 	int err;
@@ -165,16 +185,41 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 	}
 	if (err < 0)
 		return err;
-	memcpy(f.stream_id, rec->stream_id, STREAM_ID_BYTES);
-	f.number = rec->number;
-	f.producer_ms = c.producer_ms;
-	f.server_ms = c.server_ms;
-	f.duration_ms = c.duration_ms;
-	f.header_bytes = c.header_bytes;
-	f.media_bytes = c.media_bytes;
-	f.frames_bytes = c.frames_bytes;
+	f = fragment_of(segment, rec, &c);
 	r->found_count++;
 	return r->found(r->ctx, &f, first, mark);
+}
+
+static int look_at_commit(struct segment_replay *r, uint32_t segment,
+			  const struct segment_record *rec,
+			  const struct segment_look *look)
+{
+	const uint8_t *payload = r->record + SEGMENT_HEADER_BYTES;
+	uint32_t first = UINT32_MAX;
+	struct store_fragment f;
+	struct segment_commit c;
+	uint32_t i;
+
+	if (segment_commit_parse(payload, rec->payload_bytes, &c) < 0)
+		return look->gap(look->ctx, rec->block);
+	for (i = 0; i < c.page_count; i++)
+		first = MIN(first, segment_commit_place(payload, i).segment);
+	if (first > segment)
+		return look->gap(look->ctx, rec->block);
+	f = fragment_of(segment, rec, &c);
+	return look->commit(look->ctx, &f, first);
+}
+
+/* Of r->record, of which nothing but the header may be right. */
+static bool is_page(const struct segment_replay *r, size_t len, uint32_t block,
+		    const uint8_t *generation)
+{
+	struct segment_record rec;
+
+	return len >= SEGMENT_HEADER_BYTES &&
+	       segment_header_parse(r->record, &rec) == 0 &&
+	       rec.kind == SEGMENT_PAGE && rec.block == block &&
+	       !memcmp(rec.generation, generation, SEGMENT_ID_BYTES);
 }
 
 /*
@@ -209,8 +254,10 @@ static int skip_damage(struct segment_replay *r, int fd,
 	}
 }
 
+/* @look: NULL: they are replayed. */
 static int replay_records(struct segment_replay *r, uint32_t number, int fd,
-			  const uint8_t *generation, uint32_t *block)
+			  const uint8_t *generation, uint32_t *block,
+			  const struct segment_look *look)
 {
 	struct segment_record rec;
 	uint32_t next;
@@ -227,15 +274,19 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 		if (segment_record_parse(r->record, len, &rec) < 0 ||
 		    rec.kind == SEGMENT_START || rec.block != *block ||
 		    memcmp(rec.generation, generation, SEGMENT_ID_BYTES)) {
+			bool page = is_page(r, len, *block, generation);
 			uint32_t end = *block;
 
 			err = skip_damage(r, fd, generation, block);
-			if (err > 0) {
-				r->damaged = true;
-				continue;
+			if (err <= 0) {
+				*block = end;
+				return err;
 			}
-			*block = end;
-			return err;
+			r->damaged = true;
+			err = look && !page ? look->gap(look->ctx, end) : 0;
+			if (err < 0)
+				return err;
+			continue;
 		}
 		next = *block + segment_record_bytes(rec.payload_bytes) /
 					SEGMENT_BLOCK_BYTES;
@@ -244,7 +295,8 @@ static int replay_records(struct segment_replay *r, uint32_t number, int fd,
 			return 0;
 		}
 		if (rec.kind == SEGMENT_COMMIT) {
-			err = replay_commit(r, number, &rec, next);
+			err = look ? look_at_commit(r, number, &rec, look)
+				   : replay_commit(r, number, &rec, next);
 			if (err < 0)
 				return err;
 		}
@@ -315,7 +367,7 @@ int segment_replay_run(struct segment_replay *r, uint32_t number, uint32_t mark,
 	 */
 	err = r->dir->sys->fdatasync(fd);
 	if (err == 0)
-		err = replay_records(r, number, fd, generation, &block);
+		err = replay_records(r, number, fd, generation, &block, NULL);
 	if (err == 0)
 		err = look_behind(r, fd, generation, block, &torn);
 	sys_close(r->dir->sys, &fd);
@@ -324,6 +376,25 @@ int segment_replay_run(struct segment_replay *r, uint32_t number, uint32_t mark,
 	*ret_end = block;
 	*ret_torn = torn;
 	return 0;
+}
+
+int segment_replay_look(struct segment_replay *r, uint32_t number,
+			uint32_t mark, const struct segment_look *look)
+{
+	uint8_t generation[SEGMENT_ID_BYTES];
+	uint32_t block = MAX(mark, SEGMENT_FIRST_BLOCK);
+	int fd;
+	int err;
+
+	err = r->generation(r->ctx, number, generation);
+	if (err < 0)
+		return err;
+	err = segment_file_open(r->dir, number, &fd);
+	if (err < 0)
+		return err;
+	err = replay_records(r, number, fd, generation, &block, look);
+	sys_close(r->dir->sys, &fd);
+	return err;
 }
 
 int segment_replay_sync(struct segment_replay *r, uint32_t number)

@@ -80,6 +80,29 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
  */
 int segment_replay_sync(struct segment_replay *r, uint32_t number) MUST_CHECK;
 
+/* What segment_replay_look() sees, in order. Under 0 ends it. */
+struct segment_look {
+	/* A commit record as it is: its pages were not looked at. */
+	int (*commit)(void *ctx, const struct store_fragment *f,
+		      uint32_t first_segment);
+	/*
+	 * No record, with others behind it: torn or damaged. Not called for
+	 * what still says that it is a page: its commit record tells.
+	 */
+	int (*gap)(void *ctx, uint32_t block);
+	void *ctx;
+};
+
+/**
+ * segment_replay_look() - as segment_replay_run(), without verifying
+ *
+ * Nothing is synced either: this is for who only reads. What it calls may use
+ * segment_replay_check(). Return: as segment_replay_run().
+ */
+int segment_replay_look(struct segment_replay *r, uint32_t number,
+			uint32_t mark,
+			const struct segment_look *look) MUST_CHECK;
+
 enum segment_check_depth {
 	SEGMENT_CHECK_COMMIT,	/* the commit record is what the row says */
 	SEGMENT_CHECK_PAGES,	/* and its pages are there, by CRC */
