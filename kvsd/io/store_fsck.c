@@ -22,8 +22,29 @@ struct checked_segment {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	int state; /* of its START record: 0 or -errno */
 	bool has_row;
-	uint64_t live;	  /* as its row says */
+	bool other;  /* than its row's */
+	bool closed; /* as its row says; and mark and live */
+	uint32_t mark;
+	uint64_t live;
 	uint64_t counted; /* rows that need it */
+	/* Of what has no row and may be torn: */
+	size_t doubt; /* the first one in fsck.found */
+	uint32_t gap; /* the first block that is no record; 0: none */
+};
+
+/* In the order of preference among those of one fragment. */
+enum found_state {
+	FOUND_SOUND,
+	FOUND_DEAD, /* its stream is gone */
+	FOUND_UNREAD,
+	FOUND_DAMAGED,
+	FOUND_TORN, /* as far as is known: nothing whole followed yet */
+};
+
+/* A commit record of a fragment that has no row. */
+struct found {
+	struct store_fragment f;
+	enum found_state state;
 };
 
 struct fsck {
@@ -33,6 +54,12 @@ struct fsck {
 	struct checked_segment *segments; /* by number */
 	size_t count;
 	struct segment_replay replay;
+	/* Without rows: all that were found, those of one segment together. */
+	struct found *found;
+	size_t found_count;
+	size_t found_size;
+	struct checked_segment *looked_at;
+	bool whole_file; /* from its beginning, not from a mark */
 };
 
 static void PRINTF(2, 3) problem(struct fsck *k, const char *fmt, ...)
@@ -174,12 +201,16 @@ static int check_segment_row(void *ctx, const struct index_segment *row)
 		return 0;
 	}
 	s->has_row = true;
+	s->closed = row->closed;
+	s->mark = row->mark;
 	s->live = row->live;
 	if (s->state == -EBADMSG)
 		memcpy(s->generation, row->generation, SEGMENT_ID_BYTES);
-	else if (memcmp(s->generation, row->generation, SEGMENT_ID_BYTES))
+	else if (memcmp(s->generation, row->generation, SEGMENT_ID_BYTES)) {
+		s->other = true;
 		problem(k, "segment %u: not the one that the index knows",
 			row->number);
+	}
 	return 0;
 }
 
@@ -204,14 +235,23 @@ static void count_row(struct fsck *k, const struct store_fragment *f,
 		k->segments[i].counted++;
 }
 
+static const enum segment_check_depth depths[] = {
+	[FSCK_STRUCTURE] = SEGMENT_CHECK_COMMIT,
+	[FSCK_CHECKSUMS] = SEGMENT_CHECK_PAGES,
+	[FSCK_MEDIA] = SEGMENT_CHECK_TAGS,
+};
+
+static void bad_fragment(struct fsck *k, const struct store_fragment *f,
+			 bool unread)
+{
+	problem(k, "segment %u, block %u: fragment %" PRIu64 " %s", f->segment,
+		f->page, f->number.seq,
+		unread ? "cannot be read" : "does not verify");
+}
+
 static int check_row(void *ctx, const struct store_fragment *f,
 		     uint32_t first_segment)
 {
-	static const enum segment_check_depth depths[] = {
-		[FSCK_STRUCTURE] = SEGMENT_CHECK_COMMIT,
-		[FSCK_CHECKSUMS] = SEGMENT_CHECK_PAGES,
-		[FSCK_MEDIA] = SEGMENT_CHECK_TAGS,
-	};
 	struct fsck *k = ctx;
 	int r;
 
@@ -228,13 +268,192 @@ static int check_row(void *ctx, const struct store_fragment *f,
 		k->config->row(k->config->row_ctx, f, r == 0);
 	if (r != -EBADMSG && r != -EIO)
 		return r;
-	problem(k, "segment %u, block %u: fragment %" PRIu64 " %s", f->segment,
-		f->page, f->number.seq,
-		r == -EIO ? "cannot be read" : "does not verify");
+	bad_fragment(k, f, r == -EIO);
 	return 0;
 }
 
-static int check_rows(struct fsck *k)
+/* --- what has no row yet --- */
+
+static int add_found(struct fsck *k, const struct store_fragment *f,
+		     enum found_state state)
+{
+	if (k->found_count == k->found_size) {
+		size_t size = k->found_size ? 2 * k->found_size : 64;
+		void *p = realloc(k->found, size * sizeof(*k->found));
+
+		if (!p)
+			return -ENOMEM;
+		k->found = p;
+		k->found_size = size;
+	}
+	k->found[k->found_count++] = (struct found){*f, state};
+	return 0;
+}
+
+static void end_doubt(struct fsck *k, uint32_t number)
+{
+	struct checked_segment *s = find_segment(k, number);
+
+	if (!s)
+		return;
+	for (; s->doubt < k->found_count; s->doubt++) {
+		struct found *found = &k->found[s->doubt];
+
+		if (found->f.segment != number)
+			break;
+		if (found->state == FOUND_TORN)
+			found->state = FOUND_DAMAGED;
+	}
+	if (s->gap)
+		problem(k, "segment %u, block %u: a record is damaged", number,
+			s->gap);
+	s->gap = 0;
+}
+
+/*
+ * A whole fragment: what is before it and is not whole, no torn write left
+ * so. Nor in the segment where it begins: that was synced to its end.
+ */
+static void see_whole(struct fsck *k, const struct store_fragment *f,
+		      uint32_t first_segment)
+{
+	end_doubt(k, f->segment);
+	if (first_segment != f->segment)
+		end_doubt(k, first_segment);
+}
+
+static int see_gap(void *ctx, uint32_t block)
+{
+	struct fsck *k = ctx;
+
+	if (!k->looked_at->gap)
+		k->looked_at->gap = block;
+	return 0;
+}
+
+static int see_commit(void *ctx, const struct store_fragment *f,
+		      uint32_t first_segment)
+{
+	struct fsck *k = ctx;
+	struct index_row row;
+	int r;
+
+	r = index_find(k->index, f->stream_id, f->number.seq, &row);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		/* The index is being made; or one of them is a copy. */
+		if (row.f.segment == f->segment && row.f.page == f->page)
+			see_whole(k, f, first_segment);
+		return 0;
+	}
+	r = segment_replay_check(&k->replay, f, first_segment,
+				 MAX(depths[k->config->level],
+				     SEGMENT_CHECK_PAGES));
+	if (r == 0) {
+		see_whole(k, f, first_segment);
+		return add_found(k, f, FOUND_SOUND);
+	}
+	/* It expired, and part of it went with the segment before. */
+	if (r == -EBADMSG && k->whole_file && !find_segment(k, first_segment))
+		return 0;
+	if (r == -EBADMSG)
+		return add_found(k, f, FOUND_TORN);
+	if (r == -EIO)
+		return add_found(k, f, FOUND_UNREAD);
+	return r == -ENOENT ? add_found(k, f, FOUND_DEAD) : r;
+}
+
+static int look_at_segment(struct fsck *k, struct checked_segment *s,
+			   bool rebuilding)
+{
+	const struct segment_look look = {
+		.commit = see_commit,
+		.gap = see_gap,
+		.ctx = k,
+	};
+	int r;
+
+	/* Closed ones have all their rows; what is not ours was told. */
+	if ((s->has_row && s->closed) || s->other ||
+	    (s->state < 0 && !(s->has_row && s->state == -EBADMSG)))
+		return 0;
+	/* Marks in an index that is being made say nothing yet. */
+	k->whole_file = !s->has_row || rebuilding;
+	k->looked_at = s;
+	s->doubt = k->found_count;
+	r = segment_replay_look(&k->replay, s->number,
+				k->whole_file ? SEGMENT_FIRST_BLOCK : s->mark,
+				&look);
+	if (r == -EIO)
+		problem(k, "segment %u: cannot be read", s->number);
+	return r == -EIO ? 0 : r;
+}
+
+static int compare_fragments(const struct store_fragment *a,
+			     const struct store_fragment *b)
+{
+	int r = memcmp(a->stream_id, b->stream_id, STREAM_ID_BYTES);
+
+	if (r)
+		return r;
+	return a->number.seq < b->number.seq ? -1
+					     : a->number.seq > b->number.seq;
+}
+
+static int compare_found(const void *left, const void *right)
+{
+	const struct found *a = left;
+	const struct found *b = right;
+	int r = compare_fragments(&a->f, &b->f);
+
+	return r ? r : (int)a->state - (int)b->state;
+}
+
+static void count_found(struct fsck *k, const struct found *found)
+{
+	if (found->state == FOUND_TORN) {
+		k->result.torn_fragments++;
+		return;
+	}
+	k->result.fragments++;
+	k->result.bytes += found->f.media_bytes;
+	if (found->state == FOUND_DEAD) {
+		k->result.dead_fragments++;
+		return;
+	}
+	if (k->config->row)
+		k->config->row(k->config->row_ctx, &found->f,
+			       found->state == FOUND_SOUND);
+	if (found->state == FOUND_SOUND)
+		k->result.new_fragments++;
+	else
+		bad_fragment(k, &found->f, found->state == FOUND_UNREAD);
+}
+
+static int check_new(struct fsck *k)
+{
+	bool rebuilding = index_rebuilding(k->index);
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < k->count && r == 0; i++)
+		r = look_at_segment(k, &k->segments[i], rebuilding);
+	if (r < 0)
+		return r;
+	if (k->found_count)
+		qsort(k->found, k->found_count, sizeof(*k->found),
+		      compare_found);
+	/* What compaction copied may be there twice. */
+	for (i = 0; i < k->found_count; i++)
+		if (!i || compare_fragments(&k->found[i - 1].f, &k->found[i].f))
+			count_found(k, &k->found[i]);
+	return 0;
+}
+
+/* --- all of it --- */
+
+static int check_fragments(struct fsck *k)
 {
 	int r;
 
@@ -249,6 +468,8 @@ static int check_rows(struct fsck *k)
 	if (r < 0)
 		return r;
 	r = index_rows(k->index, check_row, k);
+	if (r == 0)
+		r = check_new(k);
 	segment_replay_fini(&k->replay);
 	if (r == -EUCLEAN)
 		problem(k, "index.db: a row is damaged");
@@ -284,7 +505,7 @@ static int check_index(struct fsck *k)
 	if (r == -EUCLEAN)
 		problem(k, "index.db: a segment's row is damaged");
 	else if (r == 0)
-		r = check_rows(k);
+		r = check_fragments(k);
 	if (r == 0 && before == k->result.problems)
 		check_counts(k);
 	return r == -EUCLEAN ? 0 : r;
@@ -302,6 +523,7 @@ int store_fsck(const struct fsck_config *config, struct fsck_result *ret_result)
 		r = check_index(&k);
 	k.index = index_close(k.index);
 	free(k.segments);
+	free(k.found);
 	if (r == 0)
 		*ret_result = k.result;
 	return r;

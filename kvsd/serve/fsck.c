@@ -212,6 +212,13 @@ static int report(struct run *k, const struct fsck_result *f)
 	if (f->new_segments)
 		(void)printf("%" PRIu64 " segments are not in the index yet\n",
 			     f->new_segments);
+	if (f->new_fragments)
+		(void)printf("%" PRIu64 " fragments are not in the index yet\n",
+			     f->new_fragments);
+	if (f->torn_fragments)
+		(void)printf("%" PRIu64 " fragments at the end of a segment are "
+			     "not whole: not acknowledged, or damaged\n",
+			     f->torn_fragments);
 	if (f->set_aside)
 		(void)printf("%" PRIu64 " segments are set aside, %" PRIu64
 			     " bytes on disk\n",

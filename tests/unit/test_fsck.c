@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,166 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "io/catalog_db.h"
-#include "io/catalog_sqlite.h"
-#include "io/segment_file.h"
-#include "io/store_fsck.h"
 #include "proto/segment.h"
 #include "serve/fsck.h"
-#include "support/store_rig.h"
-
-#define FRAGMENTS 40
-#define BYTES 100000
-
-static int find_key(void *ctx, const uint8_t id[STREAM_ID_BYTES],
-		    uint8_t ret_key[DATA_KEY_BYTES])
-{
-	unsigned int i;
-
-	(void)ctx;
-	for (i = 0; i < 2; i++) {
-		struct store_stream s = rig_stream(i);
-
-		if (memcmp(s.id, id, STREAM_ID_BYTES))
-			continue;
-		memcpy(ret_key, s.key, DATA_KEY_BYTES);
-		return 0;
-	}
-	return -ENOENT;
-}
-
-static struct catalog *open_catalog(struct data_dir *dir)
-{
-	const struct catalog_sqlite_config config = {
-		.dir = dir,
-		.region = "us-west-2",
-		.account = "123456789012",
-		.no_thread = true,
-	};
-	struct catalog *catalog = NULL;
-
-	return catalog_sqlite_open(&config, &catalog) < 0 ? NULL : catalog;
-}
-
-/* Two streams' fragments in some segments, minutes of them; closed. */
-static int setup(void **state)
-{
-	struct store_rig *rig = calloc(1, sizeof(*rig));
-	struct loop_fake_config config = {.seed = 1};
-	struct catalog *catalog;
-	int i;
-
-	if (!rig)
-		return -1;
-	rig_init(rig, &config);
-	if (data_dir_open(sys_posix(), rig->path, true, &rig->dir) < 0)
-		return -1;
-	catalog = open_catalog(&rig->dir);
-	if (!catalog)
-		return -1;
-	(void)catalog_sqlite_close(catalog);
-	data_dir_close(&rig->dir);
-	if (rig_open(rig) < 0)
-		return -1;
-	for (i = 0; i < FRAGMENTS; i++)
-		if (rig_put(rig, (unsigned int)i % 2, (uint64_t)i + 1, BYTES,
-			    30000, (uint64_t)i * 10000) < 0)
-			return -1;
-	rig_close(rig);
-	*state = rig;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_fini(*state);
-	free(*state);
-	return 0;
-}
-
-static char told[4096];
-
-static void tell(void *ctx, const char *text)
-{
-	size_t len = strlen(told);
-
-	(void)ctx;
-	(void)snprintf(told + len, sizeof(told) - len, "%s\n", text);
-}
-
-static struct fsck_result check(struct store_rig *rig, enum fsck_level level,
-				bool repair)
-{
-	struct fsck_result result = {.problems = 0};
-	struct data_dir dir;
-	struct fsck_config config = {
-		.dir = &dir,
-		.level = level,
-		.find_key = find_key,
-		.tell = tell,
-	};
-
-	told[0] = '\0';
-	if (repair)
-		assert_int_equal(
-			data_dir_open(sys_posix(), rig->path, false, &dir), 0);
-	else
-		assert_int_equal(data_dir_open_readonly(sys_posix(), rig->path,
-							&dir),
-				 0);
-	if (repair)
-		assert_int_equal(store_fsck_repair(&config), 0);
-	else
-		assert_int_equal(store_fsck(&config, &result), 0);
-	data_dir_close(&dir);
-	return result;
-}
-
-/* All fragments but @lost (0: none) are there, bit-exact. */
-static void expect_fragments(struct store_rig *rig, int count, uint64_t lost)
-{
-	struct store_fragment rows[FRAGMENTS];
-	unsigned int stream;
-	int total = 0;
-	int n;
-	int i;
-
-	assert_int_equal(rig_open(rig), 0);
-	for (stream = 0; stream < 2; stream++) {
-		n = rig_list_all(rig, stream, rows, FRAGMENTS);
-		for (i = 0; i < n; i++) {
-			assert_int_not_equal(rows[i].number.seq, lost);
-			assert_int_equal(rig_check_all(rig, stream, &rows[i]),
-					 0);
-		}
-		total += n;
-	}
-	assert_int_equal(total, count);
-	rig_close(rig);
-}
-
-static void repair_and_expect(struct store_rig *rig, int count, uint64_t lost)
-{
-	(void)check(rig, FSCK_MEDIA, true);
-	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 0);
-	expect_fragments(rig, count, lost);
-}
-
-static int open_segment_file(const struct store_rig *rig, unsigned int number)
-{
-	char path[256];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
-		       number);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	return fd;
-}
+#include "support/fsck_bench.h"
 
 /* The second record of the segment: a page in the middle of a fragment. */
 static off_t find_page(int fd, uint8_t *bytes, struct segment_record *rec)
@@ -194,7 +40,7 @@ static off_t find_page(int fd, uint8_t *bytes, struct segment_record *rec)
 static void flip_bit(struct store_rig *rig, struct segment_record *ret_rec)
 {
 	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
-	int fd = open_segment_file(rig, 2);
+	int fd = fsck_open_segment(rig, 2);
 	off_t at = find_page(fd, bytes, ret_rec);
 
 	bytes[300] ^= 4;
@@ -204,17 +50,17 @@ static void flip_bit(struct store_rig *rig, struct segment_record *ret_rec)
 
 static void fsck_finds_nothing_wrong(void **state)
 {
-	struct fsck_result r = check(*state, FSCK_MEDIA, false);
+	struct fsck_result r = fsck_check(*state, FSCK_MEDIA, false);
 
-	assert_string_equal(told, "");
+	assert_string_equal(fsck_told, "");
 	assert_int_equal(r.problems, 0);
-	assert_int_equal(r.fragments, FRAGMENTS);
+	assert_int_equal(r.fragments, FSCK_FRAGMENTS);
 	assert_true(r.segments > 3);
 	assert_int_equal(r.new_segments, 0);
 	assert_int_equal(r.dead_fragments, 0);
-	assert_true(r.bytes > FRAGMENTS * BYTES / 2);
+	assert_true(r.bytes > FSCK_FRAGMENTS * FSCK_BYTES / 2);
 	/* Repairing what is whole changes nothing either. */
-	repair_and_expect(*state, FRAGMENTS, 0);
+	fsck_repair_and_expect(*state, FSCK_FRAGMENTS, 0);
 }
 
 static void fsck_finds_a_flipped_bit_and_saves_what_is_behind(void **state)
@@ -222,17 +68,17 @@ static void fsck_finds_a_flipped_bit_and_saves_what_is_behind(void **state)
 	struct segment_record rec;
 
 	flip_bit(*state, &rec);
-	assert_int_equal(check(*state, FSCK_STRUCTURE, false).problems, 0);
-	assert_int_equal(check(*state, FSCK_CHECKSUMS, false).problems, 1);
-	assert_non_null(strstr(told, "does not verify"));
-	repair_and_expect(*state, FRAGMENTS - 1, rec.number.seq);
+	assert_int_equal(fsck_check(*state, FSCK_STRUCTURE, false).problems, 0);
+	assert_int_equal(fsck_check(*state, FSCK_CHECKSUMS, false).problems, 1);
+	assert_non_null(strstr(fsck_told, "does not verify"));
+	fsck_repair_and_expect(*state, FSCK_FRAGMENTS - 1, rec.number.seq);
 }
 
 static void fsck_finds_a_forged_page_by_its_tag(void **state)
 {
 	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
 	struct segment_record rec;
-	int fd = open_segment_file(*state, 2);
+	int fd = fsck_open_segment(*state, 2);
 	off_t at = find_page(fd, bytes, &rec);
 	size_t len = segment_record_bytes(rec.payload_bytes);
 
@@ -240,21 +86,21 @@ static void fsck_finds_a_forged_page_by_its_tag(void **state)
 	segment_record_end(bytes, rec.tag);
 	assert_int_equal(pwrite(fd, bytes, len, at), len);
 	close(fd);
-	assert_int_equal(check(*state, FSCK_CHECKSUMS, false).problems, 0);
-	assert_int_equal(check(*state, FSCK_MEDIA, false).problems, 1);
-	repair_and_expect(*state, FRAGMENTS - 1, rec.number.seq);
+	assert_int_equal(fsck_check(*state, FSCK_CHECKSUMS, false).problems, 0);
+	assert_int_equal(fsck_check(*state, FSCK_MEDIA, false).problems, 1);
+	fsck_repair_and_expect(*state, FSCK_FRAGMENTS - 1, rec.number.seq);
 }
 
 static void fsck_mends_the_start_of_a_segment(void **state)
 {
 	static const uint8_t junk[64] = {1, 2, 3};
-	int fd = open_segment_file(*state, 3);
+	int fd = fsck_open_segment(*state, 3);
 
 	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
 	close(fd);
-	assert_int_equal(check(*state, FSCK_STRUCTURE, false).problems, 1);
-	assert_non_null(strstr(told, "START"));
-	repair_and_expect(*state, FRAGMENTS, 0);
+	assert_int_equal(fsck_check(*state, FSCK_STRUCTURE, false).problems, 1);
+	assert_non_null(strstr(fsck_told, "START"));
+	fsck_repair_and_expect(*state, FSCK_FRAGMENTS, 0);
 }
 
 static void fsck_makes_the_index_again(void **state)
@@ -265,16 +111,16 @@ static void fsck_makes_the_index_again(void **state)
 	int fd;
 
 	rig_unlink(rig, "index.db");
-	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 1);
-	assert_string_equal(told, "index.db: missing\n");
-	repair_and_expect(rig, FRAGMENTS, 0);
+	assert_int_equal(fsck_check(rig, FSCK_MEDIA, false).problems, 1);
+	assert_string_equal(fsck_told, "index.db: missing\n");
+	fsck_repair_and_expect(rig, FSCK_FRAGMENTS, 0);
 	(void)snprintf(path, sizeof(path), "%s/index.db", rig->path);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
 	close(fd);
-	assert_int_equal(check(rig, FSCK_MEDIA, false).problems, 1);
-	assert_string_equal(told, "index.db: damaged\n");
-	repair_and_expect(rig, FRAGMENTS, 0);
+	assert_int_equal(fsck_check(rig, FSCK_MEDIA, false).problems, 1);
+	assert_string_equal(fsck_told, "index.db: damaged\n");
+	fsck_repair_and_expect(rig, FSCK_FRAGMENTS, 0);
 }
 
 static void fsck_finds_a_segment_that_is_gone(void **state)
@@ -282,14 +128,14 @@ static void fsck_finds_a_segment_that_is_gone(void **state)
 	struct fsck_result r;
 
 	rig_unlink(*state, "segments/00000002.seg");
-	r = check(*state, FSCK_STRUCTURE, false);
+	r = fsck_check(*state, FSCK_STRUCTURE, false);
 	assert_true(r.problems > 1);
-	assert_non_null(strstr(told, "segment 2: missing"));
-	(void)check(*state, FSCK_STRUCTURE, true);
-	r = check(*state, FSCK_MEDIA, false);
+	assert_non_null(strstr(fsck_told, "segment 2: missing"));
+	(void)fsck_check(*state, FSCK_STRUCTURE, true);
+	r = fsck_check(*state, FSCK_MEDIA, false);
 	assert_int_equal(r.problems, 0);
-	assert_in_range(r.fragments, FRAGMENTS - 12, FRAGMENTS - 5);
-	expect_fragments(*state, (int)r.fragments, 0);
+	assert_in_range(r.fragments, FSCK_FRAGMENTS - 12, FSCK_FRAGMENTS - 5);
+	fsck_expect(*state, (int)r.fragments, 0);
 }
 
 /* Nothing in a segment verifies: somebody else may still know what to do. */
@@ -300,7 +146,7 @@ static void fsck_sets_aside_what_it_cannot_use(void **state)
 	struct fsck_result r;
 	char path[256];
 	struct stat st;
-	int fd = open_segment_file(rig, 3);
+	int fd = fsck_open_segment(rig, 3);
 	off_t at;
 
 	memset(junk, 0x5a, sizeof(junk));
@@ -308,18 +154,18 @@ static void fsck_sets_aside_what_it_cannot_use(void **state)
 		assert_int_equal(pwrite(fd, junk, sizeof(junk), at),
 				 sizeof(junk));
 	close(fd);
-	assert_true(check(rig, FSCK_CHECKSUMS, false).problems > 1);
-	(void)check(rig, FSCK_CHECKSUMS, true);
-	r = check(rig, FSCK_MEDIA, false);
+	assert_true(fsck_check(rig, FSCK_CHECKSUMS, false).problems > 1);
+	(void)fsck_check(rig, FSCK_CHECKSUMS, true);
+	r = fsck_check(rig, FSCK_MEDIA, false);
 	assert_int_equal(r.problems, 0);
 	assert_int_equal(r.set_aside, 1);
 	assert_in_range(r.set_aside_bytes, 1 << 20, 2 << 20);
-	assert_non_null(strstr(told, "segments/00000003.bad"));
+	assert_non_null(strstr(fsck_told, "segments/00000003.bad"));
 	(void)snprintf(path, sizeof(path), "%s/segments/00000003.bad",
 		       rig->path);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 1 << 20);
-	expect_fragments(rig, (int)r.fragments, 0);
+	fsck_expect(rig, (int)r.fragments, 0);
 }
 
 /* --- the command --- */
@@ -333,28 +179,9 @@ static int run_fsck(const struct store_rig *rig, const char *option)
 	return fsck_main(option ? 3 : 2, argv, sys_posix());
 }
 
-/* A process that uses all of it, and is killed. */
 static void be_killed(struct store_rig *rig)
 {
-	struct catalog_credential c = {"AK", "secret", true};
-	struct catalog *catalog;
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (!pid) {
-		if (rig_open(rig) < 0)
-			_exit(1);
-		catalog = open_catalog(&rig->dir);
-		if (!catalog || catalog_sqlite_put_credential(catalog, &c) ||
-		    rig_put(rig, 0, 100, BYTES, 30000, 1))
-			_exit(2);
-		/* With its row. */
-		store_local_settle(rig->local);
-		(void)kill(getpid(), SIGKILL);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
+	fsck_be_killed(rig, 0, 1);
 }
 
 struct snapshot {
@@ -436,9 +263,11 @@ static void fsck_reads_what_is_in_the_logs(void **state)
 	struct fsck_result r;
 
 	be_killed(rig);
-	r = check(rig, FSCK_CHECKSUMS, false);
+	r = fsck_check(rig, FSCK_CHECKSUMS, false);
 	assert_int_equal(r.problems, 0);
-	assert_int_equal(r.fragments, FRAGMENTS + 1);
+	assert_int_equal(r.fragments, FSCK_FRAGMENTS + 1);
+	/* This one has its commit record only. */
+	assert_int_equal(r.new_fragments, 1);
 }
 
 static void fsck_as_root_leaves_nothing_of_roots(void **state)
@@ -508,8 +337,7 @@ static void put_hold(struct store_rig *rig, const char *database,
 	struct data_dir dir;
 
 	/* A hold of nobody's leaves the stream another's. */
-	memcpy(row.id, id[0] == 99 ? other : id,
-	       sizeof(row.id));
+	memcpy(row.id, id[0] == 99 ? other : id, sizeof(row.id));
 	memcpy(hold.stream_id, id, sizeof(hold.stream_id));
 	assert_int_equal(data_dir_open(sys_posix(), rig->path, false, &dir), 0);
 	assert_int_equal(catalog_db_open(&dir, database, &db), 0);
@@ -521,7 +349,7 @@ static void put_hold(struct store_rig *rig, const char *database,
 	data_dir_close(&dir);
 }
 
-/* What fsck says, in told; without keys, of which the rig's are not. */
+/* What fsck says, in fsck_told; without keys, of which the rig's are not. */
 static int run_told(struct store_rig *rig)
 {
 	char path[512];
@@ -530,7 +358,7 @@ static int run_told(struct store_rig *rig)
 	int status;
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s.told", rig->path);
+	(void)snprintf(path, sizeof(path), "%s.fsck_told", rig->path);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	assert_true(fd >= 0 && out >= 0);
 	(void)fflush(stdout);
@@ -538,8 +366,8 @@ static int run_told(struct store_rig *rig)
 	status = run_fsck(rig, NULL);
 	(void)fflush(stdout);
 	assert_int_equal(dup2(out, STDOUT_FILENO), STDOUT_FILENO);
-	n = pread(fd, told, sizeof(told) - 1, 0);
-	told[n < 0 ? 0 : n] = '\0';
+	n = pread(fd, fsck_told, sizeof(fsck_told) - 1, 0);
+	fsck_told[n < 0 ? 0 : n] = '\0';
 	close(fd);
 	close(out);
 	(void)unlink(path);
@@ -564,10 +392,10 @@ static void fsck_says_what_is_held(void **state)
 	struct store_stream s = rig_stream(0);
 
 	assert_int_equal(run_with_hold(rig, s.id, 105000, 105000), 0);
-	assert_non_null(strstr(told, "stream front: hold evidence from "
-				     "1970-01-01T00:00:50"));
-	assert_non_null(strstr(told, ": 3 fragments, "));
-	assert_null(strstr(told, "do not verify"));
+	assert_non_null(strstr(fsck_told, "stream front: hold evidence from "
+					  "1970-01-01T00:00:50"));
+	assert_non_null(strstr(fsck_told, ": 3 fragments, "));
+	assert_null(strstr(fsck_told, "do not verify"));
 }
 
 static void fsck_says_what_is_held_and_damaged(void **state)
@@ -579,8 +407,37 @@ static void fsck_says_what_is_held_and_damaged(void **state)
 	flip_bit(rig, &rec);
 	s = rig_stream((unsigned int)(rec.number.seq - 1) % 2);
 	assert_int_equal(run_with_hold(rig, s.id, INT64_MAX, INT64_MAX), 4);
-	assert_non_null(strstr(told, " to no end: "));
-	assert_non_null(strstr(told, ", 1 do not verify"));
+	assert_non_null(strstr(fsck_told, " to no end: "));
+	assert_non_null(strstr(fsck_told, ", 1 do not verify"));
+}
+
+/* From 50 s on: 17 that have rows, and those that have none yet. */
+static void fsck_says_what_is_held_without_a_row(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_stream s = rig_stream(0);
+
+	fsck_be_killed(rig, 0, FSCK_NEW);
+	assert_int_equal(run_with_hold(rig, s.id, INT64_MAX, INT64_MAX), 0);
+	assert_non_null(strstr(fsck_told, " to no end: 22 fragments, "));
+	assert_null(strstr(fsck_told, "do not verify"));
+	assert_non_null(strstr(fsck_told, " segments, 45 fragments, "));
+	assert_non_null(
+		strstr(fsck_told, "5 fragments are not in the index yet\n"));
+	assert_null(strstr(fsck_told, "not whole"));
+	fsck_flip(rig, FSCK_NEW_SEQ + 3, SEGMENT_PAGE);
+	assert_int_equal(run_told(rig), 4);
+	assert_non_null(strstr(fsck_told, " to no end: 22 fragments, "));
+	assert_non_null(strstr(fsck_told, ", 1 do not verify"));
+	assert_non_null(
+		strstr(fsck_told, "4 fragments are not in the index yet\n"));
+	/* With nothing behind it: it may be that nobody was fsck_told of it. */
+	fsck_flip(rig, FSCK_NEW_SEQ + 4, SEGMENT_PAGE);
+	assert_int_equal(run_told(rig), 0);
+	assert_non_null(strstr(fsck_told, " to no end: 20 fragments, "));
+	assert_non_null(strstr(fsck_told,
+			       "2 fragments at the end of a segment are "
+			       "not whole"));
 }
 
 static void fsck_tells_holds_that_differ(void **state)
@@ -589,7 +446,7 @@ static void fsck_tells_holds_that_differ(void **state)
 	struct store_stream s = rig_stream(0);
 
 	assert_int_equal(run_with_hold(rig, s.id, 105000, 104000), 4);
-	assert_non_null(strstr(told, "other holds than catalog.db"));
+	assert_non_null(strstr(fsck_told, "other holds than catalog.db"));
 }
 
 static void fsck_tells_a_hold_of_no_stream(void **state)
@@ -598,10 +455,12 @@ static void fsck_tells_a_hold_of_no_stream(void **state)
 	struct store_rig *rig = *state;
 
 	assert_int_equal(run_with_hold(rig, nobody, 105000, 105000), 4);
-	assert_non_null(strstr(told, "hold evidence: of no stream"));
+	assert_non_null(strstr(fsck_told, "hold evidence: of no stream"));
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f)                                              \
+	cmocka_unit_test_setup_teardown(f, fsck_bench_setup, \
+					fsck_bench_teardown)
 
 int main(void)
 {
@@ -619,6 +478,7 @@ int main(void)
 		CASE(fsck_refuses_a_directory_in_use),
 		CASE(fsck_says_what_is_held),
 		CASE(fsck_says_what_is_held_and_damaged),
+		CASE(fsck_says_what_is_held_without_a_row),
 		CASE(fsck_tells_holds_that_differ),
 		CASE(fsck_tells_a_hold_of_no_stream),
 	};
