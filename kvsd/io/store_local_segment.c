@@ -125,11 +125,12 @@ static void request_done(struct loop_task *task)
 		container_of(task, struct segment_request, task);
 	struct store_instance *in =
 		container_of(q, struct store_instance, request);
+	bool made = q->res == 0;
 
 	q->busy = false;
 	in->outstanding--;
-	write_segment_made(in);
-	if (q->res == 0 && in->sealed)
+	write_segment_made(in); /* it may ask for the next: @q is the worker's */
+	if (made && in->sealed)
 		in->sealed(in->sealed_ctx);
 }
 
