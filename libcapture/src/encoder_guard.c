@@ -292,7 +292,7 @@ static void guard_close(struct capture_encoder *encoder)
 	guard_wake_thread(g);
 	/* By the real clock, as threads are. */
 	(void)wait_finished(g, sys_now_ns(sys_posix(), CLOCK_MONOTONIC) +
-				       CAPTURE_GUARD_CLOSE_NS);
+				       g->patience_ns);
 	(void)pthread_mutex_unlock(&g->lock);
 	/* Nothing is written to them: what is left only reads. */
 	give_back(g, true);
@@ -408,6 +408,7 @@ int encoder_guard_open(const struct sys_ops *sys,
 	g->open = open;
 	g->codec = codec;
 	g->stuck_ns = config->stuck_ns;
+	g->patience_ns = CAPTURE_GUARD_CLOSE_NS;
 	g->owner = pthread_self();
 	g->user_fd = -EBADF;
 	g->work_fd = -EBADF;
@@ -593,8 +594,8 @@ static int guard_drain(struct capture_encoder *encoder)
 /* What it said, or -ETIMEDOUT: not yet. */
 static int ask_and_wait(struct guard *g, enum guard_op op, uint32_t value)
 {
-	uint64_t until_ns = sys_now_ns(sys_posix(), CLOCK_MONOTONIC) +
-			    CAPTURE_GUARD_CLOSE_NS;
+	uint64_t until_ns =
+		sys_now_ns(sys_posix(), CLOCK_MONOTONIC) + g->patience_ns;
 	uint32_t ticket;
 	int r = -ETIMEDOUT;
 

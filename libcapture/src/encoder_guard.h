@@ -80,6 +80,7 @@ struct guard {
 	char *path;
 	uint32_t codec;
 	uint64_t stuck_ns;
+	uint64_t patience_ns; /* CAPTURE_GUARD_CLOSE_NS, but for tests */
 	pthread_t owner;
 
 	/* The thread's alone. */

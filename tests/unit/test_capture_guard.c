@@ -435,9 +435,16 @@ static int try_open(uint64_t stuck_ns, const char *path)
 				  fake_open, &encoder);
 }
 
+/* A busy host is no stuck driver. */
+static void be_patient(uint64_t ns)
+{
+	container_of(encoder, struct guard, base)->patience_ns = ns;
+}
+
 static void open_it(uint64_t stuck_ns)
 {
 	assert_int_equal(try_open(stuck_ns, "/dev/video7"), 0);
+	be_patient(3600 * S);
 	assert_int_equal(capture_encoder_codec(encoder), CAPTURE_FORMAT_H264);
 }
 
@@ -467,8 +474,9 @@ static void told_stuck(void)
 	struct capture_packet *p;
 	int r;
 
-	/* Not before: a busy host is no stuck driver. */
+	/* Not before. */
 	container_of(encoder, struct guard, base)->stuck_ns = 20 * MS;
+	be_patient(20 * MS);
 	while ((r = capture_encoder_receive(encoder, 0, &p)) == -EAGAIN ||
 	       r == 0) {
 		if (r == 0)
@@ -671,6 +679,7 @@ static void comes_back(unsigned int frames_kept)
 	while (try_open(3600 * S, "/dev/video7") == -EBUSY)
 		(void)poll(NULL, 0, 1);
 	assert_non_null(encoder);
+	be_patient(3600 * S);
 	for (i = 0, out = 0; i < FRAMES; i++)
 		out += frames[i].refs;
 	assert_int_equal(out, 0);
@@ -727,6 +736,7 @@ static void stuck_in_a_control(void **state)
 	(void)state;
 	open_it(3600 * S);
 	shut("control");
+	be_patient(20 * MS);
 	assert_int_equal(capture_encoder_force_key(encoder), -ETIMEDOUT);
 	wait_held();
 	told_stuck();
@@ -742,6 +752,7 @@ static void stuck_in_close(void **state)
 	GATE_SET(keeps, true);
 	assert_int_equal(put(0), 0);
 	shut("close");
+	be_patient(20 * MS);
 	encoder = capture_encoder_close(encoder);
 	wait_held();
 	assert_int_equal(released, 1);
@@ -796,6 +807,7 @@ static void packets_come_back_to_an_encoder_stuck_in_close(void **state)
 	assert_int_equal(put(0), 0);
 	p = get();
 	shut("close");
+	be_patient(20 * MS);
 	encoder = capture_encoder_close(encoder);
 	wait_held();
 	(void)capture_packet_unref(p);
@@ -823,6 +835,7 @@ static void descriptor_ends_with_close(void **state)
 	assert_int_equal(put(0), 0);
 	assert_int_equal(poll(&fd, 1, -1), 1);
 	shut("close");
+	be_patient(20 * MS);
 	encoder = capture_encoder_close(encoder);
 	wait_held();
 	assert_int_equal(fcntl(fd.fd, F_GETFD), -1);
@@ -852,6 +865,7 @@ static void returns_within_close(void **state)
 	assert_int_equal(put(1), 0);
 	wait_held();
 	on_released = let_it_finish;
+	be_patient(20 * MS);
 	encoder = capture_encoder_close(encoder);
 	assert_null(on_released);
 	assert_int_equal(released, 2);
