@@ -25,7 +25,6 @@ struct segment_info {
 	const void *writer; /* of an open one; NULL: not said */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
-	bool failed; /* a write or sync of it did */
 };
 
 struct segment_table {
@@ -55,10 +54,6 @@ int segment_table_generation(struct segment_table *t, uint32_t number,
 void segment_table_pin(struct segment_table *t, uint32_t number);
 void segment_table_unpin(struct segment_table *t, uint32_t number);
 void segment_table_close(struct segment_table *t, uint32_t number);
-/* Its file is not to be used for another. */
-void segment_table_set_failed(struct segment_table *t, uint32_t number);
-/* Of one that has not failed: 0 when it is not there, or has. */
-uint64_t segment_table_sound_bytes(struct segment_table *t, uint32_t number);
 bool segment_table_idle(struct segment_table *t, uint32_t number);
 void segment_table_remove(struct segment_table *t, uint32_t number);
 size_t segment_table_count(struct segment_table *t);
