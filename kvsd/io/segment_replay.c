@@ -190,20 +190,29 @@ static int replay_commit(struct segment_replay *r, uint32_t segment,
 	return r->found(r->ctx, &f, first, mark);
 }
 
+/* The least number of a segment that has a page of it. */
+static uint32_t first_of(const uint8_t *payload, const struct segment_commit *c)
+{
+	uint32_t first = UINT32_MAX;
+	uint32_t i;
+
+	for (i = 0; i < c->page_count; i++)
+		first = MIN(first, segment_commit_place(payload, i).segment);
+	return first;
+}
+
 static int look_at_commit(struct segment_replay *r, uint32_t segment,
 			  const struct segment_record *rec,
 			  const struct segment_look *look)
 {
 	const uint8_t *payload = r->record + SEGMENT_HEADER_BYTES;
-	uint32_t first = UINT32_MAX;
 	struct store_fragment f;
 	struct segment_commit c;
-	uint32_t i;
+	uint32_t first;
 
 	if (segment_commit_parse(payload, rec->payload_bytes, &c) < 0)
 		return look->gap(look->ctx, rec->block);
-	for (i = 0; i < c.page_count; i++)
-		first = MIN(first, segment_commit_place(payload, i).segment);
+	first = first_of(payload, &c);
 	if (first > segment)
 		return look->gap(look->ctx, rec->block);
 	f = fragment_of(segment, rec, &c);
@@ -393,6 +402,59 @@ int segment_replay_look(struct segment_replay *r, uint32_t number,
 	if (err < 0)
 		return err;
 	err = replay_records(r, number, fd, generation, &block, look);
+	sys_close(r->dir->sys, &fd);
+	return err;
+}
+
+/* Return: whether a COMMIT record of the segment is there, in r->record. */
+static bool read_commit_at(struct segment_replay *r, int fd, uint32_t block,
+			   const uint8_t *generation,
+			   struct segment_commit *ret_commit)
+{
+	uint64_t offset = (uint64_t)block * SEGMENT_BLOCK_BYTES;
+	struct segment_record rec;
+	size_t len = 0;
+
+	if (segment_file_read(r->dir, fd, r->record, SEGMENT_BLOCK_BYTES,
+			      offset, &len) < 0 ||
+	    len < SEGMENT_BLOCK_BYTES ||
+	    segment_header_parse(r->record, &rec) < 0 ||
+	    rec.kind != SEGMENT_COMMIT || rec.block != block ||
+	    memcmp(rec.generation, generation, SEGMENT_ID_BYTES))
+		return false;
+	return segment_file_read(r->dir, fd, r->record,
+				 segment_record_bytes(rec.payload_bytes),
+				 offset, &len) == 0 &&
+	       segment_record_parse(r->record, len, &rec) == 0 &&
+	       segment_commit_parse(r->record + SEGMENT_HEADER_BYTES,
+				    rec.payload_bytes, ret_commit) == 0;
+}
+
+int segment_replay_first(struct segment_replay *r, uint32_t number,
+			 const uint8_t generation[SEGMENT_ID_BYTES],
+			 uint32_t mark, uint32_t *ret_first)
+{
+	struct segment_commit c;
+	struct stat st;
+	uint32_t block;
+	uint32_t first;
+	uint64_t end;
+	int fd;
+	int err;
+
+	*ret_first = number;
+	err = segment_file_open(r->dir, number, &fd);
+	if (err < 0)
+		return err;
+	err = r->dir->sys->fstat(fd, &st);
+	end = err < 0 ? 0 : (uint64_t)st.st_size / SEGMENT_BLOCK_BYTES;
+	/* Each block: what is between two commit records may be unreadable. */
+	for (block = MAX(mark, SEGMENT_FIRST_BLOCK); block < end; block++) {
+		if (!read_commit_at(r, fd, block, generation, &c))
+			continue;
+		first = first_of(r->record + SEGMENT_HEADER_BYTES, &c);
+		*ret_first = MIN(*ret_first, first);
+	}
 	sys_close(r->dir->sys, &fd);
 	return err;
 }

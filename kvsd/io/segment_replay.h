@@ -80,6 +80,16 @@ int segment_replay_run(struct segment_replay *r, uint32_t number,
  */
 int segment_replay_sync(struct segment_replay *r, uint32_t number) MUST_CHECK;
 
+/*
+ * Of what cannot be replayed now: the first segment that has pages of a
+ * fragment whose commit record is in @number, behind @mark; @number where it
+ * is none before. What cannot be read is left out, and nothing is verified but
+ * the commit records. Return: 0, -errno.
+ */
+int segment_replay_first(struct segment_replay *r, uint32_t number,
+			 const uint8_t generation[SEGMENT_ID_BYTES],
+			 uint32_t mark, uint32_t *ret_first) MUST_CHECK;
+
 /* What segment_replay_look() sees, in order. Under 0 ends it. */
 struct segment_look {
 	/* A commit record as it is: its pages were not looked at. */

@@ -82,6 +82,7 @@ static int add_locked(struct segment_table *t, uint32_t number,
 	info->first_ms = UINT64_MAX;
 	info->writer = NULL;
 	info->open = open;
+	info->kept = false;
 	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
 	return 0;
 }
@@ -146,6 +147,17 @@ void segment_table_close(struct segment_table *t, uint32_t number)
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
+void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end)
+{
+	size_t i;
+
+	(void)pthread_mutex_lock(&t->lock);
+	for (i = place_of(t, first); i < t->count && t->infos[i].number < end;
+	     i++)
+		t->infos[i].kept = true;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
 bool segment_table_idle(struct segment_table *t, uint32_t number)
 {
 	struct segment_info *info;
@@ -153,7 +165,7 @@ bool segment_table_idle(struct segment_table *t, uint32_t number)
 
 	(void)pthread_mutex_lock(&t->lock);
 	info = find(t, number);
-	idle = !info || (!info->open && !info->pins);
+	idle = !info || (!info->open && !info->pins && !info->kept);
 	(void)pthread_mutex_unlock(&t->lock);
 	return idle;
 }

@@ -4,7 +4,8 @@
  *
  * A pin is held by a fragment that has bytes in the segment and no row yet.
  * Pins are only taken while the segment is open, so one that is closed and
- * without pins (idle) stays so: with no rows either, its file may go.
+ * without pins (idle) stays so: with no rows either, its file may go. What a
+ * segment needs that a start could not replay is kept until the next start.
  */
 #ifndef IO_SEGMENT_TABLE_H
 #define IO_SEGMENT_TABLE_H
@@ -25,6 +26,7 @@ struct segment_info {
 	const void *writer; /* of an open one; NULL: not said */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
+	bool kept; /* it may have pages of what has no row yet */
 };
 
 struct segment_table {
@@ -54,6 +56,8 @@ int segment_table_generation(struct segment_table *t, uint32_t number,
 void segment_table_pin(struct segment_table *t, uint32_t number);
 void segment_table_unpin(struct segment_table *t, uint32_t number);
 void segment_table_close(struct segment_table *t, uint32_t number);
+/* Those from @first on, under @end. */
+void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end);
 bool segment_table_idle(struct segment_table *t, uint32_t number);
 void segment_table_remove(struct segment_table *t, uint32_t number);
 size_t segment_table_count(struct segment_table *t);

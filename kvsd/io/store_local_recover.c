@@ -7,7 +7,8 @@
  *     rows without file and without fragments are dropped
  *  2. segments that were open are replayed from their mark, then synced (what
  *     was found may list pages of each other of them), and closed. All of it
- *     is one transaction: without one that cannot be synced it is done again
+ *     is one transaction: without one that cannot be synced it is done again.
+ *     What has pages of those that could not be replayed is kept
  *  3. with a new index: a segment of which nothing could be used although
  *     there is something in it is set aside (NNNNNNNN.bad)
  *  4. fragments of streams that do not exist any more are dropped
@@ -396,6 +397,38 @@ static int replay_until_synced(struct recovery *r,
 	return err;
 }
 
+/*
+ * The commit records of a segment that could not be replayed count with the
+ * next start: until then what they list stays, though no row needs it.
+ */
+static void keep_what_they_need(struct recovery *r,
+				struct segment_replay *replay)
+{
+	struct segment_table *t = &r->sl->table;
+	uint8_t generation[SEGMENT_ID_BYTES];
+	uint32_t first;
+	size_t i;
+	int err;
+
+	for (i = 0; i < r->todo_count; i++) {
+		const struct index_segment *s = &r->todo[i];
+
+		if (s->closed)
+			continue;
+		err = segment_table_generation(t, s->number, generation);
+		if (err == 0)
+			err = segment_replay_first(
+				replay, s->number, generation,
+				r->salvage ? SEGMENT_FIRST_BLOCK : s->mark,
+				&first);
+		if (err == 0)
+			segment_table_keep(t, first, s->number);
+		else
+			log_debug("store", "segment %u: what it needs: %s",
+				  s->number, strerror(-err));
+	}
+}
+
 static int replay_all(struct recovery *r)
 {
 	struct store_local *sl = r->sl;
@@ -420,6 +453,8 @@ static int replay_all(struct recovery *r)
 	if (err < 0)
 		return err;
 	err = replay_until_synced(r, &replay);
+	if (err == 0)
+		keep_what_they_need(r, &replay);
 	segment_replay_fini(&replay);
 	if (sl->recovered || replay.dropped)
 		log_info("store", "replayed %zu segments: %" PRIu64
@@ -483,7 +518,8 @@ static int see_dead(void *ctx, const struct index_segment *s)
 	int err = 0;
 
 	for (i = 0; i < r->useless_count && err == 0; i++) {
-		if (r->useless[i].number != s->number)
+		if (r->useless[i].number != s->number ||
+		    !segment_table_idle(&r->sl->table, s->number))
 			continue;
 		err = grow(&r->gone, r->gone_count, &r->gone_size,
 			   sizeof(*r->gone));

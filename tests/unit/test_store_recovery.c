@@ -553,6 +553,60 @@ static void store_keeps_no_row_unsynced_of_a_new_index(void **state)
 	keeps_no_row_unsynced(rig, true);
 }
 
+static ino_t unsyncable;
+
+static int sync_others(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_ino == unsyncable ? -EIO : sys_posix()->fdatasync(fd);
+}
+
+/*
+ * The second of two segments cannot be synced, so no row says that a fragment
+ * of it begins in the first: that one stays, although nothing else needs it.
+ */
+static void store_keeps_what_is_not_replayed_needs(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[20];
+	struct sys_ops fails = *sys_posix();
+	char path[128];
+	struct stat st;
+	uint32_t first;
+	int i;
+
+	rig_close(rig);
+	write_and_die(rig);
+	first = first_segment(rig);
+	assert_int_equal(rig_sql(rig,
+				 "UPDATE segments SET closed=0, mark=1, live=0,"
+				 " bytes=0;"
+			 "DELETE FROM fragments; DELETE FROM blocks"), 0);
+	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
+		       first + 1);
+	assert_int_equal(stat(path, &st), 0);
+	unsyncable = st.st_ino;
+	fails.fdatasync = sync_others;
+	rig->sys = &fails;
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 6);
+	assert_int_equal(rig_expire(rig, 0, 100), 6);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 0);
+	rig_close(rig);
+	rig->sys = sys_posix();
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 4);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(rows[i].number.seq, 7 + i);
+		assert_int_equal(rig_check_all(rig, 0, &rows[i]), 0);
+	}
+	/* And no longer. */
+	assert_int_equal(rig_expire(rig, 0, 100), 4);
+	assert_int_equal(first_segment(rig), first + 2);
+}
+
 /* Numbers go on although there is no room for another file. */
 static void store_opens_without_room_for_its_sequence(void **state)
 {
@@ -690,6 +744,7 @@ int main(void)
 		CASE(store_trims_behind_a_damaged_minute),
 		CASE(store_keeps_no_row_of_what_is_not_synced),
 		CASE(store_keeps_no_row_unsynced_of_a_new_index),
+		CASE(store_keeps_what_is_not_replayed_needs),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
