@@ -43,7 +43,7 @@ store_src := $(addprefix kvsd/io/, \
 	store_fsck.c store_local.c store_local_compact.c store_local_compact_choose.c \
 	store_local_compact_write.c store_local_index.c store_local_read.c \
 	store_local_recover.c store_local_room.c store_local_segment.c \
-	store_local_write.c \
+	store_local_spare.c store_local_write.c \
 	worker.c)
 
 # libkvsproducer's public face; the parts under it are in core/ and io/.

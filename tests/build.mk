@@ -8,7 +8,7 @@ support_src += tests/support/fake_v4l2.c tests/support/fake_v4l2_work.c \
 support_src += tests/support/encoder_rig.c tests/support/fake_media.c
 support_src += tests/support/catalog_fake.c tests/support/loop_fake.c \
 	tests/support/store_fake.c tests/support/store_rig.c \
-	tests/support/sys_crash.c
+	tests/support/segment_past.c tests/support/sys_crash.c tests/support/sys_zero.c
 support_src += tests/support/mkv_build.c tests/support/mkv_events.c
 support_src += tests/support/fake_source.c tests/support/fake_sync.c
 support_src += tests/support/conn_bench.c tests/support/fsck_bench.c tests/support/seeds.c tests/support/store_mem.c
@@ -42,7 +42,7 @@ unit_tests += test_capture_source_frames test_capture_source_settings \
 	test_capture_canary test_capture_coherency
 $(O)/tests/test_capture_source_memory: ours_ld += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-unit_tests += test_backup_live test_catalog test_catalog_copies test_data_dir test_disk_forecast test_expiry test_fsck test_fsck_unindexed test_index test_index_gather test_index_known test_index_rebuild test_kms_keys test_segment_codec test_slow_disk test_store_compact test_store_hold test_store_local test_store_recovery test_store_room test_worker
+unit_tests += test_backup_live test_catalog test_catalog_copies test_data_dir test_disk_forecast test_expiry test_fsck test_fsck_unindexed test_index test_index_gather test_index_known test_index_rebuild test_kms_keys test_segment_codec test_slow_disk test_store_compact test_store_hold test_store_local test_store_recovery test_store_recycle test_store_room test_worker
 unit_tests += test_clip test_hold_socket test_ingest test_live test_media_out test_paced_out test_serve_config test_serve_control \
 	test_serve_metrics
 unit_tests += test_recorder

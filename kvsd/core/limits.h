@@ -187,6 +187,7 @@
  * more than one on either clock. Queries rely on it: see index_query.c.
  */
 #define INDEX_BLOCK_SPAN_MS 60000u
+#define STORE_SPARES_MAX 4u /* files of dead segments, kept to become others */
 #define STORE_ROOM_STEPS_MAX 256u	/* for one segment: up to two years */
 #define STORE_ROOM_WORK_MAX 500u	/* rows dropped, streams looked up, in a job */
 #define STORE_ROOM_STEPS_ALIKE 16u	/* a minute each, then two, four, .. */

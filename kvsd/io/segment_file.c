@@ -17,6 +17,7 @@
 #define TAIL ".seg"
 #define TAIL_NEW ".tmp"
 #define TAIL_BAD ".bad"
+#define TAIL_SPARE ".old"
 
 static void file_name(char out[NAME_BYTES], uint32_t number, const char *tail)
 {
@@ -73,9 +74,11 @@ static int write_start(const struct data_dir *d, int fd, uint32_t number,
 	return n == (ssize_t)SEGMENT_BLOCK_BYTES ? d->sys->fsync(fd) : -EIO;
 }
 
-static int open_new(const struct data_dir *d, const char *name, bool direct)
+#define NEW_FLAGS (O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC)
+
+static int open_file(const struct data_dir *d, const char *name, int flags,
+		     bool direct)
 {
-	int flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
 	int fd = -EINVAL;
 
 	if (direct)
@@ -86,26 +89,73 @@ static int open_new(const struct data_dir *d, const char *name, bool direct)
 	return fd;
 }
 
+/*
+ * A spare's room, empty, under @name. Return: a descriptor, or an errno: the
+ * spare is gone then.
+ *
+ * What was in it is zeroed again, though it was when it became a spare: here
+ * it is what the segment rests on, as replay, backup and the end of an open
+ * segment take a block that was not written for an empty one. It has to be
+ * durable before the file has a segment's name, or a power cut could bring
+ * the past back into it: the fsync() of the START record, on the same file
+ * and before the rename, is the one that makes it so.
+ */
+static int open_spare(const struct data_dir *d, uint32_t spare,
+		      const char *name, uint64_t bytes, bool direct)
+{
+	const struct sys_ops *sys = d->sys;
+	char old[NAME_BYTES];
+	int fd;
+	int r;
+
+	file_name(old, spare, TAIL_SPARE);
+	r = sys->renameat(d->segments_fd, old, d->segments_fd, name);
+	if (r < 0) {
+		segment_file_spare_drop(d, spare);
+		return r;
+	}
+	fd = open_file(d, name, O_RDWR | O_CLOEXEC, direct);
+	/* To the size that is wanted, from either side. */
+	r = fd < 0 ? fd
+		   : sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (off_t)bytes);
+	if (r == 0)
+		r = sys->ftruncate(fd, (off_t)bytes);
+	if (r == 0)
+		return fd;
+	sys_close(sys, &fd);
+	/* What is made instead needs its room, and is another file. */
+	(void)sys->unlinkat(d->segments_fd, name, 0);
+	return r;
+}
+
 int segment_file_create(const struct data_dir *d, uint32_t number,
-			uint64_t bytes, bool direct,
+			uint32_t *spare, uint64_t bytes, bool direct,
 			uint8_t ret_generation[SEGMENT_ID_BYTES],
 			uint64_t *ret_bytes, int *ret_fd)
 {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	char temp[NAME_BYTES];
 	char name[NAME_BYTES];
-	int fd;
+	int fd = -ENOENT;
 	int r;
 
 	file_name(temp, number, TAIL_NEW);
 	file_name(name, number, TAIL);
 	r = d->sys->getrandom(generation, sizeof(generation));
-	if (r < 0)
+	if (r < 0) {
+		if (*spare)
+			segment_file_spare_drop(d, *spare);
 		return r;
-	fd = open_new(d, temp, direct);
-	if (fd < 0)
-		return fd;
-	r = reserve_some(d->sys, fd, &bytes);
+	}
+	if (*spare)
+		fd = open_spare(d, *spare, temp, bytes, direct);
+	if (fd < 0) {
+		*spare = 0;
+		fd = open_file(d, temp, NEW_FLAGS, direct);
+		if (fd < 0)
+			return fd;
+		r = reserve_some(d->sys, fd, &bytes);
+	}
 	if (r == 0)
 		r = write_start(d, fd, number, generation);
 	if (r == 0)
@@ -165,6 +215,58 @@ int segment_file_unlink(const struct data_dir *d, uint32_t number)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	return d->sys->fsync(d->segments_fd);
+}
+
+/* --- spares --- */
+
+int segment_file_spare(const struct data_dir *d, uint32_t number)
+{
+	char name[NAME_BYTES];
+	char spare[NAME_BYTES];
+	int r;
+
+	file_name(name, number, TAIL);
+	file_name(spare, number, TAIL_SPARE);
+	r = d->sys->renameat(d->segments_fd, name, d->segments_fd, spare);
+	if (r == 0)
+		r = d->sys->fsync(d->segments_fd);
+	if (r < 0)
+		segment_file_spare_drop(d, number);
+	return r;
+}
+
+int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
+			     uint64_t *ret_bytes)
+{
+	const struct sys_ops *sys = d->sys;
+	char spare[NAME_BYTES];
+	struct stat st;
+	int fd;
+	int r;
+
+	file_name(spare, number, TAIL_SPARE);
+	fd = sys->openat(d->segments_fd, spare, O_RDWR | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	r = sys->fstat(fd, &st);
+	if (r == 0)
+		r = sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, st.st_size);
+	if (r == 0)
+		*ret_bytes = segment_file_bytes_of(d, fd, (uint64_t)st.st_size);
+	sys_close(sys, &fd);
+	return r;
+}
+
+void segment_file_spare_drop(const struct data_dir *d, uint32_t number)
+{
+	char spare[NAME_BYTES];
+	int r;
+
+	file_name(spare, number, TAIL_SPARE);
+	r = d->sys->unlinkat(d->segments_fd, spare, 0);
+	if (r < 0 && r != -ENOENT)
+		log_warn("store", "%s stays, until the next start: %s", spare,
+			 strerror(-r));
 }
 
 int segment_file_read(const struct data_dir *d, int fd, uint8_t *bytes,
@@ -379,7 +481,8 @@ int segment_file_list_bad(const struct data_dir *d, uint32_t **ret_numbers,
 	return list_files(d, TAIL_BAD, ret_numbers, ret_count);
 }
 
-void segment_file_tidy(const struct data_dir *d)
+static void remove_all(const struct data_dir *d, const char *tail,
+		       const char *what)
 {
 	char name[NAME_BYTES];
 	uint32_t *numbers;
@@ -387,17 +490,23 @@ void segment_file_tidy(const struct data_dir *d)
 	size_t i;
 	int r;
 
-	r = list_files(d, TAIL_NEW, &numbers, &count);
+	r = list_files(d, tail, &numbers, &count);
 	if (r < 0)
 		return;
 	for (i = 0; i < count; i++) {
-		file_name(name, numbers[i], TAIL_NEW);
+		file_name(name, numbers[i], tail);
 		r = d->sys->unlinkat(d->segments_fd, name, 0);
 		if (r < 0)
-			log_warn("store", "the unfinished %s stays: %s", name,
+			log_warn("store", "the %s %s stays: %s", what, name,
 				 strerror(-r));
 		else
-			log_info("store", "removed the unfinished %s", name);
+			log_info("store", "removed the %s %s", what, name);
 	}
 	free(numbers);
+}
+
+void segment_file_tidy(const struct data_dir *d)
+{
+	remove_all(d, TAIL_NEW, "unfinished");
+	remove_all(d, TAIL_SPARE, "spare");
 }

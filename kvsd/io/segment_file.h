@@ -19,6 +19,8 @@
 
 /**
  * segment_file_create() - make a segment and reserve its space
+ * @spare: in: a spare that becomes it, 0: none; out: 0 if there is none, or
+ *	none that could be used. It is gone in any case
  * @bytes: wanted; where the disk has less room, a quarter of it, and so on
  *	down to SEGMENT_BYTES_MIN
  * @direct: try O_DIRECT; quietly without where the filesystem refuses
@@ -27,7 +29,7 @@
  * Return: 0, -ENOSPC, or of a system call; nothing is left behind then.
  */
 int segment_file_create(const struct data_dir *d, uint32_t number,
-			uint64_t bytes, bool direct,
+			uint32_t *spare, uint64_t bytes, bool direct,
 			uint8_t ret_generation[SEGMENT_ID_BYTES],
 			uint64_t *ret_bytes, int *ret_fd) MUST_CHECK;
 /* For reading through the page cache. */
@@ -38,6 +40,21 @@ int segment_file_truncate(const struct data_dir *d, uint32_t number,
 			  uint64_t bytes) MUST_CHECK;
 /* Durably gone; 0 also when it was gone before. */
 int segment_file_unlink(const struct data_dir *d, uint32_t number) MUST_CHECK;
+
+/*
+ * A spare is a file that was a segment's, NNNNNNNN.old: its room is reserved,
+ * and becomes another segment's. Durably no segment any more; what is in it
+ * stays until it is cleared. Return: 0, or an errno: it may be one still.
+ */
+int segment_file_spare(const struct data_dir *d, uint32_t number) MUST_CHECK;
+/*
+ * Nothing in it can be read any more, by whoever has it open neither.
+ * Return: 0; -EOPNOTSUPP (the filesystem cannot); or of a system call.
+ */
+int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
+			     uint64_t *ret_bytes) MUST_CHECK;
+/* Unlinks it; what stays is removed by the next start. */
+void segment_file_spare_drop(const struct data_dir *d, uint32_t number);
 
 /**
  * segment_file_check() - read and judge a file's START record
@@ -72,7 +89,8 @@ int segment_file_bytes(const struct data_dir *d, uint32_t number, bool bad,
 		       uint64_t *ret_bytes) MUST_CHECK;
 /* As above, of one that is open; its size where that cannot be had. */
 uint64_t segment_file_bytes_of(const struct data_dir *d, int fd, uint64_t size);
-/* Removes what interrupted creations left behind; what stays is logged. */
+/* Removes what interrupted creations left behind, and spares; what stays is
+ * logged. */
 void segment_file_tidy(const struct data_dir *d);
 /* Renames a segment to NNNNNNNN.bad: kept, but not looked at any more. */
 int segment_file_set_aside(const struct data_dir *d,

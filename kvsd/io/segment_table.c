@@ -83,6 +83,7 @@ static int add_locked(struct segment_table *t, uint32_t number,
 	info->writer = NULL;
 	info->open = open;
 	info->kept = false;
+	info->failed = false;
 	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
 	return 0;
 }
@@ -156,6 +157,29 @@ void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end)
 	     i++)
 		t->infos[i].kept = true;
 	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void segment_table_set_failed(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	if (info)
+		info->failed = true;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+uint64_t segment_table_sound_bytes(struct segment_table *t, uint32_t number)
+{
+	struct segment_info *info;
+	uint64_t bytes;
+
+	(void)pthread_mutex_lock(&t->lock);
+	info = find(t, number);
+	bytes = info && !info->failed ? info->bytes : 0;
+	(void)pthread_mutex_unlock(&t->lock);
+	return bytes;
 }
 
 bool segment_table_idle(struct segment_table *t, uint32_t number)

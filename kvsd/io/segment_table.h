@@ -27,6 +27,7 @@ struct segment_info {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
 	bool kept; /* it may have pages of what has no row yet */
+	bool failed; /* a write or sync of it did */
 };
 
 struct segment_table {
@@ -58,6 +59,10 @@ void segment_table_unpin(struct segment_table *t, uint32_t number);
 void segment_table_close(struct segment_table *t, uint32_t number);
 /* Those from @first on, under @end. */
 void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end);
+/* Its file is not to be used for another. */
+void segment_table_set_failed(struct segment_table *t, uint32_t number);
+/* Of one that has not failed: 0 when it is not there, or has. */
+uint64_t segment_table_sound_bytes(struct segment_table *t, uint32_t number);
 bool segment_table_idle(struct segment_table *t, uint32_t number);
 void segment_table_remove(struct segment_table *t, uint32_t number);
 size_t segment_table_count(struct segment_table *t);

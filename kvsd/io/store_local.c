@@ -239,6 +239,7 @@ struct store_local *store_local_close(struct store_local *sl)
 	assert(list_empty(&sl->instances));
 	sl->compactor = compactor_free(sl->compactor);
 	sl->worker = worker_free(sl->worker);
+	(void)spares_drop(sl, 0);
 	if (sl->index) {
 		if (!changes_wait(sl))
 			(void)changes_commit(sl);
@@ -332,7 +333,9 @@ void store_local_stats(struct store_local *sl,
 		.unread = sl->unread,
 		.segments = segment_table_count(&sl->table),
 		.segment_bytes = sl->segment_bytes,
-		.disk_bytes = segment_table_bytes(&sl->table) + sl->bad_bytes,
+		.recycled = counted(&c->recycled),
+		.disk_bytes = segment_table_bytes(&sl->table) +
+			      spares_bytes(sl) + sl->bad_bytes,
 	};
 }
 
@@ -345,7 +348,8 @@ void store_local_compact(struct store_local *sl)
 int store_local_room(struct store_local *sl, uint64_t *ret_used,
 		     uint64_t *ret_room)
 {
-	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
+	uint64_t used = segment_table_bytes(&sl->table) + spares_bytes(sl) +
+			sl->bad_bytes;
 	uint64_t most = sl->config.bytes_max;
 	int r = room_of_disk(sl, ret_room);
 

@@ -34,8 +34,8 @@ struct store_local_config {
 	const struct data_dir *dir;
 	uint64_t segment_bytes;	/* 0: SEGMENT_BYTES_DEFAULT */
 	/*
-	 * What all segments together may take on disk, with those that are
-	 * set aside, 0: no bound. Before one is
+	 * What all segments together may take on disk, with spares and those
+	 * that are set aside, 0: no bound. Before one is
 	 * made over it, the oldest minutes of all streams are dropped. At
 	 * least four segments per store attached, or the bound is not kept.
 	 */
@@ -159,10 +159,11 @@ struct store_local_stats {
 	uint64_t dropped;	/* fragments, for bytes_max */
 	uint64_t compacted;	/* segments emptied */
 	uint64_t compacted_bytes; /* written for it */
+	uint64_t recycled;	/* segments made of the files of dead ones */
 	uint64_t unread;	/* segments that the opening could not read */
 	uint64_t segments;	/* files */
 	uint64_t segment_bytes; /* reserved for each that is written to */
-	uint64_t disk_bytes;	/* that they take, and those set aside */
+	uint64_t disk_bytes;	/* that they take, spares and those set aside */
 };
 void store_local_stats(struct store_local *sl,
 		       struct store_local_stats *ret_stats);

@@ -6,10 +6,24 @@
 
 #include "base/log.h"
 
+/* Of @wanted, what is not over config.bytes_max or free_min. */
+static uint64_t room_for(struct store_local *sl, uint64_t wanted)
+{
+	uint64_t most = sl->config.bytes_max;
+	uint64_t used;
+	uint64_t room;
+
+	used = segment_table_bytes(&sl->table) + spares_bytes(sl) + sl->bad_bytes;
+	if (sl->config.free_min && room_of_disk(sl, &room) == 0)
+		wanted = MIN(wanted, room);
+	if (most)
+		wanted = MIN(wanted, most - MIN(most, used));
+	return wanted;
+}
+
 /*
- * Not over config.bytes_max or free_min: what is there is not dropped for
- * this. The row of the segment is committed before it is written to, or a
- * start after a kill would replay it.
+ * What is there is not dropped for this, but for spares. The row of the segment
+ * is committed before it is written to, or a start after a kill would replay it.
  */
 static void make_run(struct worker_job *job)
 {
@@ -17,14 +31,11 @@ static void make_run(struct worker_job *job)
 		container_of(job, struct compact_request, job);
 	struct compactor *c = q->c;
 	struct store_local *sl = c->sl;
-	uint64_t most = sl->config.bytes_max;
-	uint64_t used = segment_table_bytes(&sl->table) + sl->bad_bytes;
-	uint64_t room;
+	uint64_t wanted = q->bytes;
 
-	if (sl->config.free_min && room_of_disk(sl, &room) == 0)
-		q->bytes = MIN(q->bytes, room);
-	if (most)
-		q->bytes = MIN(q->bytes, most - MIN(most, used));
+	q->bytes = room_for(sl, wanted);
+	if (q->bytes < wanted && spares_drop(sl, 0))
+		q->bytes = room_for(sl, wanted);
 	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;
 	q->r = changes_wait(sl) ? -EAGAIN : -ENOSPC;
 	if (!sl->broken && q->bytes >= q->least)
@@ -74,6 +85,7 @@ void compact_give_up_segment(struct compactor *c)
 	count(&c->sl->counters.failures, 1);
 	c->write_err = 0;
 	c->used = 0;
+	c->seg->failed = true;
 	segment_retire(TAKE_PTR(c->seg));
 }
 

@@ -83,8 +83,8 @@ static void set_broken(struct store_local *sl, int err)
 			  strerror(-err));
 	sl->broken = err;
 	sl->retry_ns = sys_now_ns(sl->sys, CLOCK_MONOTONIC);
-	/* With the reserve's room it may go well at once. */
-	if (err != -ENOSPC || !disk_reserve_release(&sl->reserve))
+	/* With that room it may go well at once. */
+	if (err != -ENOSPC || !disk_room_give_up(sl))
 		sl->retry_ns += INDEX_RETRY_NS;
 }
 
@@ -355,7 +355,7 @@ static int delete_slice(struct delete_job *j)
 	if (!changes_wait(sl))
 		(void)changes_commit(sl);
 	err = delete_and_commit(j);
-	if (err == -ENOSPC && disk_reserve_release(&sl->reserve))
+	while (err == -ENOSPC && disk_room_give_up(sl))
 		err = delete_and_commit(j);
 	return err;
 }
@@ -464,6 +464,27 @@ static int collect_dead(void *ctx, const struct index_segment *s)
 	return 0;
 }
 
+/*
+ * What a reader still finds in it once it is zeroed does not verify: it is out
+ * of the table by then, which tells that from damage.
+ */
+static int drop_segment(struct store_local *sl, uint32_t number)
+{
+	bool spare;
+	int err = spare_or_unlink(sl, number, &spare);
+
+	if (err < 0)
+		return err;
+	err = index_segment_drop(sl->index, number);
+	if (err == 0)
+		segment_table_remove(&sl->table, number);
+	if (spare && err == 0)
+		spare_take_in(sl, number);
+	else if (spare)
+		segment_file_spare_drop(sl->dir, number);
+	return err;
+}
+
 static int drop_segments(struct store_local *sl, const struct dead_list *d)
 {
 	struct list_node *n;
@@ -475,13 +496,8 @@ static int drop_segments(struct store_local *sl, const struct dead_list *d)
 	 * the rows must be gone for good before the file is.
 	 */
 	err = index_sync(sl->index);
-	for (i = 0; i < d->count && err == 0; i++) {
-		err = segment_file_unlink(sl->dir, d->numbers[i]);
-		if (err == 0)
-			err = index_segment_drop(sl->index, d->numbers[i]);
-		if (err == 0)
-			segment_table_remove(&sl->table, d->numbers[i]);
-	}
+	for (i = 0; i < d->count && err == 0; i++)
+		err = drop_segment(sl, d->numbers[i]);
 	if (err == 0)
 		err = index_commit(sl->index);
 	if (err < 0)

@@ -7,6 +7,7 @@
  *	store_local_index.c	worker: changes to the index, queries, deletion
  *	store_local_room.c	worker: the oldest goes when the disk is used up
  *	store_local_segment.c	worker: making and closing segment files
+ *	store_local_spare.c	worker: files of dead segments, kept for others
  *	store_local_write.c	loop: writers, sealing, group commit
  *	store_local_read.c	loop: verified reads
  */
@@ -43,6 +44,7 @@ struct counters {
 	_Atomic uint64_t dropped;
 	_Atomic uint64_t compacted;
 	_Atomic uint64_t compacted_bytes;
+	_Atomic uint64_t recycled;
 };
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
@@ -66,6 +68,19 @@ struct index_change {
 	struct list_node link;
 };
 
+/* The file of a dead segment. */
+struct spare {
+	uint32_t number;
+	uint64_t bytes; /* on disk */
+};
+
+struct spares {
+	struct spare list[STORE_SPARES_MAX]; /* the last one is used next */
+	unsigned int count;
+	bool unable;		/* the filesystem is */
+	_Atomic uint64_t bytes; /* of all; any thread reads it */
+};
+
 struct store_local {
 	const struct sys_ops *sys;
 	const struct data_dir *dir;
@@ -86,6 +101,7 @@ struct store_local {
 	/* Worker only. */
 	struct index_db *index;
 	struct disk_reserve reserve;
+	struct spares spares;
 	uint64_t bad_bytes;		/* of segments that were set aside */
 	bool disk_lost;			/* config.free_min was not to be kept */
 	uint32_t next_number;		/* of a segment */
@@ -115,6 +131,7 @@ struct open_segment {
 	struct worker_job job;	/* closes it; the worker frees it then */
 	struct store_local *sl;
 	struct segment_change *change;	/* so that closing needs no memory */
+	bool failed;		/* a write or sync of it did */
 	bool unused;		/* nothing was written: remove it */
 };
 
@@ -297,6 +314,30 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
 bool room_make(struct store_local *sl, struct room *l);
 /* What the disk has over config.free_min. Return: 0 or an errno. */
 int room_of_disk(const struct store_local *sl, uint64_t *ret_room) MUST_CHECK;
+
+/* --- store_local_spare.c, worker --- */
+
+/*
+ * A dead segment's file has its name no more, durably: it is unlinked, or is a
+ * spare, and spare_take_in() follows once nobody can open it by its number any
+ * more. Return: 0 or an errno.
+ */
+int spare_or_unlink(struct store_local *sl, uint32_t number,
+		    bool *ret_spare) MUST_CHECK;
+void spare_take_in(struct store_local *sl, uint32_t number);
+/* One for a segment of @wanted bytes, which the caller takes. 0: there is none. */
+uint32_t spare_pop(struct store_local *sl, uint64_t wanted);
+/* Unlinks all but @keep. Return: whether that gave room back. */
+bool spares_drop(struct store_local *sl, unsigned int keep);
+/* What they take; any thread. */
+uint64_t spares_bytes(const struct store_local *sl);
+/* ... when the next segment has been made of one. */
+uint64_t spares_bytes_then(const struct store_local *sl);
+/*
+ * The disk is full: gives up the spares, or else the reserve. Return: whether
+ * there was something.
+ */
+bool disk_room_give_up(struct store_local *sl);
 
 /* --- store_local_compact.c --- */
 

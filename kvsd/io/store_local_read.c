@@ -420,6 +420,22 @@ static int slot_take(struct read_job *j, struct read_slot *s)
 
 static void job_run(struct read_job *j);
 
+/*
+ * The file of a segment that nothing needs any more may be zeroed while it is
+ * open here, and become another's (store_local_spare.c): what was in it is
+ * gone, not damaged.
+ */
+static int judge(const struct read_slot *s, int err)
+{
+	uint8_t generation[SEGMENT_ID_BYTES];
+
+	if (err == -EBADMSG &&
+	    segment_table_generation(&s->job->in->sl->table, s->file->number,
+				     generation) < 0)
+		return -ENOENT;
+	return err;
+}
+
 static int slot_result(const struct read_slot *s, int res)
 {
 	if (res < 0)
@@ -436,6 +452,7 @@ static void page_done(struct loop_op *op, int res)
 
 	if (err == 0 && !j->err)
 		err = slot_take(j, s);
+	err = judge(s, err);
 	file_put(j->in, TAKE_PTR(s->file));
 	if (!j->err)
 		j->err = err;
@@ -472,6 +489,7 @@ static void map_done(struct loop_op *op, int res)
 
 	if (err == 0)
 		err = map_parse(j, s->buf, s->bytes, s->file, &j->map);
+	err = judge(s, err);
 	file_put(j->in, TAKE_PTR(s->file));
 	j->busy--;
 	if (err == 0)

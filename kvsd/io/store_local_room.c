@@ -48,7 +48,7 @@ int room_of_disk(const struct store_local *sl, uint64_t *ret_room)
  */
 static uint64_t disk_limit(struct store_local *sl)
 {
-	uint64_t used = segment_table_bytes(&sl->table);
+	uint64_t used = segment_table_bytes(&sl->table) + spares_bytes(sl);
 	struct statvfs st;
 	uint64_t room;
 
@@ -190,16 +190,29 @@ static int drop(struct store_local *sl, struct room *l, unsigned int *work)
 	return r;
 }
 
-/* No room for another segment. Closed ones take what is in them. */
-static bool is_full(struct store_local *sl, const struct room *l)
+/* With another segment, made of a spare if there is one. */
+static bool is_over(struct store_local *sl, const struct room *l)
 {
 	/* What was set aside must not push everything else out. */
 	uint64_t bad = MIN(sl->bad_bytes, sl->config.bytes_max / 2);
-	uint64_t then = segment_table_bytes(&sl->table) + sl->segment_bytes;
+	uint64_t then = segment_table_bytes(&sl->table) + spares_bytes_then(sl) +
+			sl->segment_bytes;
 
 	if (l->for_disk)
 		return then > l->disk_limit;
 	return sl->config.bytes_max && then + bad > sl->config.bytes_max;
+}
+
+/*
+ * No room for another segment, also without the spares that it is not made of.
+ * Closed ones take what is in them.
+ */
+static bool is_full(struct store_local *sl, const struct room *l)
+{
+	while (is_over(sl, l))
+		if (!spares_drop(sl, MAX(sl->spares.count, 2u) - 1))
+			return true;
+	return false;
 }
 
 static void tell_lost(struct store_local *sl)
@@ -259,7 +272,7 @@ static int do_drop(struct store_local *sl, struct room *l, unsigned int *work)
 {
 	int r = drop(sl, l, work);
 
-	if (r == -ENOSPC && disk_reserve_release(&sl->reserve))
+	while (r == -ENOSPC && disk_room_give_up(sl))
 		r = drop(sl, l, work);
 	if (r < 0 || l->next < l->count)
 		return r;

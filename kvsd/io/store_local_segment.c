@@ -71,6 +71,7 @@ int segment_make(struct store_local *sl, uint64_t wanted, bool replayed,
 	AUTO(segment_free)
 	struct open_segment *seg = calloc(1, sizeof(*seg));
 	struct segment_change *add;
+	uint32_t spare;
 	uint64_t bytes;
 	int r;
 
@@ -87,10 +88,12 @@ int segment_make(struct store_local *sl, uint64_t wanted, bool replayed,
 		free(add);
 		return -ENOMEM;
 	}
-	r = segment_file_create(sl->dir, seg->number, wanted,
+	spare = spare_pop(sl, wanted);
+	r = segment_file_create(sl->dir, seg->number, &spare, wanted,
 				!sl->config.buffered, seg->generation, &bytes,
 				&seg->fd);
 	if (r == 0) {
+		count(&sl->counters.recycled, spare != 0);
 		seg->end_block = (uint32_t)(bytes / SEGMENT_BLOCK_BYTES) - 1;
 		r = segment_table_add(&sl->table, seg->number,
 				      seg->generation, true);
@@ -153,6 +156,9 @@ static void request_run(struct worker_job *job)
 		return;
 	}
 	q->res = segment_make(in->sl, in->sl->segment_bytes, true, &q->made);
+	if (q->res == -ENOSPC && spares_drop(in->sl, 0))
+		q->res = segment_make(in->sl, in->sl->segment_bytes, true,
+				      &q->made);
 	if (q->made)
 		segment_table_set_writer(&in->sl->table, q->made->number, in);
 	loop_post(in->loop, &q->task);
@@ -192,6 +198,8 @@ static void retire_run(struct worker_job *job)
 	segment_table_set_bytes(&sl->table, seg->number,
 				segment_file_bytes_of(sl->dir, seg->fd,
 						      sl->segment_bytes));
+	if (seg->failed)
+		segment_table_set_failed(&sl->table, seg->number);
 	segment_table_close(&sl->table, seg->number);
 	change_submit(sl, &sc->change);
 	(void)segment_free(seg);

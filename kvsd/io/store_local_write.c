@@ -685,6 +685,7 @@ static void poison(struct store_instance *in, struct open_segment *seg,
 		in->seg = NULL;
 	in->retry_ns = loop_now_ns(in->loop) + SEGMENT_RETRY_NS;
 	in->seg_err = err;
+	seg->failed = true;
 	segment_retire(seg);
 }
 

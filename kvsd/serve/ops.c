@@ -182,6 +182,8 @@ static void render_store(const struct ops *o, struct buf *out)
 		      st.compacted);
 	metrics_value(out, "kvsd_store_compacted_bytes_total", "counter",
 		      "Written to segments for that.", st.compacted_bytes);
+	metrics_value(out, "kvsd_store_recycled_segments_total", "counter",
+		      "Segments made of the files of dead ones.", st.recycled);
 	metrics_value(out, "kvsd_store_unread_segments", "gauge",
 		      "Segments that the last start could not read: their "
 		      "fragments are missing until a start can.",

@@ -25,6 +25,7 @@
 #include "support/scratch.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
+#include "support/sys_zero.h"
 
 #define FRAGMENTS 12u
 #define CALLS_MAX 2000ul
@@ -276,6 +277,98 @@ static void store_survives_each_failed_call_of_a_compaction(void **state)
 		assert_true(n < CALLS_MAX);
 }
 
+/* --- files that are used again --- */
+
+/* What is put after each expiry is made of what has expired. */
+static void recycle(struct store_rig *rig, bool *acked)
+{
+	unsigned int i;
+
+	for (i = 0; i < FRAGMENTS; i++) {
+		loop_fake_advance(rig->loop, 2 * SEGMENT_RETRY_NS);
+		acked[i] = rig_put(rig, 1, i + 1, 300000, 50000, 1000 + i) == 0;
+		(void)rig_put(rig, 0, 100 + i, 700000, 50000, 1000 + i);
+		(void)rig_expire(rig, 0, UINT64_MAX - 1);
+		if (i == FRAGMENTS / 2)
+			(void)rig_expire(rig, 1, 1000 + i - 2);
+	}
+}
+
+static void verify_recycled(struct store_rig *rig, const bool *acked)
+{
+	struct store_fragment rows[2 * FRAGMENTS];
+	unsigned int from = FRAGMENTS / 2 - 2; /* the others have expired */
+	bool seen[FRAGMENTS] = {false};
+	unsigned int i;
+	int count;
+
+	count = rig_list_all(rig, 1, rows, 2 * FRAGMENTS);
+	assert_true(count >= 0);
+	for (i = 0; i < (unsigned int)count; i++) {
+		uint64_t seq = rows[i].number.seq;
+
+		assert_true(seq >= 1 && seq <= FRAGMENTS);
+		assert_false(seen[seq - 1]);
+		seen[seq - 1] = true;
+		assert_int_equal(rig_check_all(rig, 1, &rows[i]), 0);
+	}
+	for (i = from; i < FRAGMENTS; i++)
+		if (acked[i] && !seen[i])
+			fail_msg("fragment %u is lost", i);
+}
+
+/* Return: whether call @n was reached. */
+static bool run_recycling(unsigned long n, int err, bool sticky)
+{
+	struct loop_fake_config loop = {.sys = sys_fault(), .seed = n};
+	struct store_local_stats stats;
+	bool acked[FRAGMENTS];
+	struct store_rig rig;
+	bool fired;
+
+	sys_fault_reset();
+	sys_fault_wrap(sys_zeroing());
+	rig_init(&rig, &loop);
+	assert_int_equal(rig_open(&rig), 0);
+	if (sticky)
+		sys_fault_arm_sticky(n, err);
+	else
+		sys_fault_arm(n, err);
+	recycle(&rig, acked);
+	fired = sys_fault_fired();
+	sys_fault_arm(0, 0);
+	store_local_stats(rig.local, &stats);
+	if (!fired)
+		assert_true(stats.recycled > 3);
+	verify_recycled(&rig, acked);
+	rig_close(&rig);
+	assert_int_equal(sys_fault_open_fds(), 0);
+	rig_unlink(&rig, "index.db");
+	assert_int_equal(rig_open(&rig), 0);
+	verify_recycled(&rig, acked);
+	assert_int_equal(rig_put(&rig, 0, 500, 1000, 1000, 1), 0);
+	rig_fini(&rig);
+	assert_int_equal(sys_fault_open_fds(), 0);
+	sys_fault_wrap(NULL);
+	return fired;
+}
+
+static void store_survives_each_failed_call_of_recycling(void **state)
+{
+	static const int errs[] = {-EIO, -ENOSPC, -EOPNOTSUPP};
+	unsigned long n = 0;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(errs); i++) {
+		for (n = 1; run_recycling(n, errs[i], false); n++)
+			assert_true(n < CALLS_MAX);
+		assert_true(n > 100);
+	}
+	for (n = 1; run_recycling(n, -ENOSPC, true); n += 3)
+		assert_true(n < CALLS_MAX);
+}
+
 static int short_read_is_no_data(struct store_rig *rig,
 				 const struct store_fragment *f)
 {
@@ -407,6 +500,8 @@ int main(void)
 		cmocka_unit_test(store_survives_each_failed_completion),
 		cmocka_unit_test(
 			store_survives_each_failed_call_of_a_compaction),
+		cmocka_unit_test(
+			store_survives_each_failed_call_of_recycling),
 		cmocka_unit_test(store_survives_each_short_write),
 		cmocka_unit_test(catalog_survives_each_failed_call),
 	};

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/sys_zero.h"
+
 #define PENDING_MAX 65536
 #define NAME_BYTES 64
 #define SECTOR 512u
 
-enum pending_kind { WRITE, RENAME, UNLINK };
+enum pending_kind { WRITE, ZERO, RENAME, UNLINK };
 
 /* Something that is not durable yet. */
 struct pending {
@@ -135,10 +137,29 @@ static void cut_write(const struct pending *p)
 	}
 }
 
+static void cut_zero(const struct pending *p)
+{
+	size_t from = next_random(p->len) / SECTOR * SECTOR;
+	size_t to = MIN(p->len, from + SECTOR * (1 + next_random(512)));
+
+	switch (p->lost ? 1 + next_random(2) : next_random(3)) {
+	case 0:
+		break;
+	case 1:
+		restore(p, 0, p->len);
+		break;
+	default:
+		restore(p, from, to);
+		break;
+	}
+}
+
 static void cut(const struct pending *p)
 {
 	if (p->kind == WRITE)
 		cut_write(p);
+	else if (p->kind == ZERO)
+		cut_zero(p);
 	else if (next_random(2))
 		(void)renameat(p->fd, p->to, p->fd, p->from);
 	else if (p->kind == UNLINK)
@@ -194,9 +215,10 @@ static int reopen(int fd)
 	return own;
 }
 
-static void hold_write(int fd, size_t len, off_t offset)
+static void hold_bytes(enum pending_kind kind, int fd, size_t len,
+		       off_t offset)
 {
-	struct pending *p = hold(WRITE, fd);
+	struct pending *p = hold(kind, fd);
 	ssize_t n;
 
 	p->fd = reopen(fd);
@@ -234,7 +256,7 @@ static int sync_fd(int fd)
 		if (p->inode != st.st_ino || p->lost) {
 			disk.pending[left++] = p;
 		} else if (fails) {
-			p->lost = p->kind == WRITE;
+			p->lost = p->kind == WRITE || p->kind == ZERO;
 			disk.pending[left++] = p;
 		} else {
 			if (p->kind == UNLINK)
@@ -256,8 +278,17 @@ static int crash_openat(int dirfd, const char *path, int flags, mode_t mode)
 
 static int crash_fallocate(int fd, int mode, off_t offset, off_t len)
 {
-	(void)mode;
+	struct stat st;
+
 	enter();
+	if (mode == FALLOC_FL_ZERO_RANGE) {
+		hold_bytes(ZERO, fd, (size_t)len, offset);
+		sys_zero_range(fd, offset, len);
+		return 0;
+	}
+	/* The file never gets shorter by it. */
+	if (fstat(fd, &st) < 0 || st.st_size >= offset + len)
+		return 0;
 	return sys_posix()->ftruncate(fd, offset + len);
 }
 
@@ -309,7 +340,7 @@ static int crash_unlinkat(int dirfd, const char *path, int flags)
 static ssize_t crash_write(int fd, const void *bytes, size_t len)
 {
 	enter();
-	hold_write(fd, len, lseek(fd, 0, SEEK_CUR));
+	hold_bytes(WRITE, fd, len, lseek(fd, 0, SEEK_CUR));
 	return sys_posix()->write(fd, bytes, len);
 }
 
@@ -317,7 +348,7 @@ static ssize_t crash_pwrite(int fd, const void *bytes, size_t len,
 			    off_t offset)
 {
 	enter();
-	hold_write(fd, len, offset);
+	hold_bytes(WRITE, fd, len, offset);
 	return sys_posix()->pwrite(fd, bytes, len, offset);
 }
 

@@ -5,6 +5,9 @@
  * as not durable until an fsync or fdatasync of its file. Renames and unlinks
  * are not durable until an fsync of their directory.
  *
+ * FALLOC_FL_ZERO_RANGE is a write in this: until its file is synced, what was
+ * there may come back, all of it or in part.
+ *
  * At the power cut each of them is kept, dropped, torn at a sector or garbled,
  * as the seed says, and the process ends. A sync that is made to fail marks
  * what it should have written as lost for good, as Linux does: a later sync of

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A backup during compaction and during expiry: the live store goes on
- * between two of the backup's system calls, from the n-th openat() on. What
+ * between two of the backup's system calls, from the n-th openat() or pread()
+ * on, and writes to the files of what went. What
  * was there before and was not expired is in the copy, byte for byte.
  */
 #include <errno.h>
@@ -21,15 +22,19 @@
 #include "serve/backup.h"
 #include "support/loop_fake.h"
 #include "support/store_rig.h"
+#include "support/sys_zero.h"
 
-#define ROWS 10u
+#define ROWS 7u /* so that no more segments die at once than are kept */
 #define OTHERS 4u /* of stream 1, for each row of stream 0 */
 #define LEAD 20u  /* of stream 1, before them: segments that go whole */
+#define DENSE 8u /* of stream 3, behind them: they stay */
+#define OTHERS_LATE 24u /* of stream 2, meanwhile */
 #define STRIDE 7u
 #define ROWS_ALL (LEAD + ROWS * (OTHERS + 1))
 #define CALLS_MAX 1000u
+#define STEPS_MAX 40u
 
-enum live { COMPACTION, EXPIRY, BOTH };
+enum live { COMPACTION, EXPIRY, BOTH, AT_ONCE };
 
 static struct {
 	struct store_rig *rig;
@@ -38,25 +43,69 @@ static struct {
 	unsigned long calls;
 	bool inside;
 	uint64_t expire_ms;
+	uint64_t others; /* fragments of stream 2 */
 } during;
+
+static uint64_t recycled;
+
+/* All is moved, and what it was in goes, between two calls; nothing after. */
+static void go_on_at_once(void)
+{
+	unsigned int i;
+
+	if (during.others)
+		return;
+	/* In turns, or there would be more dead files than spares. */
+	for (i = 0; i < STEPS_MAX; i++) {
+		during.others++;
+		assert_int_equal(rig_put(during.rig, 2, 10000 + during.others,
+					 300000, 60000, during.others),
+				 0);
+		store_local_compact(during.rig->local);
+	}
+}
 
 static void go_on(void)
 {
+	if (during.live == AT_ONCE) {
+		go_on_at_once();
+		return;
+	}
 	if (during.live != COMPACTION) {
 		during.expire_ms += 20000;
 		assert_true(rig_expire(during.rig, 1, during.expire_ms) >= 0);
 	}
 	if (during.live != EXPIRY)
 		store_local_compact(during.rig->local);
+	/* So much that dead segments' files are used again; a backup that is
+	 * overtaken in each pass would give up. */
+	if (during.others == OTHERS_LATE)
+		return;
+	during.others++;
+	assert_int_equal(rig_put(during.rig, 2, 10000 + during.others, 300000,
+				 60000, during.others),
+			 0);
+	(void)rig_expire(during.rig, 2, during.others);
+}
+
+static void passes(void)
+{
+	if (during.inside || ++during.calls < during.at)
+		return;
+	during.inside = true;
+	go_on();
+	during.inside = false;
+}
+
+static ssize_t live_pread(int fd, void *bytes, size_t len, off_t offset)
+{
+	passes();
+	return sys_posix()->pread(fd, bytes, len, offset);
 }
 
 static int live_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-	if (!during.inside && ++during.calls >= during.at) {
-		during.inside = true;
-		go_on();
-		during.inside = false;
-	}
+	passes();
 	return sys_posix()->openat(dirfd, path, flags, mode);
 }
 
@@ -100,6 +149,12 @@ static void fill(struct store_rig *rig)
 		seq++;
 		assert_int_equal(
 			rig_put(rig, 0, seq, 30000, 30000, seq * 10000), 0);
+	}
+	/* What is emptied last is a full one, and not the last of the list. */
+	for (i = 0; i < DENSE; i++) {
+		seq++;
+		assert_int_equal(
+			rig_put(rig, 3, seq, 180000, 60000, seq * 10000), 0);
 	}
 	rig_close(rig);
 	assert_int_equal(rig_open(rig), 0);
@@ -147,7 +202,7 @@ static void check_copy(struct store_rig *live, const char *dest)
 /* Return: the calls that it took. */
 static unsigned long back_up(enum live live, unsigned long at)
 {
-	struct loop_fake_config loop = {.seed = at + 1};
+	struct loop_fake_config loop = {.sys = sys_zeroing(), .seed = at + 1};
 	struct sys_ops sys = *sys_posix();
 	struct store_local_stats before;
 	struct store_local_stats after;
@@ -159,7 +214,7 @@ static unsigned long back_up(enum live live, unsigned long at)
 	(void)snprintf(dest, sizeof(dest), "%.58s-copy", rig.path);
 	fill(&rig);
 	/* The holes are there before where it is about them only. */
-	if (live == COMPACTION)
+	if (live == COMPACTION || live == AT_ONCE)
 		assert_int_equal(rig_expire(&rig, 1, UINT64_MAX),
 				 ROWS_ALL - ROWS);
 	memset(&during, 0, sizeof(during));
@@ -167,6 +222,7 @@ static unsigned long back_up(enum live live, unsigned long at)
 	during.live = live;
 	during.at = at;
 	sys.openat = live_openat;
+	sys.pread = live_pread;
 	store_local_stats(rig.local, &before);
 	assert_int_equal(backup_main(ARRAY_SIZE(argv), argv, &sys), 0);
 	during.at = CALLS_MAX;
@@ -174,6 +230,7 @@ static unsigned long back_up(enum live live, unsigned long at)
 	if (at == 1)
 		assert_true(after.segments < before.segments ||
 			    after.compacted > before.compacted);
+	recycled += after.recycled - before.recycled;
 	check_copy(&rig, dest);
 	rig_fini(&rig);
 	rig_remove(dest);
@@ -182,12 +239,15 @@ static unsigned long back_up(enum live live, unsigned long at)
 
 static void sweep(enum live live)
 {
+	uint64_t before = recycled;
 	unsigned long at;
 	unsigned long calls = CALLS_MAX;
 
-	for (at = 1; at <= calls && at < CALLS_MAX; at += STRIDE)
+	for (at = 1; at <= calls && at < CALLS_MAX;
+	     at += live == AT_ONCE ? 3 : STRIDE)
 		calls = back_up(live, at);
 	assert_in_range(at, 10, CALLS_MAX - 1);
+	assert_true(recycled - before > 10);
 }
 
 static void backup_during_compaction_is_whole(void **state)
@@ -208,12 +268,23 @@ static void backup_during_both_is_whole(void **state)
 	sweep(BOTH);
 }
 
+/*
+ * A file that is read was renamed, zeroed and written to as another segment;
+ * what was in it is in one that no list has.
+ */
+static void backup_of_a_file_that_is_used_again_is_whole(void **state)
+{
+	(void)state;
+	sweep(AT_ONCE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(backup_during_compaction_is_whole),
 		cmocka_unit_test(backup_during_expiry_is_whole),
 		cmocka_unit_test(backup_during_both_is_whole),
+		cmocka_unit_test(backup_of_a_file_that_is_used_again_is_whole),
 	};
 
 	log_set_level(LOG_WARN);
