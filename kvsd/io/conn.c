@@ -507,6 +507,18 @@ static void handshake(struct conn *c)
 	}
 }
 
+/*
+ * What TLS has to say of a record that it refuses is the last that is sent.
+ * Behind a send that is under way it would wait for the peer, and is left out.
+ */
+static void say_refused(struct conn *c)
+{
+	if (c->state == CONN_OPEN && !c->moving_to && !buf_len(&c->sending) &&
+	    buf_len(&c->out) && !loop_op_busy(&c->send_op))
+		(void)loop_send_now(c->loop, c->fd, buf_head(&c->out),
+				    buf_len(&c->out));
+}
+
 /* Decrypts until @in is used up or enough is kept. Returns false at the end. */
 static bool decrypt(struct conn *c)
 {
@@ -530,6 +542,7 @@ static bool decrypt(struct conn *c)
 		if (n == 0 || n == -EPIPE)
 			return false;
 		conn_set_reason(c, tls_reason(c->tls));
+		say_refused(c);
 		c->peer_ended = true; /* what follows cannot be read */
 		buf_reset(&c->in);
 		loop_cancel(c->loop, &c->recv_op);

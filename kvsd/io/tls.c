@@ -383,15 +383,41 @@ int tls_handshake(struct tls *t, struct buf *in, struct buf *out)
 	return r;
 }
 
-static int records_read(struct tls *t, struct buf *in, uint8_t *bytes)
+/*
+ * The fatal alert of a record that was refused is OpenSSL's to send, with the
+ * key that only it has: it is shown a record that does not verify, either.
+ * Whatever was wrong, the alert is bad_record_mac then; the log says it.
+ */
+static void records_alert(struct tls *t, struct buf *out)
+{
+	static const uint8_t bad[5 + 32] = {23, 3, 3, 0, 32};
+	struct buf in;
+	uint8_t byte;
+
+	buf_init(&in, sizeof(bad));
+	if (buf_add(&in, bad, sizeof(bad)) == 0) {
+		t->in = &in;
+		t->out = out;
+		(void)SSL_read(t->ssl, &byte, sizeof(byte));
+		t->in = NULL;
+		ERR_clear_error();
+	}
+	buf_fini(&in);
+}
+
+static int records_read(struct tls *t, struct buf *in, struct buf *out,
+			uint8_t *bytes)
 {
 	bool update = false;
 	int n = tls_records_read(t->records, in, bytes, &update);
 
 	t->update |= update;
-	if (n < 0)
-		(void)snprintf(t->reason, sizeof(t->reason), "%s",
-			       tls_records_reason(t->records));
+	if (n >= 0)
+		return n;
+	(void)snprintf(t->reason, sizeof(t->reason), "%s",
+		       tls_records_reason(t->records));
+	if (n == -EPROTO && !tls_records_alerted(t->records))
+		records_alert(t, out);
 	return n;
 }
 
@@ -400,7 +426,7 @@ int tls_read(struct tls *t, struct buf *in, struct buf *out, uint8_t *bytes)
 	int n;
 
 	if (t->records)
-		return records_read(t, in, bytes);
+		return records_read(t, in, out, bytes);
 	/* Asking OpenSSL costs a buffer, taken and given back. */
 	if (!buf_len(in) && !SSL_has_pending(t->ssl))
 		return 0;

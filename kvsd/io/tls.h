@@ -77,7 +77,7 @@ int tls_handshake(struct tls *t, struct buf *in, struct buf *out) MUST_CHECK;
  * What there is of the last record may stay in @in (tls_missing()).
  *
  * Return: plaintext bytes, 0 wants more input, -EPIPE (close_notify came),
- * -EPROTO (bad record).
+ * -EPROTO (bad record; the alert that says so is appended to @out).
  */
 int tls_read(struct tls *t, struct buf *in, struct buf *out,
 	     uint8_t *bytes) MUST_CHECK;

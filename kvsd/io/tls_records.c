@@ -33,6 +33,7 @@ struct tls_records {
 	uint64_t sequence;
 	unsigned int empty; /* records in a row without content */
 	int over; /* 0, or what each read says from now on */
+	bool alerted;
 	const char *reason;
 	uint8_t iv[CRYPTO_NONCE_BYTES];
 	uint8_t secret[TLS_SECRET_BYTES];
@@ -104,6 +105,11 @@ const char *tls_records_reason(const struct tls_records *r)
 	return r->over ? r->reason : "";
 }
 
+bool tls_records_alerted(const struct tls_records *r)
+{
+	return r->alerted;
+}
+
 size_t tls_records_missing(const struct buf *in)
 {
 	size_t have = buf_len(in);
@@ -163,6 +169,7 @@ static int take_alert(struct tls_records *r, const uint8_t *bytes, size_t len)
 		r->over = -EPIPE;
 		return r->over;
 	}
+	r->alerted = true;
 	return refuse(r, "the peer sent an alert");
 }
 

@@ -58,5 +58,7 @@ int tls_records_read(struct tls_records *r, struct buf *in, uint8_t *bytes,
 size_t tls_records_missing(const struct buf *in);
 
 const char *tls_records_reason(const struct tls_records *r);
+/* It was the peer that gave up: an alert of ours would have no reader. */
+bool tls_records_alerted(const struct tls_records *r);
 
 #endif

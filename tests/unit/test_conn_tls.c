@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/sys.h"
@@ -193,6 +194,40 @@ static void conn_moves_behind_new_keys_of_openssl(void **state)
 	moves_behind_new_keys(*state, "TLS_AES_128_GCM_SHA256");
 }
 
+/* A record that is none; what the client is told of it. */
+static void tells_of_a_bad_record(struct conn_bench *b, const char *suite)
+{
+	static const uint8_t bad[5 + 40] = {23, 3, 3, 0, 40, 'b', 'a', 'd'};
+	uint8_t bytes[4096];
+	struct raw c;
+	ssize_t n;
+
+	raw_open(b, &c, suite);
+	assert_int_equal(SSL_write(c.ssl, "good", 4), 4);
+	raw_send(b, &c, SIZE_MAX);
+	assert_int_equal(send(c.fd, bad, sizeof(bad), MSG_NOSIGNAL),
+			 (ssize_t)sizeof(bad));
+	bench_turn_until(b, &b->server.closed);
+	assert_int_equal(b->server.why, -EPROTO);
+	while ((n = recv(c.fd, bytes, sizeof(bytes), 0)) > 0)
+		assert_int_equal(BIO_write(c.to, bytes, (int)n), n);
+	ERR_clear_error();
+	assert_true(SSL_read(c.ssl, bytes, sizeof(bytes)) <= 0);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
+			 SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+	raw_close(&c);
+}
+
+static void conn_tells_of_a_bad_record(void **state)
+{
+	tells_of_a_bad_record(*state, "TLS_AES_256_GCM_SHA384");
+}
+
+static void conn_tells_of_a_bad_record_by_openssl(void **state)
+{
+	tells_of_a_bad_record(*state, "TLS_AES_128_GCM_SHA256");
+}
+
 static size_t taken;
 
 static size_t take_and_count(struct conn_side *s, const uint8_t *bytes,
@@ -277,11 +312,14 @@ int main(void)
 		BENCH_CASE(conn_refuses_an_unknown_authority),
 		BENCH_CASE(conn_closes_on_garbage_instead_of_tls),
 		BENCH_CASE(conn_uses_what_came_before_a_bad_record),
+		BENCH_CASE(conn_tells_of_a_bad_record),
+		BENCH_CASE(conn_tells_of_a_bad_record_by_openssl),
 		BENCH_CASE(conn_moves_behind_new_keys),
 		BENCH_CASE(conn_moves_behind_new_keys_of_openssl),
 		BENCH_CASE(conn_keeps_a_part_of_a_record_in_little_memory),
 		BENCH_PLAIN(conn_closes_on_garbage_instead_of_tls),
 		BENCH_PLAIN(conn_uses_what_came_before_a_bad_record),
+		BENCH_PLAIN(conn_tells_of_a_bad_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -494,6 +494,8 @@ static void records_refuse_what_no_client_sends(void **state)
 		make(&m, cases[i].content, cases[i].len, cases[i].type, 0);
 		assert_int_equal(take(&m, &update), -EPROTO);
 		assert_true(*tls_records_reason(m.records));
+		assert_int_equal(tls_records_alerted(m.records),
+				 cases[i].type == 21 && cases[i].len == 2);
 		/* Whatever follows. */
 		make(&m, "later", 5, 23, 0);
 		assert_int_equal(take(&m, &update), -EPROTO);
