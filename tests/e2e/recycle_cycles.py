@@ -42,13 +42,15 @@ BACKUPS = 4		# cycles between two
 
 
 class Large(Producer):
+    sizes = (200_000, 2_000_000)
+
     def __init__(self, *args):
         super().__init__(*args)
         self.noise = self.rng.randbytes(4 << 20)
 
     def make(self):
         """Megabytes of what was random once, and a timecode."""
-        size = self.rng.randrange(200_000, 2_000_000)
+        size = self.rng.randrange(*self.sizes)
         rng, self.rng = self.rng, Cut(self.rng, self.noise)
         made, self.rng.uniform = None, lambda low, high: 0
         try:

@@ -3,6 +3,7 @@
 # The service on disks that lose their power: power_cut.py in Debian's stock
 # kernel, or with ENGINE=uml in ours, which has ext4 alone and is ten times as
 # fast. POINTS=12 cuts per file system, after SECONDS_RUN=6 of uploads; SEED=n;
+# RECYCLE=1: files of dead segments are used again, which takes 4 GiB of memory;
 # KEEP_LOG=DIR: where the logs of what failed go. Arguments: file systems.
 set -eu
 
@@ -18,6 +19,8 @@ done
 points=${POINTS:-12}
 engine=${ENGINE:-qemu-6.12}
 modules=loop,dm-log-writes
+memory=1536M
+[ -z "${RECYCLE:-}" ] || memory=4G
 case $engine in
 uml)	# ext4 is part of it
 	[ $# -gt 0 ] || set -- ext4
@@ -30,6 +33,6 @@ uml)	# ext4 is part of it
 	done
 	;;
 esac
-exec tests/hil/guest run --engine "$engine" --mem 1536M --timeout $((900 + points * 120)) \
+exec tests/hil/guest run --engine "$engine" --mem "$memory" --timeout $((900 + points * 120)) \
 	--modules "$modules" ${KEEP_LOG:+--env KEEP_LOG --out "$KEEP_LOG"} -- python3 -B tests/hil/power_cut.py "$@" \
-	--points "$points" --seconds "${SECONDS_RUN:-6}" ${SEED:+--seed "$SEED"}
+	--points "$points" --seconds "${SECONDS_RUN:-6}" ${SEED:+--seed "$SEED"} ${RECYCLE:+--recycle}
