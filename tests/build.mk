@@ -82,6 +82,10 @@ fuzz_targets += fuzz_frame_index fuzz_h264 fuzz_mkv_reader
 # Helper programs of the end-to-end tests; sources in <name>_src
 test_programs :=
 
+# What tests/run-check runs each test in
+test_programs += bounded
+bounded_src := tests/support/bounded.c
+
 # What libcapture does on this kernel; run in a guest (tests/hil/guest)
 test_programs += capture_probe
 capture_probe_src := tests/hil/capture_probe.c
