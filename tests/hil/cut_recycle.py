@@ -86,6 +86,7 @@ class Files(threading.Thread):
         self.recording = recording
         self.ended = threading.Event()
         self.pending = []
+        self.floors = 0
         libc = ctypes.CDLL(None, use_errno=True)
         self.fd = libc.inotify_init1(os.O_CLOEXEC)
         if self.fd < 0 or libc.inotify_add_watch(self.fd, folder.encode(), IN_MOVED_TO) < 0:
@@ -107,13 +108,15 @@ class Files(threading.Thread):
         """stream -> the oldest that is listed. The next spare made that durable, if none
         was made meanwhile: the index is synced before, in one go with it."""
         out = {}
-        try:
-            for p in self.recording.producers:
-                numbers = [r["FragmentNumber"] for r in Reader(p.client, p).list()]
-                if numbers:
-                    out[p.stream] = min(numbers)
-        except (ApiError, Failure, OSError, ValueError):
-            return {}	# killed meanwhile
+        while not self.ended.is_set():
+            try:
+                for p in self.recording.producers:
+                    numbers = [r["FragmentNumber"] for r in Reader(p.client, p).list()]
+                    if numbers:
+                        out[p.stream] = min(numbers)
+                break
+            except (ApiError, Failure, OSError, ValueError):
+                self.take(0.1)	# killed meanwhile
         self.take(0)
         return {} if any(n.endswith(".old") for n in self.pending) else out
 
@@ -126,6 +129,7 @@ class Files(threading.Thread):
             if spares:
                 for stream, number in oldest.items():
                     self.recording.disk.mark("dropped", stream, number)
+                    self.floors += 1
                 oldest = self.oldest()
         os.close(self.fd)
 
@@ -181,7 +185,8 @@ class Recycling(Recording):
     def enough(self):
         if self.service:
             self.recycled()
-        return super().enough() and self.now > 0 and self.before + self.now >= RECYCLED
+        return (super().enough() and self.files.floors and self.now > 0 and
+                self.before + self.now >= RECYCLED)
 
     def told(self):
         return f"{self.before} segments made of dead ones before the last kill, {self.now} after it"
@@ -275,6 +280,13 @@ def plant(segments):
 def behead(segments):
     with open(segments[-1], "r+b") as file:
         file.write(bytes(BLOCK))
+
+
+def before_any(log):
+    """Where PERSISTED was said before any segment died."""
+    first = next(at for at, text in log.marks()
+                 if text.startswith("file:") and text.endswith(".old"))
+    return [at for at, text in log.marks() if at < first and text.startswith("persisted")]
 
 
 def choose(log, rng, count, spread):

@@ -134,25 +134,27 @@ class Run:
 
     def liar(self, kind, log, judge, folder, rng):
         """What is checked can fail: a disk as it was when half of it was written."""
-        acks = self.half(log, judge, folder)
+        acks = [at for at, text in log.marks() if text.startswith("persisted")]
+        self.stand(log, judge, folder, acks)
         error = self.judged(judge, Claims(log, acks[-1]), rng)
         found = error and ("fragments are gone" in error or "were deleted are there" in error or
                            "were created are gone" in error)
         self.result(f"{kind}: a disk that lies is found out", found, error)
 
     @staticmethod
-    def half(log, judge, folder):
-        """Where PERSISTED was said; the disk is as it was after half of that."""
-        acks = [at for at, text in log.marks() if text.startswith("persisted")]
+    def stand(log, judge, folder, points):
+        """The disk as it was half way through these points. Returns where that is."""
         image = Image(log, f"{folder}/liar.img", DISK)
-        image.cut(acks[len(acks) // 2], lambda: True, judge.copy)
+        point = points[len(points) // 2]
+        image.cut(point, lambda: True, judge.copy)
         image.close()
-        return acks
+        return point
 
     def liar_of_the_past(self, kind, log, judge, folder, rng):
         """The same, of what is looked for only where files are used again."""
-        acks = self.half(log, judge, folder)
-        claims = Claims(log, acks[-1])
+        points = cut_recycle.before_any(log)
+        self.stand(log, judge, folder, points)
+        claims = Claims(log, len(log.entries))
         claims.persisted, claims.deleted = {}, set()
         claims.created &= {p.stream for p in judge.recording.producers}
         claims.ready = False	# no repair first: it knows no floor
@@ -161,9 +163,9 @@ class Run:
                     error and "had been dropped" in error, error)
         for name, plant in (("a record of another segment", cut_recycle.plant),
                             ("a segment without its beginning", cut_recycle.behead)):
-            acks = self.half(log, judge, folder)
+            point = self.stand(log, judge, folder, points)
             judge.tamper = plant
-            error = self.judged(judge, Claims(log, acks[len(acks) // 2]), rng)
+            error = self.judged(judge, Claims(log, point), rng)
             judge.tamper = None
             self.result(f"{kind}: {name} is found out", error and "of the past" in error, error)
 
