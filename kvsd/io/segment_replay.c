@@ -406,26 +406,29 @@ int segment_replay_look(struct segment_replay *r, uint32_t number,
 	return err;
 }
 
-/* Return: whether a COMMIT record of the segment is there, in r->record. */
-static bool read_commit_at(struct segment_replay *r, int fd, uint32_t block,
-			   const uint8_t *generation,
-			   struct segment_commit *ret_commit)
+/* Return: 1 a COMMIT record of the segment is there, in r->record; 0; -errno. */
+static int read_commit_at(struct segment_replay *r, int fd, uint32_t block,
+			  const uint8_t *generation,
+			  struct segment_commit *ret_commit)
 {
 	uint64_t offset = (uint64_t)block * SEGMENT_BLOCK_BYTES;
 	struct segment_record rec;
 	size_t len = 0;
+	int err;
 
-	if (segment_file_read(r->dir, fd, r->record, SEGMENT_BLOCK_BYTES,
-			      offset, &len) < 0 ||
-	    len < SEGMENT_BLOCK_BYTES ||
+	err = segment_file_read(r->dir, fd, r->record, SEGMENT_BLOCK_BYTES,
+				offset, &len);
+	if (err < 0 || len < SEGMENT_BLOCK_BYTES ||
 	    segment_header_parse(r->record, &rec) < 0 ||
 	    rec.kind != SEGMENT_COMMIT || rec.block != block ||
 	    memcmp(rec.generation, generation, SEGMENT_ID_BYTES))
-		return false;
-	return segment_file_read(r->dir, fd, r->record,
-				 segment_record_bytes(rec.payload_bytes),
-				 offset, &len) == 0 &&
-	       segment_record_parse(r->record, len, &rec) == 0 &&
+		return err;
+	err = segment_file_read(r->dir, fd, r->record,
+				segment_record_bytes(rec.payload_bytes), offset,
+				&len);
+	if (err < 0)
+		return err;
+	return segment_record_parse(r->record, len, &rec) == 0 &&
 	       segment_commit_parse(r->record + SEGMENT_HEADER_BYTES,
 				    rec.payload_bytes, ret_commit) == 0;
 }
@@ -448,15 +451,16 @@ int segment_replay_first(struct segment_replay *r, uint32_t number,
 		return err;
 	err = r->dir->sys->fstat(fd, &st);
 	end = err < 0 ? 0 : (uint64_t)st.st_size / SEGMENT_BLOCK_BYTES;
-	/* Each block: what is between two commit records may be unreadable. */
-	for (block = MAX(mark, SEGMENT_FIRST_BLOCK); block < end; block++) {
-		if (!read_commit_at(r, fd, block, generation, &c))
+	for (block = MAX(mark, SEGMENT_FIRST_BLOCK); block < end && err >= 0;
+	     block++) {
+		err = read_commit_at(r, fd, block, generation, &c);
+		if (err <= 0)
 			continue;
 		first = first_of(r->record + SEGMENT_HEADER_BYTES, &c);
 		*ret_first = MIN(*ret_first, first);
 	}
 	sys_close(r->dir->sys, &fd);
-	return err;
+	return MIN(err, 0);
 }
 
 int segment_replay_sync(struct segment_replay *r, uint32_t number)

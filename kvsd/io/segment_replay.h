@@ -83,8 +83,8 @@ int segment_replay_sync(struct segment_replay *r, uint32_t number) MUST_CHECK;
 /*
  * Of what cannot be replayed now: the first segment that has pages of a
  * fragment whose commit record is in @number, behind @mark; @number where it
- * is none before. What cannot be read is left out, and nothing is verified but
- * the commit records. Return: 0, -errno.
+ * is none before. Nothing is verified but the commit records. Return: 0;
+ * -errno of the first call that fails: then it is not known.
  */
 int segment_replay_first(struct segment_replay *r, uint32_t number,
 			 const uint8_t generation[SEGMENT_ID_BYTES],

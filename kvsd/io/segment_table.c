@@ -82,7 +82,7 @@ static int add_locked(struct segment_table *t, uint32_t number,
 	info->first_ms = UINT64_MAX;
 	info->writer = NULL;
 	info->open = open;
-	info->kept = false;
+	info->keep = SEGMENT_FREE;
 	info->failed = false;
 	memcpy(info->generation, generation, SEGMENT_ID_BYTES);
 	return 0;
@@ -148,15 +148,36 @@ void segment_table_close(struct segment_table *t, uint32_t number)
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
-void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end)
+bool segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end,
+			enum segment_keep keep)
 {
+	bool some = false;
 	size_t i;
 
 	(void)pthread_mutex_lock(&t->lock);
 	for (i = place_of(t, first); i < t->count && t->infos[i].number < end;
-	     i++)
-		t->infos[i].kept = true;
+	     i++) {
+		t->infos[i].keep = MAX(t->infos[i].keep, keep);
+		some = true;
+	}
 	(void)pthread_mutex_unlock(&t->lock);
+	return some;
+}
+
+bool segment_table_forget_unsure(struct segment_table *t)
+{
+	bool some = false;
+	size_t i;
+
+	(void)pthread_mutex_lock(&t->lock);
+	for (i = 0; i < t->count; i++) {
+		if (t->infos[i].keep != SEGMENT_KEEP_UNSURE)
+			continue;
+		t->infos[i].keep = SEGMENT_FREE;
+		some = true;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return some;
 }
 
 void segment_table_set_failed(struct segment_table *t, uint32_t number)
@@ -189,7 +210,7 @@ bool segment_table_idle(struct segment_table *t, uint32_t number)
 
 	(void)pthread_mutex_lock(&t->lock);
 	info = find(t, number);
-	idle = !info || (!info->open && !info->pins && !info->kept);
+	idle = !info || (!info->open && !info->pins && !info->keep);
 	(void)pthread_mutex_unlock(&t->lock);
 	return idle;
 }

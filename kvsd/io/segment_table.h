@@ -18,6 +18,9 @@
 #include "base/macros.h"
 #include "proto/segment.h"
 
+/* Whether it has pages of what a start could not replay. */
+enum segment_keep { SEGMENT_FREE, SEGMENT_KEEP_UNSURE, SEGMENT_KEEP };
+
 struct segment_info {
 	uint32_t number; /* first: segment_place_of() */
 	uint32_t pins;
@@ -26,7 +29,7 @@ struct segment_info {
 	const void *writer; /* of an open one; NULL: not said */
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
-	bool kept; /* it may have pages of what has no row yet */
+	enum segment_keep keep;
 	bool failed; /* a write or sync of it did */
 };
 
@@ -57,8 +60,11 @@ int segment_table_generation(struct segment_table *t, uint32_t number,
 void segment_table_pin(struct segment_table *t, uint32_t number);
 void segment_table_unpin(struct segment_table *t, uint32_t number);
 void segment_table_close(struct segment_table *t, uint32_t number);
-/* Those from @first on, under @end. */
-void segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end);
+/* Those from @first on, under @end: until the next start. Return: any? */
+bool segment_table_keep(struct segment_table *t, uint32_t first, uint32_t end,
+			enum segment_keep keep);
+/* Return: whether there were such, that are free now. */
+bool segment_table_forget_unsure(struct segment_table *t);
 /* Its file is not to be used for another. */
 void segment_table_set_failed(struct segment_table *t, uint32_t number);
 /* Of one that has not failed: 0 when it is not there, or has. */

@@ -313,6 +313,11 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
  */
 bool room_make(struct store_local *sl, struct room *l);
 /* What the disk has over config.free_min. Return: 0 or an errno. */
+/*
+ * The disk is full: what only may be of use goes, and no row. Return: whether
+ * that gave room back.
+ */
+bool room_give_up(struct store_local *sl);
 int room_of_disk(const struct store_local *sl, uint64_t *ret_room) MUST_CHECK;
 
 /* --- store_local_spare.c, worker --- */

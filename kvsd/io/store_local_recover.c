@@ -62,6 +62,7 @@ struct recovery {
 	bool salvage;		/* the index was made anew */
 	unsigned int row_count;	/* since the last commit */
 	uint32_t number_max;
+	uint32_t unsure_end; /* those before it may be needed by it */
 	int index_err; /* of a row that was found */
 	uint32_t *unsynced; /* numbers: not replayed, nor what needs them */
 	size_t unsynced_count;
@@ -178,7 +179,10 @@ static int add_file(struct recovery *r, uint32_t number)
 			  number);
 		return err;
 	}
-	return err < 0 ? leave_segment(r, number, err) : add_todo(r, &s);
+	if (err == 0)
+		return add_todo(r, &s);
+	r->unsure_end = MAX(r->unsure_end, number);
+	return leave_segment(r, number, err);
 }
 
 static int add_files_before(struct recovery *r, uint64_t number)
@@ -399,7 +403,8 @@ static int replay_until_synced(struct recovery *r,
 
 /*
  * The commit records of a segment that could not be replayed count with the
- * next start: until then what they list stays, though no row needs it.
+ * next start: until then what they list stays, though no row needs it. Where
+ * they cannot be read, either, all that is before it stays while there is room.
  */
 static void keep_what_they_need(struct recovery *r,
 				struct segment_replay *replay)
@@ -422,11 +427,16 @@ static void keep_what_they_need(struct recovery *r,
 				r->salvage ? SEGMENT_FIRST_BLOCK : s->mark,
 				&first);
 		if (err == 0)
-			segment_table_keep(t, first, s->number);
+			(void)segment_table_keep(t, first, s->number,
+						 SEGMENT_KEEP);
 		else
-			log_debug("store", "segment %u: what it needs: %s",
-				  s->number, strerror(-err));
+			r->unsure_end = MAX(r->unsure_end, s->number);
 	}
+	if (segment_table_keep(t, 0, r->unsure_end, SEGMENT_KEEP_UNSURE))
+		log_warn("store",
+			 "what is before segment %u is kept, while there is "
+			 "room: fragments that end in it may need it",
+			 r->unsure_end);
 }
 
 static int replay_all(struct recovery *r)

@@ -215,6 +215,28 @@ static bool is_full(struct store_local *sl, const struct room *l)
 	return false;
 }
 
+/*
+ * What stays in case it is needed goes before what is. Nothing waits to be
+ * committed. Return: there was such.
+ */
+static bool give_up_unsure(struct store_local *sl)
+{
+	if (!segment_table_forget_unsure(&sl->table))
+		return false;
+	log_warn("store", "no room: what a segment that cannot be read may "
+			  "need is not kept any longer");
+	sweep_segments(sl);
+	return true;
+}
+
+bool room_give_up(struct store_local *sl)
+{
+	if (spares_drop(sl, 0))
+		return true;
+	return !changes_wait(sl) && changes_commit(sl) == 0 &&
+	       give_up_unsure(sl);
+}
+
 static void tell_lost(struct store_local *sl)
 {
 	if (!sl->disk_lost)
@@ -293,7 +315,7 @@ static int go_on(struct store_local *sl, struct room *l, unsigned int *work)
 		return 0;
 	case ROOM_LIST:
 		if (is_full(sl, l))
-			return do_list(sl, l);
+			return give_up_unsure(sl) ? 0 : do_list(sl, l);
 		next_bound(l);
 		return 0;
 	case ROOM_LOOK:

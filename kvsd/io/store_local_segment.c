@@ -156,7 +156,7 @@ static void request_run(struct worker_job *job)
 		return;
 	}
 	q->res = segment_make(in->sl, in->sl->segment_bytes, true, &q->made);
-	if (q->res == -ENOSPC && spares_drop(in->sl, 0))
+	while (q->res == -ENOSPC && room_give_up(in->sl))
 		q->res = segment_make(in->sl, in->sl->segment_bytes, true,
 				      &q->made);
 	if (q->made)

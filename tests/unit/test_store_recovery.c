@@ -14,20 +14,27 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "core/limits.h"
 #include "io/db_sqlite.h"
 #include "proto/segment.h"
 #include "support/sqlite_fault.h"
 #include "support/store_rig.h"
 #include "support/sys_fault.h"
 
-static int setup(void **state)
+static int setup_in_place(struct store_rig *rig)
 {
 	struct loop_fake_config loop = {.seed = 1, .delay_ns_max = 1000000};
-	struct store_rig *rig = malloc(sizeof(*rig));
 
 	rig_init(rig, &loop);
-	*state = rig;
 	return rig_open(rig);
+}
+
+static int setup(void **state)
+{
+	struct store_rig *rig = malloc(sizeof(*rig));
+
+	*state = rig;
+	return setup_in_place(rig);
 }
 
 static int teardown(void **state)
@@ -505,6 +512,16 @@ static uint32_t first_segment(const struct store_rig *rig)
 	return n;
 }
 
+/* As if no row had been written before the process died. */
+static void forget_rows(const struct store_rig *rig)
+{
+	assert_int_equal(rig_sql(rig,
+				 "UPDATE segments SET closed=0, mark=1, live=0,"
+				 " bytes=0;"
+				 "DELETE FROM fragments; DELETE FROM blocks"),
+			 0);
+}
+
 /* What was replayed and cannot be synced has no rows; the next start tries. */
 static void keeps_no_row_unsynced(struct store_rig *rig, bool lost)
 {
@@ -518,10 +535,7 @@ static void keeps_no_row_unsynced(struct store_rig *rig, bool lost)
 	if (lost)
 		rig_unlink(rig, "index.db");
 	else
-		assert_int_equal(rig_sql(rig,
-				 "UPDATE segments SET closed=0, mark=1, live=0,"
-				 " bytes=0;"
-			 "DELETE FROM fragments; DELETE FROM blocks"), 0);
+		forget_rows(rig);
 	fails.fdatasync = sync_once;
 	rig->sys = &fails;
 	assert_int_equal(rig_open(rig), 0);
@@ -553,47 +567,87 @@ static void store_keeps_no_row_unsynced_of_a_new_index(void **state)
 	keeps_no_row_unsynced(rig, true);
 }
 
-static ino_t unsyncable;
+/* One file of which a call says EIO. */
+static ino_t failing;
 
-static int sync_others(int fd)
+static bool fails(int fd)
 {
 	struct stat st;
 
 	assert_int_equal(fstat(fd, &st), 0);
-	return st.st_ino == unsyncable ? -EIO : sys_posix()->fdatasync(fd);
+	return st.st_ino == failing;
 }
 
-/*
- * The second of two segments cannot be synced, so no row says that a fragment
- * of it begins in the first: that one stays, although nothing else needs it.
- */
-static void store_keeps_what_is_not_replayed_needs(void **state)
+static int failing_fdatasync(int fd)
 {
-	struct store_rig *rig = *state;
+	return fails(fd) ? -EIO : sys_posix()->fdatasync(fd);
+}
+
+static ssize_t failing_pread(int fd, void *bytes, size_t len, off_t offset)
+{
+	return fails(fd) ? -EIO : sys_posix()->pread(fd, bytes, len, offset);
+}
+
+static int failing_openat(int dirfd, const char *path, int flags, mode_t mode)
+{
+	int fd = sys_posix()->openat(dirfd, path, flags, mode);
+
+	if (fd >= 0 && fails(fd)) {
+		(void)close(fd);
+		return -EIO;
+	}
+	return fd;
+}
+
+enum failing_call { FDATASYNC, PREAD, OPENAT };
+
+/*
+ * Ten fragments in two segments, of which the second fails: the six that are
+ * in the first alone have rows, the seventh, which ends in the second, not.
+ * Then nothing needs the first. Return: its number.
+ */
+static uint32_t expire_what_is_before(struct store_rig *rig, bool index_lost,
+				      enum failing_call call)
+{
+	static struct sys_ops ops;
 	struct store_fragment rows[20];
-	struct sys_ops fails = *sys_posix();
 	char path[128];
 	struct stat st;
 	uint32_t first;
-	int i;
 
 	rig_close(rig);
 	write_and_die(rig);
 	first = first_segment(rig);
-	assert_int_equal(rig_sql(rig,
-				 "UPDATE segments SET closed=0, mark=1, live=0,"
-				 " bytes=0;"
-			 "DELETE FROM fragments; DELETE FROM blocks"), 0);
+	if (index_lost)
+		rig_unlink(rig, "index.db");
+	else
+		forget_rows(rig);
 	(void)snprintf(path, sizeof(path), "%s/segments/%08u.seg", rig->path,
 		       first + 1);
 	assert_int_equal(stat(path, &st), 0);
-	unsyncable = st.st_ino;
-	fails.fdatasync = sync_others;
-	rig->sys = &fails;
+	failing = st.st_ino;
+	ops = *sys_posix();
+	if (call == FDATASYNC)
+		ops.fdatasync = failing_fdatasync;
+	else if (call == PREAD)
+		ops.pread = failing_pread;
+	else
+		ops.openat = failing_openat;
+	rig->sys = &ops;
 	assert_int_equal(rig_open(rig), 0);
 	assert_int_equal(rig_list_all(rig, 0, rows, 20), 6);
 	assert_int_equal(rig_expire(rig, 0, 100), 6);
 	assert_int_equal(rig_list_all(rig, 0, rows, 20), 0);
+	return first;
+}
+
+static void keeps_what_is_needed(struct store_rig *rig, bool index_lost,
+				 enum failing_call call)
+{
+	struct store_fragment rows[20];
+	uint32_t first = expire_what_is_before(rig, index_lost, call);
+	int i;
+
 	rig_close(rig);
 	rig->sys = sys_posix();
 	assert_int_equal(rig_open(rig), 0);
@@ -604,7 +658,41 @@ static void store_keeps_what_is_not_replayed_needs(void **state)
 	}
 	/* And no longer. */
 	assert_int_equal(rig_expire(rig, 0, 100), 4);
-	assert_int_equal(first_segment(rig), first + 2);
+	assert_true(first_segment(rig) > first + 1);
+}
+
+/* Whatever could not be done with the second segment, and known of it. */
+static void store_keeps_what_is_not_replayed_needs(void **state)
+{
+	struct store_rig *rig = *state;
+	int call;
+
+	for (call = FDATASYNC; call <= OPENAT; call++) {
+		keeps_what_is_needed(rig, false, (enum failing_call)call);
+		rig_fini(rig);
+		assert_int_equal(setup_in_place(rig), 0);
+	}
+	keeps_what_is_needed(rig, true, PREAD);
+	rig_fini(rig);
+	assert_int_equal(setup_in_place(rig), 0);
+	keeps_what_is_needed(rig, true, OPENAT);
+}
+
+/* Rows are not dropped for what may be needed, nor new ones refused. */
+static void store_keeps_it_while_there_is_room(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[20];
+	uint32_t first;
+	uint64_t i;
+
+	rig->config.bytes_max = 4 * SEGMENT_BYTES_MIN;
+	first = expire_what_is_before(rig, false, PREAD);
+	assert_int_equal(first_segment(rig), first);
+	for (i = 11; i <= 20; i++)
+		assert_int_equal(rig_put(rig, 0, i, 200000, 50000, i), 0);
+	assert_true(first_segment(rig) > first);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
 }
 
 /* Numbers go on although there is no room for another file. */
@@ -745,6 +833,7 @@ int main(void)
 		CASE(store_keeps_no_row_of_what_is_not_synced),
 		CASE(store_keeps_no_row_unsynced_of_a_new_index),
 		CASE(store_keeps_what_is_not_replayed_needs),
+		CASE(store_keeps_it_while_there_is_room),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),
