@@ -89,6 +89,18 @@ static int open_file(const struct data_dir *d, const char *name, int flags,
 	return fd;
 }
 
+/* Through another name of it somebody would find zeros. */
+static int has_one_name(const struct sys_ops *sys, int fd, uint64_t *ret_bytes)
+{
+	struct stat st;
+	int r = sys->fstat(fd, &st);
+
+	if (r < 0)
+		return r;
+	*ret_bytes = (uint64_t)st.st_size;
+	return st.st_nlink > 1 ? -EMLINK : 0;
+}
+
 /*
  * A spare's room, empty, under @name. Return: a descriptor, or an errno: the
  * spare is gone then.
@@ -105,6 +117,7 @@ static int open_spare(const struct data_dir *d, uint32_t spare,
 {
 	const struct sys_ops *sys = d->sys;
 	char old[NAME_BYTES];
+	uint64_t was;
 	int fd;
 	int r;
 
@@ -115,9 +128,10 @@ static int open_spare(const struct data_dir *d, uint32_t spare,
 		return r;
 	}
 	fd = open_file(d, name, O_RDWR | O_CLOEXEC, direct);
+	r = fd < 0 ? fd : has_one_name(sys, fd, &was);
 	/* To the size that is wanted, from either side. */
-	r = fd < 0 ? fd
-		   : sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (off_t)bytes);
+	if (r == 0)
+		r = sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (off_t)bytes);
 	if (r == 0)
 		r = sys->ftruncate(fd, (off_t)bytes);
 	if (r == 0)
@@ -205,16 +219,26 @@ int segment_file_truncate(const struct data_dir *d, uint32_t number,
 	return r;
 }
 
-int segment_file_unlink(const struct data_dir *d, uint32_t number)
+int segment_file_remove(const struct data_dir *d, uint32_t number)
 {
 	char name[NAME_BYTES];
 	int r;
 
 	file_name(name, number, TAIL);
 	r = d->sys->unlinkat(d->segments_fd, name, 0);
-	if (r < 0 && r != -ENOENT)
-		return r;
+	return r == -ENOENT ? 0 : r;
+}
+
+int segment_file_sync_names(const struct data_dir *d)
+{
 	return d->sys->fsync(d->segments_fd);
+}
+
+int segment_file_unlink(const struct data_dir *d, uint32_t number)
+{
+	int r = segment_file_remove(d, number);
+
+	return r < 0 ? r : segment_file_sync_names(d);
 }
 
 /* --- spares --- */
@@ -223,16 +247,10 @@ int segment_file_spare(const struct data_dir *d, uint32_t number)
 {
 	char name[NAME_BYTES];
 	char spare[NAME_BYTES];
-	int r;
 
 	file_name(name, number, TAIL);
 	file_name(spare, number, TAIL_SPARE);
-	r = d->sys->renameat(d->segments_fd, name, d->segments_fd, spare);
-	if (r == 0)
-		r = d->sys->fsync(d->segments_fd);
-	if (r < 0)
-		segment_file_spare_drop(d, number);
-	return r;
+	return d->sys->renameat(d->segments_fd, name, d->segments_fd, spare);
 }
 
 int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
@@ -240,7 +258,7 @@ int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
 {
 	const struct sys_ops *sys = d->sys;
 	char spare[NAME_BYTES];
-	struct stat st;
+	uint64_t bytes;
 	int fd;
 	int r;
 
@@ -248,11 +266,11 @@ int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
 	fd = sys->openat(d->segments_fd, spare, O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
-	r = sys->fstat(fd, &st);
+	r = has_one_name(sys, fd, &bytes);
 	if (r == 0)
-		r = sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, st.st_size);
+		r = sys->fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (off_t)bytes);
 	if (r == 0)
-		*ret_bytes = segment_file_bytes_of(d, fd, (uint64_t)st.st_size);
+		*ret_bytes = segment_file_bytes_of(d, fd, bytes);
 	sys_close(sys, &fd);
 	return r;
 }
@@ -305,9 +323,10 @@ int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
 	    segment_start_parse(block + SEGMENT_HEADER_BYTES,
 				record.payload_bytes, &start) < 0)
 		return -EBADMSG;
-	if (memcmp(start.directory_id, d->id, sizeof(d->id)) ||
-	    start.number != number)
+	if (memcmp(start.directory_id, d->id, sizeof(d->id)))
 		return -EMEDIUMTYPE;
+	if (start.number != number)
+		return -ESTALE;
 	memcpy(ret_generation, record.generation, SEGMENT_ID_BYTES);
 	return 0;
 }

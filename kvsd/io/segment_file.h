@@ -38,18 +38,27 @@ int segment_file_open(const struct data_dir *d, uint32_t number,
 /* Gives what is reserved from @bytes on back. */
 int segment_file_truncate(const struct data_dir *d, uint32_t number,
 			  uint64_t bytes) MUST_CHECK;
-/* Durably gone; 0 also when it was gone before. */
+/* Gone, once names are synced; 0 also when it was gone before. */
+int segment_file_remove(const struct data_dir *d, uint32_t number) MUST_CHECK;
+/*
+ * What was made, removed and renamed is so durably. After a failure it is not
+ * known, whatever a second call says: the kernel tells of it once.
+ */
+int segment_file_sync_names(const struct data_dir *d) MUST_CHECK;
+/* Both of them. */
 int segment_file_unlink(const struct data_dir *d, uint32_t number) MUST_CHECK;
 
 /*
  * A spare is a file that was a segment's, NNNNNNNN.old: its room is reserved,
- * and becomes another segment's. Durably no segment any more; what is in it
- * stays until it is cleared. Return: 0, or an errno: it may be one still.
+ * and becomes another segment's. No segment any more, once names are synced;
+ * what is in it stays until it is cleared. Return: 0, or an errno: it is one
+ * still.
  */
 int segment_file_spare(const struct data_dir *d, uint32_t number) MUST_CHECK;
 /*
  * Nothing in it can be read any more, by whoever has it open neither.
- * Return: 0; -EOPNOTSUPP (the filesystem cannot); or of a system call.
+ * Return: 0; -EMLINK (it has another name: a copy somebody made, which stays as
+ * it is); -EOPNOTSUPP (the filesystem cannot); or of a system call.
  */
 int segment_file_spare_clear(const struct data_dir *d, uint32_t number,
 			     uint64_t *ret_bytes) MUST_CHECK;
@@ -59,8 +68,8 @@ void segment_file_spare_drop(const struct data_dir *d, uint32_t number);
 /**
  * segment_file_check() - read and judge a file's START record
  *
- * Return: 0; -EBADMSG (damaged); -EMEDIUMTYPE (another directory's, or under
- * another number); or of a system call.
+ * Return: 0; -EBADMSG (damaged); -EMEDIUMTYPE (another directory's); -ESTALE
+ * (of this one, but another number's); or of a system call.
  */
 int segment_file_check(const struct data_dir *d, uint32_t number, int fd,
 		       uint8_t ret_generation[SEGMENT_ID_BYTES]) MUST_CHECK;

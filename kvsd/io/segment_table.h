@@ -30,7 +30,7 @@ struct segment_info {
 	uint8_t generation[SEGMENT_ID_BYTES];
 	bool open;
 	enum segment_keep keep;
-	bool failed; /* a write or sync of it did */
+	bool failed; /* a write, sync or read of it did */
 };
 
 struct segment_table {

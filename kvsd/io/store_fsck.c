@@ -105,8 +105,9 @@ static int check_segment(struct fsck *k, struct checked_segment *s)
 		problem(k, "segment %u: its START record is damaged",
 			s->number);
 	else if (s->state == -EMEDIUMTYPE)
-		problem(k, "segment %u: of another directory or number",
-			s->number);
+		problem(k, "segment %u: of another directory", s->number);
+	else if (s->state == -ESTALE)
+		problem(k, "segment %u: a file of another number", s->number);
 	else
 		return s->state;
 	return 0;

@@ -351,7 +351,7 @@ int store_local_room(struct store_local *sl, uint64_t *ret_used,
 	uint64_t used = segment_table_bytes(&sl->table) + spares_bytes(sl) +
 			sl->bad_bytes;
 	uint64_t most = sl->config.bytes_max;
-	int r = room_of_disk(sl, ret_room);
+	int r = room_of_disk(sl, sl->config.free_min, ret_room);
 
 	if (r < 0)
 		return r;

@@ -286,11 +286,13 @@ static int finish(struct compactor *c)
 	} else {
 		/* With its stream's rows it goes by itself, or can later. */
 		compact_leave(c, c->number, c->gone);
-		if (!c->gone)
+		if (!c->gone) {
+			segment_table_set_failed(&c->sl->table, c->number);
 			log_warn("store",
 				 "segment %u: %u %% of it is needed, and not "
 				 "all of that can be copied; it stays",
 				 c->number, c->percent);
+		}
 	}
 	c->number = 0;
 	return 0;

@@ -14,7 +14,7 @@ static uint64_t room_for(struct store_local *sl, uint64_t wanted)
 	uint64_t room;
 
 	used = segment_table_bytes(&sl->table) + spares_bytes(sl) + sl->bad_bytes;
-	if (sl->config.free_min && room_of_disk(sl, &room) == 0)
+	if (sl->config.free_min && room_of_disk(sl, sl->config.free_min, &room) == 0)
 		wanted = MIN(wanted, room);
 	if (most)
 		wanted = MIN(wanted, most - MIN(most, used));
@@ -39,6 +39,8 @@ static void make_run(struct worker_job *job)
 	q->bytes -= q->bytes % SEGMENT_BLOCK_BYTES;
 	q->r = changes_wait(sl) ? -EAGAIN : -ENOSPC;
 	if (!sl->broken && q->bytes >= q->least)
+		q->r = segment_make(sl, q->bytes, false, &c->seg);
+	if (q->r == -ENOSPC && spares_drop(sl, 0))
 		q->r = segment_make(sl, q->bytes, false, &c->seg);
 	if (q->r == 0 && (sl->broken || changes_commit(sl) < 0))
 		q->r = -EAGAIN;
@@ -151,5 +153,6 @@ int compact_next_segment(struct compactor *c, uint64_t bytes)
 		segment_retire(TAKE_PTR(c->seg));
 		return r;
 	}
-	return compact_segment_room(c, bytes) ? 0 : -EFBIG;
+	/* The disk had less than was asked for: another time. */
+	return compact_segment_room(c, bytes) ? 0 : -ENOSPC;
 }

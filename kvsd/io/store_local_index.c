@@ -187,6 +187,7 @@ uint64_t changes_end_batch(void *ctx)
 	}
 	if (sl->sweep_wanted)
 		sweep_segments(sl);
+	spares_look(sl);
 	return UINT64_MAX;
 }
 
@@ -444,9 +445,14 @@ void store_local_settle(struct store_local *sl)
 
 /* --- segments that nothing needs --- */
 
+struct dead_segment {
+	uint32_t number;
+	bool spare; /* its file has become one */
+};
+
 struct dead_list {
 	struct store_local *sl;
-	uint32_t numbers[SWEEP_MAX];
+	struct dead_segment segments[SWEEP_MAX];
 	size_t count;
 	bool more;
 };
@@ -460,44 +466,78 @@ static int collect_dead(void *ctx, const struct index_segment *s)
 	if (d->count == SWEEP_MAX)
 		d->more = true;
 	else
-		d->numbers[d->count++] = s->number;
+		d->segments[d->count++].number = s->number;
 	return 0;
+}
+
+/*
+ * None has its name any more, durably. What could not be is left out of @d. If
+ * the sync fails it is not known of any: their rows stay, so that what a power
+ * cut brings back is dead still, and the next start looks again.
+ */
+static int drop_names(struct store_local *sl, struct dead_list *d)
+{
+	size_t count = d->count;
+	int failed;
+	int err = 0;
+
+	for (d->count = 0; d->count < count && err == 0; d->count++)
+		err = spare_or_unlink(sl, d->segments[d->count].number,
+				      &d->segments[d->count].spare);
+	d->count -= err < 0;
+	failed = segment_file_sync_names(sl->dir);
+	while (failed < 0 && d->count) {
+		const struct dead_segment *s = &d->segments[--d->count];
+
+		(void)segment_table_keep(&sl->table, s->number, s->number + 1,
+					 SEGMENT_KEEP);
+		if (s->spare)
+			spare_leave(sl);
+	}
+	return failed < 0 ? failed : err;
 }
 
 /*
  * What a reader still finds in it once it is zeroed does not verify: it is out
  * of the table by then, which tells that from damage.
  */
-static int drop_segment(struct store_local *sl, uint32_t number)
+static int drop_row(struct store_local *sl, const struct dead_segment *s)
 {
-	bool spare;
-	int err = spare_or_unlink(sl, number, &spare);
+	int err = index_segment_drop(sl->index, s->number);
 
-	if (err < 0)
-		return err;
-	err = index_segment_drop(sl->index, number);
 	if (err == 0)
-		segment_table_remove(&sl->table, number);
-	if (spare && err == 0)
-		spare_take_in(sl, number);
-	else if (spare)
-		segment_file_spare_drop(sl->dir, number);
+		segment_table_remove(&sl->table, s->number);
+	if (s->spare && err == 0)
+		spare_take_in(sl, s->number);
+	else if (s->spare)
+		spare_leave(sl);
 	return err;
 }
 
-static int drop_segments(struct store_local *sl, const struct dead_list *d)
+static int drop_segments(struct store_local *sl, struct dead_list *d)
 {
 	struct list_node *n;
 	size_t i;
+	int failed;
 	int err;
 
 	/*
 	 * With synchronous=NORMAL a power cut may undo the last transactions:
 	 * the rows must be gone for good before the file is.
 	 */
-	err = index_sync(sl->index);
-	for (i = 0; i < d->count && err == 0; i++)
-		err = drop_segment(sl, d->numbers[i]);
+	do
+		failed = index_sync(sl->index);
+	while (failed == -ENOSPC && disk_room_give_up(sl));
+	if (failed == 0)
+		failed = drop_names(sl, d);
+	else
+		d->count = 0;
+	err = 0;
+	for (i = 0; i < d->count; i++) {
+		int r = drop_row(sl, &d->segments[i]);
+
+		err = MIN(err, r);
+	}
 	if (err == 0)
 		err = index_commit(sl->index);
 	if (err < 0)
@@ -506,7 +546,7 @@ static int drop_segments(struct store_local *sl, const struct dead_list *d)
 	for (n = sl->instances.next; n != &sl->instances; n = n->next)
 		read_purge_post(list_entry(n, struct store_instance, link));
 	(void)pthread_mutex_unlock(&sl->lock);
-	return err;
+	return failed < 0 ? failed : err;
 }
 
 void sweep_segments(struct store_local *sl)

@@ -77,6 +77,7 @@ struct spare {
 struct spares {
 	struct spare list[STORE_SPARES_MAX]; /* the last one is used next */
 	unsigned int count;
+	unsigned int begun;	/* renamed, not taken in yet */
 	bool unable;		/* the filesystem is */
 	_Atomic uint64_t bytes; /* of all; any thread reads it */
 };
@@ -312,28 +313,33 @@ void local_remove_stream(struct store *s, const uint8_t id[STREAM_ID_BYTES],
  * Return: false: call it again, from another job, so that others have a turn.
  */
 bool room_make(struct store_local *sl, struct room *l);
-/* What the disk has over config.free_min. Return: 0 or an errno. */
 /*
  * The disk is full: what only may be of use goes, and no row. Return: whether
  * that gave room back.
  */
 bool room_give_up(struct store_local *sl);
-int room_of_disk(const struct store_local *sl, uint64_t *ret_room) MUST_CHECK;
+/* What the disk has over @free_min. Return: 0 or an errno. */
+int room_of_disk(const struct store_local *sl, uint64_t free_min,
+		 uint64_t *ret_room) MUST_CHECK;
 
 /* --- store_local_spare.c, worker --- */
 
 /*
- * A dead segment's file has its name no more, durably: it is unlinked, or is a
- * spare, and spare_take_in() follows once nobody can open it by its number any
- * more. Return: 0 or an errno.
+ * A dead segment's file has its name no more, once names are synced: it is
+ * unlinked, or is a spare. Then spare_take_in() follows when nobody can open it
+ * by its number any more, or spare_leave(). Return: 0 or an errno.
  */
 int spare_or_unlink(struct store_local *sl, uint32_t number,
 		    bool *ret_spare) MUST_CHECK;
 void spare_take_in(struct store_local *sl, uint32_t number);
+/* It stays as it is, until the next start. */
+void spare_leave(struct store_local *sl);
 /* One for a segment of @wanted bytes, which the caller takes. 0: there is none. */
 uint32_t spare_pop(struct store_local *sl, uint64_t wanted);
 /* Unlinks all but @keep. Return: whether that gave room back. */
 bool spares_drop(struct store_local *sl, unsigned int keep);
+/* Drops them where the disk has hardly more: others need it, too. */
+void spares_look(struct store_local *sl);
 /* What they take; any thread. */
 uint64_t spares_bytes(const struct store_local *sl);
 /* ... when the next segment has been made of one. */

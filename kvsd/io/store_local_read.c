@@ -427,12 +427,14 @@ static void job_run(struct read_job *j);
  */
 static int judge(const struct read_slot *s, int err)
 {
+	struct segment_table *t = &s->job->in->sl->table;
 	uint8_t generation[SEGMENT_ID_BYTES];
 
 	if (err == -EBADMSG &&
-	    segment_table_generation(&s->job->in->sl->table, s->file->number,
-				     generation) < 0)
+	    segment_table_generation(t, s->file->number, generation) < 0)
 		return -ENOENT;
+	if (err == -EBADMSG || err == -EIO)
+		segment_table_set_failed(t, s->file->number);
 	return err;
 }
 

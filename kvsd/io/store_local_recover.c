@@ -122,20 +122,19 @@ static int leave_segment(struct recovery *r, uint32_t number, int err)
 	return 0;
 }
 
-static int set_aside(struct recovery *r, uint32_t number)
+static int set_aside(struct recovery *r, uint32_t number, const char *why)
 {
 	int err = segment_file_set_aside(r->sl->dir, number);
 
 	if (err < 0)
 		return leave_segment(r, number, err);
 	log_error("store",
-		  "segment %u: nothing in it verifies; it is kept as "
-		  "segments/%08u.bad",
-		  number, number);
+		  "segment %u: %s; it is kept as segments/%08u.bad", number,
+		  why, number);
 	return 0;
 }
 
-/* Return: 0, -EBADMSG, -EMEDIUMTYPE, or why it cannot be read. */
+/* Return: as segment_file_check(), or why it cannot be read. */
 static int check_file(struct recovery *r, uint32_t number,
 		      uint8_t ret_generation[SEGMENT_ID_BYTES])
 {
@@ -165,7 +164,7 @@ static int add_file(struct recovery *r, uint32_t number)
 	if (err == -EBADMSG) {
 		err = segment_file_mend(r->sl->dir, number);
 		if (err == -ENODATA)
-			return set_aside(r, number);
+			return set_aside(r, number, "nothing in it verifies");
 		if (err == 0) {
 			log_warn("store",
 				 "segment %u: its start was damaged "
@@ -179,6 +178,9 @@ static int add_file(struct recovery *r, uint32_t number)
 			  number);
 		return err;
 	}
+	/* Copied while it became another's. */
+	if (err == -ESTALE)
+		return set_aside(r, number, "a file of another number");
 	if (err == 0)
 		return add_todo(r, &s);
 	r->unsure_end = MAX(r->unsure_end, number);
@@ -312,6 +314,8 @@ static int replay_one(struct recovery *r, struct segment_replay *replay,
 		replay->salvage ? SEGMENT_FIRST_BLOCK : s->mark, &end, &torn);
 	if (err < 0 && r->index_err)
 		return err;
+	if (err < 0 || replay->damaged || replay->unread)
+		segment_table_set_failed(&r->sl->table, s->number);
 	if (err == 0 && replay->unread)
 		err = -EIO;
 	if (err < 0)
@@ -555,7 +559,7 @@ static int set_useless_aside(struct recovery *r)
 	if (err == 0)
 		err = index_segments_dead(r->sl->index, see_dead, r);
 	for (i = 0; i < r->gone_count && err == 0; i++) {
-		err = set_aside(r, r->gone[i]);
+		err = set_aside(r, r->gone[i], "nothing in it verifies");
 		if (err == 0)
 			err = index_segment_drop(r->sl->index, r->gone[i]);
 		if (err == 0)

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "base/log.h"
 
@@ -30,15 +29,17 @@ struct room_stream {
 	uint64_t open_ms;   /* from here on it stays */
 };
 
-int room_of_disk(const struct store_local *sl, uint64_t *ret_room)
+int room_of_disk(const struct store_local *sl, uint64_t free_min,
+		 uint64_t *ret_room)
 {
 	struct statvfs st;
 	uint64_t room;
+	int r = sl->sys->fstatvfs(sl->dir->segments_fd, &st);
 
-	if (fstatvfs(sl->dir->segments_fd, &st) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	room = (uint64_t)st.f_bavail * st.f_frsize;
-	*ret_room = room - MIN(room, sl->config.free_min);
+	*ret_room = room - MIN(room, free_min);
 	return 0;
 }
 
@@ -49,12 +50,10 @@ int room_of_disk(const struct store_local *sl, uint64_t *ret_room)
 static uint64_t disk_limit(struct store_local *sl)
 {
 	uint64_t used = segment_table_bytes(&sl->table) + spares_bytes(sl);
-	struct statvfs st;
 	uint64_t room;
 
-	if (!sl->config.free_min || fstatvfs(sl->dir->segments_fd, &st) < 0)
+	if (!sl->config.free_min || room_of_disk(sl, 0, &room) < 0)
 		return UINT64_MAX;
-	room = (uint64_t)st.f_bavail * st.f_frsize;
 	if (room < sl->config.free_min)
 		return used - MIN(used, sl->config.free_min - room);
 	return used + (room - sl->config.free_min);

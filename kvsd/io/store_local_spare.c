@@ -22,16 +22,25 @@ static uint64_t spare_bytes_min(const struct store_local *sl)
 	return sl->segment_bytes / 4 * 3;
 }
 
+/* The catalog and whoever else has files there must not find it full. */
+static bool is_tight(const struct store_local *sl)
+{
+	uint64_t room;
+
+	return room_of_disk(sl, 0, &room) == 0 && room < sl->segment_bytes;
+}
+
 static bool is_wanted(struct store_local *sl, uint32_t number)
 {
 	const struct spares *s = &sl->spares;
 
 	/*
 	 * Without the reserve the disk is full, or was: what goes is to make
-	 * room for it first. What failed to be written would do so again.
+	 * room for it first. What failed to be written or read would do so
+	 * again.
 	 */
-	return !s->unable && s->count < STORE_SPARES_MAX && !sl->broken &&
-	       sl->reserve.held &&
+	return !s->unable && s->count + s->begun < STORE_SPARES_MAX &&
+	       !sl->broken && sl->reserve.held && !is_tight(sl) &&
 	       segment_table_sound_bytes(&sl->table, number) >=
 		       spare_bytes_min(sl);
 }
@@ -40,16 +49,25 @@ int spare_or_unlink(struct store_local *sl, uint32_t number, bool *ret_spare)
 {
 	*ret_spare = is_wanted(sl, number) &&
 		     segment_file_spare(sl->dir, number) == 0;
-	/* Also where it has another name already, and that is not durable. */
-	return *ret_spare ? 0 : segment_file_unlink(sl->dir, number);
+	sl->spares.begun += *ret_spare;
+	return *ret_spare ? 0 : segment_file_remove(sl->dir, number);
+}
+
+void spare_leave(struct store_local *sl)
+{
+	sl->spares.begun--;
 }
 
 void spare_take_in(struct store_local *sl, uint32_t number)
 {
 	struct spares *s = &sl->spares;
 	uint64_t bytes = 0;
-	int r = segment_file_spare_clear(sl->dir, number, &bytes);
+	int r = -EOPNOTSUPP;
 
+	/* More than one may have been renamed before the first is asked. */
+	if (!s->unable)
+		r = segment_file_spare_clear(sl->dir, number, &bytes);
+	s->begun--;
 	if (r < 0) {
 		segment_file_spare_drop(sl->dir, number);
 		s->unable |= r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS;
@@ -79,6 +97,12 @@ bool spares_drop(struct store_local *sl, unsigned int keep)
 		segment_file_spare_drop(sl->dir,
 					spare_pop(sl, sl->segment_bytes));
 	return some;
+}
+
+void spares_look(struct store_local *sl)
+{
+	if (sl->spares.count && is_tight(sl))
+		(void)spares_drop(sl, 0);
 }
 
 uint64_t spares_bytes(const struct store_local *sl)

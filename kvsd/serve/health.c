@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "io/data_dir.h"
@@ -67,10 +66,11 @@ static bool check_disk(struct health *h)
 	uint64_t least =
 		atomic_load_explicit(&s->disk_free_min, memory_order_relaxed);
 	struct statvfs st;
+	int r = s->sys->fstatvfs(s->dir->fd, &st);
 
-	if (fstatvfs(s->dir->fd, &st) < 0) {
+	if (r < 0) {
 		set(h, HEALTH_DISK_FAILED, true, "disk of %s: %s", s->dir->path,
-		    strerror(errno));
+		    strerror(-r));
 		return false;
 	}
 	h->disk_free = (uint64_t)st.f_bavail * st.f_frsize;

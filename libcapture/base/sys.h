@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -39,6 +40,7 @@ struct sys_ops {
 	int (*fallocate)(int fd, int mode, off_t offset, off_t len);
 	int (*fcntl)(int fd, int cmd, long arg);
 	int (*fstat)(int fd, struct stat *ret_st);
+	int (*fstatvfs)(int fd, struct statvfs *ret_st);
 	int (*mkdirat)(int dirfd, const char *path, mode_t mode);
 	int (*renameat)(int olddir, const char *from, int newdir,
 			const char *to);

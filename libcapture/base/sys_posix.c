@@ -88,6 +88,11 @@ static int posix_fstat(int fd, struct stat *ret_st)
 	return fstat(fd, ret_st) < 0 ? -errno : 0;
 }
 
+static int posix_fstatvfs(int fd, struct statvfs *ret_st)
+{
+	return fstatvfs(fd, ret_st) < 0 ? -errno : 0;
+}
+
 static int posix_mkdirat(int dirfd, const char *path, mode_t mode)
 {
 	return mkdirat(dirfd, path, mode) < 0 ? -errno : 0;
@@ -227,6 +232,7 @@ const struct sys_ops *sys_posix(void)
 		.fallocate = posix_fallocate_,
 		.fcntl = posix_fcntl,
 		.fstat = posix_fstat,
+		.fstatvfs = posix_fstatvfs,
 		.mkdirat = posix_mkdirat,
 		.renameat = posix_renameat,
 		.unlinkat = posix_unlinkat,

@@ -834,7 +834,8 @@ static void spoil_start(const char *path)
 	uint8_t junk[SECTOR];
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	memset(junk, (int)parent_pick(256), sizeof(junk));
+	/* Zeros there are a fault of the store (segment_with_past()). */
+	memset(junk, 1 + (int)parent_pick(255), sizeof(junk));
 	if (fd < 0 || pwrite(fd, junk, sizeof(junk), 0) != sizeof(junk))
 		abort();
 	(void)close(fd);

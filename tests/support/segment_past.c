@@ -15,6 +15,7 @@
 /* Return: whether all whole records of a segment are of its present. */
 static bool is_of_present(const char *dir, unsigned int number)
 {
+	static const uint8_t zero[SEGMENT_BLOCK_BYTES];
 	static uint8_t bytes[SEGMENT_RECORD_BYTES_MAX];
 	struct segment_record start;
 	struct segment_record rec;
@@ -30,14 +31,15 @@ static bool is_of_present(const char *dir, unsigned int number)
 	if (fd < 0)
 		return true;
 	n = pread(fd, bytes, SEGMENT_BLOCK_BYTES, 0);
-	/* One that was spoilt on purpose says nothing. */
+	/* One that was spoilt on purpose says nothing; one of zeros does. */
 	if (n != SEGMENT_BLOCK_BYTES ||
 	    segment_record_parse(bytes, (size_t)n, &start) < 0 ||
 	    start.kind != SEGMENT_START ||
 	    segment_start_parse(bytes + SEGMENT_HEADER_BYTES,
 				start.payload_bytes, &says) < 0) {
 		(void)close(fd);
-		return true;
+		return n != SEGMENT_BLOCK_BYTES ||
+		       memcmp(bytes, zero, sizeof(zero));
 	}
 	good = says.number == number;
 	for (block = 1; good; block++) {

@@ -139,8 +139,7 @@ static void cut_write(const struct pending *p)
 
 static void cut_zero(const struct pending *p)
 {
-	size_t from = next_random(p->len) / SECTOR * SECTOR;
-	size_t to = MIN(p->len, from + SECTOR * (1 + next_random(512)));
+	uint64_t ranges;
 
 	switch (p->lost ? 1 + next_random(2) : next_random(3)) {
 	case 0:
@@ -149,7 +148,13 @@ static void cut_zero(const struct pending *p)
 		restore(p, 0, p->len);
 		break;
 	default:
-		restore(p, from, to);
+		/* An extent each. */
+		for (ranges = 1 + next_random(3); ranges && p->len; ranges--) {
+			size_t from = next_random(p->len) / SECTOR * SECTOR;
+			size_t to = from + SECTOR * (1 + next_random(512));
+
+			restore(p, from, MIN(p->len, to));
+		}
 		break;
 	}
 }
@@ -256,7 +261,7 @@ static int sync_fd(int fd)
 		if (p->inode != st.st_ino || p->lost) {
 			disk.pending[left++] = p;
 		} else if (fails) {
-			p->lost = p->kind == WRITE || p->kind == ZERO;
+			p->lost = true;
 			disk.pending[left++] = p;
 		} else {
 			if (p->kind == UNLINK)
@@ -270,10 +275,29 @@ static int sync_fd(int fd)
 
 /* --- the calls --- */
 
+/* What a file loses at its end may be there again. */
+static void hold_tail(int fd, off_t len)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		abort();
+	if (S_ISREG(st.st_mode) && st.st_size > len)
+		hold_bytes(ZERO, fd, (size_t)(st.st_size - len), len);
+}
+
 static int crash_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
+	int fd;
+
 	enter();
-	return sys_posix()->openat(dirfd, path, flags, mode);
+	fd = sys_posix()->openat(dirfd, path, flags & ~O_TRUNC, mode);
+	if (fd >= 0 && flags & O_TRUNC) {
+		hold_tail(fd, 0);
+		if (ftruncate(fd, 0) < 0)
+			abort();
+	}
+	return fd;
 }
 
 static int crash_fallocate(int fd, int mode, off_t offset, off_t len)
@@ -295,6 +319,7 @@ static int crash_fallocate(int fd, int mode, off_t offset, off_t len)
 static int crash_ftruncate(int fd, off_t len)
 {
 	enter();
+	hold_tail(fd, len);
 	return sys_posix()->ftruncate(fd, len);
 }
 

@@ -203,6 +203,13 @@ static int fault_fstat(int fd, struct stat *ret_st)
 	return r < 0 ? r : inner()->fstat(fd, ret_st);
 }
 
+static int fault_fstatvfs(int fd, struct statvfs *ret_st)
+{
+	int r = enter("fstatvfs");
+
+	return r < 0 ? r : inner()->fstatvfs(fd, ret_st);
+}
+
 static int fault_mkdirat(int dirfd, const char *path, mode_t mode)
 {
 	int r = enter("mkdirat");
@@ -371,6 +378,7 @@ static const struct sys_ops fault_ops = {
 	.fallocate = fault_fallocate,
 	.fcntl = fault_fcntl,
 	.fstat = fault_fstat,
+	.fstatvfs = fault_fstatvfs,
 	.mkdirat = fault_mkdirat,
 	.renameat = fault_renameat,
 	.unlinkat = fault_unlinkat,

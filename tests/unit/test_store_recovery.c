@@ -678,6 +678,28 @@ static void store_keeps_what_is_not_replayed_needs(void **state)
 	keeps_what_is_needed(rig, true, OPENAT);
 }
 
+/* As a copy of a directory in use has it, of a file that was used again. */
+static void store_sets_a_file_of_another_number_aside(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[20];
+	char from[128];
+	char to[128];
+
+	put_ten(rig);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
+	rig_close(rig);
+	(void)snprintf(from, sizeof(from), "%s/segments/%08u.seg", rig->path,
+		       rows[0].segment);
+	(void)snprintf(to, sizeof(to), "%s/segments/00000077.seg", rig->path);
+	assert_int_equal(link(from, to), 0);
+	assert_int_equal(rig_open(rig), 0);
+	assert_int_equal(rig_list_all(rig, 0, rows, 20), 10);
+	assert_int_equal(access(to, F_OK), -1);
+	(void)snprintf(to, sizeof(to), "%s/segments/00000077.bad", rig->path);
+	assert_int_equal(access(to, F_OK), 0);
+}
+
 /* Rows are not dropped for what may be needed, nor new ones refused. */
 static void store_keeps_it_while_there_is_room(void **state)
 {
@@ -834,6 +856,7 @@ int main(void)
 		CASE(store_keeps_no_row_unsynced_of_a_new_index),
 		CASE(store_keeps_what_is_not_replayed_needs),
 		CASE(store_keeps_it_while_there_is_room),
+		CASE(store_sets_a_file_of_another_number_aside),
 		CASE(store_mends_the_start_of_a_segment_when_the_index_is_lost),
 		CASE(store_keeps_a_segment_of_which_nothing_verifies),
 		CASE(store_keeps_a_segment_with_nothing_behind_its_start),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -272,7 +273,120 @@ static void store_does_not_use_a_file_again_that_failed(void **state)
 	assert_int_equal(spares_of(rig), 0);
 }
 
+static uint32_t segment_of(struct store_rig *rig, unsigned int stream)
+{
+	struct store_fragment rows[200];
+
+	assert_true(rig_list_all(rig, stream, rows, ARRAY_SIZE(rows)) > 0);
+	return rows[0].segment;
+}
+
+static void store_does_not_use_a_file_again_that_cannot_be_read(void **state)
+{
+	struct store_rig *rig = *state;
+	struct store_fragment rows[200];
+
+	fill(rig, 0, 1);
+	assert_true(rig_list_all(rig, 0, rows, ARRAY_SIZE(rows)) > 0);
+	loop_fake_fail(rig->loop, 1, -EIO);
+	assert_int_equal(rig_check_all(rig, 0, &rows[0]), -EIO);
+	assert_true(rig_expire(rig, 0, ALL) > 0);
+	assert_int_equal(spares_of(rig), 0);
+}
+
+/* A copy by another name is somebody's: it stays what it is. */
+static void store_leaves_a_file_of_two_names_as_it_is(void **state)
+{
+	struct store_rig *rig = *state;
+	uint8_t before[4096];
+	uint8_t after[4096];
+	char from[96];
+	char to[96];
+	int fd;
+
+	fill(rig, 0, 2);
+	(void)snprintf(from, sizeof(from), "%s/segments/%08u.seg", rig->path,
+		       segment_of(rig, 0));
+	(void)snprintf(to, sizeof(to), "%s/copy", rig->path);
+	assert_int_equal(link(from, to), 0);
+	fd = open(to, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, before, sizeof(before), 4096), 4096);
+	assert_true(rig_expire(rig, 0, ALL) > 0);
+	assert_int_equal(access(from, F_OK), -1);
+	assert_int_equal(spares_of(rig), 1);
+	fill(rig, 1, 3);
+	assert_int_equal(pread(fd, after, sizeof(after), 4096), 4096);
+	assert_memory_equal(before, after, sizeof(before));
+	(void)close(fd);
+	assert_int_equal(unlink(to), 0);
+}
+
+static int segments_fd;
+
+static int failing_fsync(int fd)
+{
+	return fd == segments_fd ? -EIO : sys_posix()->fsync(fd);
+}
+
+/* Whether the names are gone is not known: the rows are what says it then. */
+static void store_keeps_rows_of_names_that_cannot_be_synced(void **state)
+{
+	struct store_rig *rig = *state;
+	struct sys_ops sys = *sys_zeroing();
+	uint8_t generation[SEGMENT_ID_BYTES];
+	uint32_t number;
+
+	fill(rig, 0, 2);
+	fill(rig, 1, 2);
+	number = segment_of(rig, 0);
+	segments_fd = rig->dir.segments_fd;
+	sys.fsync = failing_fsync;
+	rig->dir.sys = &sys;
+	assert_true(rig_expire(rig, 0, ALL) > 0);
+	rig->dir.sys = rig->sys;
+	assert_true(rig_expire(rig, 1, ALL) > 0);
+	assert_int_equal(segment_table_generation(&rig->local->table, number,
+						  generation),
+			 0);
+	rig_close(rig);
+	assert_int_equal(rig_open(rig), 0);
+	store_local_settle(rig->local);
+	assert_int_equal(segment_table_generation(&rig->local->table, number,
+						  generation),
+			 -ENOENT);
+}
+
 /* --- room --- */
+
+static int tight_fstatvfs(int fd, struct statvfs *ret_st)
+{
+	int r = sys_posix()->fstatvfs(fd, ret_st);
+
+	ret_st->f_bavail = SEGMENT_BYTES_MIN / ret_st->f_frsize - 1;
+	return r;
+}
+
+/* The catalog is on the same disk, and so may others be. */
+static void store_has_no_spares_where_the_disk_is_tight(void **state)
+{
+	struct store_rig *rig = *state;
+	struct sys_ops sys = *sys_zeroing();
+
+	sys.fstatvfs = tight_fstatvfs;
+	fill(rig, 0, 3);
+	rig->local->sys = &sys;
+	assert_true(rig_expire(rig, 0, ALL) > 0);
+	assert_int_equal(spares_of(rig), 0);
+	rig->local->sys = rig->sys;
+	fill(rig, 0, 3);
+	assert_true(rig_expire(rig, 0, ALL) > 0);
+	assert_int_equal(spares_of(rig), 3);
+	/* It became so. */
+	rig->local->sys = &sys;
+	store_local_settle(rig->local);
+	assert_int_equal(spares_of(rig), 0);
+	rig->local->sys = rig->sys;
+}
 
 static void spares_are_part_of_storage_max(void **state)
 {
@@ -551,6 +665,10 @@ int main(void)
 		cmocka_unit_test(store_unlinks_where_nothing_can_be_zeroed),
 		CASE(store_removes_at_its_start_what_a_kill_left),
 		CASE(store_does_not_use_a_file_again_that_failed),
+		CASE(store_does_not_use_a_file_again_that_cannot_be_read),
+		CASE(store_leaves_a_file_of_two_names_as_it_is),
+		CASE(store_keeps_rows_of_names_that_cannot_be_synced),
+		CASE(store_has_no_spares_where_the_disk_is_tight),
 		CASE(spares_are_part_of_storage_max),
 		CASE(spares_go_before_rows),
 		CASE(spares_go_before_the_reserve),
