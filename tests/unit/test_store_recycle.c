@@ -478,6 +478,45 @@ static void store_writes_to_a_spare_on_a_full_disk(void **state)
 	rig->dir.sys = rig->sys;
 }
 
+static const struct store_rig *full_rig;
+
+/* What the spares take is all that there would be. */
+static int spares_fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	if (!mode && spares_of(full_rig))
+		return -ENOSPC;
+	return sys_zeroing()->fallocate(fd, mode, offset, len);
+}
+
+/* Its segments are too small to be made of one. */
+static void compaction_takes_the_room_of_spares(void **state)
+{
+	struct store_rig *rig = *state;
+	struct sys_ops sys = *sys_zeroing();
+	unsigned int i;
+
+	rig_close(rig);
+	rig->config.compact_percent = 30;
+	rig->config.segment_bytes = 4 * SEGMENT_BYTES_MIN;
+	assert_int_equal(rig_open(rig), 0);
+	for (i = 0; i < 120; i++, put_seq++)
+		assert_int_equal(rig_put(rig, i % 5 != 0, put_seq,
+					 i % 5 ? BYTES : 40000, 60000, i),
+				 0);
+	fill(rig, 2, 4 * 3);
+	assert_true(rig_expire(rig, 2, ALL) > 0);
+	assert_true(spares_of(rig) > 0);
+	assert_true(rig_expire(rig, 1, ALL) > 0);
+	sys.fallocate = spares_fallocate;
+	full_rig = rig;
+	rig->dir.sys = &sys;
+	for (i = 0; i < 200 && !stats_of(rig).compacted; i++)
+		store_local_compact(rig->local);
+	assert_true(stats_of(rig).compacted > 0);
+	rig->dir.sys = rig->sys;
+	check_stream(rig, 0, 24);
+}
+
 /* --- readers --- */
 
 struct reading {
@@ -669,6 +708,7 @@ int main(void)
 		CASE(store_leaves_a_file_of_two_names_as_it_is),
 		CASE(store_keeps_rows_of_names_that_cannot_be_synced),
 		CASE(store_has_no_spares_where_the_disk_is_tight),
+		CASE(compaction_takes_the_room_of_spares),
 		CASE(spares_are_part_of_storage_max),
 		CASE(spares_go_before_rows),
 		CASE(spares_go_before_the_reserve),
