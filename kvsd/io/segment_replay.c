@@ -437,7 +437,7 @@ int segment_replay_first(struct segment_replay *r, uint32_t number,
 			 const uint8_t generation[SEGMENT_ID_BYTES],
 			 uint32_t mark, uint32_t *ret_first)
 {
-	struct segment_commit c;
+	struct segment_commit c = {.page_count = 0};
 	struct stat st;
 	uint32_t block;
 	uint32_t first;

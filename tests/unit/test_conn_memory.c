@@ -134,14 +134,25 @@ static void given_cancel(struct loop *l, struct loop_op *op)
 	given_cancelled += op == given;
 }
 
-/* @bytes of the connection's own socket; NULL: @res instead, and it is over. */
+/*
+ * @bytes of the connection's own socket; NULL: @res instead, and it is over.
+ * They are taken as they come: left there until they are enough, they might
+ * fill the window before.
+ */
 static void give(struct conn *c, uint8_t *bytes, int res)
 {
 	if (bytes) {
-		while (recv(c->fd, bytes, LOOP_RECV_BYTES,
-			    MSG_PEEK | MSG_DONTWAIT) < (int)LOOP_RECV_BYTES)
-			assert_int_equal(loop_turn(c->loop, 10 * NS_PER_MS), 0);
-		res = (int)recv(c->fd, bytes, LOOP_RECV_BYTES, 0);
+		for (res = 0; res < (int)LOOP_RECV_BYTES;) {
+			ssize_t n = recv(c->fd, bytes + res,
+					 LOOP_RECV_BYTES - (size_t)res,
+					 MSG_DONTWAIT);
+
+			assert_true(n > 0 || errno == EAGAIN);
+			res += (int)MAX(n, 0);
+			if (n < 0)
+				assert_int_equal(
+					loop_turn(c->loop, 10 * NS_PER_MS), 0);
+		}
 		given->bytes = bytes;
 	} else {
 		given->state = 0;
